@@ -1,0 +1,3 @@
+//! tsubo-keeper: the parent of one running container.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Floor 3: containers on disk and in the kernel - create, start, stop, recover.

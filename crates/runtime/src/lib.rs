@@ -1,0 +1,1 @@
+//! Floor 2: executes a plan - starts one container.

@@ -1,0 +1,224 @@
+//! What a watched service used: the file that `tsubo test` writes and `tsubo pack` reads.
+//!
+//! An observation is a file of its own (JSON): runs are merged, compared, committed beside the
+//! source. It holds no contents, only names and how they were used.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Name, RootPath};
+
+/// The version of the format written by this program.
+pub const VERSION: u32 = 1;
+
+/// One or several watched runs of one container's service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observation {
+    /// Format version, [`VERSION`].
+    pub version: u32,
+    /// The development container that was watched.
+    pub container: Name,
+    /// The runs that were added up, oldest first.
+    pub runs: Vec<Run>,
+    /// Every path inside the container that was used, and how.
+    pub paths: BTreeMap<RootPath, PathUse>,
+    /// What was created, changed or removed, and where.
+    pub written: BTreeMap<RootPath, Written>,
+    /// Ports that were listened on.
+    pub ports: BTreeSet<Port>,
+    /// System calls seen, by name; empty where the host has no instrument for them.
+    pub syscalls: BTreeSet<String>,
+    /// The most of each resource that any run used.
+    pub peak: Peak,
+    /// What a reader of this observation should know (a 32-bit program, a gained privilege, …).
+    pub warnings: BTreeSet<String>,
+}
+
+/// One watched run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// When it started, seconds since 1970 UTC.
+    pub started: u64,
+    /// How long the service was watched, in milliseconds.
+    pub millis: u64,
+    /// The service's command line.
+    pub command: Vec<String>,
+    /// The exercises, as typed; those inside the container start with `inside: `.
+    pub exercises: Vec<String>,
+    /// The instruments that watched, e.g. `fanotify`, `seccomp-listener`, `ebpf`.
+    pub instruments: BTreeSet<String>,
+}
+
+/// How one path was used.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathUse {
+    /// The ways in which it was used.
+    pub how: BTreeSet<Use>,
+    /// The programs (paths of executables inside the container) that used it.
+    pub by: BTreeSet<String>,
+    /// The earliest stage in which it was used.
+    pub stage: Stage,
+    /// What the path was before the run; None if it did not exist then.
+    pub stamp: Option<Stamp>,
+}
+
+/// A way of using a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Use {
+    /// Opened for reading (and perhaps mapped: the kernel does not tell).
+    Opened,
+    /// Opened for writing, or otherwise changed.
+    Changed,
+    /// Executed, or loaded by the kernel to execute something else (an interpreter).
+    Executed,
+    /// A directory whose entries were read.
+    Listed,
+    /// Only looked at: stat, access, getxattr, `O_PATH`, …
+    LookedAt,
+    /// A symlink on the way to something, or read by readlink.
+    Followed,
+    /// Made the working directory or the root of a process.
+    Entered,
+    /// Asked for and not there.
+    Missing,
+}
+
+/// A stage of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// From the first instruction until the service was ready.
+    #[default]
+    Start,
+    /// While the exercises ran.
+    Exercise,
+    /// From the stop signal to the last process's end.
+    Stop,
+}
+
+/// What identifies a file's state, so that a later change of it is noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// `st_mode`: type and permissions.
+    pub mode: u32,
+    /// Size in bytes; 0 for directories (theirs differs between file systems).
+    pub size: u64,
+    /// Modification time, nanoseconds since 1970; 0 for directories.
+    pub mtime: i64,
+}
+
+/// What was written at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "what")]
+pub enum Written {
+    /// A file, link, socket or directory that was not there before.
+    Created {
+        /// Its size at the end, in bytes.
+        bytes: u64,
+    },
+    /// An existing file whose content or metadata changed (or that was opened for writing).
+    Changed {
+        /// Its size at the end, in bytes.
+        bytes: u64,
+    },
+    /// An existing path that was removed.
+    Removed,
+    /// A directory in which names came or went, even if none is left to see.
+    Entries,
+}
+
+/// A port that was listened on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Port {
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    /// The port number.
+    pub port: u16,
+}
+
+/// The most that was used at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peak {
+    /// Memory in bytes, page cache included where the kernel counts it; 0 if unknown.
+    pub memory: u64,
+    /// Processes and threads; 0 if unknown.
+    pub tasks: u64,
+    /// Open file descriptors of the fullest process; 0 if unknown.
+    pub files: u64,
+}
+
+impl Observation {
+    /// An observation without runs.
+    pub fn empty(container: Name) -> Self {
+        Self {
+            version: VERSION,
+            container,
+            runs: Vec::new(),
+            paths: BTreeMap::new(),
+            written: BTreeMap::new(),
+            ports: BTreeSet::new(),
+            syscalls: BTreeSet::new(),
+            peak: Peak::default(),
+            warnings: BTreeSet::new(),
+        }
+    }
+
+    /// Notes one use of `path`.
+    pub fn note(&mut self, path: &RootPath, how: Use, by: Option<&str>, stage: Stage) {
+        if !self.paths.contains_key(path) {
+            self.paths.insert(path.clone(), PathUse { stage, ..PathUse::default() });
+        }
+        let Some(entry) = self.paths.get_mut(path) else { return };
+        entry.how.insert(how);
+        entry.stage = entry.stage.min(stage);
+        if let Some(program) = by
+            && !entry.by.contains(program)
+        {
+            entry.by.insert(program.to_owned());
+        }
+    }
+
+    /// Adds what `other` saw. A path whose stamp differs keeps the newer run's, the one that
+    /// describes the container as it is now; `other` is the newer.
+    pub fn merge(&mut self, other: Self) {
+        self.runs.extend(other.runs);
+        for (path, new) in other.paths {
+            let entry =
+                self.paths.entry(path).or_insert_with(|| PathUse { stage: new.stage, ..PathUse::default() });
+            entry.how.extend(new.how);
+            entry.by.extend(new.by);
+            entry.stage = entry.stage.min(new.stage);
+            entry.stamp = new.stamp;
+        }
+        self.written.extend(other.written);
+        self.ports.extend(other.ports);
+        self.syscalls.extend(other.syscalls);
+        self.peak.memory = self.peak.memory.max(other.peak.memory);
+        self.peak.tasks = self.peak.tasks.max(other.peak.tasks);
+        self.peak.files = self.peak.files.max(other.peak.files);
+        self.warnings.extend(other.warnings);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merging_adds_up_and_keeps_the_earliest_stage() {
+        let path: RootPath = "/etc/passwd".parse().expect("path");
+        let mut first = Observation::empty("web".parse().expect("name"));
+        first.note(&path, Use::Opened, Some("/usr/sbin/nginx"), Stage::Exercise);
+        let mut second = Observation::empty("web".parse().expect("name"));
+        second.note(&path, Use::LookedAt, None, Stage::Start);
+        first.merge(second);
+        let merged = &first.paths[&path];
+        assert_eq!(merged.stage, Stage::Start);
+        assert_eq!(merged.how.len(), 2);
+        assert_eq!(merged.by.len(), 1);
+        let json = serde_json::to_string(&first).expect("json");
+        assert_eq!(serde_json::from_str::<Observation>(&json).expect("own json"), first);
+    }
+}

@@ -1,0 +1,3 @@
+//! The command: tsubo dev, test, pack, run.
+
+fn main() {}

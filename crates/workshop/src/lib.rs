@@ -1,0 +1,1 @@
+//! Floor 4: from development to production - dev, test, pack.
