@@ -1,2 +1,15 @@
 //! Floor 0: every system call and all unsafe code of Tsuboniwa.
+//!
+//! Safe wrappers for what rustix does not have; other crates call rustix directly for the rest.
 #![allow(unsafe_code, reason = "this is the one crate where it may live")]
+
+pub mod bpf;
+pub mod capability;
+pub mod fanotify;
+pub mod mount;
+pub mod namespace;
+pub mod notify;
+pub mod process;
+pub mod pty;
+pub mod seccomp;
+pub mod socket;
