@@ -1,3 +1,19 @@
-//! Build, test, bench and demo.
+//! Build, test, bench and demo: what `./x` hands over to. One file per subcommand.
+mod apt;
+mod bench;
+mod build;
+mod command;
+mod demo;
+mod floors;
+mod house;
+mod junit;
+mod lint;
+mod shell;
+mod soak;
+mod sources;
+mod table;
+mod test;
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    command::main(std::env::args().skip(1).collect())
+}

@@ -1,0 +1,100 @@
+//! Installs the Debian packages that tests and benchmarks need, and only those that are missing.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use crate::shell::{self, Result};
+
+/// A file that shows that something is installed, and the Debian package which brings it.
+pub(crate) type Need = (&'static str, &'static str);
+
+/// What the tests run: real services, and the tools that look at them from outside.
+pub(crate) const TESTS: &[Need] = &[
+    ("/usr/bin/gcc", "gcc"),
+    ("/usr/include/stdio.h", "libc6-dev"),
+    ("/usr/sbin/nginx", "nginx-light"),
+    ("/usr/bin/redis-server", "redis-server"),
+    ("/usr/bin/redis-cli", "redis-tools"),
+    ("/usr/bin/python3", "python3"),
+    ("/bin/busybox", "busybox-static"),
+    ("/usr/bin/mmdebstrap", "mmdebstrap"),
+    ("/usr/bin/skopeo", "skopeo"),
+    ("/usr/bin/strace", "strace"),
+    ("/usr/sbin/setcap", "libcap2-bin"),
+    ("/usr/bin/setfattr", "attr"),
+    ("/usr/bin/xz", "xz-utils"),
+    ("/usr/bin/zstd", "zstd"),
+    ("/usr/bin/script", "bsdutils"),
+    ("/sbin/mkfs.ext4", "e2fsprogs"),
+    ("/usr/bin/shellcheck", "shellcheck"),
+];
+
+/// What the benchmarks compare with and measure by.
+pub(crate) const BENCHES: &[Need] = &[
+    ("/usr/bin/gcc", "gcc"),
+    ("/bin/busybox", "busybox-static"),
+    ("/usr/bin/crun", "crun"),
+    ("/usr/sbin/runc", "runc"),
+    ("/usr/bin/bwrap", "bubblewrap"),
+    ("/usr/bin/mmdebstrap", "mmdebstrap"),
+    ("/usr/bin/wrk", "wrk"),
+    ("/usr/bin/redis-benchmark", "redis-tools"),
+];
+
+/// Installs what is missing of `needs`. Where that fails it is said, and what needs it is skipped
+/// loudly: an unreachable archive must not keep anybody from running the other tests.
+pub(crate) fn ensure(needs: &[Need]) {
+    let missing: Vec<&str> = needs.iter().filter(|n| !Path::new(n.0).exists()).map(|n| n.1).collect();
+    if missing.is_empty() {
+        return;
+    }
+    println!("installing with apt-get: {}", missing.join(" "));
+    if let Err(error) = install(&missing) {
+        println!("NOT INSTALLED: {error}\nwhat needs these packages will be SKIPPED");
+    }
+}
+
+fn install(packages: &[&str]) -> Result {
+    let _policy = NoServices::declare();
+    shell::read(apt_get().args(["update", "-qq"]))?;
+    let options = ["install", "-y", "-qq", "--no-install-recommends"];
+    shell::read(apt_get().args(options).args(packages)).map(drop)
+}
+
+fn apt_get() -> Command {
+    let root = fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
+    let mut command = Command::new(if root { "env" } else { "sudo" });
+    if !root {
+        command.arg("env");
+    }
+    command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+    command
+}
+
+/// While it lives, no package starts its service when it is installed (Debian's policy-rc.d).
+struct NoServices(Option<&'static str>);
+
+impl NoServices {
+    /// A policy that is already there is the owner's, and stays.
+    fn declare() -> Self {
+        const POLICY: &str = "/usr/sbin/policy-rc.d";
+        if Path::new(POLICY).exists() || fs::write(POLICY, "#!/bin/sh\nexit 101\n").is_err() {
+            return Self(None);
+        }
+        let guard = Self(Some(POLICY));
+        match fs::set_permissions(POLICY, fs::Permissions::from_mode(0o755)) {
+            Ok(()) => guard,
+            Err(_) => Self(None),
+        }
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if let Some(path) = self.0 {
+            let _ = fs::remove_file(path);
+        }
+    }
+}

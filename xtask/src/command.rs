@@ -1,0 +1,61 @@
+//! The table of subcommands and the help that is made from it.
+
+use std::process::ExitCode;
+
+use crate::shell::Result;
+use crate::{bench, build, demo, floors, lint, soak, test};
+
+struct Subcommand {
+    name: &'static str,
+    usage: &'static str,
+    about: &'static str,
+    run: fn(&[String]) -> Result,
+}
+
+const SUBCOMMANDS: &[Subcommand] = &[
+    Subcommand { name: "build", usage: "", about: "release programs into dist/", run: build::run },
+    Subcommand { name: "demo", usage: "", about: "dev, test, pack, run with a real service", run: demo::run },
+    Subcommand { name: "test", usage: "[FILTER…]", about: "lint, then every test", run: test::run },
+    Subcommand { name: "lint", usage: "", about: "fmt, clippy, floors, shell scripts", run: lint::run },
+    Subcommand {
+        name: "floors",
+        usage: "",
+        about: "who may import whom, and where unsafe is",
+        run: floors::run,
+    },
+    Subcommand {
+        name: "bench",
+        usage: "[start|size|watch|pack…] [--record]",
+        about: "ratios to the floor and to peers from one run",
+        run: bench::run,
+    },
+    Subcommand { name: "soak", usage: "[N]", about: "every fault test N times (200)", run: soak::run },
+];
+
+/// Runs the subcommand that `args` name; without one shows the way.
+pub(crate) fn main(args: Vec<String>) -> ExitCode {
+    let wanted = args.first().map_or("help", String::as_str);
+    let Some(found) = SUBCOMMANDS.iter().find(|s| s.name == wanted) else {
+        help();
+        return if matches!(wanted, "help" | "--help" | "-h") {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(2)
+        };
+    };
+    match (found.run)(&args[1..]) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("x {wanted}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn help() {
+    println!("./x COMMAND: builds, tests and shows Tsuboniwa. Missing Debian packages are installed.\n");
+    for s in SUBCOMMANDS {
+        println!("  ./x {:<42} {}", format!("{} {}", s.name, s.usage), s.about);
+    }
+    println!("\nStart with ./x demo, or ./x build and then dist/tsubo.");
+}

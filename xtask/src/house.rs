@@ -1,0 +1,49 @@
+//! Where things are, and how cargo is called so that programs come out static.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::shell::{self, Result};
+
+/// The programs that `dist/` holds; each is a package of the same name.
+pub(crate) const PROGRAMS: [&str; 2] = ["tsubo", "tsubo-keeper"];
+
+/// The top directory of the source tree.
+pub(crate) fn top() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}
+
+/// The directory that cargo builds into.
+pub(crate) fn target() -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(dir) => top().join(dir),
+        None => top().join("target"),
+    }
+}
+
+/// `cargo`, called so that the programs are static: the flag goes to what is built for the named
+/// target only, because build scripts and macros cannot be linked that way.
+pub(crate) fn cargo(words: &[&str]) -> Result<Command> {
+    let mut flags = std::env::var("RUSTFLAGS").unwrap_or_default();
+    flags.push_str(" -C target-feature=+crt-static");
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .args(words)
+        .current_dir(top())
+        .env("RUSTFLAGS", flags.trim())
+        .env("CARGO_BUILD_TARGET", triple()?);
+    Ok(command)
+}
+
+/// Where `cargo()` puts the programs of a profile (`debug` or `release`).
+pub(crate) fn built(profile: &str) -> Result<PathBuf> {
+    Ok(target().join(triple()?).join(profile))
+}
+
+/// This machine's target triple, as rustc names it.
+fn triple() -> Result<String> {
+    let said = shell::read(Command::new("rustc").arg("-vV"))?;
+    let host = said.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.ok_or("rustc -vV names no host")?.to_owned())
+}

@@ -1,0 +1,36 @@
+//! Running other programs: what is run is said in the error, never guessed at.
+
+use std::error::Error;
+use std::process::{Command, Stdio};
+
+/// What every subcommand returns.
+pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
+
+/// Runs `command` with this terminal; anything but success is an error.
+pub(crate) fn run(command: &mut Command) -> Result {
+    let status = command.status().map_err(|e| format!("{}: {e}", show(command)))?;
+    if status.success() { Ok(()) } else { Err(format!("{}: {status}", show(command)).into()) }
+}
+
+/// Runs `command` and returns what it wrote to stdout; what it wrote to stderr is part of the error.
+pub(crate) fn read(command: &mut Command) -> Result<String> {
+    let done = command.stdin(Stdio::null()).output().map_err(|e| format!("{}: {e}", show(command)))?;
+    if done.status.success() {
+        return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&done.stderr);
+    Err(format!("{}: {}\n{}", show(command), done.status, said.trim_end()).into())
+}
+
+/// The command line as a person would type it.
+pub(crate) fn show(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|w| w.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether a program of this name is in PATH or in one of the system's sbin directories.
+pub(crate) fn has(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let dirs = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    dirs.into_iter().any(|dir| dir.join(program).is_file())
+}

@@ -1,0 +1,107 @@
+//! `./x test`: lint, then every test; what was skipped is said once more at the end.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+
+use crate::house::{self, PROGRAMS};
+use crate::shell::{self, Result};
+use crate::{apt, junit, lint};
+
+/// `args` go to the test runner, so `./x test pack_` runs the tests with that in their name
+/// (and leaves out the lint).
+pub(crate) fn run(args: &[String]) -> Result {
+    apt::ensure(apt::TESTS);
+    if args.is_empty() {
+        lint::run(&[])?;
+    }
+    println!("== test");
+    programs()?;
+    let nextest = shell::has("cargo-nextest");
+    let words: &[&str] = if nextest { &["nextest", "run"] } else { &["test", "--no-fail-fast"] };
+    let mut command = house::cargo(words)?;
+    command.arg("--workspace").args(args);
+    let outcome = if nextest { with_nextest(&mut command) } else { with_cargo(&mut command) }?;
+    outcome.tell()
+}
+
+/// The tests run the programs as a person would, the keeper lying beside `tsubo`.
+pub(crate) fn programs() -> Result {
+    let packages = PROGRAMS.iter().flat_map(|p| ["-p", p]);
+    shell::run(house::cargo(&["build", "--quiet"])?.args(packages))
+}
+
+struct Outcome {
+    skipped: Vec<String>,
+    /// The runner's own closing line, to be the last one here too.
+    summary: String,
+    passed: bool,
+}
+
+impl Outcome {
+    fn tell(self) -> Result {
+        println!("== {} SKIPPED", self.skipped.len());
+        for line in &self.skipped {
+            println!("  {line}");
+        }
+        println!("{}", self.summary);
+        if self.passed { Ok(()) } else { Err("a test failed".into()) }
+    }
+}
+
+fn with_nextest(command: &mut Command) -> Result<Outcome> {
+    let (lines, passed) = tee(command.stderr(Stdio::piped()), |child| child.stderr.take())?;
+    let xml = fs::read_to_string(house::target().join("nextest/default/junit.xml")).unwrap_or_default();
+    let summary = lines.into_iter().rfind(|l| l.contains("Summary [")).ok_or("nextest gave no summary")?;
+    Ok(Outcome { skipped: junit::skipped(&xml), summary: summary.trim().to_owned(), passed })
+}
+
+fn with_cargo(command: &mut Command) -> Result<Outcome> {
+    let command = command.args(["--", "--show-output"]).stdout(Stdio::piped());
+    let (lines, passed) = tee(command, |child| child.stdout.take())?;
+    let skipped = lines.iter().filter(|l| l.contains("SKIPPED:")).cloned().collect();
+    Ok(Outcome { skipped, summary: sum(&lines), passed })
+}
+
+/// Adds up the closing lines of cargo's test binaries, in the same form.
+fn sum(lines: &[String]) -> String {
+    let count = |what: &str| -> u64 {
+        let results = lines.iter().filter(|l| l.starts_with("test result:"));
+        let before = results.filter_map(|l| l.split(what).next()?.rsplit(' ').next()?.parse::<u64>().ok());
+        before.sum()
+    };
+    let (passed, failed, ignored) = (count(" passed;"), count(" failed;"), count(" ignored;"));
+    let word = if failed == 0 { "ok" } else { "FAILED" };
+    format!("test result: {word}. {passed} passed; {failed} failed; {ignored} ignored")
+}
+
+/// Runs `command`, shows one of its streams as it comes, and returns that stream's lines.
+fn tee<R: std::io::Read>(
+    command: &mut Command,
+    stream: impl Fn(&mut std::process::Child) -> Option<R>,
+) -> Result<(Vec<String>, bool)> {
+    let mut child = command.spawn().map_err(|e| format!("{}: {e}", shell::show(command)))?;
+    let mut lines = Vec::new();
+    if let Some(stream) = stream(&mut child) {
+        for line in BufReader::new(stream).split(b'\n') {
+            let line = String::from_utf8_lossy(&line?).into_owned();
+            writeln!(std::io::stdout(), "{line}")?;
+            lines.push(line);
+        }
+    }
+    Ok((lines, child.wait()?.success()))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn results_of_several_binaries_add_up() {
+        let lines = [
+            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+            "noise",
+            "test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out",
+        ];
+        let lines = lines.map(str::to_owned);
+        assert_eq!(super::sum(&lines), "test result: FAILED. 7 passed; 2 failed; 1 ignored");
+    }
+}
