@@ -41,7 +41,7 @@ pub struct Spec {
 
 /// Where a root file system comes from. It is always made with pivot_root in a mount namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "kind")]
+#[serde(rename_all = "kebab-case")]
 pub enum Root {
     /// A directory tree, shown read-only, nosuid off, nodev on.
     Tree {
@@ -77,7 +77,7 @@ pub struct Mount {
 
 /// What is mounted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "type")]
+#[serde(rename_all = "kebab-case")]
 pub enum MountKind {
     /// procfs of the container's pid namespace.
     Proc,
@@ -155,4 +155,81 @@ pub struct Process {
     pub terminal: bool,
     /// Resource limits: number as in resource.h, soft, hard.
     pub rlimits: Vec<(u32, u64, u64)>,
+}
+
+/// The names of the capabilities without `CAP_`, each at its number of capability.h.
+pub const CAPABILITY_NAMES: [&str; 41] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+];
+
+/// What Docker grants by default: CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP
+/// NET_BIND_SERVICE NET_RAW SYS_CHROOT MKNOD AUDIT_WRITE SETFCAP.
+pub const DEFAULT_CAPABILITIES: u64 = 0xa804_25fb;
+
+/// The bit of a capability; the name may start with `CAP_` and be in any case.
+pub fn capability(name: &str) -> Option<u64> {
+    let upper = name.to_ascii_uppercase();
+    let short = upper.strip_prefix("CAP_").unwrap_or(&upper);
+    CAPABILITY_NAMES.iter().position(|known| *known == short).map(|number| 1 << number)
+}
+
+/// The names of the capabilities in a set, `CAP_` in front.
+pub fn capability_names(set: u64) -> impl Iterator<Item = String> {
+    let numbered = CAPABILITY_NAMES.iter().enumerate();
+    numbered.filter(move |(number, _)| set & (1 << number) != 0).map(|(_, name)| format!("CAP_{name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_capabilities_are_dockers_fourteen() {
+        let names = "chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service net_raw \
+                     sys_chroot mknod audit_write setfcap";
+        let set = names.split(' ').map(|name| capability(name).expect(name)).fold(0, |all, bit| all | bit);
+        assert_eq!(set, DEFAULT_CAPABILITIES);
+        assert_eq!(capability_names(set).count(), 14);
+        assert_eq!(capability("CAP_NONSENSE"), None);
+    }
 }

@@ -1,1 +1,39 @@
-//! (being written)
+//! Capabilities of the calling thread, as sets of bits numbered as in capability.h.
+
+use rustix::io::{Errno, Result};
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+/// The number of CAP_SETPCAP.
+pub const SETPCAP: u32 = 8;
+/// The number of CAP_SYS_ADMIN.
+pub const SYS_ADMIN: u32 = 21;
+/// The number of CAP_SYS_PTRACE.
+pub const SYS_PTRACE: u32 = 19;
+
+/// The permitted set of the calling thread.
+pub fn permitted() -> Result<u64> {
+    Ok(rustix::thread::capabilities(None)?.permitted.bits())
+}
+
+/// Makes `set` the effective and permitted set; the inheritable and ambient ones become empty.
+pub fn set(set: u64) -> Result<()> {
+    let set = CapabilitySet::from_bits_retain(set);
+    let sets = CapabilitySets { effective: set, permitted: set, inheritable: CapabilitySet::empty() };
+    rustix::thread::set_capabilities(None, sets)?;
+    rustix::thread::clear_ambient_capability_set()
+}
+
+/// Drops from the bounding set everything that is not in `keep`.
+pub fn bound(keep: u64) -> Result<()> {
+    for number in (0..64).filter(|number| keep & (1 << number) == 0) {
+        // SAFETY: prctl with numbers only.
+        if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, number, 0, 0, 0) } < 0 {
+            match crate::last_error() {
+                // Past the last capability that this kernel knows.
+                Errno::INVAL => return Ok(()),
+                error => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}

@@ -9,7 +9,15 @@ pub mod fanotify;
 pub mod mount;
 pub mod namespace;
 pub mod notify;
+pub mod private_mounts;
 pub mod process;
 pub mod pty;
 pub mod seccomp;
+pub mod signal;
 pub mod socket;
+
+/// The error of the call before, without an allocation.
+fn last_error() -> rustix::io::Errno {
+    // SAFETY: the address of the thread's own errno, always valid.
+    rustix::io::Errno::from_raw_os_error(unsafe { *libc::__errno_location() })
+}

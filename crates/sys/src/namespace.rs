@@ -1,1 +1,31 @@
-//! (being written)
+//! Entering namespaces, and leaving the caller's.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use rustix::io::Result;
+
+/// CLONE_NEWNS.
+pub const MOUNT: u64 = libc::CLONE_NEWNS as u64;
+/// CLONE_NEWPID.
+pub const PID: u64 = libc::CLONE_NEWPID as u64;
+/// CLONE_NEWIPC.
+pub const IPC: u64 = libc::CLONE_NEWIPC as u64;
+/// CLONE_NEWUTS.
+pub const UTS: u64 = libc::CLONE_NEWUTS as u64;
+/// CLONE_NEWCGROUP.
+pub const CGROUP: u64 = libc::CLONE_NEWCGROUP as u64;
+
+/// Moves the calling thread into new namespaces. Descriptors stay shared with other threads, so
+/// nothing that this crate owns changes under them.
+pub fn unshare(namespaces: u64) -> Result<()> {
+    // SAFETY: only CLONE_NEW… flags come in (the constants above); they touch no memory.
+    if unsafe { libc::unshare(namespaces as i32) } < 0 { Err(crate::last_error()) } else { Ok(()) }
+}
+
+/// Moves the calling thread into the namespaces of the process behind `pidfd`. For
+/// [`PID`] only the thread's later children are moved.
+pub fn enter(target: BorrowedFd<'_>, namespaces: u64) -> Result<()> {
+    // SAFETY: setns takes a descriptor and flags.
+    let result = unsafe { libc::setns(target.as_raw_fd(), namespaces as i32) };
+    if result < 0 { Err(crate::last_error()) } else { Ok(()) }
+}

@@ -1,1 +1,196 @@
-//! (being written)
+//! Making processes: clone3 with everything in one call, exec from prepared arguments, pidfds.
+
+use std::ffi::{CStr, CString, c_char};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use rustix::io::Errno;
+
+/// Makes a child that shares nothing writable with the caller (a fork), in the new namespaces of
+/// `flags` (`CLONE_NEW…`), placed straight into the version 2 control group `cgroup`.
+///
+/// In the child, which has only the calling thread, `child` runs and its result is the exit code.
+/// All signals stay blocked there until it unblocks them. It **must not** allocate, lock or panic:
+/// another thread of the caller may have held the allocator's lock at the moment of the copy. (A
+/// child that breaks this rule can hang; it cannot corrupt the caller, hence the safe function.)
+pub fn clone_child(
+    flags: u64,
+    cgroup: Option<BorrowedFd<'_>>,
+    child: impl FnOnce() -> i32,
+) -> io::Result<(i32, OwnedFd)> {
+    let mut pidfd: RawFd = -1;
+    // SAFETY: clone_args is plain data; all zeroes is its documented default.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = flags | libc::CLONE_PIDFD as u64;
+    arguments.pidfd = (&raw mut pidfd) as u64;
+    arguments.exit_signal = libc::SIGCHLD as u64;
+    if let Some(group) = cgroup {
+        arguments.flags |= CLONE_INTO_CGROUP;
+        arguments.cgroup = group.as_raw_fd() as u64;
+    }
+    let mask = crate::signal::block_all();
+    // SAFETY: no CLONE_VM, so the child works on a copy of our memory; the structure and the place
+    // for the pidfd outlive the call.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<libc::clone_args>()) };
+    if pid == 0 {
+        let guard = ExitOnUnwind;
+        let code = child();
+        std::mem::forget(guard);
+        exit_now(code);
+    }
+    let failure = io::Error::last_os_error();
+    crate::signal::restore(&mask);
+    if pid < 0 {
+        return Err(failure);
+    }
+    // SAFETY: on success the kernel has stored a new descriptor there (CLONE_PIDFD).
+    Ok((pid as i32, unsafe { OwnedFd::from_raw_fd(pidfd) }))
+}
+
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// A panic must never unwind out of the child into the caller's frames, which exist there too.
+struct ExitOnUnwind;
+
+impl Drop for ExitOnUnwind {
+    fn drop(&mut self) {
+        exit_now(125);
+    }
+}
+
+/// A plain fork for the child of a child, under the rules of [`clone_child`]; returns the pid.
+pub fn fork_child(child: impl FnOnce() -> i32) -> Result<i32, Errno> {
+    // SAFETY: a fork without CLONE_VM and without any pointer.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
+    match pid {
+        0 => {
+            let guard = ExitOnUnwind;
+            let code = child();
+            std::mem::forget(guard);
+            exit_now(code)
+        }
+        pid if pid < 0 => Err(crate::last_error()),
+        pid => Ok(pid as i32),
+    }
+}
+
+/// Ends the process at once: no destructor, no exit handler, no flush.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: exit_group takes a number and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// Strings in the form execve wants: built before the clone, used after it.
+#[derive(Debug)]
+pub struct Strings {
+    strings: Vec<CString>,
+    pointers: Vec<*const c_char>,
+}
+
+// SAFETY: the pointers point into `strings`, which is owned, never changed and moves with them.
+unsafe impl Send for Strings {}
+// SAFETY: as above; there is no interior mutability.
+unsafe impl Sync for Strings {}
+
+impl Strings {
+    /// Takes the strings over.
+    pub fn new(strings: Vec<CString>) -> Self {
+        let pointers = strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
+        Self { strings, pointers }
+    }
+
+    /// The strings.
+    pub fn get(&self) -> &[CString] {
+        &self.strings
+    }
+}
+
+/// Replaces the process image; returns only on failure.
+pub fn execve(program: &CStr, arguments: &Strings, environment: &Strings) -> Errno {
+    // SAFETY: a NUL-terminated path and two arrays of NUL-terminated strings that end with a null
+    // pointer (`Strings::new`).
+    unsafe { libc::execve(program.as_ptr(), arguments.pointers.as_ptr(), environment.pointers.as_ptr()) };
+    crate::last_error()
+}
+
+/// Executes the program behind a descriptor; returns only on failure.
+pub fn execveat(program: BorrowedFd<'_>, arguments: &Strings, environment: &Strings) -> Errno {
+    // SAFETY: as in `execve`; the empty path with AT_EMPTY_PATH means the descriptor itself.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            program.as_raw_fd(),
+            c"".as_ptr(),
+            arguments.pointers.as_ptr(),
+            environment.pointers.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    crate::last_error()
+}
+
+/// Sends any signal number through a pidfd: never hits a process that took over the number.
+pub fn send_signal(pidfd: BorrowedFd<'_>, signo: i32) -> rustix::io::Result<()> {
+    // SAFETY: numbers and a null siginfo (which means the one that kill() would send).
+    let result = unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signo, std::ptr::null::<u8>(), 0)
+    };
+    if result < 0 { Err(crate::last_error()) } else { Ok(()) }
+}
+
+/// Sends a signal by number to a process id; only for children that were not waited for yet.
+pub fn kill(pid: i32, signo: i32) -> rustix::io::Result<()> {
+    // SAFETY: kill takes two numbers.
+    if unsafe { libc::kill(pid, signo) } < 0 { Err(crate::last_error()) } else { Ok(()) }
+}
+
+/// Reaps one child, any of them if `pid` is -1: its pid and exit code (128+signal), or None if
+/// `block` is false and none has ended.
+pub fn reap(pid: i32, block: bool) -> rustix::io::Result<Option<(i32, i32)>> {
+    let mut status = 0;
+    let options = if block { 0 } else { libc::WNOHANG };
+    // SAFETY: waitpid writes to `status` only.
+    match unsafe { libc::waitpid(pid, &raw mut status, options) } {
+        0 => Ok(None),
+        pid if pid < 0 => Err(crate::last_error()),
+        pid => Ok(Some((pid, exit_code(status)))),
+    }
+}
+
+/// The exit code as a shell shows it: 128 and the signal's number for a death by signal.
+fn exit_code(status: i32) -> i32 {
+    if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 128 + libc::WTERMSIG(status) }
+}
+
+/// Closes every descriptor from `first` to `last`.
+pub fn close_range(first: u32, last: u32) -> rustix::io::Result<()> {
+    close_range_with(first, last, 0)
+}
+
+/// Marks every descriptor from `first` on to be closed by exec.
+pub fn close_on_exec_from(first: u32) -> rustix::io::Result<()> {
+    close_range_with(first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
+}
+
+fn close_range_with(first: u32, last: u32, flags: libc::c_uint) -> rustix::io::Result<()> {
+    // SAFETY: callers pass ranges they own or run in a process of their own before exec; a raw
+    // number that is closed too much gives EBADF later, not memory unsafety.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
+    if result < 0 { Err(crate::last_error()) } else { Ok(()) }
+}
+
+/// Makes `fd` a descriptor with the number `at` (not close-on-exec), as 0, 1 or 2.
+pub fn dup_onto(fd: BorrowedFd<'_>, at: RawFd) -> rustix::io::Result<()> {
+    // SAFETY: dup2 on two numbers; `at` is one of the standard three, which nothing here owns.
+    if unsafe { libc::dup2(fd.as_raw_fd(), at) } < 0 { Err(crate::last_error()) } else { Ok(()) }
+}
+
+/// setrlimit by the kernel's number of the resource.
+pub fn set_limit(resource: u32, soft: u64, hard: u64) -> rustix::io::Result<()> {
+    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: prlimit64 reads one structure.
+    let result = unsafe {
+        libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const limit, std::ptr::null_mut::<u8>())
+    };
+    if result < 0 { Err(crate::last_error()) } else { Ok(()) }
+}

@@ -1,0 +1,89 @@
+//! Signal masks, dispositions and synchronous waiting.
+
+use std::mem::MaybeUninit;
+use std::os::fd::{FromRawFd, OwnedFd};
+
+/// A saved signal mask.
+pub struct Mask(libc::sigset_t);
+
+/// Blocks every signal for the calling thread and returns what was blocked before.
+pub fn block_all() -> Mask {
+    swap(libc::SIG_SETMASK, &full())
+}
+
+/// Blocks the given signals in addition.
+pub fn block(signals: &[i32]) -> Mask {
+    swap(libc::SIG_BLOCK, &set_of(signals))
+}
+
+/// Puts a saved mask back.
+pub fn restore(mask: &Mask) {
+    swap(libc::SIG_SETMASK, &mask.0);
+}
+
+/// Every signal gets its default disposition and nothing is blocked: what a new program expects.
+/// (Rust ignores SIGPIPE, and that would be inherited through exec.)
+pub fn reset() {
+    for signal in 1..=64 {
+        // SAFETY: SIG_DFL installs no handler. SIGKILL, SIGSTOP and glibc's two own signals are
+        // refused with EINVAL, which is what we want for them.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    swap(libc::SIG_SETMASK, &set_of(&[]));
+}
+
+/// Waits until one of the blocked signals arrives and takes it.
+pub fn wait_any() -> i32 {
+    let mut info = MaybeUninit::<libc::siginfo_t>::uninit();
+    // SAFETY: the set is initialised; the kernel fills `info`, which is not read.
+    unsafe { libc::sigwaitinfo(&full(), info.as_mut_ptr()) }
+}
+
+/// A descriptor (non-blocking, close-on-exec) from which the given signals are read; blocks them.
+pub fn descriptor(signals: &[i32]) -> rustix::io::Result<OwnedFd> {
+    block(signals);
+    let set = set_of(signals);
+    // SAFETY: the set is initialised; -1 asks for a new descriptor.
+    let fd = unsafe { libc::signalfd(-1, &raw const set, libc::SFD_NONBLOCK | libc::SFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(crate::last_error());
+    }
+    // SAFETY: a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The signal number in what was read from a [`descriptor`]; records are 128 bytes each.
+pub fn number(record: &[u8]) -> Option<i32> {
+    Some(u32::from_ne_bytes(record.get(..4)?.try_into().ok()?) as i32)
+}
+
+fn full() -> libc::sigset_t {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: sigfillset initialises the whole set.
+    unsafe {
+        libc::sigfillset(set.as_mut_ptr());
+        set.assume_init()
+    }
+}
+
+fn set_of(signals: &[i32]) -> libc::sigset_t {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: sigemptyset initialises the whole set; sigaddset checks the number.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        for signal in signals {
+            libc::sigaddset(set.as_mut_ptr(), *signal);
+        }
+        set.assume_init()
+    }
+}
+
+fn swap(how: i32, set: &libc::sigset_t) -> Mask {
+    let mut old = MaybeUninit::uninit();
+    // SAFETY: reads one set and writes the other, which is thereby initialised; it cannot fail
+    // with a valid `how`.
+    unsafe {
+        libc::pthread_sigmask(how, set, old.as_mut_ptr());
+        Mask(old.assume_init())
+    }
+}
