@@ -1,9 +1,9 @@
 //! `./x lint`: what is checked before any test runs.
 
+use std::process::Command;
+
 use crate::shell::{self, Result};
 use crate::{floors, house};
-
-const SCRIPTS: &[&str] = &["x", ".ci/run"];
 
 /// Format, clippy with warnings denied, floors, and the shell scripts.
 pub(crate) fn run(_args: &[String]) -> Result {
@@ -23,13 +23,8 @@ fn scripts() -> Result {
         println!("SKIPPED: there is no shellcheck");
         return Ok(());
     }
-    let bench = std::fs::read_dir(house::top().join("bench/services"));
-    let more = bench
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|e| e.path())
-        .filter(|p| p.extension().is_some_and(|e| e == "sh"));
-    let mut check = std::process::Command::new("shellcheck");
-    shell::run(check.current_dir(house::top()).args(SCRIPTS).args(more))
+    let tracked = shell::read(
+        Command::new("git").args(["ls-files", "x", ".ci/run", "*.sh"]).current_dir(house::top()),
+    )?;
+    shell::run(Command::new("shellcheck").arg("-x").args(tracked.lines()).current_dir(house::top()))
 }

@@ -1,0 +1,64 @@
+//! A state directory of its own for `tsubo`, emptied and removed at the end, whatever happened.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::shell::{self, Result};
+
+/// `tsubo --root` for one benchmark or demo.
+pub(crate) struct State {
+    program: PathBuf,
+    dir: PathBuf,
+}
+
+impl State {
+    /// A fresh directory below `parent`.
+    pub(crate) fn new(dist: &Path, parent: &Path) -> Result<Self> {
+        let dir = parent.join(format!("tsubo-{}-{}", std::process::id(), unique()));
+        std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+        Ok(Self { program: dist.join("tsubo"), dir })
+    }
+
+    /// A place for files beside the state.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// `tsubo --root DIR WORDS…`
+    pub(crate) fn tsubo(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("--root").arg(self.dir.join("state")).args(words);
+        command
+    }
+
+    /// Runs it quietly; what it said is in the error.
+    pub(crate) fn quiet(&self, words: &[&str]) -> Result<String> {
+        shell::read(&mut self.tsubo(words))
+    }
+
+    /// Runs it and reads the JSON that it prints.
+    pub(crate) fn json(&self, words: &[&str]) -> Result<Value> {
+        Ok(serde_json::from_str(&self.quiet(&[words, &["--format", "json"]].concat())?)?)
+    }
+}
+
+fn unique() -> u128 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |d| d.subsec_nanos().into())
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        let names = self.json(&["ps", "-a"]).unwrap_or_default();
+        for container in names.as_array().into_iter().flatten() {
+            if let Some(name) = container["name"].as_str() {
+                let _ = self.tsubo(&["rm", "-f", name]).stdout(Stdio::null()).status();
+            }
+        }
+        if let Err(error) = std::fs::remove_dir_all(&self.dir) {
+            eprintln!("{} could not be removed: {error}", self.dir.display());
+        }
+    }
+}
