@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::shell::Result;
+use crate::shell::{self, Result};
 use crate::{bench, build, demo, floors, lint, soak, test};
 
 struct Subcommand {
@@ -45,6 +45,9 @@ pub(crate) fn main(args: Vec<String>) -> ExitCode {
             ExitCode::from(2)
         };
     };
+    if let Err(error) = shell::outlive_interrupts() {
+        eprintln!("x {wanted}: ^C will not clean up: {error}");
+    }
     match (found.run)(&args[1..]) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

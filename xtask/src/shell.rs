@@ -2,19 +2,38 @@
 
 use std::error::Error;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
 /// What every subcommand returns.
 pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
+/// Set by ^C and by SIGTERM.
+static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// From now on ^C ends what is running and then us, by way of an error: so everything is put away.
+pub(crate) fn outlive_interrupts() -> std::io::Result<()> {
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&INTERRUPTED))?;
+    }
+    Ok(())
+}
+
+fn unless_interrupted() -> Result {
+    if INTERRUPTED.load(Ordering::Relaxed) { Err("interrupted".into()) } else { Ok(()) }
+}
+
 /// Runs `command` with this terminal; anything but success is an error.
 pub(crate) fn run(command: &mut Command) -> Result {
     let status = command.status().map_err(|e| format!("{}: {e}", show(command)))?;
+    unless_interrupted()?;
     if status.success() { Ok(()) } else { Err(format!("{}: {status}", show(command)).into()) }
 }
 
 /// Runs `command` and returns what it wrote to stdout; what it wrote to stderr is part of the error.
 pub(crate) fn read(command: &mut Command) -> Result<String> {
     let done = command.stdin(Stdio::null()).output().map_err(|e| format!("{}: {e}", show(command)))?;
+    unless_interrupted()?;
     if done.status.success() {
         return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
     }

@@ -51,7 +51,10 @@ fn unique() -> u128 {
 
 impl Drop for State {
     fn drop(&mut self) {
-        let names = self.json(&["ps", "-a"]).unwrap_or_default();
+        // Not through `json`, which gives up after ^C.
+        let listed = self.tsubo(&["ps", "-a", "--format", "json"]).stderr(Stdio::null()).output();
+        let listed = listed.map(|done| done.stdout).unwrap_or_default();
+        let names: Value = serde_json::from_slice(&listed).unwrap_or_default();
         for container in names.as_array().into_iter().flatten() {
             if let Some(name) = container["name"].as_str() {
                 let _ = self.tsubo(&["rm", "-f", name]).stdout(Stdio::null()).status();
