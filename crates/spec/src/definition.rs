@@ -1,1 +1,168 @@
-//! (being written)
+//! The definition file, `tsubo.toml`: from a base to a package in one go.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Name, Result, RootPath};
+
+/// What `tsubo build` reads. Only `name` and `command` must be said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Definition {
+    /// Name of the development container and of the package.
+    #[schemars(with = "String")]
+    pub name: Name,
+    /// What it is made from: `host` (default), a directory, a tar, an OCI layout or archive, `debian:SUITE`, `ubuntu:SUITE`.
+    #[serde(default = "host")]
+    pub base: String,
+    /// Paths of the host that are shown although they would be hidden (base `host`).
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub see: Vec<RootPath>,
+    /// Files and directories beside the definition that are copied into the container first.
+    #[serde(default)]
+    pub copy: Vec<Copy>,
+    /// Shell commands that build the container, in this order.
+    #[serde(default)]
+    pub build: Vec<String>,
+    /// The service's command line.
+    pub command: Vec<String>,
+    /// Environment of the service.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    /// Who the service runs as: `USER[:GROUP]`, names or numbers. Default: root.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// Working directory of the service. Default: `/`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub workdir: Option<RootPath>,
+    /// The signal that asks it to stop. Default: `SIGTERM`.
+    #[serde(default)]
+    pub stop_signal: Option<String>,
+    /// When it is ready: `tcp:PORT`, `http:URL`, `unix:PATH`, `file:PATH`, `log:REGEX`, seconds.
+    #[serde(default)]
+    pub ready: Option<String>,
+    /// How long that may take, in seconds. Default: 60.
+    #[serde(default)]
+    pub ready_timeout: Option<u64>,
+    /// Shell commands run on the host, in the container's network, while the service is watched.
+    #[serde(default)]
+    pub exercises: Vec<String>,
+    /// Shell commands run inside the container while the service is watched.
+    #[serde(default)]
+    pub inside: Vec<String>,
+    /// Directories whose content outlives containers.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub volumes: Vec<RootPath>,
+    /// How much is kept beyond what was seen: `exact`, `directory` or `package`.
+    #[serde(default)]
+    pub closure: Option<String>,
+    /// Paths (globs) that are kept in any case.
+    #[serde(default)]
+    pub keep: Vec<String>,
+    /// Paths (globs) that are cut in any case.
+    #[serde(default)]
+    pub drop: Vec<String>,
+    /// Where the package is written. Default: `NAME.tsubo`.
+    #[serde(default)]
+    pub output: Option<String>,
+}
+
+/// Something to copy into the container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Copy {
+    /// Path on the host, relative to the definition.
+    pub from: String,
+    /// Path inside the container.
+    #[schemars(with = "String")]
+    pub to: RootPath,
+}
+
+fn host() -> String {
+    "host".to_owned()
+}
+
+impl Definition {
+    /// Understands the text of a `tsubo.toml`; `file` names it in errors.
+    ///
+    /// # Errors
+    /// Bad TOML; an unknown key (with the nearest known one); a missing or malformed value.
+    pub fn parse(text: &str, file: &str) -> Result<Self> {
+        let table: toml::Table = text.parse().map_err(|cause: toml::de::Error| {
+            Error::user(format!("{file} is not TOML")).because(one_line(&cause, text))
+        })?;
+        check_keys(&table, file, text)?;
+        let definition: Self =
+            toml::from_str(text).map_err(|cause| Error::user(format!("{file}: {}", one_line(&cause, text))))?;
+        if definition.command.is_empty() {
+            return Err(Error::user(format!("{file}: command is empty")).hint("as in command = [\"nginx\", \"-g\", \"daemon off;\"]"));
+        }
+        Ok(definition)
+    }
+
+    /// The JSON schema of the file (draft 2020-12), for editors.
+    pub fn schema() -> String {
+        let mut text = serde_json::to_string_pretty(&schemars::schema_for!(Self)).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+}
+
+/// The message with its line, without the drawing that toml makes of it.
+fn one_line(error: &toml::de::Error, text: &str) -> String {
+    let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+    let message = error.message().lines().collect::<Vec<_>>().join(", ");
+    line.map_or_else(|| message.clone(), |line| format!("line {line}: {message}"))
+}
+
+fn check_keys(table: &toml::Table, file: &str, text: &str) -> Result<()> {
+    let schema = serde_json::to_value(schemars::schema_for!(Definition)).unwrap_or_default();
+    let known: Vec<String> = schema["properties"].as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default();
+    let Some(unknown) = table.keys().find(|key| !known.contains(key)) else { return Ok(()) };
+    let line = text.lines().position(|line| line.trim_start().trim_start_matches('[').starts_with(unknown.as_str()));
+    let at = line.map_or_else(String::new, |line| format!("line {}: ", line + 1));
+    let error = Error::user(format!("{file}: {at}unknown key {unknown:?}"));
+    let nearest = known.iter().max_by(|a, b| strsim::jaro_winkler(a, unknown).total_cmp(&strsim::jaro_winkler(b, unknown)));
+    Err(match nearest {
+        Some(nearest) => error.hint(format!("did you mean {nearest:?}? The keys are: {}", known.join(", "))),
+        None => error,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_definition() {
+        let definition = Definition::parse("name = \"web\"\ncommand = [\"nginx\"]\n", "tsubo.toml").expect("parses");
+        assert_eq!(definition.base, "host");
+        assert!(definition.exercises.is_empty());
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest() {
+        let error = Definition::parse("name = \"web\"\ncommand = [\"x\"]\nexercise = []\n", "tsubo.toml").expect_err("unknown");
+        assert!(error.to_string().contains("line 3"), "{error}");
+        assert!(error.hints()[0].contains("\"exercises\""), "{error:?} {:?}", error.hints());
+    }
+
+    #[test]
+    fn mistakes_name_their_line() {
+        for (text, part) in [
+            ("name = \"a/b\"\ncommand = [\"x\"]", "line 1"),
+            ("name = \"web\"\ncommand = 3", "line 2"),
+            ("name = ", "not TOML"),
+            ("name = \"web\"\ncommand = []", "empty"),
+            ("command = [\"x\"]", "name"),
+        ] {
+            let error = Definition::parse(text, "tsubo.toml").expect_err(text);
+            assert!(error.chain().contains(part), "{text}: {}", error.chain());
+        }
+    }
+}
