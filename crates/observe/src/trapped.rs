@@ -1,0 +1,239 @@
+//! Trapped calls: which paths they name, and what that tells.
+
+use std::fs::File;
+
+use linux_raw_sys::general as nr;
+use rustix::fs::{FileType, Mode, OFlags};
+use spec::observation::Use;
+use sys::notify::{Notification, read_words};
+
+use crate::cache::Answer;
+use crate::calls::{self, Border, Call, Deed};
+use crate::filter::{I386, X32_BIT};
+use crate::mounts::handle;
+use crate::named::{Named, named};
+use crate::programs::Program;
+use crate::resolve::{End, Spot, Walk, walk};
+use crate::serve::{Server, broken, is_home};
+
+/// SECCOMP_FILTER_FLAG_NEW_LISTENER.
+const NEW_LISTENER: u64 = 8;
+/// CLONE_NEWNS, CLONE_FS, CLONE_NEWUSER, CLONE_NEWPID: other mounts, root or numbers.
+const NEW_VIEW: u64 = 0x0002_0000 | 0x0200 | 0x1000_0000 | 0x2000_0000;
+/// The same without CLONE_FS, which for clone means sharing.
+const CLONE_VIEW: u64 = NEW_VIEW & !0x0200;
+/// Interpreters of interpreters that the kernel follows.
+const MOST_INTERPRETERS: usize = 5;
+
+impl Server {
+    /// Takes one trapped call, notes it, lets it go.
+    pub(crate) fn trapped(&mut self) -> spec::Result<()> {
+        let received = self.listener.receive();
+        let received = received.map_err(|error| broken("receiving a trapped call", error))?;
+        let Some(call) = received else { return Ok(()) };
+        let noted = self.call(&call);
+        let gone = self.listener.proceed(call.id);
+        gone.map_err(|error| broken("letting a trapped call go", error))?;
+        noted
+    }
+
+    fn call(&mut self, call: &Notification) -> spec::Result<()> {
+        let Some((number, what)) = self.native(call) else { return Ok(()) };
+        if what.border != Border::None {
+            self.drain()?;
+        }
+        for argument in what.paths {
+            if let Some(named) = named(call, argument)
+                && self.listener.is_valid(call.id)
+            {
+                self.named(&named);
+            }
+        }
+        match what.border {
+            Border::None => {}
+            Border::Names => {
+                self.cache.clear();
+            }
+            Border::View => self.view(number, call),
+            Border::Listener => self.wants_listener(call),
+        }
+        Ok(())
+    }
+
+    /// The call by its native number.
+    fn native(&mut self, call: &Notification) -> Option<(u32, Call)> {
+        let number = call.nr as u32;
+        let number = match call.arch {
+            I386 => {
+                self.warn(
+                    call.tid,
+                    "is a 32-bit program: pack keeps what it was seen to use, as for any other",
+                );
+                calls::from_i386(number)?
+            }
+            _ if number >= X32_BIT => {
+                self.warn(call.tid, "made system calls of the x32 ABI, which are not observed");
+                return None;
+            }
+            _ => number,
+        };
+        calls::native(number).map(|call| (number, call))
+    }
+
+    /// A call that may give a process another view of the files.
+    fn view(&mut self, number: u32, call: &Notification) {
+        let changes = match number {
+            nr::__NR_unshare => call.args[0] & NEW_VIEW != 0,
+            nr::__NR_clone => call.args[0] & CLONE_VIEW != 0,
+            nr::__NR_clone3 => {
+                read_words::<1>(call.tid, call.args[0]).is_none_or(|[flags]| flags & CLONE_VIEW != 0)
+            }
+            _ => true,
+        };
+        if changes {
+            self.views_differ = true;
+            self.cache.clear();
+            self.places.unsettle();
+        }
+    }
+
+    fn wants_listener(&mut self, call: &Notification) {
+        if call.args[1] & NEW_LISTENER != 0 {
+            self.warn(
+                call.tid,
+                "wants to supervise system calls (seccomp listener): refused with EBUSY while watched",
+            );
+        }
+    }
+
+    fn named(&mut self, named: &Named) {
+        let by = self.programs.of(named.tid);
+        if named.path.first() != Some(&b'/') || named.deed == Deed::Execute || !self.remembers(named.tid) {
+            self.walked(named, by);
+            return;
+        }
+        let question = (named.kind(), named.path.clone());
+        let stage = self.stage();
+        let known = self.cache.get(&self.places, &question);
+        let Some(answer) = known else {
+            if let Some(answer) = self.walked(named, by) {
+                self.cache.put(question, answer);
+            }
+            return;
+        };
+        if answer.noted.contains(&(by, stage)) {
+            return;
+        }
+        answer.noted.push((by, stage));
+        for (path, how) in &answer.uses {
+            self.record.note(path, *how, by, stage);
+        }
+    }
+
+    /// Whether this process sees the container as its first process does, and nothing is changing.
+    fn remembers(&self, tid: i32) -> bool {
+        self.places.settled()
+            && (!self.views_differ
+                || handle(&format!("/proc/{tid}/root")).is_ok_and(|root| is_home(&self.home, root)))
+    }
+
+    /// Walks the path and notes what that uses.
+    fn walked(&mut self, named: &Named, by: Option<Program>) -> Option<Answer> {
+        let Named { tid, base, path, follow, enclosed, .. } = named;
+        let Walk { mut uses, end } = walk(&mut self.places, *tid, base, path, *follow, *enclosed)?;
+        let (place, there) = match end {
+            End::Elsewhere => (None, None),
+            End::Missing { parent, last, paths } => {
+                let end = paths.first().cloned();
+                match last && named.may_create() {
+                    true => uses.push((parent, Use::LookedAt)),
+                    false => uses.extend(paths.into_iter().map(|path| (path, Use::Missing))),
+                }
+                (end, None)
+            }
+            End::There(spot) => {
+                if let Some(place) = &spot.place {
+                    uses.extend(named.uses(&spot).into_iter().map(|how| (place.clone(), how)));
+                    if named.may_create()
+                        && let Some(parent) = place.parent()
+                    {
+                        uses.push((parent, Use::LookedAt));
+                    }
+                }
+                if named.deed == Deed::Execute {
+                    self.executes(*tid, &spot, by);
+                }
+                (spot.place.clone(), Some(spot.meta))
+            }
+        };
+        for (path, how) in &uses {
+            self.note(path, *how, by);
+        }
+        let noted = vec![(by, self.stage())];
+        place.map(|end| Answer { uses, end, there, noted })
+    }
+
+    /// Notes what comes with executing `spot`: privileges, and the interpreters.
+    fn executes(&mut self, tid: i32, spot: &Spot, by: Option<Program>) {
+        if let Some(place) = &spot.place {
+            self.programs.executes(tid, place);
+            if gains_privilege(spot) {
+                self.record.gained_privilege = true;
+                let warning =
+                    format!("{place} gains privilege when executed (set-id bits or file capabilities)");
+                self.record.warnings.insert(warning);
+            }
+        }
+        let mut next = interpreter(spot);
+        for _ in 0..MOST_INTERPRETERS {
+            let Some(path) = next.take() else { return };
+            let Some(found) = walk(&mut self.places, tid, "cwd", &path, true, false) else { return };
+            for (path, how) in &found.uses {
+                self.note(path, *how, by);
+            }
+            match found.end {
+                End::There(spot) => {
+                    if let Some(place) = &spot.place {
+                        self.note(place, Use::Executed, by);
+                    }
+                    next = interpreter(&spot);
+                }
+                End::Missing { paths, .. } => paths.iter().for_each(|path| self.note(path, Use::Missing, by)),
+                End::Elsewhere => {}
+            }
+        }
+    }
+}
+
+/// Whether executing this file gives more privilege than its caller has.
+fn gains_privilege(spot: &Spot) -> bool {
+    const SET_UID: u32 = 0o4000;
+    const SET_GID: u32 = 0o2010;
+    let mode = spot.meta.mode;
+    mode & SET_UID != 0
+        || mode & SET_GID == SET_GID
+        || rustix::fs::getxattr(by_descriptor(spot), "security.capability", &mut [0u8; 64]).is_ok()
+}
+
+fn interpreter(spot: &Spot) -> Option<Vec<u8>> {
+    if spot.meta.kind() != FileType::RegularFile {
+        return None;
+    }
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOATIME;
+    let fd = rustix::fs::open(by_descriptor(spot), flags, Mode::empty()).ok()?;
+    crate::interpreter::of(&File::from(fd))
+}
+
+/// A path of ours for what `spot` names.
+fn by_descriptor(spot: &Spot) -> String {
+    use std::os::fd::AsRawFd;
+    format!("/proc/thread-self/fd/{}", spot.fd.as_raw_fd())
+}
+
+/// Where the root of the container's first process is, for comparison with others.
+pub(crate) fn root_of(pid: i32) -> spec::Result<crate::mounts::Meta> {
+    let failed =
+        |error: rustix::io::Errno| broken(&format!("looking at the root of process {pid}"), error.into());
+    let root = handle(&format!("/proc/{pid}/root")).map_err(failed)?;
+    crate::mounts::Meta::of(root).map_err(failed)
+}

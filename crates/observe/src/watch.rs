@@ -1,0 +1,143 @@
+//! One watched run, from before its first instruction to its last process's end.
+
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, eventfd};
+use spec::observation::Stage;
+use spec::{Error, ResultExt};
+use sys::fanotify::Fanotify;
+use sys::notify::Listener;
+
+use crate::cache::Cache;
+use crate::mounts::Places;
+use crate::programs::Programs;
+use crate::record::{Record, Seen};
+use crate::serve::{Server, stage_number};
+use crate::trapped::root_of;
+use crate::{Opens, Settings};
+
+/// A run that is being watched.
+pub struct Watch {
+    settings: Settings,
+    stage: Arc<AtomicU8>,
+    state: State,
+}
+
+enum State {
+    Prepared { fanotify: Fanotify, places: Box<Places> },
+    Running(Running),
+    Finished,
+}
+
+struct Running {
+    thread: JoinHandle<()>,
+    result: Receiver<spec::Result<Seen>>,
+    end: OwnedFd,
+}
+
+/// How long the instruments may take to read what is queued when the run is over.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Watch {
+    /// Before the container is spawned: marks the file systems that form its image, mounted at
+    /// `mounts` in the caller's mount namespace (`root` itself and those below it).
+    pub fn prepare(root: &Path, mounts: &[PathBuf], settings: Settings) -> spec::Result<Self> {
+        let doing = || "starting fanotify".to_owned();
+        let fanotify = Fanotify::new().doing(doing)?;
+        for mount in mounts {
+            let doing = || format!("watching the file system at {}", mount.display());
+            fanotify.watch_file_system(mount).doing(doing)?;
+        }
+        let places = Box::new(Places::new(root, mounts)?);
+        let stage = Arc::new(AtomicU8::new(stage_number(Stage::Start)));
+        Ok(Self { settings, stage, state: State::Prepared { fanotify, places } })
+    }
+
+    /// After the spawn, before the release: serves `listener` (the filter's) from a thread of its
+    /// own. `init` is the container's first process, in its root already.
+    pub fn start(&mut self, listener: OwnedFd, init: i32) -> spec::Result<()> {
+        let State::Prepared { fanotify, mut places } = std::mem::replace(&mut self.state, State::Finished)
+        else {
+            return Err(Error::internal("a watch was started twice"));
+        };
+        places.begin(init)?;
+        let listener = Listener::new(listener);
+        listener.wake_synchronously();
+        let end = eventfd(0, EventfdFlags::CLOEXEC).map_err(std::io::Error::from);
+        let end = end.doing(|| "making an eventfd")?;
+        let server = Server {
+            listener,
+            fanotify,
+            places: *places,
+            programs: Programs::default(),
+            record: Record::default(),
+            cache: Cache::default(),
+            home: root_of(init)?,
+            views_differ: false,
+            stage: self.stage.clone(),
+            end: end.try_clone().doing(|| "duplicating an eventfd")?,
+            own: rustix::process::getpid().as_raw_nonzero().get(),
+        };
+        self.state = State::Running(serve(server, end)?);
+        Ok(())
+    }
+
+    /// Marks the border between stages: what is used from now on belongs to `stage`.
+    pub fn stage(&self, stage: Stage) {
+        self.stage.store(stage_number(stage), Ordering::Relaxed);
+    }
+
+    /// After the last process's end: what was seen. An error if anything was lost.
+    pub fn finish(mut self) -> spec::Result<Seen> {
+        let State::Running(running) = std::mem::replace(&mut self.state, State::Finished) else {
+            return Err(Error::internal("a watch was finished that never started"));
+        };
+        let doing = || "ending the observation".to_owned();
+        rustix::io::write(&running.end, &1u64.to_ne_bytes()).map_err(std::io::Error::from).doing(doing)?;
+        let mut seen = running
+            .result
+            .recv_timeout(PATIENCE)
+            .map_err(|_| Error::internal("the observing thread died or hangs: the run is worth nothing"))??;
+        drop(running.thread.join());
+        seen.instruments.insert("fanotify".to_owned());
+        seen.instruments.insert("seccomp-listener".to_owned());
+        if self.settings.opens == Opens::Fanotify {
+            seen.instruments.insert("ebpf".to_owned());
+        }
+        Ok(seen)
+    }
+}
+
+/// The server lives in its thread alone: should that die, the listener closes, and no process
+/// waits for an answer any more.
+fn serve(server: Server, end: OwnedFd) -> spec::Result<Running> {
+    let (sender, result) = channel();
+    let thread = std::thread::Builder::new().name("observe".to_owned());
+    let thread = thread.spawn(move || {
+        // Nobody waits for the result of a watch that was dropped.
+        drop(sender.send(server.run()));
+    });
+    Ok(Running { thread: thread.doing(|| "starting the observing thread")?, result, end })
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Watch {
+    /// A watch that is given up lets everything go: its thread ends and closes the listener.
+    fn drop(&mut self) {
+        if let State::Running(running) = &self.state {
+            let _ = rustix::io::write(&running.end, &1u64.to_ne_bytes());
+        }
+    }
+}

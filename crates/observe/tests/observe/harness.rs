@@ -1,0 +1,228 @@
+//! A container for tests: an overlay over this machine's root in a mount namespace of the test's
+//! own thread, and a first process in a pid namespace that waits at a gate with the filter loaded.
+
+use std::ffi::CString;
+use std::fs;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use spec::RootPath;
+use spec::observation::{Stage, Use};
+use tsubo_observe::{Opens, Seen, Settings, Watch, filter};
+
+/// How a test wants its container.
+pub(crate) struct Case {
+    pub(crate) settings: Settings,
+    pub(crate) directory: tempfile::TempDir,
+}
+
+/// A finished run.
+pub(crate) struct Run {
+    pub(crate) seen: spec::Result<Seen>,
+    pub(crate) status: i32,
+}
+
+impl Case {
+    /// A case with the given instruments; the container's root has an empty directory `/t`.
+    pub(crate) fn new(opens: Opens) -> Self {
+        // Not on the file system of `/`: the kernel refuses overlapping layers.
+        let directory = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
+        for name in ["lower/t", "tmp"] {
+            fs::create_dir_all(directory.path().join(name)).expect("directories");
+        }
+        Self { settings: Settings { opens }, directory }
+    }
+
+    /// A path in the part of the image that this test adds.
+    pub(crate) fn lower(&self, path: &str) -> PathBuf {
+        self.directory.path().join("lower").join(path.trim_start_matches('/'))
+    }
+
+    /// Puts a file into the image.
+    pub(crate) fn file(&self, path: &str, content: &str) -> &Self {
+        let path = self.lower(path);
+        fs::create_dir_all(path.parent().expect("parent")).expect("directory");
+        fs::write(path, content).expect("file");
+        self
+    }
+
+    /// Puts a symlink into the image.
+    pub(crate) fn link(&self, path: &str, target: &str) -> &Self {
+        let path = self.lower(path);
+        fs::create_dir_all(path.parent().expect("parent")).expect("directory");
+        std::os::unix::fs::symlink(target, path).expect("link");
+        self
+    }
+
+    /// Compiles C into the image.
+    pub(crate) fn compile(&self, path: &str, source: &Path, flags: &[&str]) -> &Self {
+        let mut compiler = Command::new("gcc");
+        compiler.args(["-O1", "-o"]).arg(self.lower(path)).arg(source).args(flags);
+        assert!(compiler.status().expect("gcc").success());
+        self
+    }
+
+    /// Runs the probe with `deeds` and returns what was seen of it; it must succeed.
+    pub(crate) fn probe(&self, deeds: &[&str]) -> Seen {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/observe/probe.c");
+        self.compile("t/probe", &source, &["-pthread", "-ldl"]);
+        let mut command = vec!["/t/probe"];
+        command.extend(deeds);
+        self.run(&command)
+    }
+
+    /// Runs a command and returns what was seen of it; it must succeed.
+    pub(crate) fn run(&self, command: &[&str]) -> Seen {
+        let run = self.watched(command, |_, _| {});
+        assert_eq!(run.status, 0, "{command:?}");
+        run.seen.expect("a complete observation")
+    }
+
+    /// Runs a command; `meanwhile` runs beside it and gets the watch and the command's pid.
+    pub(crate) fn watched(&self, command: &[&str], meanwhile: impl FnOnce(&Watch, i32) + Send) -> Run {
+        std::thread::scope(|scope| {
+            scope.spawn(|| self.in_own_mounts(command, meanwhile)).join().expect("no panic")
+        })
+    }
+
+    fn in_own_mounts(&self, command: &[&str], meanwhile: impl FnOnce(&Watch, i32)) -> Run {
+        // SAFETY: affects this thread alone.
+        assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNS | libc::CLONE_FS) }, 0);
+        mount("none", Path::new("/"), "", libc::MS_REC | libc::MS_PRIVATE, "");
+        let top = self.directory.path().join("tmp");
+        for name in ["upper", "work", "merged"] {
+            fs::create_dir_all(top.join(name)).expect("directory");
+        }
+        let lower = self.lower("");
+        let lower = lower.to_str().expect("UTF-8").trim_end_matches('/');
+        let merged = top.join("merged");
+        let shown = top.display();
+        let options = format!("lowerdir={lower}:/,upperdir={shown}/upper,workdir={shown}/work");
+        mount("overlay", &merged, "overlay", 0, &options);
+        mount("/dev", &merged.join("dev"), "", libc::MS_BIND, "");
+        let mut watch =
+            Watch::prepare(&merged, std::slice::from_ref(&merged), self.settings).expect("prepared");
+        let child = Child::spawn(&merged, command, &filter(&self.settings));
+        watch.start(child.listener(), child.pid).expect("started");
+        child.release();
+        meanwhile(&watch, child.pid);
+        let status = child.wait();
+        Run { seen: watch.finish(), status }
+    }
+}
+
+fn mount(source: &str, target: &Path, kind: &str, flags: libc::c_ulong, data: &str) {
+    let [source, kind, data] = [source, kind, data].map(|text| CString::new(text).expect("no NUL"));
+    let target = CString::new(target.to_str().expect("UTF-8")).expect("no NUL");
+    // SAFETY: all strings live through the call.
+    let done =
+        unsafe { libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, data.as_ptr().cast()) };
+    assert_eq!(done, 0, "mount {target:?}: {}", std::io::Error::last_os_error());
+}
+
+struct Child {
+    pid: i32,
+    number: OwnedFd,
+    gate: OwnedFd,
+}
+
+fn pipe() -> (OwnedFd, OwnedFd) {
+    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe")
+}
+
+impl Child {
+    fn spawn(root: &Path, command: &[&str], filter: &[sys::seccomp::Instruction]) -> Self {
+        let root = CString::new(root.to_str().expect("UTF-8")).expect("no NUL");
+        let arguments: Vec<CString> =
+            command.iter().map(|text| CString::new(*text).expect("no NUL")).collect();
+        let mut argv: Vec<_> = arguments.iter().map(|text| text.as_ptr()).collect();
+        argv.push(std::ptr::null());
+        let path = c"PATH=/usr/sbin:/usr/bin:/sbin:/bin";
+        let envp = [path.as_ptr(), c"HOME=/".as_ptr(), std::ptr::null()];
+        let (number, number_write) = pipe();
+        let (gate_read, gate) = pipe();
+        let flags = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::SIGCHLD;
+        // SAFETY: without CLONE_VM this is fork; the child calls only what is safe after it.
+        let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) } as i32;
+        assert!(pid >= 0, "clone: {}", std::io::Error::last_os_error());
+        if pid == 0 {
+            enter(&root);
+            let listener = sys::seccomp::load_with_listener(filter).map_or(-1, |fd| {
+                let raw = fd.as_raw_fd();
+                std::mem::forget(fd);
+                raw
+            });
+            let _ = rustix::io::write(&number_write, &listener.to_ne_bytes());
+            let _ = rustix::io::read(&gate_read, &mut [0u8; 1]);
+            // SAFETY: both arrays end with a null pointer and live on in this process.
+            unsafe {
+                libc::execve(argv[0], argv.as_ptr(), envp.as_ptr());
+                libc::_exit(127);
+            }
+        }
+        Self { pid, number, gate }
+    }
+
+    fn listener(&self) -> OwnedFd {
+        let mut number = [0u8; 4];
+        rustix::io::read(&self.number, &mut number).expect("a number");
+        let number = i32::from_ne_bytes(number);
+        assert!(number >= 0, "the child could not load its filter");
+        // SAFETY: plain integers; the results are checked before they are owned.
+        unsafe {
+            let process = libc::syscall(libc::SYS_pidfd_open, self.pid, 0) as i32;
+            assert!(process >= 0, "pidfd_open");
+            let process = OwnedFd::from_raw_fd(process);
+            let fd = libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), number, 0) as i32;
+            assert!(fd >= 0, "pidfd_getfd");
+            OwnedFd::from_raw_fd(fd)
+        }
+    }
+
+    fn release(&self) {
+        rustix::io::write(&self.gate, b"x").expect("written");
+    }
+
+    fn wait(&self) -> i32 {
+        let mut status = 0;
+        // SAFETY: the pointer is valid; the pid is our own child.
+        let done = unsafe { libc::waitpid(self.pid, &mut status, 0) };
+        assert_eq!(done, self.pid);
+        status
+    }
+}
+
+/// In the child: goes into the new root with a /proc of its own.
+fn enter(root: &CString) {
+    // SAFETY: static or prepared strings; nothing allocates.
+    unsafe {
+        let ok = libc::chdir(root.as_ptr()) == 0
+            && libc::mount(c"proc".as_ptr(), c"proc".as_ptr(), c"proc".as_ptr(), 0, std::ptr::null()) == 0
+            && libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) == 0
+            && libc::umount2(c".".as_ptr(), libc::MNT_DETACH) == 0
+            && libc::chdir(c"/".as_ptr()) == 0;
+        if !ok {
+            libc::_exit(126);
+        }
+    }
+}
+
+/// The uses of a path.
+pub(crate) fn uses(seen: &Seen, path: &str) -> Vec<Use> {
+    let path: RootPath = path.parse().expect("a path");
+    seen.paths.get(&path).map(|entry| entry.how.iter().copied().collect()).unwrap_or_default()
+}
+
+/// Asserts that a path was used in exactly these ways.
+#[track_caller]
+pub(crate) fn used(seen: &Seen, path: &str, wanted: &[Use]) {
+    assert_eq!(uses(seen, path), wanted, "{path}");
+}
+
+/// The stage and the programs of a path.
+pub(crate) fn by(seen: &Seen, path: &str) -> (Stage, Vec<String>) {
+    let path: RootPath = path.parse().expect("a path");
+    let entry = &seen.paths[&path];
+    (entry.stage, entry.by.iter().cloned().collect())
+}

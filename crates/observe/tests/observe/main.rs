@@ -1,0 +1,5 @@
+//! Watches real programs in a real container, with every set of instruments.
+#![allow(unsafe_code, reason = "a container needs clone and mount, and the runtime is a neighbour")]
+
+mod harness;
+mod paths;
