@@ -3,6 +3,7 @@
 //! Absolute times drift from day to day; only what was measured in the same run may be compared.
 
 mod machine;
+mod minimal;
 mod pack;
 mod runtimes;
 mod samples;
@@ -28,8 +29,13 @@ pub(crate) struct Findings {
 
 type Bench = (&'static str, fn(&std::path::Path) -> Result<Findings>);
 
-const BENCHES: [Bench; 4] =
-    [("start", start::run), ("size", size::run), ("watch", watch::run), ("pack", pack::run)];
+const BENCHES: [Bench; 5] = [
+    ("start", start::run),
+    ("size", size::run),
+    ("minimal", minimal::run),
+    ("watch", watch::run),
+    ("pack", pack::run),
+];
 
 /// Runs the named benchmarks, or all; `--record` adds what they found to docs/benchmarks.md.
 pub(crate) fn run(args: &[String]) -> Result {

@@ -22,18 +22,23 @@ pub(crate) struct Ground {
     pub(crate) root: PathBuf,
     floor: PathBuf,
     bundle: PathBuf,
+    podman: PathBuf,
 }
 
 impl Ground {
     /// Compiled and laid out in `dir`.
     pub(crate) fn lay(dir: &Path) -> Result<Self> {
         let bundle = dir.join("bundle");
-        let ground = Self { root: bundle.join("rootfs"), floor: dir.join("floor"), bundle };
-        for inside in ["bin", "proc", "sys", "dev"] {
-            fs::create_dir_all(ground.root.join(inside))?;
+        let (floor, podman) = (dir.join("floor"), dir.join("p"));
+        let ground = Self { root: bundle.join("rootfs"), floor, bundle, podman };
+        for root in [ground.root.clone(), ground.podman.join("root")] {
+            for inside in ["bin", "proc", "sys", "dev"] {
+                fs::create_dir_all(root.join(inside))?;
+            }
         }
         compile("floor.c", &ground.floor)?;
         compile("idle.c", &ground.root.join("bin/idle"))?;
+        fs::copy(ground.root.join("bin/idle"), ground.podman.join("root/bin/idle"))?;
         fs::write(ground.bundle.join("config.json"), config().to_string())?;
         Ok(ground)
     }
@@ -43,6 +48,7 @@ impl Ground {
         let root = self.root.to_string_lossy().into_owned();
         let floor = self.floor.to_string_lossy().into_owned();
         let bundle = self.bundle.to_string_lossy().into_owned();
+        let podman = podman(&self.podman);
         let plain = |name: &str, argv: &[&str]| Runtime {
             name: name.into(),
             wrapper: Vec::new(),
@@ -60,9 +66,27 @@ impl Ground {
             ..plain("crun", &["crun", "run", "-b", &bundle, "bench-crun"])
         });
         all.push(plain("runc", &["runc", "run", "-b", &bundle, "bench-runc"]));
+        all.push(Runtime {
+            wrapper: pure_v1(),
+            ..plain("podman with crun", &podman.split(' ').collect::<Vec<_>>())
+        });
         all.retain(|r| Path::new(&r.argv[0]).is_absolute() || shell::has(&r.argv[0]));
         all
     }
+}
+
+/// podman with a store of its own; it makes directories in the root, so that is a copy.
+fn podman(dir: &Path) -> String {
+    let at = |name: &str| dir.join(name).to_string_lossy().into_owned();
+    format!(
+        "podman --root {} --runroot {} --tmpdir {} --storage-driver vfs --cgroup-manager cgroupfs --runtime crun run --rm \
+         --network host --log-driver none --read-only --ulimit nofile=1024:1024 --ulimit nproc=1000:1000 \
+         --rootfs {} /bin/idle true",
+        at("store"),
+        at("run"),
+        at("tmp"),
+        at("root")
+    )
 }
 
 const BWRAP: &str = "bwrap --unshare-pid --unshare-ipc --unshare-uts --unshare-cgroup --ro-bind ROOT / --proc /proc --dev /dev -- /bin/idle true";
