@@ -1,7 +1,5 @@
 //! Installs the Debian packages that tests and benchmarks need, and only those that are missing.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -50,7 +48,8 @@ pub(crate) fn ensure(needs: &[Need]) {
     if missing.is_empty() {
         return;
     }
-    println!("installing with apt-get: {}", missing.join(" "));
+    let sudo = if shell::is_root() { "" } else { "sudo " };
+    println!("{sudo}apt-get install {}", missing.join(" "));
     if let Err(error) = install(&missing) {
         println!("NOT INSTALLED: {error}\nwhat needs these packages will be SKIPPED");
     }
@@ -64,37 +63,32 @@ fn install(packages: &[&str]) -> Result {
 }
 
 fn apt_get() -> Command {
-    let root = fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
-    let mut command = Command::new(if root { "env" } else { "sudo" });
-    if !root {
-        command.arg("env");
-    }
+    let mut command = shell::as_root("env");
     command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);
     command
 }
 
 /// While it lives, no package starts its service when it is installed (Debian's policy-rc.d).
-struct NoServices(Option<&'static str>);
+struct NoServices {
+    declared: bool,
+}
+
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+const DECLARE: &str =
+    r"printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d";
 
 impl NoServices {
     /// A policy that is already there is the owner's, and stays.
     fn declare() -> Self {
-        const POLICY: &str = "/usr/sbin/policy-rc.d";
-        if Path::new(POLICY).exists() || fs::write(POLICY, "#!/bin/sh\nexit 101\n").is_err() {
-            return Self(None);
-        }
-        let guard = Self(Some(POLICY));
-        match fs::set_permissions(POLICY, fs::Permissions::from_mode(0o755)) {
-            Ok(()) => guard,
-            Err(_) => Self(None),
-        }
+        let free = !Path::new(POLICY).exists();
+        Self { declared: free && shell::read(shell::as_root("sh").args(["-c", DECLARE])).is_ok() }
     }
 }
 
 impl Drop for NoServices {
     fn drop(&mut self) {
-        if let Some(path) = self.0 {
-            let _ = fs::remove_file(path);
+        if self.declared {
+            let _ = shell::as_root("rm").args(["-f", POLICY]).status();
         }
     }
 }

@@ -17,7 +17,7 @@ mod watch;
 pub(crate) use state::State;
 pub(crate) use timer::run as timer;
 
-use crate::shell::Result;
+use crate::shell::{self, Result};
 use crate::{apt, build, table};
 
 /// What one benchmark found: a title, tables for people, and what to know when reading them.
@@ -43,6 +43,9 @@ pub(crate) fn run(args: &[String]) -> Result {
     let wanted: Vec<&String> = args.iter().filter(|a| *a != "--record").collect();
     if let Some(unknown) = wanted.iter().find(|w| BENCHES.iter().all(|b| b.0 != **w)) {
         return Err(format!("no benchmark is called {unknown}").into());
+    }
+    if !shell::is_root() {
+        return Err("benchmarks need root: sudo would be measured too".into());
     }
     apt::ensure(apt::BENCHES);
     let dist = build::release()?;

@@ -1,6 +1,8 @@
 //! Running other programs: what is run is said in the error, never guessed at.
 
 use std::error::Error;
+use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -39,6 +41,21 @@ pub(crate) fn read(command: &mut Command) -> Result<String> {
     }
     let said = String::from_utf8_lossy(&done.stderr);
     Err(format!("{}: {}\n{}", show(command), done.status, said.trim_end()).into())
+}
+
+/// A command that is run by root: with sudo where we are not.
+pub(crate) fn as_root(program: impl AsRef<OsStr>) -> Command {
+    if is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    command.arg(program);
+    command
+}
+
+/// Whether we are root.
+pub(crate) fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
 }
 
 /// The command line as a person would type it.

@@ -28,7 +28,7 @@ impl State {
 
     /// `tsubo --root DIR WORDS…`
     pub(crate) fn tsubo(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = shell::as_root(&self.program);
         command.arg("--root").arg(self.dir.join("state")).args(words);
         command
     }
@@ -60,8 +60,9 @@ impl Drop for State {
                 let _ = self.tsubo(&["rm", "-f", name]).stdout(Stdio::null()).status();
             }
         }
-        if let Err(error) = std::fs::remove_dir_all(&self.dir) {
-            eprintln!("{} could not be removed: {error}", self.dir.display());
+        let removed = shell::as_root("rm").arg("-rf").arg(&self.dir).status();
+        if !removed.is_ok_and(|status| status.success()) {
+            eprintln!("{} could not be removed", self.dir.display());
         }
     }
 }
