@@ -57,7 +57,8 @@ fn is_named(file: &Path) -> bool {
         return true;
     };
     let dir_name = dir.file_name().unwrap_or_default();
-    let root = matches!(stem, "lib" | "main") && (dir_name == "src" || dir.join("../Cargo.toml").exists());
+    let below_tests = dir.parent().is_some_and(|d| d.ends_with("tests") || d.ends_with("src/bin"));
+    let root = matches!(stem, "lib" | "main") && dir_name == "src" || stem == "main" && below_tests;
     // Cargo finds these by itself: build scripts, programs, examples, benches, test binaries.
     let found = stem == "build" && dir.join("Cargo.toml").exists()
         || ["bin", "examples", "benches", "tests"].iter().any(|d| dir_name == *d);
@@ -103,10 +104,11 @@ mod tests {
         fs::create_dir_all(dir.join("src/a")).expect("directory");
         fs::write(dir.join("src/lib.rs"), "pub(crate) mod a;\n").expect("lib");
         fs::write(dir.join("src/a.rs"), "mod b;\n").expect("a");
-        let named = ["src/lib.rs", "src/a.rs", "src/a/b.rs"].map(|f| is_named(&dir.join(f)));
+        let named =
+            ["src/lib.rs", "src/a.rs", "src/a/b.rs", "tests/all/main.rs"].map(|f| is_named(&dir.join(f)));
         let forgotten = is_named(&dir.join("src/c.rs"));
         let _ = fs::remove_dir_all(&dir);
-        assert_eq!(named, [true; 3]);
+        assert_eq!(named, [true; 4]);
         assert!(!forgotten);
     }
 }
