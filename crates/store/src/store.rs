@@ -1,0 +1,217 @@
+//! The store of one state directory: `objects/`, `images/`, `tmp/`.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use spec::{Digest, Error, Result, ResultExt};
+
+use crate::image::{self, Image, Record};
+use crate::objects::Objects;
+use crate::package::Package;
+use crate::staging::{self, Staging};
+use crate::{input, install, verify};
+
+/// Installed images and what they are made of. Any number of processes may use one store at once.
+pub struct Store {
+    images: PathBuf,
+    tmp: PathBuf,
+    objects: Objects,
+}
+
+/// How to install.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Install {
+    /// Everything is on disk before the image becomes visible, so that it survives a power cut.
+    pub sync: bool,
+}
+
+/// What removing an image gave back: the files that no other image shares.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Freed {
+    /// How many.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// An image that is as it was installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verified {
+    /// Paths that were compared: content, owner, mode, times, xattrs.
+    pub paths: u64,
+}
+
+impl Store {
+    /// Opens the store in `dir`, made if it is missing, for its owner alone: set-uid files of
+    /// images must be out of reach of the host's users. Collects what killed processes left.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let opening = || format!("opening the store {}", dir.display());
+        let [objects, images, tmp] = ["objects", "images", "tmp"].map(|name| dir.join(name));
+        std::fs::create_dir_all(dir).doing(opening)?;
+        for dir in [dir, &objects, &images, &tmp] {
+            private(dir).doing(opening)?;
+        }
+        let objects = Objects::open(&objects).doing(opening)?;
+        if staging::collect(&tmp).doing(opening)? {
+            objects.collect().doing(opening)?;
+        }
+        Ok(Self { images, tmp, objects })
+    }
+
+    /// Installs a package: verified, complete, or not at all. One that is installed already only
+    /// becomes what its name means. `progress` is told the packed bytes that are done, and all.
+    pub fn install(&self, package: &Path, options: Install, progress: &dyn Fn(u64, u64)) -> Result<Image> {
+        let installing = || format!("installing {}", package.display());
+        let opened = Package::open(input::open(package)?).doing(installing)?;
+        if let Some(image) = Image::read(self.directory(&opened.manifest))? {
+            let image = image.renew()?;
+            self.sync(options)?;
+            return Ok(image);
+        }
+        let result = self.unpack(&opened, options, progress);
+        if result.is_err() {
+            // Objects that only the failed image used. The error matters more than what is left.
+            let _ = self.objects.collect();
+        }
+        result.doing(installing)
+    }
+
+    /// All images, by name, the one that the name means first.
+    pub fn images(&self) -> Result<Vec<Image>> {
+        let listing = || format!("listing {}", self.images.display());
+        let mut images = Vec::new();
+        for entry in std::fs::read_dir(&self.images).doing(listing)? {
+            images.extend(Image::read(entry.doing(listing)?.path())?);
+        }
+        images.sort_by(|a, b| a.name.cmp(&b.name).then(b.stamp.cmp(&a.stamp)).then(a.digest.cmp(&b.digest)));
+        Ok(images)
+    }
+
+    /// The image of a name (the one installed last, if several have it), or of a digest or its
+    /// first six or more digits.
+    pub fn image(&self, name_or_digest: &str) -> Result<Image> {
+        let images = self.images()?;
+        if let Some(image) = images.iter().find(|image| image.name.as_str() == name_or_digest) {
+            return Ok(image.clone());
+        }
+        let digits = name_or_digest.strip_prefix("sha256:").unwrap_or(name_or_digest);
+        let found = |image: &&Image| digits.len() >= 6 && image.digest.hex().starts_with(digits);
+        let found: Vec<_> = images.iter().filter(found).collect();
+        match found.as_slice() {
+            [image] => Ok((*image).clone()),
+            [] => Err(Error::not_found(format!("there is no image {name_or_digest:?}"))
+                .hint("`tsubo images` lists them; `tsubo install FILE` adds one")),
+            _ => Err(Error::conflict(format!("{} images start with {name_or_digest:?}", found.len()))
+                .hint("write more digits of the digest")),
+        }
+    }
+
+    /// Removes an image and every object that no other image uses.
+    pub fn remove(&self, image: &Image) -> Result<Freed> {
+        let removing = || format!("removing the image {}", image.name);
+        let staging = Staging::new(&self.tmp).doing(removing)?;
+        match std::fs::rename(self.directory(&image.digest), staging.path.join("image")) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::not_found(format!("the image {} is not installed", image.name)));
+            }
+            renamed => renamed.doing(removing)?,
+        }
+        drop(staging);
+        let (files, bytes) = self.objects.collect().doing(removing)?;
+        Ok(Freed { files, bytes })
+    }
+
+    /// Compares every file of an image with what was installed.
+    pub fn verify(&self, image: &Image) -> Result<Verified> {
+        let path = self.directory(&image.digest).join("seals");
+        let seals = std::fs::read_to_string(&path).doing(|| format!("reading {}", path.display()))?;
+        let (damaged, paths) = verify::compare(&image.tree, &seals)?;
+        if damaged.is_empty() {
+            return Ok(Verified { paths });
+        }
+        let shown: Vec<_> = damaged.iter().take(10).map(ToString::to_string).collect();
+        let more = if damaged.len() > shown.len() { ", …" } else { "" };
+        let (count, shown) = (damaged.len(), shown.join(", "));
+        Err(Error::internal(format!("the image {} is damaged at {count} paths: {shown}{more}", image.name))
+            .hint("remove it with `tsubo rmi` and install the package again"))
+    }
+
+    fn directory(&self, digest: &Digest) -> PathBuf {
+        self.images.join(digest.hex())
+    }
+
+    fn unpack(&self, package: &Package, options: Install, progress: &dyn Fn(u64, u64)) -> Result<Image> {
+        self.check_space(package)?;
+        let preparing = || format!("preparing {}", self.tmp.display());
+        let staging = Staging::new(&self.tmp).doing(preparing)?;
+        let image = staging.path.join("image");
+        let root = image.join("root");
+        std::fs::create_dir_all(&root).doing(preparing)?;
+        let total = package.layer.size;
+        let (unpacked, _) = package.stream(&|done| progress(done, total), |pieces| {
+            install::unpack(pieces, &root, &self.objects, &staging.fd)
+        })?;
+        let seals = install::seals_text(&unpacked.seals);
+        std::fs::write(image.join("seals"), seals).doing(|| "writing the seals of the image")?;
+        let (digest, portable) = (package.manifest, package.portable.clone());
+        let (bytes, files, installed) = (unpacked.bytes, unpacked.files, image::now());
+        let record = Record { version: image::VERSION, digest, portable, bytes, files, installed };
+        record.write(&image)?;
+        self.sync(options)?;
+        self.publish(&image, record, options)
+    }
+
+    /// Makes the image visible. Another process may have been faster with the same one.
+    fn publish(&self, staged: &Path, record: Record, options: Install) -> Result<Image> {
+        let dir = self.directory(&record.digest);
+        match rustix::fs::rename(staged, &dir) {
+            Ok(()) => {
+                if options.sync {
+                    directory(&self.images).and_then(|fd| Ok(rustix::fs::fsync(fd)?)).doing(|| "writing to disk")?;
+                }
+                Ok(record.into_image(dir))
+            }
+            Err(Errno::EXIST | Errno::NOTEMPTY) => match Image::read(dir)? {
+                Some(image) => image.renew(),
+                None => Err(Error::conflict("another process removed this image while it was installed")),
+            },
+            Err(cause) => Err(Error::io(format!("making {}", dir.display()), cause.into())),
+        }
+    }
+
+    /// Refuses early what cannot fit, before the disk is full for everybody else too.
+    fn check_space(&self, package: &Package) -> Result<()> {
+        let space = rustix::fs::statvfs(&self.tmp).map_err(io::Error::from).doing(|| "asking for free space")?;
+        let free = space.f_bavail.saturating_mul(space.f_frsize);
+        match package.declared {
+            Some(declared) if declared > free => {
+                let full = io::Error::from_raw_os_error(Errno::NOSPC.raw_os_error());
+                Err(Error::io(format!("{declared} bytes are needed, {free} are free in {}", self.tmp.display()), full))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn sync(&self, options: Install) -> Result<()> {
+        if !options.sync {
+            return Ok(());
+        }
+        directory(&self.tmp).and_then(|fd| Ok(rustix::fs::syncfs(fd)?)).doing(|| "writing to disk")
+    }
+}
+
+/// Makes a directory that nobody but its owner may enter.
+fn private(dir: &Path) -> io::Result<()> {
+    match rustix::fs::mkdir(dir, Mode::RWXU) {
+        Ok(()) => Ok(()),
+        Err(Errno::EXIST) => Ok(rustix::fs::chmod(dir, Mode::RWXU)?),
+        Err(cause) => Err(cause.into()),
+    }
+}
+
+fn directory(path: &Path) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open(path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
+}
