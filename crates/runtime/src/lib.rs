@@ -1,1 +1,17 @@
-//! Floor 2: executes a plan - starts one container.
+//! Floor 2: executes a plan - starts one container, or one more process in it.
+//!
+//! [`spawn`] turns the steps of a [`Plan`](spec::plan::Plan) into prepared operations (`prepare`), makes the
+//! child, and returns when that stands at the gate: everything is set up and nothing executed. In
+//! the child (`child`) nothing is allocated and nothing locked; it reports the step and the error
+//! number, and the parent turns those into words (`report`).
+
+mod child;
+pub mod filter;
+mod prepare;
+mod report;
+pub mod seed;
+mod shield;
+mod spawn;
+
+pub use shield::{read_only_program, shield};
+pub use spawn::{Child, Options, Stdio, Target, join, spawn};

@@ -21,14 +21,23 @@ pub fn restore(mask: &Mask) {
     swap(libc::SIG_SETMASK, &mask.0);
 }
 
-/// Every signal gets its default disposition and nothing is blocked: what a new program expects.
-/// (Rust ignores SIGPIPE, and that would be inherited through exec.)
-pub fn reset() {
+/// Every signal gets its default disposition: what a new program expects. (Rust ignores SIGPIPE,
+/// and that would be inherited through exec.)
+pub fn reset_dispositions() {
+    // handler, flags, restorer, mask as the kernel has them. Not through libc, which keeps 32 and 33
+    // to itself.
+    let default = [libc::SIG_DFL as u64, 0, 0, 0];
     for signal in 1..=64 {
-        // SAFETY: SIG_DFL installs no handler. SIGKILL, SIGSTOP and glibc's two own signals are
-        // refused with EINVAL, which is what we want for them.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: SIG_DFL installs no handler; the kernel reads the structure and writes nothing.
+        // SIGKILL and SIGSTOP are refused with EINVAL, which is what we want for them.
+        unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, std::ptr::null_mut::<u8>(), 8);
+        }
     }
+}
+
+/// Blocks nothing any more.
+pub fn unblock_all() {
     swap(libc::SIG_SETMASK, &set_of(&[]));
 }
 

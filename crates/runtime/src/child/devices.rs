@@ -1,0 +1,88 @@
+//! `/dev`: a small tmpfs on which no device works but those bound from the host.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::OpenTreeFlags;
+
+use super::mounts::{attach, onto};
+use crate::prepare::{Devices, detached};
+use crate::report::{During, Fault, Part};
+
+/// Where each is on the host, its name inside, its numbers.
+const NODES: [(&CStr, &CStr, (u32, u32)); 6] = [
+    (c"/dev/null", c"null", (1, 3)),
+    (c"/dev/zero", c"zero", (1, 5)),
+    (c"/dev/full", c"full", (1, 7)),
+    (c"/dev/random", c"random", (1, 8)),
+    (c"/dev/urandom", c"urandom", (1, 9)),
+    (c"/dev/tty", c"tty", (5, 0)),
+];
+
+const LINKS: [(&CStr, &CStr); 5] = [
+    (c"/proc/self/fd", c"fd"),
+    (c"/proc/self/fd/0", c"stdin"),
+    (c"/proc/self/fd/1", c"stdout"),
+    (c"/proc/self/fd/2", c"stderr"),
+    (c"pts/ptmx", c"ptmx"),
+];
+
+/// Builds `/dev` and attaches it.
+pub(super) fn place(
+    root: BorrowedFd<'_>,
+    made: &Devices,
+    slave: Option<BorrowedFd<'_>>,
+) -> Result<(), Fault> {
+    let dev = detached(&made.dev).during(Part::FileSystem)?;
+    attach(root, &made.at, dev.as_fd(), true)?;
+    for (from, name, numbers) in NODES {
+        bind_file(&dev, name, open_device(from, numbers)?.as_fd())?;
+    }
+    for (target, name) in LINKS {
+        rustix::fs::symlinkat(target, &dev, name)?;
+    }
+    onto(made.devpts.as_fd(), directory(&dev, c"pts")?.as_fd()).during(Part::Attaching)?;
+    let shm = detached(&made.shm).during(Part::FileSystem)?;
+    onto(shm.as_fd(), directory(&dev, c"shm")?.as_fd()).during(Part::Attaching)?;
+    if let Some(queues) = &made.queues {
+        let queues = detached(queues).during(Part::MessageQueue)?;
+        onto(queues.as_fd(), directory(&dev, c"mqueue")?.as_fd()).during(Part::MessageQueue)?;
+    }
+    match slave {
+        Some(slave) if made.console => console(&dev, slave),
+        _ => Ok(()),
+    }
+}
+
+/// A copy of the mount of one device of the host, after a look at what it really is.
+pub(super) fn open_device(path: &CStr, (major, minor): (u32, u32)) -> Result<OwnedFd, Fault> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let node = rustix::mount::open_tree(CWD, path, flags).during(Part::Device)?;
+    let status = rustix::fs::fstat(&node).during(Part::Device)?;
+    let character = FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice;
+    if !character || status.st_rdev != rustix::fs::makedev(major, minor) {
+        return Err(Fault { part: Part::Device, errno: Errno::NODEV });
+    }
+    Ok(node)
+}
+
+/// The terminal as `/dev/console`, taken from its descriptor and not from a name (2025-52565).
+fn console(dev: &OwnedFd, slave: BorrowedFd<'_>) -> Result<(), Fault> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let terminal = rustix::mount::open_tree(slave, c"", flags).during(Part::Terminal)?;
+    bind_file(dev, c"console", terminal.as_fd())
+}
+
+fn bind_file(dev: &OwnedFd, name: &CStr, mount: BorrowedFd<'_>) -> Result<(), Fault> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = rustix::fs::openat(dev, name, flags, Mode::from_raw_mode(0o666))?;
+    onto(mount, file.as_fd()).during(Part::Attaching)
+}
+
+fn directory(dev: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
+    rustix::fs::mkdirat(dev, name, Mode::from_raw_mode(0o755))?;
+    rustix::fs::openat(dev, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}

@@ -1,0 +1,186 @@
+//! The child between clone and exec: walks the prepared operations.
+//!
+//! Nothing here may allocate, lock, panic or log: another thread of the parent may have held the
+//! allocator's lock at the moment of the copy. Whatever is opened is closed by exec.
+
+mod devices;
+mod groups;
+mod init;
+mod mounts;
+mod place;
+mod process;
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use rustix::fs::Mode;
+use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, Signal};
+use sys::seccomp::Instruction;
+
+use crate::prepare::{Op, Prepared};
+use crate::report::{Fault, Message};
+
+/// Everything that the child may look at.
+pub(crate) struct Inherited<'a> {
+    pub(crate) prepared: &'a Prepared,
+    /// Both the channel for reports and the gate.
+    pub(crate) channel: BorrowedFd<'a>,
+    pub(crate) stdio: [BorrowedFd<'a>; 3],
+    pub(crate) listen: Option<&'a [Instruction]>,
+    pub(crate) die_with_parent: bool,
+    /// Numbers of the descriptors to keep, sorted; all above the standard three.
+    pub(crate) keep: &'a [RawFd],
+}
+
+/// Where a walk stands.
+pub(crate) struct Walk<'a> {
+    inherited: &'a Inherited<'a>,
+    root: Option<OwnedFd>,
+    step: u32,
+}
+
+/// Runs the child; returns its exit code, which only matters where nothing was executed.
+pub(crate) fn run(inherited: &Inherited<'_>) -> i32 {
+    let mut walk = Walk { inherited, root: None, step: u32::MAX };
+    let code = walk.all().unwrap_or_else(|fault| {
+        walk.tell(Message::Failed { step: walk.step, fault });
+        125
+    });
+    // An init has closed the root's descriptor behind its owner's back.
+    std::mem::forget(walk);
+    code
+}
+
+impl Walk<'_> {
+    fn all(&mut self) -> Result<i32, Fault> {
+        self.settle()?;
+        for (index, op) in self.inherited.prepared.ops.iter().enumerate() {
+            self.step = index as u32;
+            match op {
+                // Process 1 comes back with the exit code of its child, which goes on with the
+                // walk in a process of its own.
+                Op::Init => return init::fork_and_reap(|| self.rest(index + 1)).map_err(Fault::from),
+                op => self.execute(op)?,
+            }
+        }
+        Err(Errno::NOEXEC.into())
+    }
+
+    fn rest(&mut self, from: usize) -> i32 {
+        for (index, op) in self.inherited.prepared.ops.iter().enumerate().skip(from) {
+            self.step = index as u32;
+            if let Err(fault) = self.execute(op) {
+                self.tell(Message::Failed { step: self.step, fault });
+                return 125;
+            }
+        }
+        125
+    }
+
+    /// What has to be so before the first step: alone, undumpable, with nothing of the parent's.
+    fn settle(&self) -> Result<(), Fault> {
+        // Until exec this process is the host's program: /proc/self/exe and its memory are not for
+        // the eyes of a process in the container (2019-5736, 2024-21626).
+        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+        self.follow_parent()?;
+        for (fd, at) in self.inherited.stdio.iter().zip(0..) {
+            sys::process::dup_onto(*fd, at)?;
+        }
+        self.close_others()?;
+        sys::signal::reset_dispositions();
+        rustix::process::umask(Mode::empty());
+        Ok(())
+    }
+
+    /// Asked again after every change of user, which makes the kernel forget it.
+    fn follow_parent(&self) -> Result<(), Fault> {
+        if self.inherited.die_with_parent {
+            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        }
+        Ok(())
+    }
+
+    /// Closes at once, not by exec: an open end of another child's channel would keep its parent
+    /// waiting for as long as we stand at our gate.
+    fn close_others(&self) -> Result<(), Fault> {
+        let mut from = 3;
+        for number in self.inherited.keep.iter().map(|fd| *fd as u32) {
+            if number > from {
+                sys::process::close_range(from, number - 1)?;
+            }
+            from = number + 1;
+        }
+        Ok(sys::process::close_range(from, u32::MAX)?)
+    }
+
+    fn execute(&mut self, op: &Op) -> Result<(), Fault> {
+        match op {
+            Op::Groups { tasks, namespace } => groups::enter(tasks, *namespace),
+            Op::Join { target } => {
+                self.root = Some(groups::join(target.as_fd())?);
+                Ok(())
+            }
+            Op::PrivateMounts => mounts::separate(),
+            Op::Tree { source, attributes } => self.take_root(mounts::tree(source, *attributes)?),
+            Op::Scratch { layer, lower } => self.take_root(mounts::scratch(layer.as_fd(), lower)?),
+            Op::FileSystem { at, make } => mounts::file_system(self.root()?, at, make),
+            Op::Hierarchies { at, hierarchies } => groups::show(self.root()?, at, hierarchies),
+            Op::Attach { at, mount } => mounts::attach(self.root()?, at, mount.as_fd(), true),
+            Op::Bind { at, source, attributes } => mounts::bind(self.root()?, at, source, *attributes),
+            Op::Devices(made) => devices::place(self.root()?, made, self.slave()),
+            Op::Mask { path } => mounts::mask(self.root()?, path),
+            Op::ReadOnly { path } => mounts::read_only(self.root()?, path),
+            Op::Pivot => mounts::pivot(self.root()?),
+            Op::Hostname { name } => Ok(rustix::system::sethostname(name.to_bytes())?),
+            Op::Init => Err(Errno::INVAL.into()),
+            Op::Session => process::session(self.slave()),
+            Op::Limit { resource, soft, hard } => Ok(sys::process::set_limit(*resource, *soft, *hard)?),
+            Op::Directory { path } => process::enter_directory(self.root()?, path),
+            Op::Identity(identity) => {
+                process::become_user(identity)?;
+                self.follow_parent()
+            }
+            Op::NoNewPrivileges => Ok(rustix::thread::set_no_new_privs(true)?),
+            Op::Filter { program } => Ok(sys::seccomp::load(program)?),
+            Op::Gate => self.gate(),
+            Op::Capabilities { set } => Ok(sys::capability::set(*set)?),
+            Op::Execute { candidates, argv, env } => Err(process::execute(candidates, argv, env)),
+        }
+    }
+
+    fn root(&self) -> Result<BorrowedFd<'_>, Fault> {
+        self.root.as_ref().map(AsFd::as_fd).ok_or(Fault::from(Errno::BADF))
+    }
+
+    fn take_root(&mut self, root: OwnedFd) -> Result<(), Fault> {
+        self.root = Some(root);
+        Ok(())
+    }
+
+    fn slave(&self) -> Option<BorrowedFd<'_>> {
+        self.inherited.prepared.terminal.as_ref().map(|pair| pair.slave.as_fd())
+    }
+
+    /// Stands still until the parent says go. From the moment the listener is there, no system
+    /// call with a path may happen before it does: nobody answers yet.
+    fn gate(&self) -> Result<(), Fault> {
+        let listener = match self.inherited.listen {
+            Some(program) => Some(sys::seccomp::load_with_listener(program)?),
+            None => None,
+        };
+        self.tell(Message::Ready { listener: listener.as_ref().map(AsRawFd::as_raw_fd) });
+        let mut go = [0];
+        // The parent takes the listener's descriptor over; ours is closed by exec.
+        std::mem::forget(listener);
+        match rustix::io::read(self.inherited.channel, &mut go) {
+            Ok(1) => Ok(()),
+            Ok(_) => sys::process::exit_now(125),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn tell(&self, message: Message) {
+        // Where the parent has gone there is nobody to tell.
+        let _ = rustix::io::write(self.inherited.channel, &message.encode());
+    }
+}

@@ -1,0 +1,53 @@
+//! Finding and making mount points without ever leaving the root.
+//!
+//! Every component is resolved by the kernel with the root's descriptor as its world, so a symlink
+//! or `..` that another container swaps in meanwhile leads to a place inside (2021-30465).
+
+use std::ffi::CStr;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use crate::prepare::Place;
+use crate::report::{During, Fault, Part};
+
+/// Opens a path of the root without following anything out of it.
+pub(super) fn find(root: BorrowedFd<'_>, path: &CStr, strict: bool) -> Result<OwnedFd, Errno> {
+    let mut resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    resolve.set(ResolveFlags::NO_SYMLINKS, strict);
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    for _ in 0..64 {
+        // EAGAIN: something was renamed meanwhile and the kernel cannot vouch for the result.
+        match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            result => return result,
+        }
+    }
+    Err(Errno::AGAIN)
+}
+
+/// Opens the mount point, making what is missing of it.
+pub(super) fn mount_point(root: BorrowedFd<'_>, place: &Place, directory: bool) -> Result<OwnedFd, Fault> {
+    match find(root, &place.path, place.strict) {
+        Err(Errno::NOENT) => {}
+        found => return found.during(Part::MountPoint),
+    }
+    for (index, component) in place.way.iter().enumerate() {
+        if !matches!(find(root, &component.path, place.strict), Err(Errno::NOENT)) {
+            continue;
+        }
+        let parent = find(root, &component.parent, place.strict).during(Part::MountPoint)?;
+        let last = index + 1 == place.way.len();
+        make(&parent, &component.name, directory || !last).during(Part::MakingMountPoint)?;
+    }
+    find(root, &place.path, place.strict).during(Part::MountPoint)
+}
+
+fn make(parent: &OwnedFd, name: &CStr, directory: bool) -> Result<(), Errno> {
+    if directory {
+        rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755))
+    } else {
+        rustix::fs::mknodat(parent, name, FileType::RegularFile, Mode::from_raw_mode(0o644), 0)
+    }
+}

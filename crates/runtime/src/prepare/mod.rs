@@ -1,0 +1,265 @@
+//! From the steps of a plan to operations that the child can do without memory of its own.
+
+mod cgroups;
+mod command;
+mod file_system;
+mod mounts;
+mod place;
+
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{Gid, Uid};
+use spec::container::{Namespace, capability_names};
+use spec::plan::{Plan, Step};
+use spec::{Error, Result, ResultExt};
+use sys::process::Strings;
+use sys::pty::Pair;
+use sys::seccomp::Instruction;
+
+pub(crate) use file_system::{FileSystem, detached};
+pub(crate) use place::Place;
+
+/// One operation of the child; its position is that of its step in the plan.
+#[derive(Debug)]
+pub(crate) enum Op {
+    Groups { tasks: Vec<OwnedFd>, namespace: bool },
+    Join { target: OwnedFd },
+    PrivateMounts,
+    Tree { source: CString, attributes: u64 },
+    Scratch { layer: OwnedFd, lower: CString },
+    FileSystem { at: Place, make: FileSystem },
+    Hierarchies { at: Place, hierarchies: Vec<Hierarchy> },
+    Attach { at: Place, mount: OwnedFd },
+    Bind { at: Place, source: CString, attributes: u64 },
+    Devices(Box<Devices>),
+    Mask { path: CString },
+    ReadOnly { path: CString },
+    Pivot,
+    Hostname { name: CString },
+    Init,
+    Session,
+    Limit { resource: u32, soft: u64, hard: u64 },
+    Directory { path: CString },
+    Identity(Identity),
+    NoNewPrivileges,
+    Filter { program: Vec<Instruction> },
+    Gate,
+    Capabilities { set: u64 },
+    Execute { candidates: Vec<CString>, argv: Strings, env: Strings },
+}
+
+/// A version 1 control group hierarchy as it appears inside.
+#[derive(Debug)]
+pub(crate) struct Hierarchy {
+    pub(crate) name: CString,
+    pub(crate) make: FileSystem,
+}
+
+/// What `/dev` gets.
+#[derive(Debug)]
+pub(crate) struct Devices {
+    pub(crate) at: Place,
+    pub(crate) dev: FileSystem,
+    pub(crate) shm: FileSystem,
+    pub(crate) devpts: OwnedFd,
+    pub(crate) queues: Option<FileSystem>,
+    pub(crate) console: bool,
+}
+
+/// Who the process becomes.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) uid: Uid,
+    pub(crate) gid: Gid,
+    pub(crate) groups: Vec<Gid>,
+    pub(crate) bounding: u64,
+    /// Held until the gate: what it ends up with, and what loading a filter takes.
+    pub(crate) until_gate: u64,
+}
+
+/// Everything that the child needs, made before it exists.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) ops: Vec<Op>,
+    /// `CLONE_NEW…` of all namespaces that are made with the process.
+    pub(crate) namespaces: u64,
+    pub(crate) terminal: Option<Pair>,
+    /// The root of the container's own devpts.
+    pub(crate) devpts: Option<OwnedFd>,
+}
+
+/// What comes from outside the plan.
+pub(crate) struct Given<'a> {
+    pub(crate) tasks: Vec<OwnedFd>,
+    pub(crate) target: Option<BorrowedFd<'a>>,
+    pub(crate) devpts: Option<BorrowedFd<'a>>,
+}
+
+/// Prepares `plan`.
+pub(crate) fn prepare(plan: &Plan, given: Given<'_>) -> Result<Prepared> {
+    let has_devices = plan.steps.iter().any(mounts::is_devices);
+    let devpts = if has_devices { Some(mounts::devpts()?) } else { None };
+    let instance = devpts.as_ref().map(std::os::fd::AsFd::as_fd).or(given.devpts);
+    let terminal = if plan.terminal { Some(open_terminal(plan, instance)?) } else { None };
+    let mut prepared =
+        Prepared { ops: Vec::with_capacity(plan.steps.len()), namespaces: flags(plan)?, terminal, devpts };
+    let mut tasks = Some(given.tasks);
+    for step in &plan.steps {
+        let op = match step {
+            Step::Groups { namespace } => {
+                Op::Groups { tasks: tasks.take().unwrap_or_default(), namespace: *namespace }
+            }
+            Step::Join => join(given.target)?,
+            Step::Root(root) => mounts::root(root).doing(|| step.to_string())?,
+            Step::Mount(mount) => mounts::mount(plan, mount, &prepared).doing(|| step.to_string())?,
+            other => simple(other)?,
+        };
+        prepared.ops.push(op);
+    }
+    Ok(prepared)
+}
+
+fn simple(step: &Step) -> Result<Op> {
+    Ok(match step {
+        Step::PrivateMounts => Op::PrivateMounts,
+        Step::Mask { path } => Op::Mask { path: c_path(path.relative())? },
+        Step::ReadOnly { path } => Op::ReadOnly { path: c_path(path.relative())? },
+        Step::Pivot => Op::Pivot,
+        Step::Hostname { name } => Op::Hostname { name: c_string(name.as_bytes())? },
+        Step::Init => Op::Init,
+        Step::Session => Op::Session,
+        Step::Limit { resource, soft, hard } => Op::Limit { resource: *resource, soft: *soft, hard: *hard },
+        Step::Directory { path } => Op::Directory { path: c_path(path.relative())? },
+        Step::Identity { user, bounding } => identity(user, *bounding)?,
+        Step::NoNewPrivileges => Op::NoNewPrivileges,
+        Step::Filter { capabilities } => filter(*capabilities)?,
+        Step::Gate => Op::Gate,
+        Step::Capabilities { set } => Op::Capabilities { set: *set },
+        Step::Execute { argv, env } => command::execute(argv, env)?,
+        Step::Groups { .. } | Step::Join | Step::Root(_) | Step::Mount(_) => {
+            return Err(Error::internal(format!("{step} takes more than the step")));
+        }
+    })
+}
+
+fn flags(plan: &Plan) -> Result<u64> {
+    let mut flags = 0;
+    for namespace in &plan.namespaces {
+        flags |= match namespace {
+            Namespace::Mount => sys::namespace::MOUNT,
+            Namespace::Pid => sys::namespace::PID,
+            Namespace::Ipc => sys::namespace::IPC,
+            Namespace::Uts => sys::namespace::UTS,
+            Namespace::Cgroup => 0,
+            other @ (Namespace::Net | Namespace::User | Namespace::Time) => {
+                return Err(Error::unsupported(format!("this version makes no {other:?} namespace")));
+            }
+        };
+    }
+    let needs = |step: fn(&Step) -> bool, namespace, what| {
+        if plan.steps.iter().any(step) && !plan.namespaces.contains(&namespace) {
+            return Err(Error::user(format!(
+                "{what} needs a {namespace:?} namespace of the container's own"
+            )));
+        }
+        Ok(())
+    };
+    needs(|step| matches!(step, Step::Hostname { .. }), Namespace::Uts, "a host name")?;
+    needs(|step| matches!(step, Step::Init), Namespace::Pid, "an init process")?;
+    Ok(flags)
+}
+
+fn join(target: Option<BorrowedFd<'_>>) -> Result<Op> {
+    let target = target.ok_or_else(|| Error::internal("joining a container without saying which"))?;
+    let target = target.try_clone_to_owned().doing(|| "duplicating a pidfd")?;
+    Ok(Op::Join { target: above_standard(target)? })
+}
+
+fn identity(user: &spec::portable::Ids, bounding: u64) -> Result<Op> {
+    let valid = |id: u32, what: &str| {
+        if id == u32::MAX {
+            Err(Error::user(format!("{what} id {id} means none to the kernel")))
+        } else {
+            Ok(id)
+        }
+    };
+    let permitted =
+        sys::capability::permitted().map_err(std::io::Error::from).doing(|| "reading our capabilities")?;
+    if bounding & !permitted != 0 {
+        let missing: Vec<_> = capability_names(bounding & !permitted).collect();
+        let error = Error::unsupported(format!(
+            "the container needs {}, which this host does not let us have",
+            missing.join(", ")
+        ));
+        return Err(if permitted == 0 { error.hint("run it with sudo") } else { error });
+    }
+    let groups = user.groups.iter().map(|gid| valid(*gid, "group").map(Gid::from_raw));
+    Ok(Op::Identity(Identity {
+        uid: Uid::from_raw(valid(user.uid, "user")?),
+        gid: Gid::from_raw(valid(user.gid, "group")?),
+        groups: groups.collect::<Result<_>>()?,
+        bounding,
+        until_gate: (bounding | 1 << sys::capability::SYS_ADMIN) & permitted,
+    }))
+}
+
+fn filter(capabilities: u64) -> Result<Op> {
+    if cfg!(not(target_arch = "x86_64")) {
+        return Err(Error::unsupported("the default system call filter exists for x86-64 only"));
+    }
+    Ok(Op::Filter { program: crate::filter::program(capabilities) })
+}
+
+fn open_terminal(plan: &Plan, devpts: Option<BorrowedFd<'_>>) -> Result<Pair> {
+    let failed = |cause: rustix::io::Errno| Error::io("making a terminal", cause.into());
+    let Pair { master, slave } = sys::pty::open(devpts).map_err(failed)?;
+    if let Some(user) = plan.steps.iter().find_map(|step| match step {
+        Step::Identity { user, .. } if user.uid != 0 && user.uid != u32::MAX => Some(user),
+        _ => None,
+    }) {
+        rustix::fs::fchown(&slave, Some(Uid::from_raw(user.uid)), None).map_err(failed)?;
+    }
+    Ok(Pair { master: above_standard(master)?, slave: above_standard(slave)? })
+}
+
+/// The same descriptor with a number above the standard three, which the child overwrites.
+pub(crate) fn above_standard(fd: OwnedFd) -> Result<OwnedFd> {
+    if fd.as_raw_fd() > 2 {
+        return Ok(fd);
+    }
+    rustix::io::fcntl_dupfd_cloexec(&fd, 3).map_err(std::io::Error::from).doing(|| "duplicating a descriptor")
+}
+
+pub(crate) fn c_path(path: &Path) -> Result<CString> {
+    c_string(path.as_os_str().as_bytes())
+}
+
+pub(crate) fn c_string(bytes: &[u8]) -> Result<CString> {
+    CString::new(bytes)
+        .map_err(|_| Error::user(format!("{:?} contains a NUL byte", String::from_utf8_lossy(bytes))))
+}
+
+impl Prepared {
+    /// The numbers of all descriptors that the child must not close, in order.
+    pub(crate) fn descriptors(&self) -> Vec<RawFd> {
+        let mut numbers: Vec<RawFd> = self.ops.iter().flat_map(Op::descriptors).collect();
+        numbers.extend(self.terminal.iter().map(|pair| pair.slave.as_raw_fd()));
+        numbers
+    }
+}
+
+impl Op {
+    fn descriptors(&self) -> Vec<RawFd> {
+        match self {
+            Self::Groups { tasks, .. } => tasks.iter().map(AsRawFd::as_raw_fd).collect(),
+            Self::Join { target: fd } | Self::Scratch { layer: fd, .. } | Self::Attach { mount: fd, .. } => {
+                vec![fd.as_raw_fd()]
+            }
+            Self::Devices(devices) => vec![devices.devpts.as_raw_fd()],
+            _ => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Copies directory trees with everything that an inode holds: what a fresh tmpfs or volume starts
+//! with. Works on descriptors only, so a symlink in the source leads nowhere.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, XattrFlags};
+use rustix::io::Errno;
+
+/// Deeper trees are refused: each level holds two descriptors open.
+const MAX_DEPTH: usize = 200;
+
+/// Copies the content of the directory `from` into the directory `to`, and the attributes of
+/// `from` itself. Sockets and device nodes are left out; hard links become copies.
+pub fn copy_tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
+    copy_directory(from, to, 0)
+}
+
+fn copy_directory(from: BorrowedFd<'_>, to: BorrowedFd<'_>, depth: usize) -> io::Result<()> {
+    if depth > MAX_DEPTH {
+        return Err(io::Error::other(format!("directories are nested more than {MAX_DEPTH} deep")));
+    }
+    for entry in Dir::read_from(from)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name != c"." && name != c".." {
+            copy_entry(from, to, name, depth)?;
+        }
+    }
+    copy_attributes(from, to)
+}
+
+fn copy_entry(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, depth: usize) -> io::Result<()> {
+    let status = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    match FileType::from_raw_mode(status.st_mode) {
+        FileType::Directory => {
+            rustix::fs::mkdirat(to, name, Mode::RWXU)?;
+            let (source, target) = (open(from, name, OFlags::DIRECTORY)?, open(to, name, OFlags::DIRECTORY)?);
+            copy_directory(source.as_fd(), target.as_fd(), depth + 1)
+        }
+        FileType::RegularFile => copy_file(from, to, name),
+        FileType::Symlink => {
+            rustix::fs::symlinkat(rustix::fs::readlinkat(from, name, Vec::new())?, to, name)?;
+            own(to, name, &status)
+        }
+        FileType::Fifo => {
+            rustix::fs::mknodat(to, name, FileType::Fifo, Mode::from_raw_mode(status.st_mode & 0o7777), 0)?;
+            own(to, name, &status)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn open(at: BorrowedFd<'_>, name: &CStr, kind: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | kind;
+    rustix::fs::openat(at, name, flags, Mode::empty())
+}
+
+fn copy_file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
+    let mut source = std::fs::File::from(open(from, name, OFlags::empty())?);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut target = std::fs::File::from(rustix::fs::openat(to, name, flags, Mode::RUSR)?);
+    io::copy(&mut source, &mut target)?;
+    copy_attributes(source.as_fd(), target.as_fd())
+}
+
+fn own(at: BorrowedFd<'_>, name: &CStr, status: &Stat) -> io::Result<()> {
+    let (uid, gid) = owner(status);
+    Ok(rustix::fs::chownat(at, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+fn owner(status: &Stat) -> (Option<rustix::fs::Uid>, Option<rustix::fs::Gid>) {
+    (Some(rustix::fs::Uid::from_raw(status.st_uid)), Some(rustix::fs::Gid::from_raw(status.st_gid)))
+}
+
+/// Copies owner, mode, extended attributes and times from one open file or directory to another.
+pub fn copy_attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
+    let status = rustix::fs::fstat(from)?;
+    let (uid, gid) = owner(&status);
+    // The owner first: changing it clears set-id bits and file capabilities.
+    rustix::fs::fchown(to, uid, gid)?;
+    rustix::fs::fchmod(to, Mode::from_raw_mode(status.st_mode & 0o7777))?;
+    copy_xattrs(from, to)?;
+    let time = |seconds, nanoseconds| Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+    let times = Timestamps {
+        last_access: time(status.st_atime as _, status.st_atime_nsec as _),
+        last_modification: time(status.st_mtime as _, status.st_mtime_nsec as _),
+    };
+    Ok(rustix::fs::futimens(to, &times)?)
+}
+
+fn copy_xattrs(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
+    let mut names = [0_u8; 0];
+    let size = match rustix::fs::flistxattr(from, &mut names) {
+        Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(()),
+        size => size?,
+    };
+    let mut names = vec![0_u8; size];
+    let filled = rustix::fs::flistxattr(from, &mut names)?;
+    for name in names[..filled].split_inclusive(|byte| *byte == 0) {
+        let Ok(name) = CStr::from_bytes_with_nul(name) else { continue };
+        // Those belong to the layers of an overlay, not to the file.
+        if !name.to_bytes().starts_with(b"trusted.overlay.") {
+            copy_xattr(from, to, name)?;
+        }
+    }
+    Ok(())
+}
+
+fn copy_xattr(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
+    let mut value = vec![0_u8; 65536];
+    let size = rustix::fs::fgetxattr(from, name, &mut value)?;
+    match rustix::fs::fsetxattr(to, name, &value[..size], XattrFlags::empty()) {
+        // tmpfs knows no user.* attributes before Linux 6.6.
+        Err(Errno::OPNOTSUPP) if name.to_bytes().starts_with(b"user.") => Ok(()),
+        result => Ok(result?),
+    }
+}

@@ -1,0 +1,51 @@
+//! Keeps the host's programs out of a container's reach (2019-5736).
+//!
+//! Before exec a new process is a copy of our program, and an image can ask the kernel to execute
+//! `/proc/self/exe` at that very moment. What it gets hold of then must not be writable: so the
+//! programs that start containers run from a read-only mount that exists nowhere else.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use rustix::fs::{CWD, StatVfsMountFlags};
+use rustix::mount::OpenTreeFlags;
+use spec::{Error, Result, ResultExt};
+use sys::process::Strings;
+
+use crate::prepare::c_path;
+
+/// A program on a read-only mount of its own, to be executed through `/proc/self/fd/N`.
+pub fn read_only_program(path: &Path) -> Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let mount = rustix::mount::open_tree(CWD, c_path(path)?.as_c_str(), flags).map_err(std::io::Error::from);
+    let mount = mount.doing(|| format!("opening {}", path.display()))?;
+    let sealed = sys::mount::set_attributes_recursively(mount.as_fd(), sys::mount::READ_ONLY);
+    sealed.map_err(std::io::Error::from).doing(|| format!("protecting {}", path.display()))?;
+    Ok(mount)
+}
+
+/// Makes sure that the calling program runs from such a mount: executes it again if it does not.
+/// Its first argument is then its absolute path, as `current_exe` has nothing to say any more.
+pub fn shield() -> Result<()> {
+    const EXE: &CStr = c"/proc/self/exe";
+    let status =
+        rustix::fs::statvfs(EXE).map_err(std::io::Error::from).doing(|| "looking at our own program")?;
+    if status.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        return Ok(());
+    }
+    let path = std::env::current_exe().doing(|| "finding our own program")?;
+    let program = read_only_program(Path::new(OsStr::from_bytes(EXE.to_bytes())))?;
+    let arguments = std::iter::once(path.into_os_string()).chain(std::env::args_os().skip(1));
+    let environment =
+        std::env::vars_os().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
+    let arguments = strings(arguments.map(OsStringExt::into_vec))?;
+    let failure = sys::process::execveat(program.as_fd(), &arguments, &strings(environment)?);
+    Err(Error::io("executing our own program again", failure.into()))
+}
+
+fn strings(texts: impl Iterator<Item = Vec<u8>>) -> Result<Strings> {
+    let texts: Result<Vec<CString>> = texts.map(|text| crate::prepare::c_string(&text)).collect();
+    Ok(Strings::new(texts?))
+}

@@ -1,0 +1,308 @@
+//! The parent's side: makes the child, waits for it at the gate, lets it go, reaps it.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, WaitId, WaitIdOptions};
+use spec::plan::Plan;
+use spec::{Error, ErrorKind, Result, ResultExt};
+use sys::seccomp::Instruction;
+
+use crate::child::{self, Inherited};
+use crate::prepare::{Given, Prepared, above_standard, prepare};
+use crate::report::{self, Message};
+
+/// What becomes the new process's descriptors 0, 1 and 2; ignored for a terminal of its own.
+#[derive(Debug)]
+pub struct Stdio {
+    /// Standard input.
+    pub stdin: OwnedFd,
+    /// Standard output.
+    pub stdout: OwnedFd,
+    /// Standard error.
+    pub stderr: OwnedFd,
+}
+
+impl Stdio {
+    /// All three are `/dev/null`.
+    pub fn null() -> Result<Self> {
+        let open = || {
+            std::fs::File::options().read(true).write(true).open("/dev/null").doing(|| "opening /dev/null")
+        };
+        Ok(Self { stdin: open()?.into(), stdout: open()?.into(), stderr: open()?.into() })
+    }
+
+    /// Duplicates of the caller's own.
+    pub fn inherit() -> Result<Self> {
+        let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().doing(|| "duplicating a standard descriptor");
+        Ok(Self {
+            stdin: copy(io::stdin().as_fd())?,
+            stdout: copy(io::stdout().as_fd())?,
+            stderr: copy(io::stderr().as_fd())?,
+        })
+    }
+}
+
+/// What a start takes besides the plan.
+#[derive(Debug)]
+pub struct Options<'a> {
+    /// Standard input, output and error.
+    pub stdio: Stdio,
+    /// A filter that is installed with a listener just before the gate.
+    pub listen: Option<&'a [Instruction]>,
+    /// The kernel kills the process when the calling *thread* ends.
+    pub die_with_parent: bool,
+    /// Open `tasks` files (version 1) or `cgroup.procs` files (version 2) that the child enters by.
+    pub cgroup_tasks: Vec<OwnedFd>,
+    /// A version 2 group that the child is born in.
+    pub cgroup_v2: Option<OwnedFd>,
+}
+
+impl Options<'_> {
+    /// Nothing but standard input, output and error.
+    pub fn new(stdio: Stdio) -> Self {
+        Self { stdio, listen: None, die_with_parent: false, cgroup_tasks: Vec::new(), cgroup_v2: None }
+    }
+}
+
+/// A running container that a process joins.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// Its first process.
+    pub pidfd: BorrowedFd<'a>,
+    /// The root of its devpts ([`Child::devpts`]), for a terminal of its own.
+    pub devpts: Option<BorrowedFd<'a>>,
+}
+
+/// A process that was started. It is killed and reaped when this is dropped before it was waited for.
+#[derive(Debug)]
+pub struct Child {
+    plan: Plan,
+    pid: i32,
+    pidfd: OwnedFd,
+    channel: Option<OwnedFd>,
+    listener: Option<OwnedFd>,
+    terminal: Option<OwnedFd>,
+    devpts: Option<OwnedFd>,
+    exit: Option<i32>,
+}
+
+/// Starts the first process of a container and returns when it stands at the gate: everything is
+/// set up, the filters are installed, nothing is executed yet.
+pub fn spawn(plan: &Plan, options: Options<'_>) -> Result<Child> {
+    start(plan, options, None)
+}
+
+/// Starts one more process in a running container, likewise up to the gate. The plan is one of
+/// [`spec::plan::join`].
+pub fn join(plan: &Plan, options: Options<'_>, target: Target<'_>) -> Result<Child> {
+    start(plan, options, Some(target))
+}
+
+fn start(plan: &Plan, mut options: Options<'_>, target: Option<Target<'_>>) -> Result<Child> {
+    let tasks = std::mem::take(&mut options.cgroup_tasks).into_iter().map(above_standard);
+    let given = Given {
+        tasks: tasks.collect::<Result<_>>()?,
+        target: target.map(|target| target.pidfd),
+        devpts: target.and_then(|target| target.devpts),
+    };
+    let mut prepared = prepare(plan, given)?;
+    let (ours, theirs) = channel().doing(|| "making a channel to the new process")?;
+    let (ours, theirs) = (above_standard(ours)?, above_standard(theirs)?);
+    let (pid, pidfd) = match target {
+        None => clone(&prepared, &mut options, &theirs)?,
+        Some(target) => in_pid_namespace(target.pidfd, || clone(&prepared, &mut options, &theirs))?,
+    };
+    drop(theirs);
+    let (terminal, devpts) = (prepared.terminal.take().map(|pair| pair.master), prepared.devpts.take());
+    let mut child = Child {
+        plan: plan.clone(),
+        pid,
+        pidfd,
+        channel: Some(ours),
+        listener: None,
+        terminal,
+        devpts,
+        exit: None,
+    };
+    child.wait_for_gate()?;
+    Ok(child)
+}
+
+fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(sys::socket::message_pair()?)
+}
+
+fn clone(prepared: &Prepared, options: &mut Options<'_>, theirs: &OwnedFd) -> Result<(i32, OwnedFd)> {
+    let stdio = above_all([&options.stdio.stdin, &options.stdio.stdout, &options.stdio.stderr])?;
+    let mut keep = prepared.descriptors();
+    keep.push(theirs.as_raw_fd());
+    keep.sort_unstable();
+    let inherited = Inherited {
+        prepared,
+        channel: theirs.as_fd(),
+        stdio: [stdio[0].as_fd(), stdio[1].as_fd(), stdio[2].as_fd()],
+        listen: options.listen,
+        die_with_parent: options.die_with_parent,
+        keep: &keep,
+    };
+    let group = options.cgroup_v2.as_ref().map(AsFd::as_fd);
+    sys::process::clone_child(prepared.namespaces, group, || child::run(&inherited)).map_err(cannot_clone)
+}
+
+fn above_all(fds: [&OwnedFd; 3]) -> Result<Vec<OwnedFd>> {
+    fds.iter()
+        .map(|fd| above_standard(fd.try_clone().doing(|| "duplicating a standard descriptor")?))
+        .collect()
+}
+
+fn cannot_clone(cause: io::Error) -> Error {
+    let error = Error::io("making a process in namespaces of its own", cause);
+    match error.kind() {
+        ErrorKind::Denied => error.hint("run it with sudo"),
+        _ => error,
+    }
+}
+
+/// Children that are made meanwhile are born in the pid namespace of `target`.
+fn in_pid_namespace<T>(target: BorrowedFd<'_>, make: impl FnOnce() -> Result<T>) -> Result<T> {
+    let own = std::fs::File::open("/proc/thread-self/ns/pid").doing(|| "opening our own pid namespace")?;
+    let dying = |errno: rustix::io::Errno| {
+        Error::conflict("the container is not running any more").because(io::Error::from(errno))
+    };
+    sys::namespace::enter(target, sys::namespace::PID).map_err(dying)?;
+    let made = make();
+    let back = sys::namespace::enter(own.as_fd(), sys::namespace::PID).map_err(io::Error::from);
+    back.doing(|| "returning to our own pid namespace")?;
+    made.map_err(|error| {
+        match rustix::process::waitid(
+            WaitId::PidFd(target),
+            WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT,
+        ) {
+            // A pid namespace without its first process takes no new ones (ENOMEM).
+            Ok(Some(_)) => Error::conflict("the container is not running any more").because(error),
+            _ => error,
+        }
+    })
+}
+
+impl Child {
+    /// The first process's pid on the host.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Its pidfd.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// The descriptor for the notifications of [`Options::listen`], once.
+    pub fn listener(&mut self) -> Option<OwnedFd> {
+        self.listener.take()
+    }
+
+    /// The master side of the terminal, once.
+    pub fn terminal(&mut self) -> Option<OwnedFd> {
+        self.terminal.take()
+    }
+
+    /// The root of the container's own devpts, once: terminals of later processes come from it.
+    pub fn devpts(&mut self) -> Option<OwnedFd> {
+        self.devpts.take()
+    }
+
+    /// Opens the gate and waits until the command is executed. A failure says which step failed.
+    pub fn release(&mut self) -> Result<()> {
+        let Some(channel) = self.channel.take() else { return Ok(()) };
+        // Where nobody reads any more, the message or the exit code below tells why.
+        let _ = rustix::net::send(&channel, &[1], rustix::net::SendFlags::NOSIGNAL);
+        match receive(&channel)? {
+            None => Ok(()),
+            Some((Message::Failed { step, fault }, _)) => Err(report::explain(&self.plan, step, fault)),
+            Some((Message::Ready { .. }, _)) => {
+                Err(Error::internal("the new process stood at the gate twice"))
+            }
+        }
+    }
+
+    /// Waits for its end: the exit code, or 128 and the number of the signal.
+    pub fn wait(&mut self) -> Result<i32> {
+        loop {
+            if let Some(code) = self.reap(WaitIdOptions::EXITED)? {
+                return Ok(code);
+            }
+        }
+    }
+
+    /// The exit code if it has ended.
+    pub fn try_wait(&mut self) -> Result<Option<i32>> {
+        self.reap(WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
+    }
+
+    /// Sends a signal; it never hits another process.
+    pub fn signal(&self, signo: i32) -> Result<()> {
+        let sent = sys::process::send_signal(self.pidfd(), signo).map_err(io::Error::from);
+        sent.doing(|| format!("sending signal {signo} to container {}", self.plan.name))
+    }
+
+    fn reap(&mut self, options: WaitIdOptions) -> Result<Option<i32>> {
+        if self.exit.is_none() {
+            let wait = || rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options);
+            let status = rustix::io::retry_on_intr(wait).map_err(io::Error::from);
+            let status = status.doing(|| format!("waiting for container {}", self.plan.name))?;
+            self.exit = status.and_then(|status| {
+                status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal))
+            });
+        }
+        Ok(self.exit)
+    }
+
+    fn wait_for_gate(&mut self) -> Result<()> {
+        let Some(channel) = &self.channel else { return Ok(()) };
+        match receive(channel)? {
+            Some((Message::Ready { listener: None }, _)) => Ok(()),
+            Some((Message::Ready { listener: Some(number) }, sender)) => {
+                self.listener = Some(take_over(sender.unwrap_or(self.pid), number)?);
+                Ok(())
+            }
+            Some((Message::Failed { step, fault }, _)) => Err(report::explain(&self.plan, step, fault)),
+            None => {
+                let code = self.wait()?;
+                Err(Error::internal(format!("the new process ended with {code} before it was set up")))
+            }
+        }
+    }
+}
+
+fn receive(channel: &OwnedFd) -> Result<Option<(Message, Option<i32>)>> {
+    let mut bytes = [0; report::SIZE];
+    match sys::socket::receive(channel, &mut bytes) {
+        Ok((0, _)) | Err(rustix::io::Errno::CONNRESET) => Ok(None),
+        Ok((len, sender)) => {
+            let message = Message::decode(&bytes[..len]);
+            Ok(Some((message.ok_or_else(|| Error::internal("the new process sent nonsense"))?, sender)))
+        }
+        Err(error) => Err(Error::io("listening to the new process", error.into())),
+    }
+}
+
+/// Fetches descriptor `number` of the process `pid`, which stands still at its gate.
+fn take_over(pid: i32, number: RawFd) -> Result<OwnedFd> {
+    let fetch = || {
+        let pid = rustix::process::Pid::from_raw(pid).ok_or(rustix::io::Errno::SRCH)?;
+        let process = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+        rustix::process::pidfd_getfd(process, number, PidfdGetfdFlags::empty())
+    };
+    fetch().map_err(io::Error::from).doing(|| "taking over the listener of the new process")
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.exit.is_none() {
+            // Nobody is left to be told of a failure.
+            let _ = sys::process::send_signal(self.pidfd.as_fd(), 9);
+            let _ = self.wait();
+        }
+    }
+}
