@@ -1,1 +1,11 @@
 //! Floor 2: control groups - v2, v2 without systemd, v1 and hybrid.
+//!
+//! A container gets a group `tsubo/<id>` below the caller's own group, in every hierarchy that is
+//! of use ([`layout`]). Nothing existing is changed; a host on which groups cannot be made is a
+//! fact with a reason, not a failure.
+
+mod group;
+mod layout;
+
+pub use group::{Entry, Group, Peak};
+pub use layout::{Hierarchy, Layout, Version};

@@ -1,0 +1,201 @@
+//! The group of one container.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, PidfdFlags, Signal};
+use serde::{Deserialize, Serialize};
+use spec::{Error, Id, Result, ResultExt};
+
+use crate::layout::{Layout, Version};
+
+/// The name of the group that holds those of all containers.
+const PARENT: &str = "tsubo";
+
+/// How long a group may take to become empty.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The directories of one container's group, as they are also kept on disk: a later command may
+/// itself be in another group.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    directories: Vec<(Version, PathBuf)>,
+}
+
+/// Open files by which a new process enters.
+#[derive(Debug)]
+pub struct Entry {
+    /// `tasks` files of version 1, into which the process itself writes `0`.
+    pub tasks: Vec<OwnedFd>,
+    /// The version 2 group, for CLONE_INTO_CGROUP.
+    pub born_in: Option<OwnedFd>,
+}
+
+/// The most that was used at once; 0 where the kernel does not tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peak {
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Tasks.
+    pub tasks: u64,
+}
+
+impl Group {
+    /// Makes the group in every hierarchy where that is possible; an error where it is in none.
+    pub fn create(id: Id) -> Result<Self> {
+        let layout = Layout::detect()?;
+        let mut group = Self::default();
+        let mut refused = None;
+        for hierarchy in &layout.hierarchies {
+            match make(&hierarchy.own, id, hierarchy.version) {
+                Ok(directory) => group.directories.push((hierarchy.version, directory)),
+                Err(error) => refused = Some(error),
+            }
+        }
+        match refused {
+            Some(error) if group.directories.is_empty() => Err(error),
+            None if group.directories.is_empty() => {
+                Err(Error::unsupported("this host has no control groups")
+                    .hint("mount cgroup2 on /sys/fs/cgroup"))
+            }
+            _ => Ok(group),
+        }
+    }
+
+    /// The ids of all groups that are there, whoever made them, below the caller's own group.
+    pub fn ids() -> Result<Vec<Id>> {
+        let mut ids: Vec<Id> = Vec::new();
+        for hierarchy in Layout::detect()?.hierarchies {
+            let Ok(entries) = fs::read_dir(hierarchy.own.join(PARENT)) else { continue };
+            let names = entries.flatten().map(|entry| entry.file_name());
+            ids.extend(names.filter_map(|name| name.to_str()?.parse::<Id>().ok()));
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(ids)
+    }
+
+    /// The group of `id` as [`create`](Self::create) would have made it; parts may not be there.
+    pub fn of(id: Id) -> Result<Self> {
+        let directory = |own: &Path| own.join(PARENT).join(id.to_string());
+        let hierarchies = Layout::detect()?.hierarchies;
+        Ok(Self { directories: hierarchies.iter().map(|h| (h.version, directory(&h.own))).collect() })
+    }
+
+    /// Opens the ways in.
+    pub fn entry(&self) -> Result<Entry> {
+        let mut entry = Entry { tasks: Vec::new(), born_in: None };
+        for (version, directory) in &self.directories {
+            let opening = || format!("opening the control group {}", directory.display());
+            match version {
+                Version::One => {
+                    let tasks = fs::File::options().write(true).open(directory.join("tasks"));
+                    entry.tasks.push(tasks.doing(opening)?.into());
+                }
+                Version::Two => entry.born_in = Some(fs::File::open(directory).doing(opening)?.into()),
+            }
+        }
+        Ok(entry)
+    }
+
+    /// What was used at most.
+    pub fn peak(&self) -> Peak {
+        let most = |names: &[&str]| {
+            let files =
+                self.directories.iter().flat_map(|(_, dir)| names.iter().map(move |name| dir.join(name)));
+            files.filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok()).max().unwrap_or(0)
+        };
+        Peak { memory: most(&["memory.peak", "memory.max_usage_in_bytes"]), tasks: most(&["pids.peak"]) }
+    }
+
+    /// The host's pids of all processes in it.
+    pub fn processes(&self) -> Vec<i32> {
+        let lists =
+            self.directories.iter().filter_map(|(_, dir)| fs::read_to_string(dir.join("cgroup.procs")).ok());
+        let mut pids: Vec<i32> = lists
+            .flat_map(|list| list.lines().filter_map(|line| line.parse().ok()).collect::<Vec<_>>())
+            .collect();
+        pids.sort_unstable();
+        pids.dedup();
+        pids
+    }
+
+    /// Kills every process in it and waits until none is left.
+    pub fn kill(&self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            for (_, directory) in self.directories.iter().filter(|(version, _)| *version == Version::Two) {
+                // Absent before Linux 5.14; the loop below does without.
+                let _ = fs::write(directory.join("cgroup.kill"), "1");
+            }
+            let pids = self.processes();
+            if pids.is_empty() {
+                return Ok(());
+            }
+            pids.into_iter().for_each(|pid| self.kill_member(pid));
+            if Instant::now() > deadline {
+                return Err(Error::internal(format!("processes {:?} do not die", self.processes())));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// By pidfd, after another look: the number may be somebody else's by now.
+    fn kill_member(&self, pid: i32) {
+        let Some(number) = Pid::from_raw(pid) else { return };
+        if let Ok(process) = rustix::process::pidfd_open(number, PidfdFlags::empty()) {
+            if self.processes().contains(&pid) {
+                let _ = rustix::process::pidfd_send_signal(process, Signal::KILL);
+            }
+        }
+    }
+
+    /// Removes it; what is gone already is no error. All hierarchies are tried before one fails.
+    pub fn remove(&self) -> Result<()> {
+        let results: Vec<_> =
+            self.directories.iter().map(|(_, directory)| (directory, remove(directory))).collect();
+        for (directory, result) in results {
+            result.doing(|| format!("removing the control group {}", directory.display()))?;
+        }
+        Ok(())
+    }
+}
+
+fn make(own: &Path, id: Id, version: Version) -> Result<PathBuf> {
+    let parent = own.join(PARENT);
+    let making = |path: &Path| format!("making the control group {}", path.display());
+    match fs::create_dir(&parent) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            return Err(error).doing(|| making(&parent));
+        }
+        Ok(()) if version == Version::Two => {
+            // Where the caller's own group does not pass controllers on, peaks stay unknown.
+            let _ = fs::write(parent.join("cgroup.subtree_control"), "+memory +pids");
+        }
+        _ => {}
+    }
+    let directory = parent.join(id.to_string());
+    fs::create_dir(&directory).doing(|| making(&directory))?;
+    Ok(directory)
+}
+
+/// A group whose last process has just gone can be busy for a moment.
+fn remove(directory: &Path) -> io::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match fs::remove_dir(directory) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::ResourceBusy && Instant::now() < deadline => {
+                let below = fs::read_dir(directory).into_iter().flatten().flatten();
+                for child in below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+                    remove(&child.path())?;
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Which hierarchies this host has, and where in them the caller is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use spec::{Result, ResultExt};
+
+/// The two interfaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Version {
+    /// One hierarchy per controller.
+    One,
+    /// One hierarchy for all.
+    Two,
+}
+
+/// One hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hierarchy {
+    /// Its interface.
+    pub version: Version,
+    /// Its controllers on version 1; empty on version 2.
+    pub controllers: Vec<String>,
+    /// The directory of the caller's own group.
+    pub own: PathBuf,
+}
+
+/// All hierarchies that are of use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// Version 2 last.
+    pub hierarchies: Vec<Hierarchy>,
+}
+
+/// Not used on version 1: a new cpuset has no processor until it is given one, and the named
+/// hierarchies belong to service managers.
+const UNUSED: [&str; 3] = ["cpuset", "name=systemd", "name=elogind"];
+
+impl Layout {
+    /// Reads it from /proc.
+    pub fn detect() -> Result<Self> {
+        let read = |path: &str| fs::read_to_string(path).doing(|| format!("reading {path}"));
+        Ok(Self::parse(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?))
+    }
+
+    /// In words: `v2`, `v1`, `hybrid` or `none`.
+    pub fn name(&self) -> &'static str {
+        let has = |version| self.hierarchies.iter().any(|hierarchy| hierarchy.version == version);
+        match (has(Version::One), has(Version::Two)) {
+            (false, true) => "v2",
+            (true, false) => "v1",
+            (true, true) => "hybrid",
+            (false, false) => "none",
+        }
+    }
+
+    fn parse(mounts: &str, groups: &str) -> Self {
+        let mut hierarchies: Vec<Hierarchy> =
+            mounts.lines().filter_map(|line| hierarchy(line, groups)).collect();
+        hierarchies.sort_by_key(|hierarchy| hierarchy.version == Version::Two);
+        let mut seen = Vec::new();
+        hierarchies.retain(|hierarchy| {
+            let new = !seen.contains(&hierarchy.controllers);
+            seen.push(hierarchy.controllers.clone());
+            new
+        });
+        Self { hierarchies }
+    }
+}
+
+/// One line of mountinfo: `36 35 0:31 ROOT POINT OPTIONS … - TYPE SOURCE SUPER-OPTIONS`.
+fn hierarchy(line: &str, groups: &str) -> Option<Hierarchy> {
+    let (mount, file_system) = line.split_once(" - ")?;
+    let mut fields = mount.split(' ').skip(3);
+    let (root, point) = (fields.next()?, fields.next()?);
+    let mut file_system = file_system.split(' ');
+    let version = match file_system.next()? {
+        "cgroup" => Version::One,
+        "cgroup2" => Version::Two,
+        _ => return None,
+    };
+    let options = file_system.nth(1)?;
+    let (controllers, path) = own_group(version, options, groups)?;
+    if controllers.iter().any(|name| UNUSED.contains(&name.as_str())) {
+        return None;
+    }
+    let below = Path::new(path).strip_prefix(root).ok()?;
+    Some(Hierarchy { version, controllers, own: Path::new(point).join(below) })
+}
+
+/// The line of /proc/self/cgroup (`4:cpu,cpuacct:/path`) for a mount with these options.
+fn own_group<'a>(version: Version, options: &str, groups: &'a str) -> Option<(Vec<String>, &'a str)> {
+    let options: Vec<&str> = options.split(',').collect();
+    groups.lines().find_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (list, path) = (fields.next()?, fields.next()?);
+        let controllers: Vec<String> =
+            list.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        let matches = match version {
+            Version::Two => controllers.is_empty(),
+            Version::One => {
+                !controllers.is_empty() && controllers.iter().all(|name| options.contains(&name.as_str()))
+            }
+        };
+        matches.then_some((controllers, path))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_2_with_systemd() {
+        let mounts = "30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate";
+        let layout = Layout::parse(mounts, "0::/user.slice/session-1.scope\n");
+        assert_eq!(layout.name(), "v2");
+        assert_eq!(layout.hierarchies[0].own, Path::new("/sys/fs/cgroup/user.slice/session-1.scope"));
+    }
+
+    #[test]
+    fn hybrid_skips_what_is_of_no_use_and_puts_version_2_last() {
+        let mounts = "31 24 0:27 / /c/unified rw - cgroup2 cgroup rw\n\
+                      32 24 0:28 / /c/memory rw - cgroup cgroup rw,memory\n\
+                      33 24 0:29 / /c/cpuset rw - cgroup cgroup rw,cpuset\n\
+                      34 24 0:30 / /c/systemd rw - cgroup cgroup rw,xattr,name=systemd\n\
+                      35 24 0:31 /docker/x /c/cpu rw - cgroup cgroup rw,cpu,cpuacct";
+        let groups = "5:name=systemd:/\n4:cpu,cpuacct:/docker/x/y\n3:cpuset:/\n2:memory:/a\n0::/\n";
+        let layout = Layout::parse(mounts, groups);
+        let own: Vec<_> =
+            layout.hierarchies.iter().map(|hierarchy| hierarchy.own.to_str().expect("text")).collect();
+        assert_eq!(own, ["/c/memory/a", "/c/cpu/y", "/c/unified/"]);
+        assert_eq!(layout.name(), "hybrid");
+    }
+
+    #[test]
+    fn a_host_without_any() {
+        assert_eq!(Layout::parse("1 1 0:1 / / rw - ext4 /dev/x rw", "").name(), "none");
+    }
+}

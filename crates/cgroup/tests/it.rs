@@ -1,0 +1,79 @@
+//! Groups on the real kernel.
+
+use std::process::{Command, Stdio};
+
+use spec::Id;
+use tsubo_cgroup::{Group, Layout};
+
+struct Removed(Group);
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.remove();
+    }
+}
+
+fn group(last: u8) -> Option<Removed> {
+    let [_, _, a, b] = std::process::id().to_be_bytes();
+    match Group::create(Id::from_bytes([0xee, 0, 0, a, b, last])) {
+        Ok(group) => Some(Removed(group)),
+        Err(error) => {
+            println!("SKIPPED: no control groups: {error:?}");
+            None
+        }
+    }
+}
+
+/// A process that enters as a container's does, but for the clone into the version 2 group.
+fn sleeper(group: &Group) -> std::process::Child {
+    let script = "for f in \"$@\"; do echo 0 > $f || exit 1; done; exec sleep 100";
+    let text = format!("{group:?}");
+    let paths = text.split('"').filter(|part| part.starts_with('/')).map(|directory| {
+        let tasks = format!("{directory}/tasks");
+        if std::path::Path::new(&tasks).exists() { tasks } else { format!("{directory}/cgroup.procs") }
+    });
+    Command::new("sh").args(["-c", script, "x"]).args(paths).stdin(Stdio::null()).spawn().expect("sh")
+}
+
+fn until(what: &str, condition: impl Fn() -> bool) {
+    for _ in 0..1000 {
+        if condition() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    panic!("{what} did not happen");
+}
+
+#[test]
+fn made_entered_killed_removed() {
+    let Some(group) = group(1) else { return };
+    println!("layout {}", Layout::detect().expect("layout").name());
+    let entry = group.0.entry().expect("entry");
+    assert!(entry.born_in.is_some() || !entry.tasks.is_empty());
+    let mut child = sleeper(&group.0);
+    let pid = child.id() as i32;
+    until("entering", || group.0.processes().contains(&pid));
+    until("exec", || {
+        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "sleep\n")
+    });
+    let reaper = std::thread::spawn(move || child.wait());
+    group.0.kill().expect("kill");
+    assert!(!reaper.join().expect("thread").expect("wait").success());
+    println!("{:?}", group.0.peak());
+    group.0.remove().expect("remove");
+    group.0.remove().expect("remove twice");
+    assert!(group.0.entry().is_err());
+}
+
+#[test]
+fn leftovers_are_found_by_their_id() {
+    let Some(group) = group(2) else { return };
+    let [_, _, a, b] = std::process::id().to_be_bytes();
+    let id = Id::from_bytes([0xee, 0, 0, a, b, 2]);
+    assert!(Group::ids().expect("ids").contains(&id));
+    assert_eq!(Group::of(id).expect("group"), group.0);
+    let conflict = Group::create(id);
+    assert!(conflict.is_err(), "an id is used once");
+}
