@@ -41,7 +41,9 @@ pub enum Kind {
     File,
     /// A symlink and its target, as it is written.
     Link(Box<[u8]>),
-    /// A pipe, a socket or a device.
+    /// A named pipe.
+    Pipe,
+    /// A socket or a device: never part of a package.
     Special,
 }
 

@@ -1,1 +1,15 @@
-//! Floor 4: from development to production - dev, test, pack.
+//! Floor 4: from development to production - dev, test, pack, and the replay.
+#![forbid(unsafe_code)]
+
+pub mod base_tree;
+pub mod cut;
+pub mod dev;
+pub mod distribution;
+pub mod interrupt;
+pub mod pack;
+pub mod passwd;
+pub mod progress;
+pub mod replay;
+pub mod service;
+pub mod terminal;
+pub mod trial;

@@ -144,6 +144,7 @@ impl Reader {
             FileType::RegularFile => Kind::File,
             FileType::Symlink => Kind::Link(rustix::fs::readlinkat(at, name, [])?.into_bytes().into()),
             FileType::Directory => Kind::Directory(self.below(at, name, depth, shared)?),
+            FileType::Fifo => Kind::Pipe,
             _ => Kind::Special,
         };
         Ok(Some(Node { meta: meta(&stat), kind }))

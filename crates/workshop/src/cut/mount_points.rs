@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use spec::RootPath;
 
-use super::scene::{Scene, at};
+use super::scene::{Scene, at, is_foreign};
 use super::selection::Selection;
 use super::written::Places;
 
@@ -32,14 +32,37 @@ pub(super) fn derive(scene: &Scene<'_>, written: &Places, selection: &mut Select
         directories.map(|path| (path, true)).chain(host_files.iter().map(|path| (path.clone(), false)));
     let mut missing = BTreeMap::new();
     for (path, is_directory) in wanted {
-        // Also where it is missing, the links on the way to it are kept.
-        selection.keep_mount_point(&path);
         let way = scene.tree.resolve(&path);
-        if !way.found {
-            missing.insert(way.end, is_directory);
+        // Also where the end is missing, the links on the way to it are kept.
+        way.links.iter().chain([&way.end]).for_each(|path| selection.keep_mount_point(path));
+        if !way.found && !is_inside_foreign(&way.end) {
+            make(scene, selection, &mut missing, way.end, is_directory);
         }
     }
     MountPoints { missing, host_files }
+}
+
+/// Lists `path` to be made, with the directories above it that are missing as well.
+fn make(
+    scene: &Scene<'_>,
+    selection: &mut Selection<'_>,
+    missing: &mut BTreeMap<RootPath, bool>,
+    path: RootPath,
+    is_directory: bool,
+) {
+    for above in path.ancestors() {
+        if scene.node(&above).is_some() {
+            selection.keep_mount_point(&above);
+            break;
+        }
+        missing.insert(above, true);
+    }
+    missing.entry(path).or_insert(is_directory);
+}
+
+/// Below /proc, /sys or /dev nothing can be made beforehand.
+fn is_inside_foreign(path: &RootPath) -> bool {
+    is_foreign(path) && path.parent().is_some_and(|parent| !parent.is_root())
 }
 
 #[cfg(test)]
@@ -59,8 +82,9 @@ mod tests {
         let cut = root.cut(Level::Exact, &[("/etc/resolv.conf", Use::Missing), ("/tmp/x", Use::Missing)]);
         assert!(has(&cut, "/proc") && has(&cut, "/etc/resolv.conf") && !has(&cut, "/etc/hosts"));
         let missing: Vec<_> = cut.mount_points.iter().map(|(path, dir)| (path.to_string(), *dir)).collect();
-        let wanted = [("/dev", true), ("/run/resolve/stub.conf", false), ("/sys", true), ("/tmp", true)];
-        assert_eq!(missing, wanted.map(|(path, dir)| (path.to_owned(), dir)));
+        let wanted =
+            ["/dev", "/run", "/run/resolve", "/run/resolve/stub.conf", "/sys", "/tmp"].map(|path| (path.to_owned(), !path.ends_with("conf")));
+        assert_eq!(missing, wanted);
         assert_eq!(cut.host_files, BTreeSet::from([path("/etc/resolv.conf")]));
     }
 }

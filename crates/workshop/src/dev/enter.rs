@@ -1,0 +1,178 @@
+//! Running a command in a development container.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use runtime::{Child, Options, Stdio};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use spec::container::{DEFAULT_CAPABILITIES, Mount, MountKind, Namespace, Process, Root, Spec};
+use spec::portable::Ids;
+use spec::{Error, ErrorKind, Id, Name, Result, ResultExt, RootPath};
+
+use super::Development;
+use super::stack::Stack;
+use crate::interrupt::Interrupt;
+use crate::terminal;
+
+/// Where programs are looked for if nothing else is said.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Size of /dev/shm, as Docker's.
+const SHM: u64 = 64 << 20;
+
+/// A host directory or file that is shown in the container.
+#[derive(Debug, Clone)]
+pub struct Bind {
+    /// On the host.
+    pub source: PathBuf,
+    /// Inside.
+    pub at: RootPath,
+    /// Whether it cannot be written.
+    pub read_only: bool,
+}
+
+/// The spec of a container that runs over a mounted, writable root: a development container or
+/// the throw-away copy of one.
+pub fn spec_over(stack: &Stack, name: &Name, id: Id, process: Process, binds: &[Bind]) -> Spec {
+    let mount = |at: &str, what| Mount { at: at.parse().unwrap_or_else(|_| RootPath::root()), what };
+    let mut mounts = vec![
+        mount("/proc", MountKind::Proc),
+        mount("/sys", MountKind::Sys),
+        mount("/sys/fs/cgroup", MountKind::Cgroup),
+        mount("/dev", MountKind::Dev { shm: SHM }),
+    ];
+    mounts.extend(binds.iter().map(|bind| Mount {
+        at: bind.at.clone(),
+        what: MountKind::Bind { source: bind.source.clone(), read_only: bind.read_only },
+    }));
+    Spec {
+        id,
+        name: name.clone(),
+        root: Root::Mounted { path: stack.root.clone() },
+        mounts,
+        namespaces: [Namespace::Mount, Namespace::Pid, Namespace::Ipc, Namespace::Uts, Namespace::Cgroup]
+            .into(),
+        hostname: Some(name.as_str().to_owned()),
+        masked: lifecycle::MASKED.iter().filter_map(|path| path.parse().ok()).collect(),
+        read_only: lifecycle::READ_ONLY.iter().filter_map(|path| path.parse().ok()).collect(),
+        process,
+        init: false,
+        cgroup: true,
+        stop_signal: 15,
+    }
+}
+
+/// A process with the defaults of a container: Docker's capabilities and system call filter.
+pub fn process(argv: Vec<String>, env: &BTreeMap<String, String>, cwd: RootPath, user: Ids) -> Process {
+    Process {
+        argv,
+        env: env.iter().map(|(key, value)| format!("{key}={value}")).collect(),
+        cwd,
+        user,
+        capabilities: DEFAULT_CAPABILITIES,
+        no_new_privs: false,
+        seccomp: true,
+        terminal: false,
+        rlimits: Vec::new(),
+    }
+}
+
+/// The environment of a development container: nothing of the caller's but what names the
+/// terminal and the way to the network.
+pub fn environment(interactive: bool) -> BTreeMap<String, String> {
+    let mut env: BTreeMap<String, String> =
+        [("PATH", PATH), ("HOME", "/root"), ("LANG", "C.UTF-8"), ("USER", "root")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into();
+    let proxies = ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+    let passed: BTreeSet<&str> = proxies.into_iter().chain(interactive.then_some("TERM")).collect();
+    env.extend(passed.into_iter().filter_map(|key| Some((key.to_owned(), std::env::var(key).ok()?))));
+    if !interactive {
+        // Nobody is there to answer a package's questions.
+        env.insert("DEBIAN_FRONTEND".to_owned(), "noninteractive".to_owned());
+    }
+    env
+}
+
+/// The environment of a service where nothing else is said. It goes into the package.
+pub fn service_environment() -> BTreeMap<String, String> {
+    [("PATH", PATH), ("HOME", "/root")].map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+}
+
+/// Runs `argv` (a shell if empty) in the container; returns its exit code.
+///
+/// # Errors
+/// As of the runtime; interrupted.
+pub fn enter(
+    development: &Development,
+    argv: Vec<String>,
+    binds: &[Bind],
+    id: Id,
+    interrupt: &Interrupt,
+) -> Result<i32> {
+    sys::private_mounts::enter().doing(|| "making a private mount namespace")?;
+    let stack = development.mount()?;
+    let argv = if argv.is_empty() { vec![shell(&stack.root).to_owned()] } else { argv };
+    let interactive = terminal::is_interactive();
+    let mut process = process(argv, &environment(interactive), home(&stack.root), Ids::default());
+    process.terminal = interactive;
+    let mut spec = spec_over(&stack, &development.record.name, id, process, binds);
+    // Daemons of installation scripts are reaped, and ^C works for programs that do not expect to be process 1.
+    spec.init = true;
+    spec.cgroup = false;
+    let mut options = Options::new(inherited()?);
+    options.die_with_parent = true;
+    let mut child = runtime::spawn(&spec::plan::plan(&spec), options)?;
+    child.release()?;
+    match child.terminal() {
+        Some(master) => {
+            terminal::relay(&master, &mut || Ok(child.try_wait()?.is_some()))?;
+            child.wait()
+        }
+        None => wait(&mut child, interrupt),
+    }
+}
+
+/// Waits for the command; the first interruption is passed on to it, the second ends it.
+fn wait(child: &mut Child, interrupt: &Interrupt) -> Result<i32> {
+    let mut asked = false;
+    loop {
+        if let Some(code) = child.try_wait()? {
+            return Ok(code);
+        }
+        if interrupt.take() {
+            child.signal(if asked { 9 } else { 2 })?;
+            if asked {
+                return Err(Error::new(ErrorKind::Interrupted, "interrupted"));
+            }
+            asked = true;
+        }
+        let pause = Timespec { tv_sec: 0, tv_nsec: i64::from(Duration::from_millis(200).subsec_nanos()) };
+        // A signal ends the poll early, which is the point.
+        let _ = poll(&mut [PollFd::new(&child.pidfd(), PollFlags::IN)], Some(&pause));
+    }
+}
+
+/// This program's own three descriptors.
+fn inherited() -> Result<Stdio> {
+    use std::os::fd::AsFd;
+    let clone = |fd: std::os::fd::BorrowedFd<'_>| {
+        fd.try_clone_to_owned().doing(|| "duplicating a standard descriptor")
+    };
+    Ok(Stdio {
+        stdin: clone(std::io::stdin().as_fd())?,
+        stdout: clone(std::io::stdout().as_fd())?,
+        stderr: clone(std::io::stderr().as_fd())?,
+    })
+}
+
+fn shell(root: &Path) -> &'static str {
+    let there = |path: &str| std::fs::symlink_metadata(root.join(path)).is_ok();
+    if there("bin/bash") || there("usr/bin/bash") { "/bin/bash" } else { "/bin/sh" }
+}
+
+/// /root where there is one.
+fn home(root: &Path) -> RootPath {
+    let there = std::fs::symlink_metadata(root.join("root")).is_ok_and(|meta| meta.is_dir());
+    if there { RootPath::root().join(b"root") } else { RootPath::root() }
+}

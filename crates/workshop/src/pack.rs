@@ -1,0 +1,278 @@
+//! From an observation to a package that has proved itself.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use spec::observation::Observation;
+use spec::portable::Portable;
+use spec::report::Report;
+use spec::{Digest, Error, ErrorKind, Result, ResultExt, RootPath};
+use store::package::{self, Extra, Source, Written};
+
+use crate::cut::{self, Cut, CutRequest, Level};
+use crate::dev::stack::Stack;
+use crate::dev::{Development, remove_tree};
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
+use crate::replay::{self, Verdict};
+use crate::trial::setup::{self, Setup};
+use crate::trial::{GAINED, read_observation};
+
+/// How often `--repair` tries again.
+const REPAIR_ROUNDS: usize = 8;
+
+/// What to pack and how.
+#[derive(Debug)]
+pub struct Request {
+    /// The package file to write.
+    pub out: PathBuf,
+    /// How much is kept beyond what was seen.
+    pub level: Level,
+    /// Globs of paths to keep in any case.
+    pub keep: Vec<String>,
+    /// Globs of paths to cut in any case.
+    pub drop: Vec<String>,
+    /// Run the exercises again on the cut image before saying yes.
+    pub replay: bool,
+    /// Add what the replay missed, and try again.
+    pub repair: bool,
+}
+
+/// A package that was made.
+#[derive(Debug)]
+pub struct Packed {
+    /// What is in it.
+    pub report: Report,
+    /// Its configuration.
+    pub portable: Portable,
+    /// The file.
+    pub written: Written,
+    /// How long cutting and writing took, without the replay.
+    pub took: Duration,
+    /// How long the replay took, if there was one.
+    pub replayed: Option<Duration>,
+    /// Paths that the replay missed and that were added.
+    pub repaired: BTreeSet<RootPath>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+    /// Directories with data that is lost at each start unless they are declared as volumes.
+    pub undeclared: Vec<(RootPath, u64)>,
+}
+
+/// Packs what was observed of `development`, mounted at `stack`.
+///
+/// # Errors
+/// Nothing observed; files changed since; the replay fails. No file is left at `out` then.
+pub fn pack(
+    development: &Development,
+    stack: &Stack,
+    request: &Request,
+    interrupt: &Interrupt,
+    progress: &dyn Progress,
+) -> Result<Packed> {
+    let name = &development.record.name;
+    let setups = setup::read(&development.dir)?;
+    let (Some(last), Ok(observation)) = (setups.last(), read_observation(&development.observation_file()))
+    else {
+        return Err(Error::not_found(format!(
+            "{name} has not been tested yet: nothing is known of what it uses"
+        ))
+        .hint(format!(
+            "watch it first: tsubo test {name} --ready tcp:80 --exercise ./exercise.sh -- COMMAND"
+        )));
+    };
+    let scratch = development.dir.join("pack");
+    remove_tree(&scratch)?;
+    std::fs::create_dir(&scratch).doing(|| format!("making {}", scratch.display()))?;
+    let packing = Packing {
+        development,
+        stack,
+        request,
+        setups: &setups,
+        last,
+        observation: &observation,
+        scratch: &scratch,
+    };
+    let packed = packing.run(interrupt, progress);
+    let removed = remove_tree(&scratch);
+    let packed = packed?;
+    removed?;
+    Ok(packed)
+}
+
+struct Packing<'a> {
+    development: &'a Development,
+    stack: &'a Stack,
+    request: &'a Request,
+    setups: &'a [Setup],
+    last: &'a Setup,
+    observation: &'a Observation,
+    scratch: &'a Path,
+}
+
+impl Packing<'_> {
+    fn run(&self, interrupt: &Interrupt, progress: &dyn Progress) -> Result<Packed> {
+        let file = self.scratch.join("package.tsubo");
+        let mut repaired = BTreeSet::new();
+        let mut replayed = None;
+        for round in 0.. {
+            let clock = Instant::now();
+            let (cut, portable, written) = self.write(&file, &repaired, interrupt, progress)?;
+            let took = clock.elapsed();
+            if self.request.replay {
+                let clock = Instant::now();
+                let verdict =
+                    replay::run(self.development, &file, self.scratch, self.setups, interrupt, progress)?;
+                replayed = Some(clock.elapsed());
+                if let Some(failure) = verdict.failure {
+                    let missed = self.missed(&verdict.missing, &cut);
+                    let more = missed.difference(&repaired).count() > 0;
+                    if self.request.repair && more && round < REPAIR_ROUNDS {
+                        progress.note(&format!("the replay missed {} paths; adding them", missed.len()));
+                        repaired.extend(missed);
+                        continue;
+                    }
+                    return Err(explain(failure, &missed, self.request));
+                }
+            }
+            interrupt.check()?;
+            move_to(&file, &self.request.out)?;
+            return Ok(self.packed(cut, portable, written, took, replayed, repaired));
+        }
+        Err(Error::internal("the rounds of repair never end"))
+    }
+
+    fn write(
+        &self,
+        file: &Path,
+        repaired: &BTreeSet<RootPath>,
+        interrupt: &Interrupt,
+        progress: &dyn Progress,
+    ) -> Result<(Cut, Portable, Written)> {
+        progress.stage("choosing what to keep");
+        let cut = cut::cut(&CutRequest {
+            base: &self.stack.root,
+            observation: self.observation,
+            command: &self.last.command,
+            env: &self.last.env,
+            cwd: &self.last.cwd,
+            level: self.request.level,
+            keep: &self.request.keep,
+            drop: &self.request.drop,
+            repaired,
+        })?;
+        interrupt.check()?;
+        let portable = self.portable(&cut);
+        progress.stage("writing the package");
+        let extra = |directory: bool| {
+            if directory { Extra::Dir { mode: 0o755 } } else { Extra::File { mode: 0o644 } }
+        };
+        let empty =
+            cut.mount_points.iter().map(|(path, directory)| (path.clone(), extra(*directory))).collect();
+        let source = Source { base: &self.stack.root, paths: &cut.paths, empty };
+        let written = package::write(file, &source, &portable, &cut.report, &|done, total| {
+            progress.amount(done, total)
+        })?;
+        interrupt.check()?;
+        Ok((cut, portable, written))
+    }
+
+    /// The configuration of the package: what was said in the tests and what was seen in them.
+    fn portable(&self, cut: &Cut) -> Portable {
+        let mut portable = Portable::new(self.development.record.name.clone(), self.last.command.clone());
+        portable.env.clone_from(&self.last.env);
+        portable.cwd.clone_from(&self.last.cwd);
+        portable.user.clone_from(&self.last.user);
+        portable.stop_signal = self.last.stop_signal;
+        portable.ready.clone_from(&self.last.ready);
+        portable.volumes = self.setups.iter().flat_map(|setup| setup.volumes.iter().cloned()).collect();
+        let declared = |path: &&RootPath| !portable.volumes.iter().any(|volume| path.is_within(volume));
+        portable.writable = cut.writable.iter().filter(declared).cloned().collect();
+        portable.writable_root = cut.writable_root;
+        portable.gain_privilege = self.observation.warnings.contains(GAINED);
+        portable.host_files.clone_from(&cut.host_files);
+        portable.ports.clone_from(&self.observation.ports);
+        portable
+    }
+
+    /// Of what the replay asked for in vain, what the base has and the cut has not.
+    fn missed(&self, asked: &BTreeSet<RootPath>, cut: &Cut) -> BTreeSet<RootPath> {
+        let Ok(root) =
+            rustix::fs::open(&self.stack.root, rustix::fs::OFlags::PATH, rustix::fs::Mode::empty())
+        else {
+            return BTreeSet::new();
+        };
+        let there = |path: &&RootPath| crate::trial::stamps::stamp(&root, path).is_some();
+        asked.iter().filter(|path| !cut.paths.contains(path)).filter(there).cloned().collect()
+    }
+
+    fn packed(
+        &self,
+        cut: Cut,
+        portable: Portable,
+        written: Written,
+        took: Duration,
+        replayed: Option<Duration>,
+        repaired: BTreeSet<RootPath>,
+    ) -> Packed {
+        let declared =
+            |(path, _): &(RootPath, u64)| !portable.volumes.iter().any(|volume| path.is_within(volume));
+        Packed {
+            undeclared: cut.volumes_to_declare.into_iter().filter(declared).collect(),
+            warnings: cut.warnings.into_iter().chain(self.observation.warnings.iter().cloned()).collect(),
+            report: cut.report,
+            portable,
+            written,
+            took,
+            replayed,
+            repaired,
+        }
+    }
+}
+
+/// The replay's failure with the cut paths that it asked for, and the ways out.
+fn explain(failure: Error, missed: &BTreeSet<RootPath>, request: &Request) -> Error {
+    if failure.kind() == ErrorKind::Interrupted {
+        return failure;
+    }
+    let error = failure.context("the replay on the cut image failed; no package was written");
+    if missed.is_empty() {
+        return error.hint("no cut path was asked for: the service may depend on something that it changed itself (declare a volume), or on the time or the network");
+    }
+    let shown: Vec<String> = missed.iter().take(20).map(ToString::to_string).collect();
+    let more =
+        if missed.len() > 20 { format!("\n  … and {} more", missed.len() - 20) } else { String::new() };
+    let error = error.hint(format!("cut paths that were asked for:\n  {}{more}", shown.join("\n  ")));
+    if request.repair {
+        error.hint("--repair did not help; keep them with --keep")
+    } else {
+        error.hint("add them with --repair, or with --keep GLOB; or test what needs them")
+    }
+}
+
+/// Moves the finished package to where the user wants it, also across file systems.
+fn move_to(file: &Path, out: &Path) -> Result<()> {
+    if std::fs::rename(file, out).is_ok() {
+        return Ok(());
+    }
+    let name = out.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let temporary = out.with_file_name(format!(".{name}.{}", std::process::id()));
+    let copied = std::fs::copy(file, &temporary)
+        .and_then(|_| std::fs::File::open(&temporary)?.sync_all())
+        .and_then(|()| std::fs::rename(&temporary, out));
+    if copied.is_err() {
+        // The copy failed already; that is the error to tell.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    copied.doing(|| format!("writing {}", out.display()))
+}
+
+/// The digest of an observation, as the report names it.
+pub fn digest_of(observation: &[u8]) -> Digest {
+    use sha2::Digest as _;
+    Digest::from_bytes(sha2::Sha256::digest(observation).into())
+}
+
+/// What a replay found, for callers that replay by themselves.
+pub type Replayed = Verdict;

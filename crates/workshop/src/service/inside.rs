@@ -1,0 +1,78 @@
+//! Exercises inside the container, watched like the service itself: what their programs use is
+//! needed again in the replay.
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use observe::{Settings, Watch};
+use runtime::{Child, Options, Stdio, Target};
+use spec::container::Spec;
+use spec::{Error, Result, ResultExt};
+
+use super::Service;
+use super::exercise::failed;
+use super::output::Output;
+use crate::dev::enter;
+use crate::interrupt::Interrupt;
+use crate::trial::setup::Setup;
+
+/// An exercise inside.
+pub struct Inside<'a> {
+    /// The shell command.
+    pub command: &'a str,
+    /// The container's spec.
+    pub spec: &'a Spec,
+    /// How the service was started.
+    pub setup: &'a Setup,
+    /// How it is watched.
+    pub settings: &'a Settings,
+}
+
+impl Inside<'_> {
+    /// Runs the command beside the service and waits for its end.
+    ///
+    /// # Errors
+    /// Failed, with the exercise's and the service's last lines.
+    pub fn run(&self, service: &mut Service, watch: &mut Watch, interrupt: &Interrupt) -> Result<()> {
+        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+            .map_err(|errno| Error::io("making a pipe", errno.into()))?;
+        let log = tempfile::NamedTempFile::new().doing(|| "making a temporary file")?;
+        let output = Output::collect(read, log.path(), None)?;
+        let mut child = self.start(service, watch, write)?;
+        let end = Instant::now() + Duration::from_secs(self.setup.exercise_timeout);
+        let how = loop {
+            interrupt.check()?;
+            match child.try_wait()? {
+                Some(0) => return Ok(()),
+                Some(code) => break format!("failed with code {code} inside the container"),
+                None if Instant::now() > end => {
+                    break format!("did not end within {} s", self.setup.exercise_timeout);
+                }
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        drop(child);
+        Err(failed(self.command, &how, &output.last(12).join("\n"), service))
+    }
+
+    fn start(&self, service: &Service, watch: &mut Watch, write: OwnedFd) -> Result<Child> {
+        let argv = ["/bin/sh", "-c", self.command].map(str::to_owned).to_vec();
+        let mut process =
+            enter::process(argv, &self.setup.env, self.setup.cwd.clone(), self.setup.user.clone());
+        process.no_new_privs = self.spec.process.no_new_privs;
+        let error = write.try_clone().doing(|| "duplicating a descriptor")?;
+        let null = std::fs::File::open("/dev/null").doing(|| "opening /dev/null")?;
+        let filter = observe::filter(self.settings);
+        let mut options = Options::new(Stdio { stdin: null.into(), stdout: write, stderr: error });
+        options.listen = Some(&filter);
+        options.die_with_parent = true;
+        service.admit(&mut options)?;
+        let plan = spec::plan::join(self.spec, &process);
+        let mut child = runtime::join(&plan, options, Target { pidfd: service.pidfd(), devpts: None })?;
+        let listener =
+            child.listener().ok_or_else(|| Error::internal("the exercise did not hand over its listener"))?;
+        watch.start(listener, child.pid())?;
+        child.release()?;
+        Ok(child)
+    }
+}
