@@ -1,0 +1,57 @@
+//! The state directory.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use spec::{Error, ErrorKind, Id, Result, ResultExt};
+
+/// Where everything is kept: what must survive a reboot, and what must not.
+#[derive(Debug, Clone)]
+pub struct Home {
+    lib: PathBuf,
+    run: PathBuf,
+}
+
+impl Home {
+    /// Opens the state directory: /var/lib/tsubo with /run/tsubo, or `root` with `root/run`.
+    /// Both are made, for root only, where they are missing.
+    ///
+    /// # Errors
+    /// Denied without root.
+    pub fn open(root: Option<&Path>) -> Result<Self> {
+        if !rustix::process::geteuid().is_root() {
+            return Err(Error::new(ErrorKind::Denied, "tsubo needs root for now").hint("try again with sudo"));
+        }
+        let home = match root {
+            Some(root) => Self { lib: root.to_owned(), run: root.join("run") },
+            None => Self { lib: "/var/lib/tsubo".into(), run: "/run/tsubo".into() },
+        };
+        for dir in [&home.lib, &home.run] {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+            made.doing(|| format!("making the state directory {}", dir.display()))?;
+        }
+        Ok(home)
+    }
+
+    /// What must survive a reboot.
+    pub fn lib(&self) -> &Path {
+        &self.lib
+    }
+
+    /// What must not.
+    pub fn run(&self) -> &Path {
+        &self.run
+    }
+}
+
+/// A new container's id, random.
+///
+/// # Errors
+/// When the kernel gives no random bytes.
+pub fn new_id() -> Result<Id> {
+    let mut bytes = [0; 6];
+    let got = rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty());
+    got.map_err(|errno| Error::io("asking for random bytes", errno.into()))?;
+    Ok(Id::from_bytes(bytes))
+}

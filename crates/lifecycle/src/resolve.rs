@@ -1,0 +1,258 @@
+//! From a portable spec to a spec: every default of a production container, for this host.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use spec::container::{DEFAULT_CAPABILITIES, Mount, MountKind, Namespace, Process, Root, Spec};
+use spec::portable::{Ids, Portable};
+use spec::{Error, Name, Result, RootPath};
+
+/// Paths that are hidden, as Docker hides them.
+pub const MASKED: [&str; 10] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/firmware",
+];
+
+/// Paths that cannot be written, as with Docker.
+pub const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// Size of a directory that is fresh at each start, in bytes; memory is used as it fills.
+const FRESH_BYTES: u64 = 256 << 20;
+/// Its inodes.
+const FRESH_INODES: u64 = 65_536;
+/// Size of /dev/shm in bytes, as Docker's.
+const SHM_BYTES: u64 = 64 << 20;
+
+/// A directory or file of the host that is shown in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bind {
+    /// Its path on the host.
+    pub source: PathBuf,
+    /// Where, inside.
+    pub at: RootPath,
+    /// Shown read-only.
+    pub read_only: bool,
+}
+
+/// What the command line says beyond the package.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// The container's name.
+    pub name: Name,
+    /// A command line in place of the package's; empty for the package's.
+    pub args: Vec<String>,
+    /// Environment on top of the package's.
+    pub env: Vec<(String, String)>,
+    /// Parts of the host that are shown.
+    pub binds: Vec<Bind>,
+    /// A pseudo-terminal.
+    pub terminal: bool,
+    /// A writable root in memory.
+    pub writable_root: bool,
+    /// Somebody else than the package says.
+    pub user: Option<Ids>,
+    /// A reaping init of ours is process 1.
+    pub init: bool,
+    /// Where declared volumes that are not given with `binds` are kept on the host; None makes
+    /// them fresh at each start.
+    pub volumes: Option<PathBuf>,
+}
+
+impl RunOptions {
+    /// Nothing but a name.
+    pub fn named(name: Name) -> Self {
+        Self {
+            name,
+            args: Vec::new(),
+            env: Vec::new(),
+            binds: Vec::new(),
+            terminal: false,
+            writable_root: false,
+            user: None,
+            init: false,
+            volumes: None,
+        }
+    }
+}
+
+/// Fills in every default. `tree` is the image's root on this host.
+///
+/// # Errors
+/// A bind whose source does not exist, or a command that is empty.
+pub fn resolve(portable: &Portable, tree: &Path, options: &RunOptions) -> Result<Spec> {
+    let process = process(portable, options);
+    if process.argv.first().is_none_or(String::is_empty) {
+        return Err(Error::user(format!("{} has no command to run", portable.name))
+            .hint("give one: tsubo run IMAGE COMMAND"));
+    }
+    let writable_root = portable.writable_root || options.writable_root;
+    let root = match writable_root {
+        true => Root::Scratch { path: tree.to_owned(), bytes: FRESH_BYTES, inodes: FRESH_INODES },
+        false => Root::Tree { path: tree.to_owned() },
+    };
+    let mut mounts = kernel_mounts()?;
+    if !writable_root {
+        mounts.extend(outermost(&portable.writable).into_iter().map(fresh));
+    }
+    mounts.extend(volumes(portable, options));
+    mounts.extend(portable.host_files.iter().filter_map(|path| host_file(tree, path)));
+    mounts.extend(binds(&options.binds)?);
+    mounts.sort_by_key(|mount| mount.at.as_bytes().iter().filter(|byte| **byte == b'/').count());
+    Ok(Spec {
+        id: crate::new_id()?,
+        name: options.name.clone(),
+        root,
+        mounts,
+        namespaces: [Namespace::Mount, Namespace::Pid, Namespace::Ipc, Namespace::Uts, Namespace::Cgroup]
+            .into(),
+        hostname: Some(options.name.as_str().to_owned()),
+        masked: paths(&MASKED)?,
+        read_only: paths(&READ_ONLY)?,
+        process,
+        init: options.init,
+        cgroup: true,
+        stop_signal: portable.stop_signal,
+    })
+}
+
+fn process(portable: &Portable, options: &RunOptions) -> Process {
+    let mut env = portable.env.clone();
+    if options.terminal {
+        env.entry("TERM".to_owned()).or_insert_with(|| "xterm".to_owned());
+    }
+    env.extend(options.env.iter().cloned());
+    Process {
+        argv: if options.args.is_empty() { portable.command.clone() } else { options.args.clone() },
+        env: env.into_iter().map(|(key, value)| format!("{key}={value}")).collect(),
+        cwd: portable.cwd.clone(),
+        user: options.user.clone().unwrap_or_else(|| portable.user.clone()),
+        capabilities: DEFAULT_CAPABILITIES,
+        no_new_privs: !portable.gain_privilege,
+        seccomp: true,
+        terminal: options.terminal,
+        rlimits: Vec::new(),
+    }
+}
+
+fn kernel_mounts() -> Result<Vec<Mount>> {
+    let mount = |at: &str, what| Ok(Mount { at: at.parse()?, what });
+    Ok(vec![
+        mount("/proc", MountKind::Proc)?,
+        mount("/sys", MountKind::Sys)?,
+        mount("/sys/fs/cgroup", MountKind::Cgroup)?,
+        mount("/dev", MountKind::Dev { shm: SHM_BYTES })?,
+    ])
+}
+
+fn paths(list: &[&str]) -> Result<Vec<RootPath>> {
+    list.iter().map(|path| path.parse()).collect()
+}
+
+/// The directories that do not lie in another of them.
+fn outermost(dirs: &BTreeSet<RootPath>) -> Vec<RootPath> {
+    let inner = |dir: &RootPath| dir.ancestors().any(|above| dirs.contains(&above));
+    dirs.iter().filter(|dir| !inner(dir)).cloned().collect()
+}
+
+fn fresh(at: RootPath) -> Mount {
+    let shared = matches!(at.as_bytes(), b"/tmp" | b"/var/tmp" | b"/run/lock");
+    let mode = if shared { 0o1777 } else { 0o755 };
+    Mount { at, what: MountKind::Tmpfs { bytes: FRESH_BYTES, inodes: FRESH_INODES, seeded: true, mode } }
+}
+
+/// Declared volumes, but for those that are given on the command line.
+fn volumes(portable: &Portable, options: &RunOptions) -> Vec<Mount> {
+    let given = |at: &&RootPath| !options.binds.iter().any(|bind| bind.at == **at);
+    let mount = |at: &RootPath| match &options.volumes {
+        Some(dir) => {
+            let source = dir.join(volume_name(at));
+            Mount { at: at.clone(), what: MountKind::Bind { source, read_only: false } }
+        }
+        None => fresh(at.clone()),
+    };
+    portable.volumes.iter().filter(given).map(mount).collect()
+}
+
+/// The name of the directory that keeps the volume declared at `at`: its path, made one component.
+pub fn volume_name(at: &RootPath) -> String {
+    at.to_string().trim_start_matches('/').replace('%', "%25").replace('/', "%2f")
+}
+
+/// A file of this host in the image's place, if both are there.
+fn host_file(tree: &Path, path: &RootPath) -> Option<Mount> {
+    let source = std::fs::canonicalize(path.as_path()).ok().filter(|source| source.is_file())?;
+    let there = std::fs::symlink_metadata(tree.join(path.relative())).is_ok_and(|meta| meta.is_file());
+    there.then(|| Mount { at: path.clone(), what: MountKind::Bind { source, read_only: true } })
+}
+
+fn binds(binds: &[Bind]) -> Result<Vec<Mount>> {
+    let mount = |bind: &Bind| {
+        let source = std::fs::canonicalize(&bind.source).map_err(|cause| {
+            Error::io(format!("cannot show {} in the container", bind.source.display()), cause)
+                .hint("make it first; -v takes SOURCE:DESTINATION[:ro]")
+        })?;
+        Ok(Mount { at: bind.at.clone(), what: MountKind::Bind { source, read_only: bind.read_only } })
+    };
+    binds.iter().map(mount).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn portable() -> Portable {
+        Portable::new("web".parse().expect("name"), vec!["/bin/true".to_owned()])
+    }
+
+    fn path(text: &str) -> RootPath {
+        text.parse().expect(text)
+    }
+
+    #[test]
+    fn written_directories_become_fresh_ones_outermost_only() {
+        let mut portable = portable();
+        portable.writable = [path("/var/lib"), path("/var/lib/nginx"), path("/tmp")].into();
+        let spec =
+            resolve(&portable, Path::new("/"), &RunOptions::named(portable.name.clone())).expect("spec");
+        let fresh: Vec<String> = spec
+            .mounts
+            .iter()
+            .filter(|mount| matches!(mount.what, MountKind::Tmpfs { .. }))
+            .map(|mount| mount.at.to_string())
+            .collect();
+        assert_eq!(fresh, ["/tmp", "/var/lib"]);
+        assert!(matches!(spec.root, Root::Tree { .. }));
+        assert!(spec.process.no_new_privs);
+    }
+
+    #[test]
+    fn volumes_are_kept_where_told_and_given_ones_win() {
+        let mut portable = portable();
+        portable.volumes = [path("/var/lib/db"), path("/data")].into();
+        let mut options = RunOptions::named(portable.name.clone());
+        options.volumes = Some("/state/volumes".into());
+        options.binds = vec![Bind { source: "/tmp".into(), at: path("/data"), read_only: true }];
+        let spec = resolve(&portable, Path::new("/"), &options).expect("spec");
+        let bind = |at: &str| spec.mounts.iter().filter(|mount| mount.at == path(at)).collect::<Vec<_>>();
+        let kept = MountKind::Bind { source: "/state/volumes/var%2flib%2fdb".into(), read_only: false };
+        assert_eq!(bind("/var/lib/db")[0].what, kept);
+        assert_eq!(bind("/data").len(), 1);
+    }
+
+    #[test]
+    fn an_empty_command_and_a_missing_source_are_refused() {
+        let empty = Portable::new("web".parse().expect("name"), Vec::new());
+        assert!(resolve(&empty, Path::new("/"), &RunOptions::named(empty.name.clone())).is_err());
+        let mut options = RunOptions::named(empty.name.clone());
+        options.binds = vec![Bind { source: "/nonexistent".into(), at: path("/x"), read_only: false }];
+        assert!(resolve(&portable(), Path::new("/"), &options).is_err());
+    }
+}
