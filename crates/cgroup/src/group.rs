@@ -44,25 +44,30 @@ pub struct Peak {
 }
 
 impl Group {
-    /// Makes the group in every hierarchy where that is possible; an error where it is in none.
-    pub fn create(id: Id) -> Result<Self> {
-        let layout = Layout::detect()?;
+    /// Makes the group in every hierarchy where that is possible; None where it is in none
+    /// ([`available`](Self::available) says why).
+    pub fn create(id: Id) -> Result<Option<Self>> {
         let mut group = Self::default();
-        let mut refused = None;
-        for hierarchy in &layout.hierarchies {
+        for hierarchy in &Layout::detect()?.hierarchies {
             match make(&hierarchy.own, id, hierarchy.version) {
                 Ok(directory) => group.directories.push((hierarchy.version, directory)),
-                Err(error) => refused = Some(error),
+                Err(error) if error.kind() == spec::ErrorKind::Conflict => return Err(error),
+                Err(_) => {}
             }
         }
-        match refused {
-            Some(error) if group.directories.is_empty() => Err(error),
-            None if group.directories.is_empty() => {
-                Err(Error::unsupported("this host has no control groups")
-                    .hint("mount cgroup2 on /sys/fs/cgroup"))
-            }
-            _ => Ok(group),
+        Ok(if group.directories.is_empty() { None } else { Some(group) })
+    }
+
+    /// Whether this host lets groups be made, and if not, why.
+    pub fn available() -> Result<()> {
+        let hierarchies = Layout::detect()?.hierarchies;
+        if hierarchies.is_empty() {
+            return Err(
+                Error::unsupported("this host has no control groups").hint("mount cgroup2 on /sys/fs/cgroup")
+            );
         }
+        let made = hierarchies.iter().map(|hierarchy| make_parent(&hierarchy.own, hierarchy.version));
+        made.reduce(|one, other| if one.is_ok() { one } else { other }).map_or(Ok(()), |made| made.map(drop))
     }
 
     /// The ids of all groups that are there, whoever made them, below the caller's own group.
@@ -99,6 +104,14 @@ impl Group {
             }
         }
         Ok(entry)
+    }
+
+    /// Adds the ways in to those of a new process.
+    pub fn admit(&self, tasks: &mut Vec<OwnedFd>, born_in: &mut Option<OwnedFd>) -> Result<()> {
+        let entry = self.entry()?;
+        tasks.extend(entry.tasks);
+        *born_in = entry.born_in;
+        Ok(())
     }
 
     /// What was used at most.
@@ -165,21 +178,24 @@ impl Group {
 }
 
 fn make(own: &Path, id: Id, version: Version) -> Result<PathBuf> {
+    let directory = make_parent(own, version)?.join(id.to_string());
+    fs::create_dir(&directory).doing(|| format!("making the control group {}", directory.display()))?;
+    Ok(directory)
+}
+
+fn make_parent(own: &Path, version: Version) -> Result<PathBuf> {
     let parent = own.join(PARENT);
-    let making = |path: &Path| format!("making the control group {}", path.display());
     match fs::create_dir(&parent) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-            return Err(error).doing(|| making(&parent));
-        }
         Ok(()) if version == Version::Two => {
             // Where the caller's own group does not pass controllers on, peaks stay unknown.
             let _ = fs::write(parent.join("cgroup.subtree_control"), "+memory +pids");
         }
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            return Err(error).doing(|| format!("making the control group {}", parent.display()));
+        }
         _ => {}
     }
-    let directory = parent.join(id.to_string());
-    fs::create_dir(&directory).doing(|| making(&directory))?;
-    Ok(directory)
+    Ok(parent)
 }
 
 /// A group whose last process has just gone can be busy for a moment.
