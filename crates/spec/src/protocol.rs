@@ -1,1 +1,237 @@
-//! (being written)
+//! What a keeper and its clients say to each other: version 1 from the first day, so that
+//! containers outlive an upgrade of the programs.
+//!
+//! A frame is its length (four bytes, little-endian) and a postcard value. The first frame of each
+//! side is [`Request::Hello`] and [`Reply::Hello`], which never change; then one of them speaks as
+//! the lower of both versions allows.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::container::Process;
+use crate::{Error, ErrorKind, Result};
+
+/// The version spoken by this program.
+pub const VERSION: u32 = 1;
+
+/// The longest frame. Longer ones end the connection; nothing is allocated for them.
+pub const MAX_FRAME: usize = 4 << 20;
+
+/// The most bytes of a stream in one frame.
+pub const MAX_CHUNK: usize = 64 << 10;
+
+/// Where output comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stream {
+    /// Standard output, or a terminal.
+    Out,
+    /// Standard error.
+    Error,
+}
+
+/// From a client to a keeper. New variants go to the end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// The first frame.
+    Hello {
+        /// The client's version.
+        version: u32,
+    },
+    /// Send what the container says from now on, and its end.
+    Attach,
+    /// Tell its end only.
+    Wait,
+    /// Input for the container, or for the process that this connection executed.
+    Input {
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// No more input.
+    InputEnd,
+    /// The client's terminal has this size.
+    Resize {
+        /// Rows.
+        rows: u16,
+        /// Columns.
+        columns: u16,
+    },
+    /// Send a signal to the container's first process, or to the one that this connection executed.
+    Signal {
+        /// Its number.
+        number: i32,
+    },
+    /// Execute one more process; this connection becomes its own.
+    Exec {
+        /// What to execute.
+        process: Process,
+        /// Whether input comes; otherwise it is empty.
+        input: bool,
+    },
+}
+
+/// From a keeper to a client. New variants go to the end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// The first frame.
+    Hello {
+        /// The keeper's version.
+        version: u32,
+    },
+    /// The process was executed.
+    Started {
+        /// Its pid on the host.
+        pid: i32,
+    },
+    /// What was asked for failed.
+    Failed(Failure),
+    /// What was asked for is done.
+    Done,
+    /// Output.
+    Output {
+        /// From where.
+        stream: Stream,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// The process ended.
+    Exit {
+        /// Its exit code, or 128 and a signal's number.
+        code: i32,
+    },
+}
+
+/// An error on its way between processes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Its kind, as a number.
+    kind: u8,
+    /// The whole chain.
+    message: String,
+    /// The ways out.
+    hints: Vec<String>,
+}
+
+const KINDS: [ErrorKind; 10] = [
+    ErrorKind::User,
+    ErrorKind::NotFound,
+    ErrorKind::Conflict,
+    ErrorKind::Unsupported,
+    ErrorKind::Denied,
+    ErrorKind::Failed,
+    ErrorKind::NotExecutable,
+    ErrorKind::CommandNotFound,
+    ErrorKind::Interrupted,
+    ErrorKind::Internal,
+];
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Self {
+        let kind = KINDS.iter().position(|kind| *kind == error.kind()).unwrap_or(KINDS.len() - 1) as u8;
+        Self { kind, message: error.chain(), hints: error.hints().to_vec() }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        let kind = KINDS.get(usize::from(failure.kind)).copied().unwrap_or(ErrorKind::Internal);
+        failure.hints.into_iter().fold(Self::new(kind, failure.message), Self::hint)
+    }
+}
+
+/// A message as a frame.
+pub fn encode(message: &impl Serialize) -> Result<Vec<u8>> {
+    let mut frame = postcard::to_extend(message, vec![0; 4])
+        .map_err(|cause| Error::internal("encoding a message").because(cause))?;
+    let len = frame.len() - 4;
+    if len > MAX_FRAME {
+        return Err(Error::user(format!("a message of {len} bytes is longer than {MAX_FRAME}")));
+    }
+    frame[..4].copy_from_slice(&(len as u32).to_le_bytes());
+    Ok(frame)
+}
+
+/// Collects the bytes of a connection and takes whole messages out of them.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    bytes: Vec<u8>,
+    taken: usize,
+}
+
+impl Decoder {
+    /// Adds what was read.
+    pub fn push(&mut self, bytes: &[u8]) {
+        if self.taken > 0 {
+            self.bytes.drain(..self.taken);
+            self.taken = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The next message if all of it is there.
+    ///
+    /// # Errors
+    /// A frame that is too long or not a message: the connection is of no use any more.
+    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>> {
+        let rest = &self.bytes[self.taken..];
+        let Some((head, body)) = rest.split_first_chunk::<4>() else { return Ok(None) };
+        let len = u32::from_le_bytes(*head) as usize;
+        if len > MAX_FRAME {
+            return Err(Error::internal(format!("a frame of {len} bytes is too long")));
+        }
+        let Some(body) = body.get(..len) else { return Ok(None) };
+        let message = postcard::from_bytes(body);
+        let message = message.map_err(|cause| Error::internal("a frame is not a message").because(cause))?;
+        self.taken += 4 + len;
+        Ok(Some(message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_arrive_however_they_are_cut() {
+        let sent = [
+            Request::Hello { version: VERSION },
+            Request::Input { bytes: vec![7; 300] },
+            Request::Signal { number: 15 },
+        ];
+        let wire: Vec<u8> = sent.iter().flat_map(|message| encode(message).expect("short")).collect();
+        for size in [1, 2, 3, 7, 1000] {
+            let mut decoder = Decoder::default();
+            let mut got = Vec::new();
+            for chunk in wire.chunks(size) {
+                decoder.push(chunk);
+                while let Some(message) = decoder.next::<Request>().expect("valid") {
+                    got.push(message);
+                }
+            }
+            assert_eq!(got, sent);
+        }
+    }
+
+    #[test]
+    fn garbage_and_giants_are_errors() {
+        let mut decoder = Decoder::default();
+        decoder.push(&u32::MAX.to_le_bytes());
+        assert!(decoder.next::<Request>().is_err());
+        let mut decoder = Decoder::default();
+        decoder.push(&[1, 0, 0, 0, 0xff]);
+        assert!(decoder.next::<Request>().is_err());
+        assert!(encode(&Request::Input { bytes: vec![0; MAX_FRAME + 1] }).is_err());
+    }
+
+    #[test]
+    fn an_error_keeps_kind_and_hints_on_the_way() {
+        let error = Error::new(ErrorKind::CommandNotFound, "no command x").hint("look").context("starting");
+        let back = Error::from(Failure::from(&error));
+        assert_eq!((back.kind(), back.hints(), back.chain()), (error.kind(), error.hints(), error.chain()));
+    }
+
+    #[test]
+    fn the_first_frames_never_change() {
+        assert_eq!(encode(&Request::Hello { version: 1 }).expect("short"), [2, 0, 0, 0, 0, 1]);
+        assert_eq!(encode(&Reply::Hello { version: 1 }).expect("short"), [2, 0, 0, 0, 0, 1]);
+    }
+}
