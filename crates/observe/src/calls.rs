@@ -63,7 +63,9 @@ pub(crate) struct PathArgument {
 pub(crate) enum Border {
     /// Nothing else.
     None,
-    /// What is queued elsewhere must be read before it happens: names or programs change.
+    /// What is queued elsewhere must be read before it happens: a process ends.
+    End,
+    /// The same, and what names mean changes: a rename, an exec, another directory.
     Names,
     /// Mounts or the view of a process change.
     View,
@@ -156,7 +158,7 @@ calls! {
     Names [nr::__NR_symlinkat] at(1, 2, No, Make);
     Names [nr::__NR_execve] cwd(0, Yes, Execute);
     Names [nr::__NR_execveat] at(0, 1, Unless(4, NOFOLLOW), Execute);
-    Names [nr::__NR_exit | nr::__NR_exit_group];
+    End [nr::__NR_exit_group];
     Names [nr::__NR_fchdir] at(0, NO_PATH, Yes, Enter);
     Names [nr::__NR_chdir] cwd(0, Yes, Enter);
     View [nr::__NR_chroot] cwd(0, Yes, Enter);
@@ -174,7 +176,6 @@ calls! {
 /// places.
 pub(crate) fn from_i386(number: u32) -> Option<u32> {
     const PAIRS: &[(u32, u32)] = &[
-        (1, nr::__NR_exit),
         (5, nr::__NR_open),
         (8, nr::__NR_creat),
         (9, nr::__NR_link),

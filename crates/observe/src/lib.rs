@@ -10,6 +10,7 @@
 //! means: a rename, an exec, a mount, an exit.
 #![forbid(unsafe_code)]
 
+mod best;
 mod cache;
 mod calls;
 mod filter;
@@ -21,10 +22,14 @@ mod programs;
 mod record;
 mod resolve;
 mod serve;
+mod spelt;
+mod syscalls;
+mod trace;
 mod trapped;
 mod watch;
 mod written;
 
+pub use best::best;
 pub use filter::filter;
 pub use record::Seen;
 pub use watch::Watch;

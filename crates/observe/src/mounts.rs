@@ -127,6 +127,8 @@ const BELIEVED: Duration = Duration::from_millis(50);
 pub(crate) struct Places {
     watched: Vec<Watched>,
     root: OwnedFd,
+    /// The same as the container's first process has it.
+    home_root: Option<OwnedFd>,
     init: i32,
     home: Table,
     others: HashMap<Vec<u8>, Table>,
@@ -144,12 +146,15 @@ impl Places {
         let handle = rustix::fs::open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
         let root = handle.map_err(std::io::Error::from).doing(doing)?;
         let changed = Instant::now();
-        Ok(Self { watched, root, init: 0, home: own, others: HashMap::new(), changed })
+        Ok(Self { watched, root, home_root: None, init: 0, home: own, others: HashMap::new(), changed })
     }
 
     /// The container's first process exists, and its mounts.
     pub(crate) fn begin(&mut self, init: i32) -> spec::Result<()> {
         self.init = init;
+        let doing = || format!("opening the root of process {init}");
+        let root = handle(&format!("/proc/{init}/root")).map_err(std::io::Error::from).doing(doing)?;
+        self.home_root = Some(root);
         let table = self.read_table(init);
         self.home = table.ok_or_else(|| Error::internal(format!("reading the mounts of process {init}")))?;
         Ok(())
@@ -168,6 +173,12 @@ impl Places {
     /// The root of the image, in our own view.
     pub(crate) fn root(&self) -> &OwnedFd {
         &self.root
+    }
+
+    /// The root of process `tid`; if it is gone, that of the container's first process.
+    pub(crate) fn root_of(&self, tid: i32) -> Option<OwnedFd> {
+        let home = || self.home_root.as_ref()?.try_clone().ok();
+        handle(&format!("/proc/{tid}/root")).ok().or_else(home)
     }
 
     /// The mount through which process `tid` reached `file`.

@@ -2,11 +2,12 @@
 
 use linux_raw_sys::general as nr;
 use rustix::fs::FileType;
+use spec::RootPath;
 use spec::observation::Use;
 use sys::notify::{Notification, read_string, read_words};
 
 use crate::calls::{self, Base, Deed, EMPTY_PATH, Follow, NO_PATH, O_NOFOLLOW, O_PATH, PathArgument};
-use crate::resolve::Spot;
+use crate::resolve::End;
 
 const AT_FDCWD: i32 = -100;
 /// RESOLVE_IN_ROOT.
@@ -23,6 +24,8 @@ pub(crate) struct Named {
     pub(crate) deed: Deed,
     /// For opens.
     pub(crate) flags: u32,
+    /// What came of it, if it is over: 0 or a negative error number.
+    pub(crate) outcome: Option<i32>,
 }
 
 impl Named {
@@ -40,11 +43,12 @@ impl Named {
             Deed::Create => 8,
         };
         let bits = u64::from(self.follow) | u64::from(self.enclosed) << 1;
-        deed | bits << 8 | u64::from(self.flags) << 16
+        let outcome = self.outcome.map_or(0, |outcome| 1 + u64::from(outcome.unsigned_abs() & 0xfff));
+        deed | bits << 8 | outcome << 16 | u64::from(self.flags) << 32
     }
 
     /// The last component need not exist.
-    pub(crate) fn may_create(&self) -> bool {
+    fn may_create(&self) -> bool {
         match self.deed {
             Deed::Make | Deed::Replace | Deed::Create => true,
             Deed::Open(_) | Deed::OpenHow(_) => self.flags & nr::O_CREAT != 0,
@@ -52,9 +56,26 @@ impl Named {
         }
     }
 
-    /// How the file at the end was used.
-    pub(crate) fn uses(&self, spot: &Spot) -> Vec<Use> {
-        let kind = spot.meta.kind();
+    /// What the call will use at the end of the walk.
+    pub(crate) fn uses(&self, end: &End) -> Vec<(RootPath, Use)> {
+        match end {
+            End::Elsewhere => Vec::new(),
+            // What is made needs nothing but the directory in which it is made.
+            End::Missing { parent, last: true, .. } if self.may_create() => {
+                vec![(parent.clone(), Use::LookedAt)]
+            }
+            End::Missing { paths, .. } => paths.iter().map(|path| (path.clone(), Use::Missing)).collect(),
+            End::There(spot) => {
+                let Some(place) = &spot.place else { return Vec::new() };
+                let parent = place.parent().filter(|_| self.may_create());
+                let how = self.how(spot.meta.kind()).into_iter().map(|how| (place.clone(), how));
+                how.chain(parent.map(|parent| (parent, Use::LookedAt))).collect()
+            }
+        }
+    }
+
+    /// How a file that exists is used.
+    fn how(&self, kind: FileType) -> Vec<Use> {
         let link = kind == FileType::Symlink;
         match self.deed {
             Deed::Look | Deed::Make | Deed::ReadLink if link => vec![Use::Followed],
@@ -68,7 +89,7 @@ impl Named {
 }
 
 /// How an open with `flags` uses a file that exists.
-fn opened(flags: u32, kind: FileType) -> Vec<Use> {
+pub(crate) fn opened(flags: u32, kind: FileType) -> Vec<Use> {
     const EXCLUSIVE: u32 = nr::O_CREAT | nr::O_EXCL;
     /// O_TMPFILE without O_DIRECTORY: a nameless file, the directory is only searched.
     const NAMELESS: u32 = 0x0040_0000;
@@ -127,6 +148,7 @@ pub(crate) fn named(call: &Notification, argument: &PathArgument) -> Option<Name
         enclosed,
         deed: argument.deed,
         flags,
+        outcome: None,
     })
 }
 

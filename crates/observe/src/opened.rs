@@ -10,17 +10,19 @@ use crate::mounts::{Meta, path_of};
 use crate::serve::{Server, broken};
 
 impl Server {
-    /// Handles a batch of events; false if there were none.
+    /// Handles a batch of events; true if more may be waiting.
     pub(crate) fn some_events(&mut self) -> spec::Result<bool> {
         let batch = self.fanotify.read().map_err(|error| broken("reading fanotify's queue", error))?;
         if batch.overflow {
             return Err(broken("fanotify lost events", io::Error::other("its queue overflowed")));
         }
-        let any = !batch.events.is_empty();
+        for pid in batch.unknown {
+            self.warn(pid, "opened something on the image that cannot be identified");
+        }
         for event in batch.events {
             self.event(&event);
         }
-        Ok(any)
+        Ok(batch.full)
     }
 
     fn event(&mut self, event: &Event) {

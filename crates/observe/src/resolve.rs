@@ -115,9 +115,10 @@ pub(crate) fn walk(
     enclosed: bool,
 ) -> Option<Walk> {
     let at = |name: &str| handle(&format!("/proc/{tid}/{name}")).ok();
-    let root = Spot::new(places, tid, at(if enclosed { base } else { "root" })?)?;
-    let start = if path.first() == Some(&b'/') { if enclosed { base } else { "root" } } else { base };
-    let current = Spot::new(places, tid, at(start)?)?;
+    let root = if enclosed { at(base)? } else { places.root_of(tid)? };
+    let start = if path.first() == Some(&b'/') { root.try_clone().ok()? } else { at(base)? };
+    let root = Spot::new(places, tid, root)?;
+    let current = Spot::new(places, tid, start)?;
     let mut walker = Walker { places, tid, root, current, rest: Vec::new(), uses: Vec::new(), links: 0 };
     walker.push(path);
     Some(walker.run(follow))

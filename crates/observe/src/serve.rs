@@ -3,8 +3,9 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use spec::observation::{Stage, Use};
 use spec::{Error, ResultExt, RootPath};
@@ -15,6 +16,7 @@ use crate::cache::Cache;
 use crate::mounts::{Meta, Places};
 use crate::programs::{Program, Programs};
 use crate::record::{Record, Seen};
+use crate::trace::Trace;
 
 /// Everything that the serving thread owns.
 pub(crate) struct Server {
@@ -32,44 +34,106 @@ pub(crate) struct Server {
     /// Readable when the run is over.
     pub(crate) end: OwnedFd,
     pub(crate) own: i32,
+    /// The serving thread.
+    pub(crate) thread: i32,
+    /// fanotify's queue was empty a moment ago.
+    pub(crate) rests: Option<Instant>,
+    pub(crate) trace: Option<Trace>,
+    /// What went wrong. From then on calls are only let go: a service whose calls nobody lets go
+    /// could not even exit.
+    pub(crate) failure: Option<Error>,
 }
+
+/// What there is to do.
+struct Work {
+    call: bool,
+    events: bool,
+    opens: bool,
+    gone: bool,
+    end: bool,
+}
+
+/// How long events are left to gather: the kernel merges equal ones that wait, and the service
+/// keeps the processor. What needs them earlier reads them earlier.
+const GATHERING: Duration = Duration::from_millis(2);
 
 impl Server {
     /// Serves until told to end, or until nobody is left to be watched.
     pub(crate) fn run(mut self) -> spec::Result<Seen> {
+        self.thread = rustix::thread::gettid().as_raw_nonzero().get();
         loop {
-            let (calls, events, gone, end) = self.wait()?;
-            if calls {
+            let work = self.wait()?;
+            if work.call {
                 self.trapped()?;
             }
-            if events {
-                self.some_events()?;
+            if self.failure.is_none()
+                && let Err(error) = self.queued(&work)
+            {
+                self.failure = Some(error);
             }
-            if (gone || end) && !calls {
-                self.drain()?;
-                return Ok(self.record.seen(self.programs.names()));
+            if (work.gone || work.end) && !work.call {
+                return self.finish();
             }
         }
     }
 
-    /// Waits for work: a trapped call, events, nobody left, the end.
-    fn wait(&self) -> spec::Result<(bool, bool, bool, bool)> {
+    /// Handles what waits in the queues.
+    fn queued(&mut self, work: &Work) -> spec::Result<()> {
+        if work.events {
+            let more = self.some_events()?;
+            self.rests = (!more).then(Instant::now);
+        }
+        if work.opens {
+            self.some_opens();
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> spec::Result<Seen> {
+        if let Some(error) = self.failure {
+            return Err(error);
+        }
+        self.drain()?;
+        self.check_losses()?;
+        let mut seen = self.record.seen(self.programs.names());
+        seen.instruments.extend(["fanotify".to_owned(), "seccomp-listener".to_owned()]);
+        if let Some(trace) = &self.trace {
+            seen.instruments.insert("ebpf".to_owned());
+            let names = trace.syscalls();
+            seen.syscalls = names.map_err(|error| broken("reading the system calls", error))?;
+        }
+        Ok(seen)
+    }
+
+    /// Waits for work. fanotify is not listened to while its events gather.
+    fn wait(&self) -> spec::Result<Work> {
+        let left = self.rests.and_then(|since| GATHERING.checked_sub(since.elapsed()));
+        let events = if left.is_some() { PollFlags::empty() } else { PollFlags::IN };
+        let opens = self.trace.as_ref().map_or(self.end.as_fd(), AsFd::as_fd);
         let mut fds = [
             PollFd::new(&self.listener, PollFlags::IN),
-            PollFd::new(&self.fanotify, PollFlags::IN),
+            PollFd::new(&self.fanotify, events),
+            PollFd::from_borrowed_fd(opens, PollFlags::IN),
             PollFd::new(&self.end, PollFlags::IN),
         ];
-        match rustix::event::poll(&mut fds, None) {
+        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+        match rustix::event::poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(broken("waiting for events", error.into())),
         }
-        let [calls, events, end] = fds.map(|fd| fd.revents());
-        let gone = calls.intersects(PollFlags::HUP | PollFlags::ERR);
-        Ok((calls.contains(PollFlags::IN), events.contains(PollFlags::IN), gone, !end.is_empty()))
+        let [call, events, opens, end] = fds.map(|fd| fd.revents());
+        Ok(Work {
+            call: call.contains(PollFlags::IN),
+            events: events.contains(PollFlags::IN),
+            opens: opens.contains(PollFlags::IN),
+            gone: call.intersects(PollFlags::HUP | PollFlags::ERR),
+            end: !end.is_empty(),
+        })
     }
 
     /// Reads all queues to their end, before something changes what they mean.
     pub(crate) fn drain(&mut self) -> spec::Result<()> {
+        self.some_opens();
         while self.some_events()? {}
         Ok(())
     }

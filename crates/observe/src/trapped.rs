@@ -15,11 +15,17 @@ use crate::named::{Named, named};
 use crate::programs::Program;
 use crate::resolve::{End, Spot, Walk, walk};
 use crate::serve::{Server, broken, is_home};
+use crate::spelt;
+use crate::trace::Trace;
 
 /// SECCOMP_FILTER_FLAG_NEW_LISTENER.
 const NEW_LISTENER: u64 = 8;
 /// CLONE_NEWNS, CLONE_FS, CLONE_NEWUSER, CLONE_NEWPID: other mounts, root or numbers.
-const NEW_VIEW: u64 = 0x0002_0000 | 0x0200 | 0x1000_0000 | 0x2000_0000;
+const NEW_VIEW: u64 = NEW_MOUNTS | 0x0200 | 0x1000_0000 | NEW_NUMBERS;
+/// CLONE_NEWNS.
+const NEW_MOUNTS: u64 = 0x0002_0000;
+/// CLONE_NEWPID.
+const NEW_NUMBERS: u64 = 0x2000_0000;
 /// The same without CLONE_FS, which for clone means sharing.
 const CLONE_VIEW: u64 = NEW_VIEW & !0x0200;
 /// Interpreters of interpreters that the kernel follows.
@@ -31,10 +37,13 @@ impl Server {
         let received = self.listener.receive();
         let received = received.map_err(|error| broken("receiving a trapped call", error))?;
         let Some(call) = received else { return Ok(()) };
-        let noted = self.call(&call);
+        if self.failure.is_none()
+            && let Err(error) = self.call(&call)
+        {
+            self.failure = Some(error);
+        }
         let gone = self.listener.proceed(call.id);
-        gone.map_err(|error| broken("letting a trapped call go", error))?;
-        noted
+        gone.map_err(|error| broken("letting a trapped call go", error))
     }
 
     fn call(&mut self, call: &Notification) -> spec::Result<()> {
@@ -50,11 +59,9 @@ impl Server {
             }
         }
         match what.border {
-            Border::None => {}
-            Border::Names => {
-                self.cache.clear();
-            }
-            Border::View => self.view(number, call),
+            Border::None | Border::End => {}
+            Border::Names => self.forget()?,
+            Border::View => self.view(number, call)?,
             Border::Listener => self.wants_listener(call),
         }
         Ok(())
@@ -81,20 +88,36 @@ impl Server {
     }
 
     /// A call that may give a process another view of the files.
-    fn view(&mut self, number: u32, call: &Notification) {
-        let changes = match number {
-            nr::__NR_unshare => call.args[0] & NEW_VIEW != 0,
-            nr::__NR_clone => call.args[0] & CLONE_VIEW != 0,
-            nr::__NR_clone3 => {
-                read_words::<1>(call.tid, call.args[0]).is_none_or(|[flags]| flags & CLONE_VIEW != 0)
-            }
-            _ => true,
+    fn view(&mut self, number: u32, call: &Notification) -> spec::Result<()> {
+        let flags = match number {
+            nr::__NR_unshare => call.args[0] & NEW_VIEW,
+            nr::__NR_clone => call.args[0] & CLONE_VIEW,
+            nr::__NR_clone3 => match read_words::<1>(call.tid, call.args[0]) {
+                Some([flags]) => flags & CLONE_VIEW,
+                None => CLONE_VIEW,
+            },
+            nr::__NR_setns => NEW_VIEW,
+            _ => NEW_MOUNTS,
         };
-        if changes {
-            self.views_differ = true;
-            self.cache.clear();
-            self.places.unsettle();
+        if flags == 0 {
+            return Ok(());
         }
+        self.views_differ = true;
+        self.places.unsettle();
+        if flags & NEW_NUMBERS != 0
+            && let Some(trace) = &self.trace
+        {
+            let done = trace.look_at_everybody();
+            done.map_err(|error| broken("looking into another pid namespace", error))?;
+        }
+        self.forget()
+    }
+
+    /// What names meant is about to change.
+    fn forget(&mut self) -> spec::Result<()> {
+        self.cache.clear();
+        let done = self.trace.as_mut().map_or(Ok(()), Trace::forget);
+        done.map_err(|error| broken("telling eBPF to forget", error))
     }
 
     fn wants_listener(&mut self, call: &Notification) {
@@ -106,7 +129,8 @@ impl Server {
         }
     }
 
-    fn named(&mut self, named: &Named) {
+    /// Notes what a named path uses, from memory if that still holds.
+    pub(crate) fn named(&mut self, named: &Named) {
         let by = self.programs.of(named.tid);
         if named.path.first() != Some(&b'/') || named.deed == Deed::Execute || !self.remembers(named.tid) {
             self.walked(named, by);
@@ -140,37 +164,31 @@ impl Server {
     /// Walks the path and notes what that uses.
     fn walked(&mut self, named: &Named, by: Option<Program>) -> Option<Answer> {
         let Named { tid, base, path, follow, enclosed, .. } = named;
-        let Walk { mut uses, end } = walk(&mut self.places, *tid, base, path, *follow, *enclosed)?;
-        let (place, there) = match end {
-            End::Elsewhere => (None, None),
-            End::Missing { parent, last, paths } => {
-                let end = paths.first().cloned();
-                match last && named.may_create() {
-                    true => uses.push((parent, Use::LookedAt)),
-                    false => uses.extend(paths.into_iter().map(|path| (path, Use::Missing))),
-                }
-                (end, None)
+        let found = walk(&mut self.places, *tid, base, path, *follow, *enclosed);
+        let Some(Walk { mut uses, end }) = found else {
+            if named.outcome == Some(0) {
+                let path = String::from_utf8_lossy(path);
+                self.warn(*tid, &format!("opened {path} and was killed before it was known from where"));
             }
-            End::There(spot) => {
-                if let Some(place) = &spot.place {
-                    uses.extend(named.uses(&spot).into_iter().map(|how| (place.clone(), how)));
-                    if named.may_create()
-                        && let Some(parent) = place.parent()
-                    {
-                        uses.push((parent, Use::LookedAt));
-                    }
-                }
-                if named.deed == Deed::Execute {
-                    self.executes(*tid, &spot, by);
-                }
-                (spot.place.clone(), Some(spot.meta))
-            }
+            return None;
         };
+        match named.outcome {
+            Some(outcome) => uses.extend(spelt::uses(named, outcome, &end)),
+            None => uses.extend(named.uses(&end)),
+        }
+        if let (Deed::Execute, End::There(spot)) = (named.deed, &end) {
+            self.executes(*tid, spot, by);
+        }
         for (path, how) in &uses {
             self.note(path, *how, by);
         }
         let noted = vec![(by, self.stage())];
-        place.map(|end| Answer { uses, end, there, noted })
+        let (end, there) = match end {
+            End::There(spot) => (spot.place?, Some(spot.meta)),
+            End::Missing { paths, .. } => (paths.into_iter().next()?, None),
+            End::Elsewhere => return None,
+        };
+        Some(Answer { uses, end, there, noted })
     }
 
     /// Notes what comes with executing `spot`: privileges, and the interpreters.

@@ -20,6 +20,7 @@ use crate::mounts::Places;
 use crate::programs::Programs;
 use crate::record::{Record, Seen};
 use crate::serve::{Server, stage_number};
+use crate::trace::Trace;
 use crate::trapped::root_of;
 use crate::{Opens, Settings};
 
@@ -68,6 +69,10 @@ impl Watch {
             return Err(Error::internal("a watch was started twice"));
         };
         places.begin(init)?;
+        let trace = match self.settings.opens {
+            Opens::Fanotify => Some(Trace::start(init).doing(|| "starting the eBPF program")?),
+            Opens::Listener => None,
+        };
         let listener = Listener::new(listener);
         listener.wake_synchronously();
         let end = eventfd(0, EventfdFlags::CLOEXEC).map_err(std::io::Error::from);
@@ -84,6 +89,10 @@ impl Watch {
             stage: self.stage.clone(),
             end: end.try_clone().doing(|| "duplicating an eventfd")?,
             own: rustix::process::getpid().as_raw_nonzero().get(),
+            thread: 0,
+            rests: None,
+            trace,
+            failure: None,
         };
         self.state = State::Running(serve(server, end)?);
         Ok(())
@@ -101,16 +110,11 @@ impl Watch {
         };
         let doing = || "ending the observation".to_owned();
         rustix::io::write(&running.end, &1u64.to_ne_bytes()).map_err(std::io::Error::from).doing(doing)?;
-        let mut seen = running
+        let seen = running
             .result
             .recv_timeout(PATIENCE)
             .map_err(|_| Error::internal("the observing thread died or hangs: the run is worth nothing"))??;
         drop(running.thread.join());
-        seen.instruments.insert("fanotify".to_owned());
-        seen.instruments.insert("seccomp-listener".to_owned());
-        if self.settings.opens == Opens::Fanotify {
-            seen.instruments.insert("ebpf".to_owned());
-        }
         Ok(seen)
     }
 }

@@ -46,6 +46,11 @@ pub struct Batch {
     pub events: Vec<Event>,
     /// The kernel dropped events.
     pub overflow: bool,
+    /// Processes whose file could not be named, because it cannot be opened (a device without a
+    /// driver, a file that is gone from its server).
+    pub unknown: Vec<i32>,
+    /// More may be waiting.
+    pub full: bool,
 }
 
 /// A queue of events of whole file systems.
@@ -68,8 +73,14 @@ impl Fanotify {
             | libc::FAN_UNLIMITED_QUEUE
             | libc::FAN_UNLIMITED_MARKS;
         let file = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_LARGEFILE | libc::O_NOATIME;
+        // Without REPORT_FD_ERROR (Linux 6.13) a file that cannot be opened takes its event along.
+        const REPORT_FD_ERROR: u32 = 0x2000;
         // SAFETY: no pointers; the result is checked before it is owned.
-        let fd = unsafe { libc::fanotify_init(flags, file as u32) };
+        let init = |flags| unsafe { libc::fanotify_init(flags, file as u32) };
+        let fd = match init(flags | REPORT_FD_ERROR) {
+            -1 if io::Error::last_os_error().kind() == io::ErrorKind::InvalidInput => init(flags),
+            fd => fd,
+        };
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
@@ -111,10 +122,11 @@ impl Fanotify {
             };
         }
         let count = got as usize / size_of::<libc::fanotify_event_metadata>();
-        let mut batch = Batch::default();
+        let mut batch = Batch { full: count == self.buffer.len(), ..Batch::default() };
         for raw in &self.buffer[..count] {
             if raw.fd < 0 {
-                batch.overflow |= raw.mask & libc::FAN_Q_OVERFLOW != 0;
+                batch.overflow |= raw.mask & libc::FAN_Q_OVERFLOW != 0 || is_ours(-raw.fd);
+                batch.unknown.push(raw.pid);
                 continue;
             }
             // SAFETY: the kernel opened this descriptor for us in this very read.
@@ -123,6 +135,11 @@ impl Fanotify {
         }
         Ok(batch)
     }
+}
+
+/// Whether an event was lost for lack of something on our side.
+fn is_ours(error: i32) -> bool {
+    matches!(error, libc::EMFILE | libc::ENFILE | libc::ENOMEM)
 }
 
 impl AsFd for Fanotify {

@@ -121,6 +121,17 @@ fn mount(source: &str, target: &Path, kind: &str, flags: libc::c_ulong, data: &s
     assert_eq!(done, 0, "mount {target:?}: {}", std::io::Error::last_os_error());
 }
 
+impl Drop for Child {
+    /// Nothing of a failed test stays: with its first process the whole container ends.
+    fn drop(&mut self) {
+        // SAFETY: our own child, which is at most a zombie by now.
+        unsafe {
+            libc::kill(self.pid, libc::SIGKILL);
+            libc::waitpid(self.pid, std::ptr::null_mut(), 0);
+        }
+    }
+}
+
 struct Child {
     pid: i32,
     number: OwnedFd,
@@ -186,10 +197,17 @@ impl Child {
 
     fn wait(&self) -> i32 {
         let mut status = 0;
-        // SAFETY: the pointer is valid; the pid is our own child.
-        let done = unsafe { libc::waitpid(self.pid, &mut status, 0) };
-        assert_eq!(done, self.pid);
-        status
+        for _ in 0..6000 {
+            // SAFETY: the pointer is valid; the pid is our own child.
+            match unsafe { libc::waitpid(self.pid, &mut status, libc::WNOHANG) } {
+                0 => std::thread::sleep(std::time::Duration::from_millis(10)),
+                done => {
+                    assert_eq!(done, self.pid);
+                    return status;
+                }
+            }
+        }
+        panic!("the container does not end")
     }
 }
 

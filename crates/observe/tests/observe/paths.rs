@@ -7,7 +7,7 @@ use crate::harness::{Case, by, used, uses};
 
 /// Runs the test with each set of instruments.
 fn each(test: impl Fn(Opens)) {
-    for opens in [Opens::Listener] {
+    for opens in [Opens::Listener, Opens::Fanotify] {
         test(opens);
     }
 }
