@@ -24,6 +24,9 @@ pub const MASKED: [&str; 10] = [
 /// Paths that cannot be written, as with Docker.
 pub const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
+/// Files of the host that a package may ask for.
+const HOST_FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
+
 /// Size of a directory that is fresh at each start, in bytes; memory is used as it fills.
 const FRESH_BYTES: u64 = 256 << 20;
 /// Its inodes.
@@ -143,7 +146,7 @@ fn process(portable: &Portable, options: &RunOptions) -> Process {
 }
 
 fn kernel_mounts() -> Result<Vec<Mount>> {
-    let mount = |at: &str, what| Ok(Mount { at: at.parse()?, what });
+    let mount = |at: &str, what| -> Result<Mount> { Ok(Mount { at: at.parse()?, what }) };
     Ok(vec![
         mount("/proc", MountKind::Proc)?,
         mount("/sys", MountKind::Sys)?,
@@ -186,8 +189,10 @@ pub fn volume_name(at: &RootPath) -> String {
     at.to_string().trim_start_matches('/').replace('%', "%25").replace('/', "%2f")
 }
 
-/// A file of this host in the image's place, if both are there.
+/// A file of this host in the image's place, if both are there. A package may ask for the few
+/// files that say how to reach the network, and for no other file of the host.
 fn host_file(tree: &Path, path: &RootPath) -> Option<Mount> {
+    HOST_FILES.iter().find(|allowed| allowed.as_bytes() == path.as_bytes())?;
     let source = std::fs::canonicalize(path.as_path()).ok().filter(|source| source.is_file())?;
     let there = std::fs::symlink_metadata(tree.join(path.relative())).is_ok_and(|meta| meta.is_file());
     there.then(|| Mount { at: path.clone(), what: MountKind::Bind { source, read_only: true } })
@@ -245,6 +250,15 @@ mod tests {
         let kept = MountKind::Bind { source: "/state/volumes/var%2flib%2fdb".into(), read_only: false };
         assert_eq!(bind("/var/lib/db")[0].what, kept);
         assert_eq!(bind("/data").len(), 1);
+    }
+
+    #[test]
+    fn a_package_cannot_ask_for_the_hosts_secrets() {
+        let mut portable = portable();
+        portable.host_files = [path("/etc/shadow"), path("/etc/hosts")].into();
+        let spec =
+            resolve(&portable, Path::new("/"), &RunOptions::named(portable.name.clone())).expect("spec");
+        assert!(!spec.mounts.iter().any(|mount| mount.at == path("/etc/shadow")));
     }
 
     #[test]

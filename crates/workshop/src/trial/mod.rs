@@ -75,7 +75,7 @@ fn watched_run(
     let process = enter::process(setup.command.clone(), &setup.env, setup.cwd.clone(), setup.user.clone());
     let mut spec = enter::spec_over(copy, &development.record.name, trial.id, process, trial.binds);
     spec.stop_signal = setup.stop_signal;
-    let settings = observe::best().settings;
+    let settings = observe::best().0;
     let another = || Watch::prepare(&copy.root, &copy.mount_points(), settings);
     let mut drive = Drive {
         spec: &spec,
