@@ -1,3 +1,17 @@
 //! tsubo-keeper: the parent of one running container.
+//!
+//! Started by `tsubo run` with a connection as its standard input, on which the job comes. It
+//! starts the container, holds its input and output, writes the log, answers on a socket, reaps,
+//! and cleans up. One thread, one loop over poll.
+#![forbid(unsafe_code)]
 
-fn main() {}
+mod connection;
+mod finish;
+mod keep;
+mod request;
+mod setup;
+mod task;
+
+fn main() -> std::process::ExitCode {
+    setup::run()
+}

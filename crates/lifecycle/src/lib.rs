@@ -1,8 +1,32 @@
 //! Floor 3: containers on disk and in the kernel - create, start, stop, recover.
+//!
+//! Truth is the files of the state directory plus the kernel: a directory `containers/NAME` with
+//! the record, the logs and the end of each container; a run directory with what is only true while
+//! it runs. Every look at a container mends what killed commands and keepers left.
 #![forbid(unsafe_code)]
 
+mod client;
+mod container;
+mod containers;
+mod disk;
 mod home;
+pub mod job;
+mod launch;
+mod lock;
+pub mod log;
+mod pinned;
+mod record;
 mod resolve;
+mod session;
+pub mod state;
+mod terminal;
+mod volumes;
 
+pub use container::Container;
+pub use containers::{Containers, Source};
 pub use home::{Home, new_id};
+pub use launch::{Exec, Launch};
+pub use pinned::{Pinned, boot_id};
+pub use record::{Ended, Record, Running, Status};
 pub use resolve::{Bind, MASKED, READ_ONLY, RunOptions, resolve, volume_name};
+pub use session::Session;

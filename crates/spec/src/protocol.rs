@@ -167,11 +167,11 @@ impl Decoder {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The next message if all of it is there.
+    /// Takes the next message out if all of it is there.
     ///
     /// # Errors
     /// A frame that is too long or not a message: the connection is of no use any more.
-    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>> {
+    pub fn take<T: DeserializeOwned>(&mut self) -> Result<Option<T>> {
         let rest = &self.bytes[self.taken..];
         let Some((head, body)) = rest.split_first_chunk::<4>() else { return Ok(None) };
         let len = u32::from_le_bytes(*head) as usize;
@@ -203,7 +203,7 @@ mod tests {
             let mut got = Vec::new();
             for chunk in wire.chunks(size) {
                 decoder.push(chunk);
-                while let Some(message) = decoder.next::<Request>().expect("valid") {
+                while let Some(message) = decoder.take::<Request>().expect("valid") {
                     got.push(message);
                 }
             }
@@ -215,10 +215,10 @@ mod tests {
     fn garbage_and_giants_are_errors() {
         let mut decoder = Decoder::default();
         decoder.push(&u32::MAX.to_le_bytes());
-        assert!(decoder.next::<Request>().is_err());
+        assert!(decoder.take::<Request>().is_err());
         let mut decoder = Decoder::default();
         decoder.push(&[1, 0, 0, 0, 0xff]);
-        assert!(decoder.next::<Request>().is_err());
+        assert!(decoder.take::<Request>().is_err());
         assert!(encode(&Request::Input { bytes: vec![0; MAX_FRAME + 1] }).is_err());
     }
 

@@ -1,0 +1,141 @@
+//! One connection of a client.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+use spec::Result;
+use spec::protocol::{Decoder, Reply, Request, encode};
+
+use crate::task::Task;
+
+/// Above this much waiting output a client that must get all of it holds the container up.
+const FULL: usize = 1 << 20;
+
+/// Above this much a client that merely looks on is let go.
+const HOPELESS: usize = 8 << 20;
+
+/// How long a client may take for the last bytes.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// What a connection is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It has greeted us, or not even that.
+    New,
+    /// It started the container and stays with it.
+    Launch,
+    /// It looks on.
+    Attached,
+    /// It waits for the end.
+    Waiting,
+    /// It executed a process, which ends with it.
+    Exec,
+}
+
+/// A client.
+pub(crate) struct Connection {
+    socket: OwnedFd,
+    decoder: Decoder,
+    out: VecDeque<u8>,
+    pub(crate) greeted: bool,
+    pub(crate) role: Role,
+    /// What it executed.
+    pub(crate) task: Option<Task>,
+    pub(crate) closed: bool,
+}
+
+impl Connection {
+    pub(crate) fn new(socket: OwnedFd) -> Self {
+        Self {
+            socket,
+            decoder: Decoder::default(),
+            out: VecDeque::new(),
+            greeted: false,
+            role: Role::New,
+            task: None,
+            closed: false,
+        }
+    }
+
+    /// The first one; what was received behind the job is not lost.
+    pub(crate) fn launched(socket: OwnedFd, decoder: Decoder) -> Self {
+        Self { decoder, greeted: true, role: Role::Launch, ..Self::new(socket) }
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// What to wait for. A client whose process takes no more input is not read from.
+    pub(crate) fn interest(&self, takes_input: bool) -> PollFlags {
+        let mut flags = PollFlags::empty();
+        flags.set(PollFlags::IN, takes_input);
+        flags.set(PollFlags::OUT, !self.out.is_empty());
+        flags
+    }
+
+    /// Whether output must wait for it.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self.role, Role::Launch | Role::Exec) && self.out.len() > FULL
+    }
+
+    /// Queues a message and sends what can be sent at once.
+    pub(crate) fn send(&mut self, reply: &Reply) {
+        match encode(reply) {
+            Ok(frame) => self.out.extend(frame),
+            Err(_) => self.closed = true,
+        }
+        self.flush();
+        if self.out.len() > HOPELESS {
+            self.closed = true;
+        }
+    }
+
+    /// Sends what can be sent.
+    pub(crate) fn flush(&mut self) {
+        while !self.out.is_empty() && !self.closed {
+            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+            match rustix::net::send(&self.socket, self.out.as_slices().0, flags) {
+                Ok(count) => drop(self.out.drain(..count)),
+                Err(Errno::AGAIN) => return,
+                Err(Errno::INTR) => {}
+                Err(_) => self.closed = true,
+            }
+        }
+    }
+
+    /// Sends all that is left, for a limited time.
+    pub(crate) fn drain(&mut self) {
+        let deadline = Instant::now() + DRAIN;
+        loop {
+            self.flush();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if self.out.is_empty() || self.closed || left.is_zero() {
+                return;
+            }
+            let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+            // A signal or the time limit: the loop looks again.
+            let _ = rustix::event::poll(&mut [PollFd::new(&self.socket, PollFlags::OUT)], Some(&timeout));
+        }
+    }
+
+    /// Reads once.
+    pub(crate) fn fill(&mut self) {
+        let mut buffer = [0; 64 << 10];
+        match rustix::net::recv(&self.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
+            Ok((0, _)) => self.closed = true,
+            Ok((count, _)) => self.decoder.push(&buffer[..count]),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => self.closed = true,
+        }
+    }
+
+    /// The next request that is there.
+    pub(crate) fn request(&mut self) -> Result<Option<Request>> {
+        self.decoder.take()
+    }
+}

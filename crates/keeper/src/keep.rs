@@ -1,0 +1,206 @@
+//! The loop: whatever happens first is dealt with, until the container has ended.
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use lifecycle::job::Job;
+use lifecycle::log::Writer;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::net::SocketFlags;
+use spec::protocol::{Reply, Stream};
+
+use crate::connection::{Connection, Role};
+use crate::finish;
+use crate::task::Task;
+
+/// How long a container that was asked to stop may take before it is killed.
+const STOP_TIME: Duration = Duration::from_secs(10);
+
+/// How many clients there may be at once; more wait.
+const MAX_CONNECTIONS: usize = 256;
+
+/// The keeper of one container.
+pub(crate) struct Keeper {
+    pub(crate) job: Job,
+    pub(crate) task: Task,
+    pub(crate) group: Option<cgroup::Group>,
+    listener: OwnedFd,
+    signals: OwnedFd,
+    pub(crate) log: Writer,
+    pub(crate) connections: Vec<Connection>,
+    kill_at: Option<Instant>,
+}
+
+impl Keeper {
+    pub(crate) fn new(
+        job: Job,
+        task: Task,
+        group: Option<cgroup::Group>,
+        listener: OwnedFd,
+        signals: OwnedFd,
+        log: Writer,
+    ) -> Self {
+        Self { job, task, group, listener, signals, log, connections: Vec::new(), kill_at: None }
+    }
+
+    pub(crate) fn pid(&self) -> i32 {
+        self.task.pid()
+    }
+
+    pub(crate) fn attach_launch(&mut self, launch: Connection) {
+        self.connections.push(launch);
+    }
+
+    /// Keeps the container until it has ended and everything of it is cleaned up.
+    pub(crate) fn keep(mut self) {
+        loop {
+            self.wait();
+            self.take_signals();
+            self.accept();
+            self.serve_connections();
+            self.pass_output();
+            if let Some(code) = self.task.ended() {
+                return finish::finish(self, code);
+            }
+            self.kill_if_overdue();
+        }
+    }
+
+    /// Sleeps until something can be done.
+    fn wait(&self) {
+        let full =
+            self.connections.iter().any(|connection| connection.role == Role::Launch && connection.is_full());
+        let mut polled = vec![
+            PollFd::new(&self.signals, PollFlags::IN),
+            PollFd::from_borrowed_fd(self.task.pidfd(), PollFlags::IN),
+        ];
+        if self.connections.len() < MAX_CONNECTIONS {
+            polled.push(PollFd::new(&self.listener, PollFlags::IN));
+        }
+        watch_task(&mut polled, &self.task, full);
+        for connection in &self.connections {
+            let task = connection.task.as_ref();
+            let fed = task.or(Some(&self.task).filter(|_| connection.role == Role::Launch));
+            let interest = connection.interest(fed.is_none_or(Task::takes_input));
+            polled.push(PollFd::from_borrowed_fd(connection.fd(), interest));
+            if let Some(task) = task {
+                polled.push(PollFd::from_borrowed_fd(task.pidfd(), PollFlags::IN));
+                watch_task(&mut polled, task, connection.is_full());
+            }
+        }
+        let timeout = self.kill_at.map(|at| at.saturating_duration_since(Instant::now()));
+        let timeout = timeout
+            .map(|time| Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() });
+        // Interrupted or not: everything is looked at without blocking.
+        let _ = rustix::event::poll(&mut polled, timeout.as_ref());
+    }
+
+    fn take_signals(&mut self) {
+        let mut record = [0; 128];
+        if rustix::io::read(&self.signals, &mut record).is_ok() {
+            self.stop();
+        }
+    }
+
+    /// Asks the container to stop; in time it is killed.
+    fn stop(&mut self) {
+        if self.kill_at.is_none() {
+            // One that has just ended needs no signal.
+            let _ = self.task.signal(self.job.spec.stop_signal);
+            self.kill_at = Some(Instant::now() + STOP_TIME);
+        }
+    }
+
+    fn kill_if_overdue(&mut self) {
+        if self.kill_at.is_some_and(|at| at <= Instant::now()) {
+            let _ = self.task.signal(9);
+            self.kill_at = Some(Instant::now() + STOP_TIME);
+        }
+    }
+
+    fn accept(&mut self) {
+        while self.connections.len() < MAX_CONNECTIONS {
+            match rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC) {
+                Ok(socket) => self.connections.push(Connection::new(socket)),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn serve_connections(&mut self) {
+        let mut connections = std::mem::take(&mut self.connections);
+        for connection in &mut connections {
+            connection.flush();
+            connection.fill();
+            self.answer(connection);
+            relay_exec(connection);
+            if connection.closed {
+                self.let_go(connection);
+            }
+        }
+        connections.retain(|connection| !connection.closed);
+        self.connections = connections;
+    }
+
+    /// A process ends with the connection that executed it, and a container with the caller that
+    /// stayed with it.
+    fn let_go(&mut self, connection: &mut Connection) {
+        if let Some(task) = connection.task.take() {
+            // Dropping it kills and reaps.
+            drop(task);
+        }
+        if connection.role == Role::Launch {
+            self.stop();
+        }
+    }
+
+    fn pass_output(&mut self) {
+        self.task.feed();
+        if !self.connections.iter().any(|connection| connection.role == Role::Launch && connection.is_full())
+        {
+            self.read_once();
+        }
+    }
+
+    /// Takes what the container says now to the log and to all who listen.
+    pub(crate) fn read_once(&mut self) -> bool {
+        let (log, connections) = (&mut self.log, &mut self.connections);
+        self.task.read(&mut |stream: Stream, bytes| {
+            log.add(stream, bytes);
+            for connection in connections.iter_mut() {
+                if matches!(connection.role, Role::Launch | Role::Attached) {
+                    connection.send(&Reply::Output { stream, bytes: bytes.to_vec() });
+                }
+            }
+        })
+    }
+}
+
+fn watch_task<'a>(polled: &mut Vec<PollFd<'a>>, task: &'a Task, full: bool) {
+    if !full {
+        polled.extend(task.outputs().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+    }
+    polled.extend(task.hungry().map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)));
+}
+
+/// Passes the output of an executed process on, and its end.
+fn relay_exec(connection: &mut Connection) {
+    let Some(mut task) = connection.task.take() else { return };
+    task.feed();
+    let ended = task.ended();
+    while !connection.is_full() || ended.is_some() {
+        let send =
+            &mut |stream, bytes: &[u8]| connection.send(&Reply::Output { stream, bytes: bytes.to_vec() });
+        if !task.read(send) || ended.is_none() {
+            break;
+        }
+    }
+    match ended {
+        Some(code) => {
+            connection.send(&Reply::Exit { code });
+            connection.role = Role::Waiting;
+            connection.greeted = true;
+        }
+        None => connection.task = Some(task),
+    }
+}

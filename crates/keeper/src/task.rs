@@ -1,0 +1,229 @@
+//! One process of ours with its input and output: the container's first, or one executed later.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use runtime::{Child, Options, Stdio, Target};
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
+use spec::plan::Plan;
+use spec::protocol::{MAX_CHUNK, Stream};
+use spec::{Error, Result, ResultExt};
+
+/// Input that waits for the process to read it; above this, no more is taken.
+const INPUT_BYTES: usize = 256 << 10;
+
+/// End-of-file on a terminal (^D).
+const END_OF_FILE: u8 = 4;
+
+/// What a task is started with.
+pub(crate) struct Setup<'a> {
+    pub(crate) group: Option<&'a cgroup::Group>,
+    pub(crate) input: bool,
+    pub(crate) size: Option<(u16, u16)>,
+}
+
+/// A process and the other ends of its descriptors.
+pub(crate) struct Task {
+    child: Child,
+    terminal: Option<OwnedFd>,
+    input: Option<OwnedFd>,
+    waiting: VecDeque<u8>,
+    input_ended: bool,
+    outputs: Vec<(Stream, OwnedFd)>,
+    devpts: Option<OwnedFd>,
+    code: Option<i32>,
+}
+
+impl Task {
+    /// Starts a container's first process; `ready` runs while it stands at the gate.
+    pub(crate) fn first(
+        plan: &Plan,
+        setup: Setup<'_>,
+        ready: impl FnOnce(i32) -> Result<()>,
+    ) -> Result<Self> {
+        Self::start(plan, setup, ready, runtime::spawn)
+    }
+
+    /// Starts one more process in the container of `first`.
+    pub(crate) fn join(plan: &Plan, setup: Setup<'_>, first: &Self) -> Result<Self> {
+        let target = Target { pidfd: first.child.pidfd(), devpts: first.devpts.as_ref().map(AsFd::as_fd) };
+        Self::start(plan, setup, |_| Ok(()), |plan, options| runtime::join(plan, options, target))
+    }
+
+    fn start(
+        plan: &Plan,
+        setup: Setup<'_>,
+        ready: impl FnOnce(i32) -> Result<()>,
+        make: impl FnOnce(&Plan, Options<'_>) -> Result<Child>,
+    ) -> Result<Self> {
+        let Pipes { stdio, input, outputs } = pipes(plan.terminal, setup.input)?;
+        let mut options = Options::new(stdio);
+        options.die_with_parent = true;
+        if let Some(group) = setup.group {
+            group.admit(&mut options.cgroup_tasks, &mut options.cgroup_v2)?;
+        }
+        let mut child = make(plan, options)?;
+        let terminal = child.terminal();
+        if let (Some(terminal), Some((rows, columns))) = (&terminal, setup.size) {
+            sys::pty::resize(terminal, rows, columns)
+                .map_err(std::io::Error::from)
+                .doing(|| "sizing the terminal")?;
+        }
+        ready(child.pid())?;
+        child.release()?;
+        let devpts = child.devpts();
+        let mut task = Self {
+            child,
+            terminal: None,
+            input,
+            waiting: VecDeque::new(),
+            input_ended: false,
+            outputs,
+            devpts,
+            code: None,
+        };
+        task.use_terminal(terminal, setup.input)?;
+        Ok(task)
+    }
+
+    fn use_terminal(&mut self, terminal: Option<OwnedFd>, input: bool) -> Result<()> {
+        let Some(terminal) = terminal else { return Ok(()) };
+        let copy = || terminal.try_clone().doing(|| "duplicating a terminal");
+        rustix::io::ioctl_fionbio(&terminal, true)
+            .map_err(std::io::Error::from)
+            .doing(|| "preparing a terminal")?;
+        self.outputs = vec![(Stream::Out, copy()?)];
+        self.input = if input { Some(copy()?) } else { None };
+        self.terminal = Some(terminal);
+        Ok(())
+    }
+
+    pub(crate) fn pid(&self) -> i32 {
+        self.child.pid()
+    }
+
+    pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
+        self.child.pidfd()
+    }
+
+    pub(crate) fn outputs(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.outputs.iter().map(|(_, fd)| fd.as_fd())
+    }
+
+    /// The descriptor to watch for being writable, while input waits.
+    pub(crate) fn hungry(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        let input = self.input.as_ref().filter(|_| !self.waiting.is_empty())?;
+        Some((input.as_fd(), PollFlags::OUT))
+    }
+
+    /// Whether it takes more input for now.
+    pub(crate) fn takes_input(&self) -> bool {
+        self.waiting.len() < INPUT_BYTES
+    }
+
+    pub(crate) fn signal(&self, signo: i32) -> Result<()> {
+        self.child.signal(signo)
+    }
+
+    pub(crate) fn resize(&self, rows: u16, columns: u16) -> Result<()> {
+        let Some(terminal) = &self.terminal else { return Ok(()) };
+        sys::pty::resize(terminal, rows, columns)
+            .map_err(std::io::Error::from)
+            .doing(|| "sizing the terminal")
+    }
+
+    /// The exit code once it has ended.
+    pub(crate) fn ended(&mut self) -> Option<i32> {
+        if self.code.is_none() {
+            self.code = self.child.try_wait().unwrap_or(Some(125));
+        }
+        self.code
+    }
+
+    /// Reads what it says; calls `each` at most once for every output. Closed ones are dropped.
+    pub(crate) fn read(&mut self, each: &mut dyn FnMut(Stream, &[u8])) -> bool {
+        let mut buffer = [0; MAX_CHUNK];
+        let mut any = false;
+        self.outputs.retain(|(stream, fd)| match rustix::io::read(fd, &mut buffer) {
+            Ok(0) => false,
+            Ok(count) => {
+                any = true;
+                each(*stream, &buffer[..count]);
+                true
+            }
+            // A terminal whose last user has gone says EIO.
+            Err(error) => matches!(error, Errno::AGAIN | Errno::INTR),
+        });
+        any
+    }
+
+    /// Hands input on, as far as there is room.
+    pub(crate) fn input(&mut self, bytes: &[u8]) {
+        if self.input.is_some() {
+            self.waiting.extend(bytes);
+            self.feed();
+        }
+    }
+
+    pub(crate) fn end_input(&mut self) {
+        if self.terminal.is_some() {
+            self.waiting.push_back(END_OF_FILE);
+        } else {
+            self.input_ended = true;
+        }
+        self.feed();
+    }
+
+    /// Writes waiting input.
+    pub(crate) fn feed(&mut self) {
+        while let Some(input) = self.input.as_ref().filter(|_| !self.waiting.is_empty()) {
+            match rustix::io::write(input, self.waiting.as_slices().0) {
+                Ok(count) => drop(self.waiting.drain(..count)),
+                Err(Errno::AGAIN | Errno::INTR) => return,
+                // It has closed its input.
+                Err(_) => {
+                    self.waiting.clear();
+                    self.input = None;
+                }
+            }
+        }
+        if self.input_ended {
+            self.input = None;
+        }
+    }
+}
+
+struct Pipes {
+    stdio: Stdio,
+    input: Option<OwnedFd>,
+    outputs: Vec<(Stream, OwnedFd)>,
+}
+
+fn pipes(terminal: bool, input: bool) -> Result<Pipes> {
+    let mut stdio = Stdio::null()?;
+    let mut pipes = (None, Vec::new());
+    if !terminal {
+        if input {
+            let (read, write) = pipe()?;
+            non_blocking(&write)?;
+            (stdio.stdin, pipes.0) = (read, Some(write));
+        }
+        for (stream, place) in [(Stream::Out, &mut stdio.stdout), (Stream::Error, &mut stdio.stderr)] {
+            let (read, write) = pipe()?;
+            non_blocking(&read)?;
+            *place = write;
+            pipes.1.push((stream, read));
+        }
+    }
+    Ok(Pipes { stdio, input: pipes.0, outputs: pipes.1 })
+}
+
+fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| Error::io("making a pipe", errno.into()))
+}
+
+fn non_blocking(fd: &OwnedFd) -> Result<()> {
+    rustix::io::ioctl_fionbio(fd, true).map_err(|errno| Error::io("preparing a pipe", errno.into()))
+}

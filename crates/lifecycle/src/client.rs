@@ -1,0 +1,116 @@
+//! A connection to a keeper.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
+use serde::Serialize;
+use spec::protocol::{Decoder, Reply, Request, VERSION, encode};
+use spec::{Error, Result, ResultExt};
+
+use crate::job::SOCKET;
+
+/// A blocking connection that speaks in messages.
+#[derive(Debug)]
+pub(crate) struct Client {
+    socket: OwnedFd,
+    decoder: Decoder,
+}
+
+impl Client {
+    pub(crate) fn over(socket: OwnedFd) -> Self {
+        Self { socket, decoder: Decoder::default() }
+    }
+
+    /// Connects to the keeper with this run directory, and greets it.
+    pub(crate) fn connect(run: &Path) -> Result<Self> {
+        let dir = std::fs::File::open(run).doing(|| "looking for the container's keeper")?;
+        // A socket's path has 107 bytes at most; this way it may lie anywhere.
+        let address = SocketAddrUnix::new(format!("/proc/self/fd/{}/{SOCKET}", dir.as_raw_fd()));
+        let connect = || {
+            let socket = rustix::net::socket_with(
+                AddressFamily::UNIX,
+                SocketType::STREAM,
+                SocketFlags::CLOEXEC,
+                None,
+            )?;
+            rustix::net::connect(&socket, &address?)?;
+            Ok(socket)
+        };
+        let socket = connect().map_err(|errno: rustix::io::Errno| {
+            Error::conflict("the container's keeper does not answer").because(std::io::Error::from(errno))
+        })?;
+        let mut client = Self::over(socket);
+        client.send(&Request::Hello { version: VERSION })?;
+        match client.receive()? {
+            Some(Reply::Hello { version: 1.. }) => Ok(client),
+            other => Err(Error::internal(format!("the container's keeper answers {other:?} to a greeting"))),
+        }
+    }
+
+    pub(crate) fn send(&self, message: &impl Serialize) -> Result<()> {
+        let frame = encode(message)?;
+        let mut rest = frame.as_slice();
+        while !rest.is_empty() {
+            let send = || rustix::net::send(&self.socket, rest, SendFlags::NOSIGNAL);
+            let sent = rustix::io::retry_on_intr(send).map_err(std::io::Error::from);
+            rest = &rest[sent.doing(|| "talking to the container's keeper")?..];
+        }
+        Ok(())
+    }
+
+    /// The next message; None when the keeper has closed.
+    pub(crate) fn receive(&mut self) -> Result<Option<Reply>> {
+        loop {
+            if let Some(reply) = self.decoder.take()? {
+                return Ok(Some(reply));
+            }
+            if !self.fill()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// A message that is there already, after one read.
+    pub(crate) fn receive_some(&mut self, each: &mut dyn FnMut(Reply) -> Result<()>) -> Result<bool> {
+        let open = self.fill()?;
+        while let Some(reply) = self.decoder.take()? {
+            each(reply)?;
+        }
+        Ok(open)
+    }
+
+    fn fill(&mut self) -> Result<bool> {
+        let mut buffer = [0; 64 << 10];
+        let read =
+            || rustix::net::recv(&self.socket, &mut buffer[..], RecvFlags::empty()).map(|(count, _)| count);
+        match rustix::io::retry_on_intr(read) {
+            Ok(0) | Err(rustix::io::Errno::CONNRESET) => Ok(false),
+            Ok(count) => {
+                self.decoder.push(&buffer[..count]);
+                Ok(true)
+            }
+            Err(error) => Err(Error::io("listening to the container's keeper", error.into())),
+        }
+    }
+}
+
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Waits for the end of the container with this run directory.
+pub(crate) fn wait(run: &Path) -> Result<i32> {
+    let mut client = Client::connect(run)?;
+    client.send(&Request::Wait)?;
+    loop {
+        match client.receive()? {
+            Some(Reply::Exit { code }) => return Ok(code),
+            Some(Reply::Failed(failure)) => return Err(failure.into()),
+            Some(_) => {}
+            None => return Err(Error::internal("the container's keeper was lost")),
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! One container: where it stands, and everything that is done to it.
+
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use spec::{Error, Id, Name, Result, ResultExt};
+
+use crate::disk::{self, Durable, remove_tree};
+use crate::lock::Lock;
+use crate::log;
+use crate::pinned::{boot_id, ends_within};
+use crate::record::{self, Ended, Record, Running, Status};
+
+/// How long a keeper may take to clean up after its container.
+const CLEANUP: Duration = Duration::from_secs(15);
+
+/// A container of this host.
+#[derive(Debug)]
+pub struct Container {
+    record: Record,
+    dir: PathBuf,
+    run: PathBuf,
+    /// Held from its creation until it is started.
+    pub(crate) lock: Option<Lock>,
+}
+
+impl Container {
+    pub(crate) fn new(record: Record, dir: PathBuf, run: PathBuf, lock: Option<Lock>) -> Self {
+        Self { record, dir, run, lock }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Name {
+        &self.record.spec.name
+    }
+
+    /// Its id.
+    pub fn id(&self) -> Id {
+        self.record.spec.id
+    }
+
+    /// What was written when it was created.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Its directory: record, logs, volumes.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(crate) fn run_dir(&self) -> &Path {
+        &self.run
+    }
+
+    /// Where it stands. A container whose keeper was lost is ended first.
+    pub fn status(&self) -> Result<Status> {
+        if let Some(ended) = self.ended()? {
+            return Ok(Status::Exited(ended));
+        }
+        let Some(state) = disk::read_json::<Running>(&self.run.join("state.json"))? else {
+            // Between two looks it may have ended.
+            return Ok(self.ended()?.map_or(Status::Created, Status::Exited));
+        };
+        let this_boot = state.boot == boot_id()?;
+        if this_boot && state.keeper.open().is_some() {
+            return Ok(Status::Running(state));
+        }
+        match self.ended()? {
+            Some(ended) => Ok(Status::Exited(ended)),
+            // Its keeper has finished while we looked, and everything went with it.
+            None if !self.run.join("state.json").exists() => Ok(Status::Created),
+            None => self.end_lost(&state, this_boot).map(Status::Exited),
+        }
+    }
+
+    fn ended(&self) -> Result<Option<Ended>> {
+        disk::read_json(&self.dir.join("exit.json"))
+    }
+
+    /// Ends what a killed keeper left behind, as far as the kernel has not done it already.
+    fn end_lost(&self, state: &Running, this_boot: bool) -> Result<Ended> {
+        let mut note = "the machine was restarted";
+        if this_boot {
+            note = "its keeper was lost";
+            kill_and_wait(state.first.open(), Duration::from_secs(5));
+            if let Some(group) = &state.group {
+                group
+                    .kill()
+                    .and_then(|()| group.remove())
+                    .doing(|| format!("ending container {}", self.name()))?;
+            }
+        }
+        let ended =
+            Ended { code: 137, finished: 0, note: Some(note.to_owned()), peak: cgroup::Peak::default() };
+        disk::write_json(&self.dir.join("exit.json"), &ended, Durable::No)?;
+        remove_tree(&self.run)?;
+        Ok(ended)
+    }
+
+    /// Puts right what killed commands and keepers left; false if nothing of it remains.
+    pub(crate) fn mend(&self) -> Result<bool> {
+        match self.status()? {
+            Status::Running(_) => Ok(true),
+            Status::Exited(_) if !self.record.remove => Ok(true),
+            // Ended but still there: its keeper was to remove it, and may be about to. Created but
+            // not started: whoever was at it holds the lock.
+            _ => {
+                let Some(_lock) = Lock::try_take(&self.dir).unwrap_or(None) else {
+                    return Ok(self.dir.is_dir());
+                };
+                if self.keeper().is_some() {
+                    return Ok(true);
+                }
+                cgroup::Group::of(self.id())?.kill()?;
+                self.remove_all()?;
+                Ok(false)
+            }
+        }
+    }
+
+    fn keeper(&self) -> Option<OwnedFd> {
+        disk::read_json::<Running>(&self.run.join("state.json")).ok()??.keeper.open()
+    }
+
+    fn running(&self) -> Result<Running> {
+        match self.status()? {
+            Status::Running(state) => Ok(state),
+            other => {
+                Err(Error::conflict(format!("container {} is not running: {}", self.name(), other.word())))
+            }
+        }
+    }
+
+    /// Sends a signal to its first process.
+    pub fn kill(&self, signo: i32) -> Result<()> {
+        let first = self.running()?.first.open();
+        let first =
+            first.ok_or_else(|| Error::conflict(format!("container {} has just ended", self.name())))?;
+        let sent = sys::process::send_signal(first.as_fd(), signo).map_err(std::io::Error::from);
+        sent.doing(|| format!("sending signal {signo} to container {}", self.name()))
+    }
+
+    /// Asks it to stop, kills it after `timeout`, and returns when it has ended and is cleaned up.
+    pub fn stop(&self, timeout: Duration) -> Result<()> {
+        let _lock = Lock::take(&self.dir, self.name())?;
+        let state = self.running()?;
+        if let Some(first) = state.first.open() {
+            let asks = listens_to(state.first.pid, self.record.spec.stop_signal);
+            if asks && sys::process::send_signal(first.as_fd(), self.record.spec.stop_signal).is_ok() {
+                ends_within(&first, timeout);
+            }
+        }
+        self.end(&state)
+    }
+
+    fn end(&self, state: &Running) -> Result<()> {
+        let keeper = state.keeper.open();
+        kill_and_wait(state.first.open(), CLEANUP);
+        match keeper {
+            Some(keeper) if !ends_within(&keeper, CLEANUP) => Err(Error::internal(format!(
+                "the keeper of container {} (process {}) does not finish",
+                self.name(),
+                state.keeper.pid
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes it with its logs and volumes; with `force` a running one is killed first.
+    pub fn remove(&self, force: bool) -> Result<()> {
+        let _lock = match &self.lock {
+            Some(_) => None,
+            None => Some(Lock::take(&self.dir, self.name())?),
+        };
+        match self.status()? {
+            Status::Running(state) if force => self.end(&state)?,
+            Status::Running(_) => {
+                return Err(Error::conflict(format!("container {} is running", self.name()))
+                    .hint(format!("stop it first, or use tsubo rm -f {}", self.name())));
+            }
+            _ => {}
+        }
+        self.remove_all()
+    }
+
+    fn remove_all(&self) -> Result<()> {
+        cgroup::Group::of(self.id())?.remove()?;
+        remove_tree(&self.run)?;
+        // The record last: until then another command finds it and can go on.
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            if entry.file_name() != "container.json" && entry.file_name() != "lock" {
+                let path = entry.path();
+                if path.is_dir() { remove_tree(&path)? } else { remove_file(&path)? }
+            }
+        }
+        remove_tree(&self.dir)
+    }
+
+    /// Its log from the oldest line on.
+    pub fn logs(&self) -> log::Reader {
+        log::Reader::new(&self.dir)
+    }
+
+    /// Follows its log: calls `each` for every line until it has ended or `each` says false.
+    pub fn follow(&self, each: &mut dyn FnMut(&log::Line) -> bool) -> Result<()> {
+        let mut reader = self.logs();
+        let mut last_look = false;
+        loop {
+            while let Some(line) = reader.next_line()? {
+                if !each(&line) {
+                    return Ok(());
+                }
+            }
+            if last_look {
+                return Ok(());
+            }
+            last_look = !self.dir.is_dir() || !self.status()?.is_running();
+            if !last_look {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+
+    /// Waits for its end; returns its exit code.
+    pub fn wait(&self) -> Result<i32> {
+        match self.status()? {
+            Status::Exited(ended) => Ok(ended.code),
+            _ => crate::client::wait(&self.run).or_else(|error| match self.ended()? {
+                Some(ended) => Ok(ended.code),
+                None => Err(error),
+            }),
+        }
+    }
+
+    /// Waits a moment for the state that a keeper writes.
+    pub(crate) fn await_running(&self, patience: Duration) -> Result<Running> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match self.status()? {
+                Status::Created if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(5)),
+                _ => return self.running(),
+            }
+        }
+    }
+}
+
+fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        result => result.doing(|| format!("removing {}", path.display())),
+    }
+}
+
+fn kill_and_wait(process: Option<OwnedFd>, patience: Duration) {
+    let Some(process) = process else { return };
+    // It may have ended by itself; whether it has is seen by waiting.
+    let _ = sys::process::send_signal(process.as_fd(), 9);
+    ends_within(&process, patience);
+}
+
+/// Whether a signal does anything: the kernel does not deliver to a process 1 what it neither
+/// catches nor blocks, so there would be nothing to wait for.
+fn listens_to(pid: i32, signo: i32) -> bool {
+    let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { return true };
+    let set = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        u64::from_str_radix(line.trim(), 16).ok()
+    };
+    let bit = 1_u64.checked_shl(signo.unsigned_abs().saturating_sub(1)).unwrap_or(0);
+    match (set("SigCgt:"), set("SigBlk:")) {
+        (Some(caught), Some(blocked)) => (caught | blocked) & bit != 0,
+        _ => true,
+    }
+}
+
+/// What `tsubo ps` and `inspect` show besides the record, in milliseconds since 1970.
+impl Running {
+    /// How long it has been running.
+    pub fn age(&self) -> Duration {
+        Duration::from_millis(record::now().saturating_sub(self.started))
+    }
+}

@@ -1,0 +1,59 @@
+//! Small files that are written whole, and read back.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use spec::{Error, Result, ResultExt};
+
+/// Whether a write must survive a power failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durable {
+    Yes,
+    No,
+}
+
+/// Writes to a temporary name and renames: a reader sees the old or the new content.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize, durable: Durable) -> Result<()> {
+    let text = serde_json::to_vec_pretty(value);
+    let text =
+        text.map_err(|cause| Error::internal(format!("encoding {}", path.display())).because(cause))?;
+    write_whole(path, &text, durable).doing(|| format!("writing {}", path.display()))
+}
+
+fn write_whole(path: &Path, bytes: &[u8], durable: Durable) -> std::io::Result<()> {
+    let temporary = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    file.write_all(bytes)?;
+    if durable == Durable::Yes {
+        file.sync_all()?;
+    }
+    fs::rename(&temporary, path)?;
+    match path.parent() {
+        Some(parent) if durable == Durable::Yes => File::open(parent)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+/// Reads a file back; None if it is not there.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let text = match fs::read(path) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        text => text.doing(|| format!("reading {}", path.display()))?,
+    };
+    let value = serde_json::from_slice(&text);
+    value.map(Some).map_err(|cause| Error::internal(format!("{} is damaged", path.display())).because(cause))
+}
+
+/// Removes a directory with everything in it; gone already is as good.
+pub(crate) fn remove_tree(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        result => result.doing(|| format!("removing {}", path.display())),
+    }
+}

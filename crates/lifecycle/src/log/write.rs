@@ -1,0 +1,88 @@
+//! The writing side, in the keeper.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use spec::protocol::Stream;
+use spec::{Result, ResultExt};
+
+use super::{FILE_BYTES, FILES, LINE_BYTES, file_name, format};
+
+/// Writes what a container says.
+#[derive(Debug)]
+pub struct Writer {
+    dir: PathBuf,
+    file: File,
+    written: u64,
+    /// What each stream has said of a line that has not ended.
+    unfinished: [Vec<u8>; 2],
+    lines: Vec<u8>,
+}
+
+impl Writer {
+    /// Logs into `dir`.
+    pub fn new(dir: &Path) -> Result<Self> {
+        let file = begin(dir).doing(|| format!("beginning a log in {}", dir.display()))?;
+        Ok(Self { dir: dir.to_owned(), file, written: 0, unfinished: Default::default(), lines: Vec::new() })
+    }
+
+    /// Adds output as it came. A disk that is full loses lines; it never stops the container.
+    pub fn add(&mut self, stream: Stream, bytes: &[u8]) {
+        let now = SystemTime::now();
+        let unfinished = &mut self.unfinished[stream as usize];
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let (mut text, ends) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
+            while unfinished.len() + text.len() > LINE_BYTES {
+                let (part, rest) = text.split_at(LINE_BYTES - unfinished.len());
+                unfinished.extend_from_slice(part);
+                format::append(&mut self.lines, now, stream, unfinished, false);
+                unfinished.clear();
+                text = rest;
+            }
+            unfinished.extend_from_slice(text);
+            if ends {
+                format::append(&mut self.lines, now, stream, unfinished, true);
+                unfinished.clear();
+            }
+        }
+        self.flush();
+    }
+
+    /// Ends lines that were not ended.
+    pub fn finish(&mut self) {
+        for stream in [Stream::Out, Stream::Error] {
+            let rest = std::mem::take(&mut self.unfinished[stream as usize]);
+            if !rest.is_empty() {
+                format::append(&mut self.lines, SystemTime::now(), stream, &rest, true);
+            }
+        }
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        if self.written + self.lines.len() as u64 > FILE_BYTES {
+            if let Ok(file) = begin(&self.dir) {
+                self.file = file;
+                self.written = 0;
+            }
+        }
+        if self.file.write_all(&self.lines).is_ok() {
+            self.written += self.lines.len() as u64;
+        }
+        self.lines.clear();
+    }
+}
+
+/// Begins a new file; those that are there become older by one.
+fn begin(dir: &Path) -> std::io::Result<File> {
+    for age in (0..FILES - 1).rev() {
+        match fs::rename(dir.join(file_name(age)), dir.join(file_name(age + 1))) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    OpenOptions::new().append(true).create_new(true).mode(0o600).open(dir.join(file_name(0)))
+}

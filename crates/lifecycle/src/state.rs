@@ -1,0 +1,43 @@
+//! The keeper's side of the state: it writes while the container runs, and when it has ended.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+
+use spec::{Result, ResultExt};
+
+use crate::disk::{self, Durable};
+use crate::job::Job;
+use crate::pinned::{Pinned, boot_id};
+use crate::record::{Ended, Running, now};
+
+/// Makes the run directory.
+pub fn prepare(job: &Job) -> Result<()> {
+    disk::remove_tree(&job.run)?;
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&job.run);
+    made.doing(|| format!("making {}", job.run.display()))
+}
+
+/// Writes that the container runs.
+pub fn started(job: &Job, first: i32, group: Option<&cgroup::Group>) -> Result<()> {
+    let running = Running {
+        boot: boot_id()?,
+        keeper: Pinned::of(std::process::id() as i32)?,
+        first: Pinned::of(first)?,
+        group: group.cloned(),
+        started: now(),
+    };
+    disk::write_json(&job.run.join("state.json"), &running, Durable::No)
+}
+
+/// Writes how the container ended, and removes what was true while it ran; all of it if it was
+/// to be removed. Goes on after a failure and returns the first.
+pub fn ended(job: &Job, code: i32, peak: cgroup::Peak) -> Result<()> {
+    let recorded = match job.remove {
+        true => disk::remove_tree(&job.dir),
+        false => {
+            let ended = Ended { code, finished: now(), note: None, peak };
+            disk::write_json(&job.dir.join("exit.json"), &ended, Durable::No)
+        }
+    };
+    recorded.and(disk::remove_tree(&job.run))
+}
