@@ -86,7 +86,39 @@ impl Case {
         })
     }
 
+    /// The overlay's writable layer.
+    pub(crate) fn upper(&self) -> PathBuf {
+        self.directory.path().join("tmp/upper")
+    }
+
+    /// Runs a command in the same container without watching it.
+    pub(crate) fn unwatched(&self, command: &[&str], meanwhile: impl FnOnce(i32) + Send) {
+        std::thread::scope(|scope| {
+            let run = || {
+                let merged = self.mount();
+                let child = Child::spawn(&merged, command, &[]);
+                child.release();
+                meanwhile(child.pid);
+                child.wait();
+            };
+            scope.spawn(run).join().expect("no panic");
+        });
+    }
+
     fn in_own_mounts(&self, command: &[&str], meanwhile: impl FnOnce(&Watch, i32)) -> Run {
+        let merged = self.mount();
+        let mut watch =
+            Watch::prepare(&merged, std::slice::from_ref(&merged), self.settings).expect("prepared");
+        let child = Child::spawn(&merged, command, &filter(&self.settings));
+        watch.start(child.listener(), child.pid).expect("started");
+        child.release();
+        meanwhile(&watch, child.pid);
+        let status = child.wait();
+        Run { seen: watch.finish(), status }
+    }
+
+    /// Mounts the container's root where this thread alone sees it.
+    fn mount(&self) -> PathBuf {
         // SAFETY: affects this thread alone.
         assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNS | libc::CLONE_FS) }, 0);
         mount("none", Path::new("/"), "", libc::MS_REC | libc::MS_PRIVATE, "");
@@ -101,14 +133,7 @@ impl Case {
         let options = format!("lowerdir={lower}:/,upperdir={shown}/upper,workdir={shown}/work");
         mount("overlay", &merged, "overlay", 0, &options);
         mount("/dev", &merged.join("dev"), "", libc::MS_BIND, "");
-        let mut watch =
-            Watch::prepare(&merged, std::slice::from_ref(&merged), self.settings).expect("prepared");
-        let child = Child::spawn(&merged, command, &filter(&self.settings));
-        watch.start(child.listener(), child.pid).expect("started");
-        child.release();
-        meanwhile(&watch, child.pid);
-        let status = child.wait();
-        Run { seen: watch.finish(), status }
+        merged
     }
 }
 
@@ -159,7 +184,11 @@ impl Child {
         assert!(pid >= 0, "clone: {}", std::io::Error::last_os_error());
         if pid == 0 {
             enter(&root);
-            let listener = sys::seccomp::load_with_listener(filter).map_or(-1, |fd| {
+            let load = || match filter {
+                [] => Err(rustix::io::Errno::INVAL),
+                filter => sys::seccomp::load_with_listener(filter),
+            };
+            let listener = load().map_or(-1, |fd| {
                 let raw = fd.as_raw_fd();
                 std::mem::forget(fd);
                 raw
