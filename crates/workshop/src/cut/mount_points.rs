@@ -9,7 +9,7 @@ use super::scene::{Scene, at, is_foreign};
 use super::selection::Selection;
 use super::written::Places;
 
-/// Files of the host that are shown where they were asked for: who one's name servers and
+/// Files of the host that are shown where they were asked for or are kept: who one's name servers and
 /// neighbours are is not the image's to say.
 const HOST_FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 
@@ -21,8 +21,11 @@ pub(super) struct MountPoints {
 
 /// Keeps the mount points that are in the base and lists those that are not.
 pub(super) fn derive(scene: &Scene<'_>, written: &Places, selection: &mut Selection<'_>) -> MountPoints {
-    let host_files: BTreeSet<RootPath> =
-        HOST_FILES.into_iter().filter(|file| scene.touched(file)).map(at).collect();
+    let host_files: BTreeSet<RootPath> = HOST_FILES
+        .map(at)
+        .into_iter()
+        .filter(|file| scene.touched(&file.to_string()) || selection.has(file))
+        .collect();
     let always = ["/proc", "/sys", "/dev"].map(at);
     let temporary = scene.touched("/tmp").then(|| at("/tmp"));
     let cwd = scene.request.cwd.clone();
@@ -82,8 +85,8 @@ mod tests {
         let cut = root.cut(Level::Exact, &[("/etc/resolv.conf", Use::Missing), ("/tmp/x", Use::Missing)]);
         assert!(has(&cut, "/proc") && has(&cut, "/etc/resolv.conf") && !has(&cut, "/etc/hosts"));
         let missing: Vec<_> = cut.mount_points.iter().map(|(path, dir)| (path.to_string(), *dir)).collect();
-        let wanted =
-            ["/dev", "/run", "/run/resolve", "/run/resolve/stub.conf", "/sys", "/tmp"].map(|path| (path.to_owned(), !path.ends_with("conf")));
+        let wanted = ["/dev", "/run", "/run/resolve", "/run/resolve/stub.conf", "/sys", "/tmp"]
+            .map(|path| (path.to_owned(), !path.ends_with("conf")));
         assert_eq!(missing, wanted);
         assert_eq!(cut.host_files, BTreeSet::from([path("/etc/resolv.conf")]));
     }

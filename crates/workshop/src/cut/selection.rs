@@ -265,6 +265,11 @@ impl<'a> Selection<'a> {
         refused
     }
 
+    /// Whether what is at `path` is kept.
+    pub(super) fn has(&self, path: &RootPath) -> bool {
+        self.kept.contains_key(&self.scene.tree.resolve_entry(path).end)
+    }
+
     /// Keeps the directory or file `path` as something that is mounted on.
     pub(super) fn keep_mount_point(&mut self, path: &RootPath) {
         self.add(path, plain(Reason::MountPoint), true);

@@ -1,9 +1,11 @@
-//! Names of users, groups, hosts and services: whoever asked for one may ask for any.
+//! Names of users, groups, hosts and services: whoever asked for one may ask for any. At the
+//! level `package` they are kept in any case: a few kilobytes that nearly every program comes to.
 
 use std::collections::BTreeSet;
 
 use spec::report::Reason;
 
+use super::super::Level;
 use super::super::boundaries::library_directories;
 use super::super::scene::{Scene, at};
 use super::super::selection::Selection;
@@ -28,7 +30,8 @@ const FILES: [&str; 13] = [
 const USUAL: [&str; 2] = ["files", "dns"];
 
 pub(super) fn apply(scene: &Scene<'_>, selection: &mut Selection<'_>) {
-    if !FILES.iter().any(|file| scene.touched(file)) {
+    let touched = FILES.iter().any(|file| scene.touched(file));
+    if !touched && scene.request.level < Level::Package {
         return;
     }
     super::keep_files(selection, &FILES);
