@@ -48,7 +48,7 @@ fn tsubo(state: &State, ground: &Ground) -> Result<Runtime> {
     state.quiet(&["test", "idle", "--ready", "0.2", "--", "/bin/idle"])?;
     state.quiet(&["pack", "idle", "-o", &package])?;
     state.quiet(&["install", &package])?;
-    let command = state.tsubo(&["run", "--rm", "idle", "true"]);
+    let command = state.tsubo(&["run", "--rm", "idle", "/bin/idle", "true"]);
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let argv = words.map(|w| w.to_string_lossy().into_owned()).collect();
     Ok(Runtime { name: "tsubo run --rm".into(), wrapper: Vec::new(), argv })
