@@ -38,7 +38,8 @@ impl Blobs {
             let member = match entry.what {
                 What::File { size } => {
                     let part = window.part(reader.position(), size);
-                    let truncated = || Error::user(format!("the archive is truncated within {}", shown(&entry.path)));
+                    let truncated =
+                        || Error::user(format!("the archive is truncated within {}", shown(&entry.path)));
                     Member::File(part.ok_or_else(truncated)?)
                 }
                 What::Symlink { target } => match entry.path.link_target(&target) {
@@ -55,7 +56,11 @@ impl Blobs {
                 return Err(Error::user(format!("{} is in the archive twice", shown(&entry.path))));
             }
         }
-        if reader.ended() { Ok(Self::Archive(members)) } else { Err(Error::user("the archive is truncated: it has no end mark")) }
+        if reader.ended() {
+            Ok(Self::Archive(members))
+        } else {
+            Err(Error::user("the archive is truncated: it has no end mark"))
+        }
     }
 
     /// The directory of an OCI layout.
@@ -68,7 +73,8 @@ impl Blobs {
     /// The file `name`; None if there is none.
     pub(crate) fn find(&self, name: &str) -> Result<Option<Window>> {
         let path = RootPath::strict(name.as_bytes());
-        let path = path.ok_or_else(|| Error::user(format!("the image refers to {name:?}, outside of itself")))?;
+        let path =
+            path.ok_or_else(|| Error::user(format!("the image refers to {name:?}, outside of itself")))?;
         match self {
             Self::Archive(members) => Ok(match members.get(&path) {
                 Some(Member::File(window)) => Some(window.clone()),
@@ -118,7 +124,10 @@ impl Blobs {
         let layout: Layout = self.document("oci-layout")?;
         match layout.image_layout_version.starts_with("1.") {
             true => Ok(()),
-            false => Err(Error::user(format!("unknown version {:?} of the image layout", layout.image_layout_version))),
+            false => Err(Error::user(format!(
+                "unknown version {:?} of the image layout",
+                layout.image_layout_version
+            ))),
         }
     }
 }
@@ -128,7 +137,9 @@ pub(crate) fn check(wanted: &Digest, found: &Digest, what: &str) -> Result<()> {
     if wanted == found {
         return Ok(());
     }
-    Err(Error::user(format!("{what} is damaged or was changed: its digest is {found}, but should be {wanted}")))
+    Err(Error::user(format!(
+        "{what} is damaged or was changed: its digest is {found}, but should be {wanted}"
+    )))
 }
 
 /// Where a layout keeps a blob. A digest is parsed strictly, so its text is safe as a path.

@@ -3,7 +3,8 @@
 //! `images/DIGEST/` holds `root/` (the tree), `image.json` (the record) and `seals` (one line for
 //! each path: a digest of all its metadata and content, and the path).
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use spec::portable::Portable;
 use spec::{Digest, Error, Name, Result, ResultExt};
 
-use crate::{input, staging};
+use crate::input;
 
 /// A package as it is installed on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,11 +33,12 @@ pub struct Image {
     pub installed: u64,
     /// Its directory in the store.
     pub dir: PathBuf,
-    /// [`Self::installed`] in nanoseconds: which of several images a name means.
-    pub(crate) stamp: u64,
+    /// [`Self::installed`] exactly: which of several images a name means.
+    pub(crate) stamp: SystemTime,
 }
 
-/// What `image.json` holds.
+/// What `image.json` holds. When the image was installed last is the file's time of modification:
+/// that changes in one step, without a new file in a directory that is being removed.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Record {
@@ -45,22 +47,29 @@ pub(crate) struct Record {
     pub(crate) portable: Portable,
     pub(crate) bytes: u64,
     pub(crate) files: u64,
-    /// Nanoseconds since 1970.
-    pub(crate) installed: u64,
 }
 
 /// The version of the record.
 pub(crate) const VERSION: u32 = 1;
 
 impl Record {
-    pub(crate) fn write(&self, dir: &Path) -> Result<()> {
-        let path = dir.join("image.json");
+    /// Writes the record; gives the time that it bears.
+    pub(crate) fn write(&self, dir: &Path) -> Result<SystemTime> {
+        let path = dir.join(RECORD);
         let invalid = |cause| Error::internal("writing an image's record").because(cause);
         let bytes = serde_json::to_vec_pretty(self).map_err(invalid)?;
-        staging::write_whole(&path, &bytes).doing(|| format!("writing {}", path.display()))
+        let now = SystemTime::now();
+        let write = || -> io::Result<_> {
+            let mut file = File::create(&path)?;
+            file.write_all(&bytes)?;
+            // Finer than the kernel's own clock for files, which ticks every few milliseconds.
+            file.set_modified(now)?;
+            Ok(now)
+        };
+        write().doing(|| format!("writing {}", path.display()))
     }
 
-    pub(crate) fn into_image(self, dir: PathBuf) -> Image {
+    pub(crate) fn into_image(self, dir: PathBuf, stamp: SystemTime) -> Image {
         Image {
             digest: self.digest,
             name: self.portable.name.clone(),
@@ -68,9 +77,9 @@ impl Record {
             tree: dir.join("root"),
             bytes: self.bytes,
             files: self.files,
-            installed: self.installed / 1_000_000_000,
+            installed: stamp.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
             dir,
-            stamp: self.installed,
+            stamp,
         }
     }
 }
@@ -78,12 +87,19 @@ impl Record {
 impl Image {
     /// Reads the image in `dir`; None if there is none.
     pub(crate) fn read(dir: PathBuf) -> Result<Option<Self>> {
-        let path = dir.join("image.json");
-        let bytes = match std::fs::read(&path) {
+        let path = dir.join(RECORD);
+        let reading = || format!("reading {}", path.display());
+        let read = || -> io::Result<_> {
+            let mut file = File::open(&path)?;
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            Ok((bytes, file.metadata()?.modified()?))
+        };
+        let (bytes, stamp) = match read() {
             Err(cause) if matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return Ok(None);
             }
-            bytes => bytes.doing(|| format!("reading {}", path.display()))?,
+            read => read.doing(reading)?,
         };
         let damaged = |error: Error| {
             Error::internal(format!("the record of the image in {} is damaged", dir.display()))
@@ -91,22 +107,19 @@ impl Image {
                 .hint("remove that directory and install the package again")
         };
         let record: Record = input::json(&bytes, "the record").map_err(damaged)?;
-        Ok(Some(record.into_image(dir)))
+        Ok(Some(record.into_image(dir, stamp)))
     }
 
     /// Makes this the image that its name means.
-    pub(crate) fn renew(mut self) -> Result<Self> {
-        self.stamp = now();
-        self.installed = self.stamp / 1_000_000_000;
-        let (digest, portable) = (self.digest, self.portable.clone());
-        let record =
-            Record { version: VERSION, digest, portable, bytes: self.bytes, files: self.files, installed: self.stamp };
-        record.write(&self.dir)?;
-        Ok(self)
+    pub(crate) fn renew(&mut self) -> Result<()> {
+        let path = self.dir.join(RECORD);
+        let now = SystemTime::now();
+        let touch = || File::open(&path)?.set_modified(now);
+        touch().doing(|| format!("renewing {}", path.display()))?;
+        self.installed = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.stamp = now;
+        Ok(())
     }
 }
 
-/// Nanoseconds since 1970.
-pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
-}
+const RECORD: &str = "image.json";

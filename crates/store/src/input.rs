@@ -21,7 +21,8 @@ pub(crate) fn open(path: &Path) -> Result<File> {
     if !meta.is_file() {
         return Err(Error::user(format!("{} is not a regular file", path.display())));
     }
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from).doing(reading)?);
+    let file =
+        File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from).doing(reading)?);
     match file.metadata().doing(reading)?.is_file() {
         true => Ok(file),
         false => Err(Error::user(format!("{} is not a regular file", path.display()))),

@@ -31,7 +31,12 @@ pub(crate) struct Unpacked {
 
 /// Unpacks the layer in `pieces` into the empty directory `root`. `spare` is another directory on
 /// the same file system.
-pub(crate) fn unpack(pieces: &mut Pieces<'_>, root: &Path, objects: &Objects, spare: &OwnedFd) -> Result<Unpacked> {
+pub(crate) fn unpack(
+    pieces: &mut Pieces<'_>,
+    root: &Path,
+    objects: &Objects,
+    spare: &OwnedFd,
+) -> Result<Unpacked> {
     let opening = || format!("opening {}", root.display());
     let fd = rustix::fs::open(root, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let tree = Tree::new(fd.map_err(io::Error::from).doing(opening)?);
@@ -75,7 +80,8 @@ impl Unpacker<'_> {
             }
             What::Hardlink { target } => {
                 self.tree.hardlink(&path, &target, false)?;
-                let unknown = || Error::user(format!("entry {path} is a hard link to {target}, which is not a file"));
+                let unknown =
+                    || Error::user(format!("entry {path} is a hard link to {target}, which is not a file"));
                 *self.done.seals.get(&target).ok_or_else(unknown)?
             }
             What::Fifo => {
@@ -96,7 +102,8 @@ impl Unpacker<'_> {
             return self.exchange(path, meta, size, &hash);
         }
         self.content.resize(size as usize, 0);
-        data.read_exact(&mut self.content).map_err(|cause| bad(format!("reading the data of entry {path}"), cause))?;
+        data.read_exact(&mut self.content)
+            .map_err(|cause| bad(format!("reading the data of entry {path}"), cause))?;
         let seal = meta.seal(Kind::File.tag(), &Sha256::digest(&self.content));
         let name = self.taken.next(seal);
         let (parent, leaf) = self.tree.place(path)?;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
+};
 use sha2::{Digest as _, Sha256};
 use spec::{Digest, RootPath};
 
@@ -134,7 +136,8 @@ pub(crate) fn examine(root: BorrowedFd<'_>, path: &RootPath) -> io::Result<Inode
         FileType::Fifo => (Kind::Fifo, BTreeMap::new()),
         _ => (Kind::Other, BTreeMap::new()),
     };
-    let meta = Meta { mode: mode_of(&kind, &stat), uid: stat.st_uid, gid: stat.st_gid, mtime: mtime(&stat), xattrs };
+    let meta =
+        Meta { mode: mode_of(&kind, &stat), uid: stat.st_uid, gid: stat.st_gid, mtime: mtime(&stat), xattrs };
     let identity = (stat.st_dev, stat.st_ino);
     Ok(Inode { kind, meta, size: stat.st_size as u64, links: stat.st_nlink, identity })
 }
@@ -156,7 +159,7 @@ pub(crate) fn open(root: impl AsFd, path: &RootPath, flags: OFlags) -> io::Resul
 
 /// The portable xattrs of an open file.
 fn xattrs(fd: &OwnedFd) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
-    let size = match rustix::fs::flistxattr(fd, &mut [0_u8; 0]) {
+    let size = match rustix::fs::flistxattr_query(fd) {
         Err(rustix::io::Errno::OPNOTSUPP) | Ok(0) => return Ok(BTreeMap::new()),
         size => size?,
     };
@@ -168,7 +171,7 @@ fn xattrs(fd: &OwnedFd) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
 }
 
 fn xattr(fd: &OwnedFd, name: &[u8]) -> io::Result<Vec<u8>> {
-    let size = rustix::fs::fgetxattr(fd, name, &mut [0_u8; 0])?;
+    let size = rustix::fs::fgetxattr_query(fd, name)?;
     let mut value = vec![0_u8; size];
     if size > 0 {
         let length = rustix::fs::fgetxattr(fd, name, &mut value[..])?;
@@ -203,7 +206,9 @@ mod tests {
 
     #[test]
     fn overlay_and_host_xattrs_are_not_portable() {
-        for name in ["trusted.overlay.opaque", "user.overlay.opaque", "security.selinux", "trusted.x", "system.x", ""] {
+        for name in
+            ["trusted.overlay.opaque", "user.overlay.opaque", "security.selinux", "trusted.x", "system.x", ""]
+        {
             assert!(!portable_xattr(name.as_bytes()), "{name}");
         }
         assert!(portable_xattr(b"security.capability") && portable_xattr(b"user.x"));

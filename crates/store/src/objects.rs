@@ -76,15 +76,19 @@ impl Objects {
 
     /// Makes the file at `leaf` in `parent` the object `name`, in place of one that cannot be used.
     /// `spare` is a directory of ours on the same file system.
-    pub(crate) fn give(&self, name: &str, parent: BorrowedFd<'_>, leaf: &[u8], spare: &OwnedFd) -> io::Result<()> {
+    pub(crate) fn give(
+        &self,
+        name: &str,
+        parent: BorrowedFd<'_>,
+        leaf: &[u8],
+        spare: &OwnedFd,
+    ) -> io::Result<()> {
         let link = || rustix::fs::linkat(parent, leaf, &self.dir, name, AtFlags::empty());
         let linked = match link() {
-            Err(Errno::NOENT) => {
-                match rustix::fs::mkdirat(&self.dir, &name[..2], Mode::RWXU) {
-                    Ok(()) | Err(Errno::EXIST) => link(),
-                    Err(cause) => Err(cause),
-                }
-            }
+            Err(Errno::NOENT) => match rustix::fs::mkdirat(&self.dir, &name[..2], Mode::RWXU) {
+                Ok(()) | Err(Errno::EXIST) => link(),
+                Err(cause) => Err(cause),
+            },
             other => other,
         };
         match linked {
@@ -101,13 +105,19 @@ impl Objects {
     pub(crate) fn collect(&self) -> io::Result<(u64, u64)> {
         let (mut files, mut bytes) = (0, 0);
         for shelf in tree::names(&self.dir)? {
-            let fd = rustix::fs::openat(&self.dir, shelf.as_slice(), OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+            let fd = rustix::fs::openat(
+                &self.dir,
+                shelf.as_slice(),
+                OFlags::DIRECTORY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )?;
             for name in tree::names(&fd)? {
                 let stat = match rustix::fs::statat(fd.as_fd(), name.as_slice(), AtFlags::SYMLINK_NOFOLLOW) {
                     Err(Errno::NOENT) => continue,
                     stat => stat?,
                 };
-                let unused = stat.st_nlink == 1 && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+                let unused =
+                    stat.st_nlink == 1 && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
                 if unused && remove(fd.as_fd(), &name)? {
                     files += 1;
                     bytes += stat.st_size as u64;

@@ -143,7 +143,8 @@ impl Descriptor {
 impl Manifest {
     /// Refuses a document that could be read as something else too (CVE-2021-41190).
     pub(crate) fn check(&self) -> Result<()> {
-        let foreign = self.media_type.as_deref().is_some_and(|kind| kind != MANIFEST && kind != DOCKER_MANIFEST);
+        let foreign =
+            self.media_type.as_deref().is_some_and(|kind| kind != MANIFEST && kind != DOCKER_MANIFEST);
         if self.manifests.is_some() || foreign {
             return Err(Error::user("the image manifest is ambiguous: it also claims to be something else"));
         }
@@ -190,9 +191,9 @@ impl Config {
 /// Names are what every engine understands; the numbers are those of most Linux architectures.
 fn signal(number: i32) -> String {
     const NAMES: [&str; 31] = [
-        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM",
-        "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF",
-        "WINCH", "IO", "PWR", "SYS",
+        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
+        "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
+        "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
     ];
     let name = usize::try_from(number - 1).ok().and_then(|index| NAMES.get(index));
     name.map_or_else(|| number.to_string(), |name| format!("SIG{name}"))
@@ -216,7 +217,10 @@ mod tests {
 
     #[test]
     fn signals_have_their_names() {
-        assert_eq!((signal(15), signal(3), signal(28)), ("SIGTERM".into(), "SIGQUIT".into(), "SIGWINCH".into()));
+        assert_eq!(
+            (signal(15), signal(3), signal(28)),
+            ("SIGTERM".into(), "SIGQUIT".into(), "SIGWINCH".into())
+        );
         assert_eq!((signal(34), signal(0), signal(-1)), ("34".into(), "0".into(), "-1".into()));
     }
 }

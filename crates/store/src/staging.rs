@@ -1,13 +1,14 @@
 //! Directories for what is not finished. Each is locked by its owner for as long as it lives, so
 //! that what a killed process left is told apart from what is being written.
 
-use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
+
+use crate::objects::Objects;
 
 /// A directory of our own, removed when dropped.
 pub(crate) struct Staging {
@@ -36,6 +37,16 @@ impl Staging {
     }
 }
 
+impl Staging {
+    /// Removes the image in it and the objects that only this one used; gives their number and
+    /// bytes. The directory itself goes last: as long as it is there, the next process knows that
+    /// there may be objects to collect.
+    pub(crate) fn discard(&self, objects: &Objects) -> io::Result<(u64, u64)> {
+        empty(&self.path)?;
+        objects.collect()
+    }
+}
+
 impl Drop for Staging {
     fn drop(&mut self) {
         // What cannot be removed now is collected by the next process that opens the store.
@@ -43,26 +54,39 @@ impl Drop for Staging {
     }
 }
 
-/// Removes what dead processes left in `tmp`; true if there was anything.
-pub(crate) fn collect(tmp: &Path) -> io::Result<bool> {
-    let mut found = false;
+/// Removes what dead processes left in `tmp`, and the objects that nobody uses any more.
+pub(crate) fn collect(tmp: &Path, objects: &Objects) -> io::Result<()> {
     if std::fs::read_dir(tmp)?.next().is_none() {
-        return Ok(false);
+        return Ok(());
     }
     let _guard = guard(tmp)?;
+    let mut dead = Vec::new();
     for entry in std::fs::read_dir(tmp)? {
         let path = entry?.path();
-        let dead = match directory(&path) {
-            Ok(fd) => rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive).is_ok(),
-            // Finished between the listing and now.
-            Err(_) => false,
-        };
-        if dead {
-            std::fs::remove_dir_all(&path)?;
-            found = true;
+        // One that cannot be opened was finished between the listing and now.
+        let Ok(fd) = directory(&path) else { continue };
+        if rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            empty(&path)?;
+            dead.push((path, fd));
         }
     }
-    Ok(found)
+    if !dead.is_empty() {
+        objects.collect()?;
+    }
+    dead.iter().try_for_each(|(path, _)| std::fs::remove_dir(path))
+}
+
+/// Removes everything in a directory of ours.
+fn empty(dir: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            std::fs::remove_dir_all(entry.path())?;
+        } else {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Between making a directory and locking it nobody may look.
@@ -75,15 +99,4 @@ fn guard(tmp: &Path) -> io::Result<OwnedFd> {
 fn directory(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
-}
-
-/// Writes a file so that it is either there as a whole or not at all.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let spare = path.with_extension(format!("{}-{count}.new", std::process::id()));
-    let written = File::create(&spare).and_then(|mut file| io::Write::write_all(&mut file, bytes));
-    written.and_then(|()| std::fs::rename(&spare, path)).inspect_err(|_| {
-        let _ = std::fs::remove_file(&spare);
-    })
 }

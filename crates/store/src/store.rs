@@ -3,10 +3,11 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use spec::{Digest, Error, Result, ResultExt};
+use spec::{Digest, Error, ErrorKind, Result, ResultExt};
 
 use crate::image::{self, Image, Record};
 use crate::objects::Objects;
@@ -55,9 +56,7 @@ impl Store {
             private(dir).doing(opening)?;
         }
         let objects = Objects::open(&objects).doing(opening)?;
-        if staging::collect(&tmp).doing(opening)? {
-            objects.collect().doing(opening)?;
-        }
+        staging::collect(&tmp, &objects).doing(opening)?;
         Ok(Self { images, tmp, objects })
     }
 
@@ -66,15 +65,15 @@ impl Store {
     pub fn install(&self, package: &Path, options: Install, progress: &dyn Fn(u64, u64)) -> Result<Image> {
         let installing = || format!("installing {}", package.display());
         let opened = Package::open(input::open(package)?).doing(installing)?;
-        if let Some(image) = Image::read(self.directory(&opened.manifest))? {
-            let image = image.renew()?;
+        if let Some(image) = self.installed(&opened.manifest)? {
             self.sync(options)?;
             return Ok(image);
         }
-        let result = self.unpack(&opened, options, progress);
+        let staging = Staging::new(&self.tmp).doing(installing)?;
+        let result = self.unpack(&opened, &staging, options, progress);
         if result.is_err() {
-            // Objects that only the failed image used. The error matters more than what is left.
-            let _ = self.objects.collect();
+            // That error is the one to report; what cannot be removed now is collected later.
+            let _ = staging.discard(&self.objects);
         }
         result.doing(installing)
     }
@@ -119,8 +118,7 @@ impl Store {
             }
             renamed => renamed.doing(removing)?,
         }
-        drop(staging);
-        let (files, bytes) = self.objects.collect().doing(removing)?;
+        let (files, bytes) = staging.discard(&self.objects).doing(removing)?;
         Ok(Freed { files, bytes })
     }
 
@@ -139,17 +137,31 @@ impl Store {
             .hint("remove it with `tsubo rmi` and install the package again"))
     }
 
+    /// The image of this digest, if it is installed; it now is what its name means.
+    fn installed(&self, digest: &Digest) -> Result<Option<Image>> {
+        let Some(mut image) = Image::read(self.directory(digest))? else { return Ok(None) };
+        match image.renew() {
+            // Removed by another process since it was read.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            renewed => renewed.map(|()| Some(image)),
+        }
+    }
+
     fn directory(&self, digest: &Digest) -> PathBuf {
         self.images.join(digest.hex())
     }
 
-    fn unpack(&self, package: &Package, options: Install, progress: &dyn Fn(u64, u64)) -> Result<Image> {
+    fn unpack(
+        &self,
+        package: &Package,
+        staging: &Staging,
+        options: Install,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<Image> {
         self.check_space(package)?;
-        let preparing = || format!("preparing {}", self.tmp.display());
-        let staging = Staging::new(&self.tmp).doing(preparing)?;
         let image = staging.path.join("image");
         let root = image.join("root");
-        std::fs::create_dir_all(&root).doing(preparing)?;
+        std::fs::create_dir_all(&root).doing(|| format!("making {}", root.display()))?;
         let total = package.layer.size;
         let (unpacked, _) = package.stream(&|done| progress(done, total), |pieces| {
             install::unpack(pieces, &root, &self.objects, &staging.fd)
@@ -157,39 +169,46 @@ impl Store {
         let seals = install::seals_text(&unpacked.seals);
         std::fs::write(image.join("seals"), seals).doing(|| "writing the seals of the image")?;
         let (digest, portable) = (package.manifest, package.portable.clone());
-        let (bytes, files, installed) = (unpacked.bytes, unpacked.files, image::now());
-        let record = Record { version: image::VERSION, digest, portable, bytes, files, installed };
-        record.write(&image)?;
+        let (bytes, files) = (unpacked.bytes, unpacked.files);
+        let record = Record { version: image::VERSION, digest, portable, bytes, files };
+        let stamp = record.write(&image)?;
         self.sync(options)?;
-        self.publish(&image, record, options)
+        self.publish(&image, record, stamp, options)
     }
 
     /// Makes the image visible. Another process may have been faster with the same one.
-    fn publish(&self, staged: &Path, record: Record, options: Install) -> Result<Image> {
+    fn publish(&self, staged: &Path, record: Record, stamp: SystemTime, options: Install) -> Result<Image> {
         let dir = self.directory(&record.digest);
         match rustix::fs::rename(staged, &dir) {
             Ok(()) => {
                 if options.sync {
-                    directory(&self.images).and_then(|fd| Ok(rustix::fs::fsync(fd)?)).doing(|| "writing to disk")?;
+                    directory(&self.images)
+                        .and_then(|fd| Ok(rustix::fs::fsync(fd)?))
+                        .doing(|| "writing to disk")?;
                 }
-                Ok(record.into_image(dir))
+                Ok(record.into_image(dir, stamp))
             }
-            Err(Errno::EXIST | Errno::NOTEMPTY) => match Image::read(dir)? {
-                Some(image) => image.renew(),
-                None => Err(Error::conflict("another process removed this image while it was installed")),
-            },
+            Err(Errno::EXIST | Errno::NOTEMPTY) => {
+                let removed = || Error::conflict("another process removed this image while it was installed");
+                self.installed(&record.digest)?.ok_or_else(removed)
+            }
             Err(cause) => Err(Error::io(format!("making {}", dir.display()), cause.into())),
         }
     }
 
     /// Refuses early what cannot fit, before the disk is full for everybody else too.
     fn check_space(&self, package: &Package) -> Result<()> {
-        let space = rustix::fs::statvfs(&self.tmp).map_err(io::Error::from).doing(|| "asking for free space")?;
+        package.limit()?; // what is out of all bounds is the package's fault, not the disk's
+        let space =
+            rustix::fs::statvfs(&self.tmp).map_err(io::Error::from).doing(|| "asking for free space")?;
         let free = space.f_bavail.saturating_mul(space.f_frsize);
         match package.declared {
             Some(declared) if declared > free => {
                 let full = io::Error::from_raw_os_error(Errno::NOSPC.raw_os_error());
-                Err(Error::io(format!("{declared} bytes are needed, {free} are free in {}", self.tmp.display()), full))
+                Err(Error::io(
+                    format!("{declared} bytes are needed, {free} are free in {}", self.tmp.display()),
+                    full,
+                ))
             }
             _ => Ok(()),
         }

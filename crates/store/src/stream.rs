@@ -143,7 +143,10 @@ fn decoder<'a>(source: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
             Box::new(decoder)
         }
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
-            let stream = liblzma::stream::Stream::new_stream_decoder(limits::XZ_MEMORY, liblzma::stream::CONCATENATED)?;
+            let stream = liblzma::stream::Stream::new_stream_decoder(
+                limits::XZ_MEMORY,
+                liblzma::stream::CONCATENATED,
+            )?;
             Box::new(liblzma::bufread::XzDecoder::new_stream(source, stream))
         }
         [b'B', b'Z', b'h', ..] => {

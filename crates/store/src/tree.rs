@@ -70,7 +70,9 @@ impl Tree {
     fn imply(&mut self, path: &RootPath) -> Result<()> {
         let mut missing: Vec<_> = std::iter::once(path.clone()).chain(path.ancestors()).collect();
         missing.pop();
-        for path in missing.into_iter().rev().filter(|path| !self.directories.contains_key(path)).collect::<Vec<_>>() {
+        for path in
+            missing.into_iter().rev().filter(|path| !self.directories.contains_key(path)).collect::<Vec<_>>()
+        {
             let (parent, name) = self.place(&path)?;
             match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
                 Ok(()) => {
@@ -106,7 +108,13 @@ impl Tree {
     }
 
     /// Makes a file of exactly `size` bytes from `data`; gives the SHA-256 of its content.
-    pub(crate) fn file(&mut self, path: &RootPath, meta: &Meta, size: u64, data: &mut dyn Read) -> Result<[u8; 32]> {
+    pub(crate) fn file(
+        &mut self,
+        path: &RootPath,
+        meta: &Meta,
+        size: u64,
+        data: &mut dyn Read,
+    ) -> Result<[u8; 32]> {
         let mut buffer = std::mem::take(&mut self.buffer);
         let (parent, name) = self.place(path)?;
         let made = create(parent, name)
@@ -131,11 +139,9 @@ impl Tree {
         let make = || {
             rustix::fs::mkfifoat(parent, name, Mode::RUSR)?;
             meta.apply_at(parent, name)?;
-            rustix::fs::chmodat(parent, name, Mode::from_raw_mode(meta.mode), AtFlags::empty())?;
-            // The change of mode is no change of content, but some file systems think so.
-            meta.apply_at(parent, name)
+            Ok(rustix::fs::chmodat(parent, name, Mode::from_raw_mode(meta.mode), AtFlags::empty())?)
         };
-        make().map_err(|cause| failed(path, cause))
+        make().map_err(|cause: io::Error| failed(path, cause))
     }
 
     /// Gives the file (or pipe; a symlink too, if `symlinks`) at `target` one more name.
@@ -144,10 +150,11 @@ impl Tree {
         let (Some(parent), Some(leaf)) = (target.parent(), target.name()) else {
             return Err(refuse("which is a directory"));
         };
-        let from = meta::open(&self.root, &parent, OFlags::DIRECTORY).map_err(|cause| match cause.kind() {
-            io::ErrorKind::NotFound => refuse("which is not in the archive before it"),
-            _ => refuse("which lies behind a symlink or a file").because(cause),
-        })?;
+        let from =
+            meta::open(&self.root, &parent, OFlags::DIRECTORY).map_err(|cause| match cause.kind() {
+                io::ErrorKind::NotFound => refuse("which is not in the archive before it"),
+                _ => refuse("which lies behind a symlink or a file").because(cause),
+            })?;
         let stat = rustix::fs::statat(&from, leaf, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|_| refuse("which is not in the archive before it"))?;
         match FileType::from_raw_mode(stat.st_mode) {
@@ -157,7 +164,8 @@ impl Tree {
             _ => return Err(refuse("which is not a file")),
         }
         let (parent, name) = self.place(path)?;
-        rustix::fs::linkat(&from, leaf, parent, name, AtFlags::empty()).map_err(|cause| failed(path, cause.into()))
+        rustix::fs::linkat(&from, leaf, parent, name, AtFlags::empty())
+            .map_err(|cause| failed(path, cause.into()))
     }
 
     /// What is at `path`, seen through no symlink.
@@ -268,7 +276,9 @@ fn twice(path: &RootPath) -> Error {
 /// What it means that a parent cannot be opened.
 fn blocked(parent: &RootPath, cause: io::Error) -> Error {
     match Errno::from_io_error(&cause) {
-        Some(Errno::LOOP | Errno::XDEV) => Error::user(format!("{parent} is, or lies behind, a symlink: refused")),
+        Some(Errno::LOOP | Errno::XDEV) => {
+            Error::user(format!("{parent} is, or lies behind, a symlink: refused"))
+        }
         Some(Errno::NOTDIR) => Error::user(format!("{parent} is, or lies behind, a file, not a directory")),
         _ => Error::io(format!("opening {parent}"), cause),
     }

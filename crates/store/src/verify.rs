@@ -21,7 +21,8 @@ pub(crate) fn compare(tree: &Path, seals: &str) -> Result<(Vec<RootPath>, u64)> 
     let (mut damaged, mut count) = (Vec::new(), 0);
     let mut pending = vec![RootPath::root()];
     while let Some(path) = pending.pop() {
-        let (seal, children) = look(&root, &path).doing(|| format!("reading {path} in {}", tree.display()))?;
+        let (seal, children) =
+            look(&root, &path).doing(|| format!("reading {path} in {}", tree.display()))?;
         pending.extend(children);
         count += 1;
         if wanted.remove(&path) != Some(seal) {

@@ -46,9 +46,11 @@ fn oci(blobs: &Blobs) -> Result<Image> {
     let mut found = Vec::new();
     collect(blobs, &index, 0, &mut found)?;
     let descriptor = choose(found)?;
-    let manifest: Manifest = input::json(&blobs.small(&descriptor, limits::JSON, "the manifest")?, "the manifest")?;
+    let manifest: Manifest =
+        input::json(&blobs.small(&descriptor, limits::JSON, "the manifest")?, "the manifest")?;
     manifest.check()?;
-    let config: oci::Image = input::json(&blobs.small(&manifest.config, limits::JSON, "the config")?, "the config")?;
+    let config: oci::Image =
+        input::json(&blobs.small(&manifest.config, limits::JSON, "the config")?, "the config")?;
     check_count(manifest.layers.len(), config.rootfs.diff_ids.len())?;
     let layer = |(descriptor, diff_id): (&Descriptor, &Digest)| {
         Ok(Layer { window: blobs.blob(descriptor)?, packed: Some(descriptor.digest), unpacked: *diff_id })
@@ -60,7 +62,8 @@ fn oci(blobs: &Blobs) -> Result<Image> {
 fn docker(blobs: &Blobs) -> Result<Image> {
     let saved: Vec<Saved> = blobs.document("manifest.json")?;
     let [saved] = saved.as_slice() else {
-        return Err(Error::user(format!("the archive holds {} images, not one", saved.len())).hint("docker save IMAGE"));
+        return Err(Error::user(format!("the archive holds {} images, not one", saved.len()))
+            .hint("docker save IMAGE"));
     };
     let config: oci::Image = blobs.document(&saved.config)?;
     check_count(saved.layers.len(), config.rootfs.diff_ids.len())?;
@@ -76,7 +79,9 @@ fn check_count(layers: usize, diff_ids: usize) -> Result<()> {
         return Err(Error::user(format!("the image has {layers} layers, more than {}", limits::LAYERS)));
     }
     if layers != diff_ids {
-        return Err(Error::user(format!("the image has {layers} layers, but its config describes {diff_ids}")));
+        return Err(Error::user(format!(
+            "the image has {layers} layers, but its config describes {diff_ids}"
+        )));
     }
     Ok(())
 }
@@ -119,6 +124,8 @@ fn choose(found: Vec<Descriptor>) -> Result<Descriptor> {
         (Some(image), 0) => Ok(image),
         (Some(_), _) => Err(Error::user(format!("it holds {count} images, not one"))
             .hint("copy the one that is meant with `skopeo copy` into a layout of its own")),
-        (None, _) => Err(Error::user(format!("none of its {count} images is for linux on {}", oci::architecture()))),
+        (None, _) => {
+            Err(Error::user(format!("none of its {count} images is for linux on {}", oci::architecture())))
+        }
     }
 }

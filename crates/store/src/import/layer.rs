@@ -55,7 +55,9 @@ impl Layers {
     pub(super) fn finish(mut self, config: Option<Config>) -> Result<Imported> {
         if !self.xattrs.is_empty() {
             let names: Vec<_> = self.xattrs.iter().take(10).cloned().collect();
-            self.imported.warnings.push(format!("xattrs that belong to a host were left out: {}", names.join(", ")));
+            self.imported
+                .warnings
+                .push(format!("xattrs that belong to a host were left out: {}", names.join(", ")));
         }
         if self.untold > 0 {
             self.imported.warnings.push(format!("and {} more", self.untold));

@@ -58,7 +58,7 @@ pub fn unpack(from: &Path, into: &Path, progress: &dyn Fn(u64, u64)) -> Result<I
 enum Found {
     /// An archive of an image, now in a file of its own.
     Image(File),
-    Tree(Imported),
+    Tree(Box<Imported>),
 }
 
 fn file(file: File, target: Target, progress: &dyn Fn(u64, u64)) -> Result<Imported> {
@@ -74,12 +74,16 @@ fn file(file: File, target: Target, progress: &dyn Fn(u64, u64)) -> Result<Impor
     let limit = limits::unpacked(total, limits::IMPORT);
     let (found, _) = stream::unpacked(window, limit, &|done| progress(done, total), |pieces| {
         let first = pieces.peek().map_err(|cause| bad("reading it", cause))?;
-        if holds_image(first) { target.spool(pieces).map(Found::Image) } else { tree(pieces, &target).map(Found::Tree) }
+        if holds_image(first) {
+            target.spool(pieces).map(Found::Image)
+        } else {
+            tree(pieces, &target).map(|imported| Found::Tree(Box::new(imported)))
+        }
     })?;
     match found {
         Found::Tree(imported) => {
             target.keep();
-            Ok(imported)
+            Ok(*imported)
         }
         Found::Image(file) => image(&Blobs::archive(file)?, target, progress),
     }
@@ -102,9 +106,10 @@ fn image(blobs: &Blobs, target: Target, progress: &dyn Fn(u64, u64)) -> Result<I
         let name = || format!("layer {}", number + 1);
         let size = window.len();
         let limit = limits::unpacked(size, room);
-        let ((), sums) =
-            stream::unpacked(window, limit, &|done| progress(before + done, total), |pieces| layers.apply(pieces, false))
-                .doing(name)?;
+        let ((), sums) = stream::unpacked(window, limit, &|done| progress(before + done, total), |pieces| {
+            layers.apply(pieces, false)
+        })
+        .doing(name)?;
         if let Some(packed) = packed {
             check(&packed, &sums.packed, &name())?;
         }
@@ -196,7 +201,11 @@ impl Drop for Target {
         }
         for entry in std::fs::read_dir(&self.path).into_iter().flatten().flatten() {
             let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            let _ = if is_dir { std::fs::remove_dir_all(entry.path()) } else { std::fs::remove_file(entry.path()) };
+            let _ = if is_dir {
+                std::fs::remove_dir_all(entry.path())
+            } else {
+                std::fs::remove_file(entry.path())
+            };
         }
     }
 }

@@ -90,15 +90,22 @@ impl Package {
             return Err(Error::user(format!("a package holds one image, but this archive has {count}")));
         };
         if entry.media_type != oci::MANIFEST {
-            return Err(Error::user(format!("the package's index refers to a {:?}, not to an image", entry.media_type)));
+            return Err(Error::user(format!(
+                "the package's index refers to a {:?}, not to an image",
+                entry.media_type
+            )));
         }
-        let manifest: Manifest = input::json(&blobs.small(entry, limits::JSON, "the manifest")?, "the manifest")?;
+        let manifest: Manifest =
+            input::json(&blobs.small(entry, limits::JSON, "the manifest")?, "the manifest")?;
         manifest.check()?;
         let [layer] = manifest.layers.as_slice() else {
             let count = manifest.layers.len();
-            return Err(Error::user(format!("a package has one layer, but this image has {count}")).hint(HINT));
+            return Err(
+                Error::user(format!("a package has one layer, but this image has {count}")).hint(HINT)
+            );
         };
-        let config: oci::Image = input::json(&blobs.small(&manifest.config, limits::JSON, "the config")?, "the config")?;
+        let config: oci::Image =
+            input::json(&blobs.small(&manifest.config, limits::JSON, "the config")?, "the config")?;
         if config.rootfs.diff_ids.len() != 1 {
             return Err(Error::user("the config does not describe the one layer of the package"));
         }
@@ -138,7 +145,7 @@ impl Package {
     }
 
     /// How many bytes the layer may unpack to.
-    fn limit(&self) -> Result<u64> {
+    pub(crate) fn limit(&self) -> Result<u64> {
         let allowed = limits::unpacked(self.layer.size, limits::PACKAGE);
         match self.declared {
             Some(declared) if declared > allowed => Err(Error::user(format!(
@@ -157,16 +164,21 @@ fn label<'a>(config: &'a oci::Image, name: &str) -> Option<&'a str> {
 
 /// The portable spec and the declared size.
 fn labels(config: &oci::Image) -> Result<(Portable, Option<u64>)> {
-    let missing = || Error::user(format!("this is an image, but not a package: it has no label {LABEL_SPEC}")).hint(HINT);
+    let missing = || {
+        Error::user(format!("this is an image, but not a package: it has no label {LABEL_SPEC}")).hint(HINT)
+    };
     let text = label(config, LABEL_SPEC).ok_or_else(missing)?;
     // The version comes first: a newer format may not parse at all.
     let value: serde_json::Value = input::json(text.as_bytes(), "the package's spec")?;
     let version = value.get("version").and_then(serde_json::Value::as_u64);
     if version.is_some_and(|version| version > u64::from(portable::VERSION)) {
-        return Err(Error::unsupported("the package was made by a newer version of tsubo").hint("update tsubo here"));
+        return Err(
+            Error::unsupported("the package was made by a newer version of tsubo").hint("update tsubo here")
+        );
     }
     let portable = input::json(text.as_bytes(), "the package's spec")?;
     let invalid = || Error::user("the package declares an invalid size");
-    let size = label(config, LABEL_SIZE).map(|text| text.parse::<u64>().map_err(|_| invalid())).transpose()?;
+    let size =
+        label(config, LABEL_SIZE).map(|text| text.parse::<u64>().map_err(|_| invalid())).transpose()?;
     Ok((portable, size))
 }

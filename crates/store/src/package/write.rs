@@ -165,7 +165,8 @@ impl Plan {
         let mut seen = HashMap::new();
         let root = std::iter::once(RootPath::root());
         // Sorted, so that parents come before what is in them and the order is always the same.
-        let paths: BTreeSet<RootPath> = root.chain(source.paths.iter().chain(source.empty.keys()).cloned()).collect();
+        let paths: BTreeSet<RootPath> =
+            root.chain(source.paths.iter().chain(source.empty.keys()).cloned()).collect();
         for path in paths {
             match source.empty.get(&path) {
                 Some(extra) if !source.paths.contains(&path) => plan.push(empty(path, *extra)),
@@ -180,8 +181,10 @@ impl Plan {
     fn take(&mut self, path: RootPath, seen: &mut HashMap<(u64, u64), RootPath>) -> Result<()> {
         let inode = meta::examine(self.base.as_fd(), &path).doing(|| format!("reading {path}"))?;
         if path.name().is_some_and(|name| name.starts_with(b".wh.")) {
-            return Err(Error::user(format!("{path} cannot be packed: in an image, names with .wh. mean a deletion"))
-                .hint("leave it out with --drop"));
+            return Err(Error::user(format!(
+                "{path} cannot be packed: in an image, names with .wh. mean a deletion"
+            ))
+            .hint("leave it out with --drop"));
         }
         let Some(what) = what(&inode, &path, seen) else {
             self.skipped.push(path);
@@ -286,7 +289,8 @@ fn copy(base: &OwnedFd, path: &RootPath, size: u64, out: &mut impl Write, buffer
     let reading = || format!("reading {path}");
     let mut file = File::from(meta::open(base, path, OFlags::NONBLOCK).doing(reading)?);
     let mut left = size;
-    let changed = || Error::conflict(format!("{path} changed while it was packed")).hint("stop what writes to it");
+    let changed =
+        || Error::conflict(format!("{path} changed while it was packed")).hint("stop what writes to it");
     while left > 0 {
         let want = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         let count = file.read(&mut buffer[..want]).doing(reading)?;

@@ -5,7 +5,37 @@ use std::collections::BTreeMap;
 use crate::meta::Time;
 
 /// What stands before the name of an xattr.
-pub(crate) const XATTR: &[u8] = b"SCHILY.xattr.";
+const XATTR: &[u8] = b"SCHILY.xattr.";
+
+/// The key of the xattr `name`. A key ends at the first `=`, so one in the name is written as GNU
+/// tar writes it.
+pub(crate) fn xattr_key(name: &[u8]) -> Vec<u8> {
+    let mut key = XATTR.to_vec();
+    for byte in name {
+        match byte {
+            b'%' => key.extend_from_slice(b"%25"),
+            b'=' => key.extend_from_slice(b"%3D"),
+            byte => key.push(*byte),
+        }
+    }
+    key
+}
+
+/// The name of the xattr that `key` stands for, if it does.
+pub(crate) fn xattr_name(key: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = key.strip_prefix(XATTR)?;
+    let mut name = Vec::with_capacity(rest.len());
+    while let Some((first, tail)) = rest.split_first() {
+        let (byte, tail) = match *rest {
+            [b'%', b'2', b'5', ..] => (b'%', &rest[3..]),
+            [b'%', b'3', b'D', ..] => (b'=', &rest[3..]),
+            _ => (*first, tail),
+        };
+        name.push(byte);
+        rest = tail;
+    }
+    Some(name)
+}
 
 /// Reads all records; None if they are malformed. A later record of a key wins, as POSIX says.
 pub(crate) fn parse(mut block: &[u8]) -> Option<BTreeMap<Vec<u8>, Vec<u8>>> {
@@ -91,15 +121,27 @@ mod tests {
     }
 
     #[test]
+    fn names_of_xattrs_round_trip() {
+        for name in ["user.a", "user.=", "user.%=%3D=", "user.%", "user.50%25"] {
+            let key = xattr_key(name.as_bytes());
+            assert!(!key.contains(&b'='), "{name}");
+            assert_eq!(xattr_name(&key).as_deref(), Some(name.as_bytes()));
+        }
+        assert_eq!(xattr_name(b"path"), None);
+    }
+
+    #[test]
     fn malformed_records_are_refused() {
-        for bad in ["x", "5 a=\n", "99 a=b\n", "6 a=bc", "6 abc\n", " a=b\n", "-6 a=b\n", "0 a=b\n", "1 "] {
+        for bad in ["x", "4 a=\n", "99 a=b\n", "6 a=bc", "6 abc\n", " a=b\n", "-6 a=b\n", "0 a=b\n", "1 "] {
             assert_eq!(parse(bad.as_bytes()), None, "{bad:?}");
         }
     }
 
     #[test]
     fn times_round_trip_before_and_after_1970() {
-        for (text, secs, nanos) in [("0", 0, 0), ("1.5", 1, 500_000_000), ("-1.5", -2, 500_000_000), ("-3", -3, 0)] {
+        for (text, secs, nanos) in
+            [("0", 0, 0), ("1.5", 1, 500_000_000), ("-1.5", -2, 500_000_000), ("-3", -3, 0)]
+        {
             let time = Time { secs, nanos };
             assert_eq!(parse_time(text.as_bytes()), Some(time));
             assert_eq!(parse_time(&format_time(time)), Some(time));

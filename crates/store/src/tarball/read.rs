@@ -128,7 +128,8 @@ impl<R: Skip> Reader<R> {
         if !matches!(flag, b'x' | b'g' | b'L' | b'K') {
             return Ok(false);
         }
-        let size = header.entry_size().map_err(|cause| bad("the size of an extended header is invalid", cause))?;
+        let size =
+            header.entry_size().map_err(|cause| bad("the size of an extended header is invalid", cause))?;
         if size > limits::EXTENDED {
             return Err(Error::user(format!("an extended header claims {size} bytes")));
         }
@@ -194,14 +195,22 @@ impl<R: Skip> Reader<R> {
         RootPath::strict(name).ok_or("leaves the root, or holds a NUL byte")
     }
 
-    fn what(&self, header: &tar::Header, name: &[u8], path: &RootPath, size: u64, link: Vec<u8>) -> Result<What> {
+    fn what(
+        &self,
+        header: &tar::Header,
+        name: &[u8],
+        path: &RootPath,
+        size: u64,
+        link: Vec<u8>,
+    ) -> Result<What> {
         let bad = |why: String| Error::user(format!("entry {path} {why}"));
         let what = match header.entry_type().as_byte() {
             // Before POSIX, directories were files with a slash at the end.
             b'0' if name.ends_with(b"/") && size == 0 => What::Directory,
             b'0' | b'7' => What::File { size },
             b'1' => {
-                let target = self.path(&link).map_err(|why| bad(format!("is a hard link to a name that {why}")))?;
+                let target =
+                    self.path(&link).map_err(|why| bad(format!("is a hard link to a name that {why}")))?;
                 What::Hardlink { target }
             }
             b'2' if link.is_empty() || link.contains(&0) || link.len() > limits::PATH => {
@@ -238,7 +247,8 @@ impl<R: Skip> Read for Reader<R> {
 
 fn check_sum(header: &tar::Header) -> Result<()> {
     let bytes = header.as_bytes();
-    let sum: u32 = bytes[..148].iter().chain(&bytes[156..]).map(|byte| u32::from(*byte)).sum::<u32>() + 8 * 32;
+    let sum: u32 =
+        bytes[..148].iter().chain(&bytes[156..]).map(|byte| u32::from(*byte)).sum::<u32>() + 8 * 32;
     match header.cksum() {
         Ok(stored) if stored == sum => Ok(()),
         _ => Err(Error::user("this is not a tar archive, or it is damaged: a header's checksum is wrong")),
@@ -267,11 +277,13 @@ fn meta(header: &tar::Header, pax: &BTreeMap<Vec<u8>, Vec<u8>>, path: &RootPath)
     let mode = header.mode().map_err(|cause| invalid("mode").because(cause))? & 0o7777;
     let mtime = match field("mtime") {
         Some(text) => pax::parse_time(text).ok_or_else(|| invalid("time"))?,
-        None => Time { secs: header.mtime().map_err(|cause| invalid("time").because(cause))? as i64, nanos: 0 },
+        None => {
+            Time { secs: header.mtime().map_err(|cause| invalid("time").because(cause))? as i64, nanos: 0 }
+        }
     };
     let uid = id(number(field("uid"), header.uid(), path, "owner")?).ok_or_else(|| invalid("owner"))?;
     let gid = id(number(field("gid"), header.gid(), path, "group")?).ok_or_else(|| invalid("group"))?;
-    let xattr = |(key, value): (&Vec<u8>, &Vec<u8>)| Some((key.strip_prefix(pax::XATTR)?.to_vec(), value.clone()));
+    let xattr = |(key, value): (&Vec<u8>, &Vec<u8>)| Some((pax::xattr_name(key)?, value.clone()));
     let xattrs = pax.iter().filter_map(xattr).collect::<BTreeMap<_, _>>();
     if xattrs.keys().any(|name| name.is_empty() || name.contains(&0)) {
         return Err(invalid("xattr"));

@@ -92,7 +92,7 @@ fn records(entry: &Entry, name: &[u8], link: &[u8], size: u64) -> BTreeMap<Vec<u
     let fine = meta.mtime.nanos != 0 || !(0..=OCTAL_11 as i64).contains(&meta.mtime.secs);
     add("mtime", fine, pax::format_time(meta.mtime));
     for (name, value) in &meta.xattrs {
-        records.insert([pax::XATTR, name].concat(), value.clone());
+        records.insert(pax::xattr_key(name), value.clone());
     }
     records
 }
