@@ -49,8 +49,9 @@ const CLONE_NAMESPACES: u32 = 0x0002_0000 | 0x2000_0000 | 0x1000_0000;
 const NEW_LISTENER: u32 = 8;
 
 /// The filter program for `settings`, to be installed with SECCOMP_FILTER_FLAG_NEW_LISTENER (and
-/// SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV where the kernel has it, so that a signal does not turn
-/// a looked-at stat into EINTR). Calls that name no path run at full speed.
+/// SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV where the kernel has it: then only a signal which comes
+/// in the few microseconds before the listener has taken a call, and whose handler is without
+/// SA_RESTART, makes that call fail with EINTR). Calls that name no path run at full speed.
 pub fn filter(settings: &Settings) -> Vec<Instruction> {
     let native = search(&ranges(|number| native(settings.opens, number)));
     let i386 = search(&ranges(i386));

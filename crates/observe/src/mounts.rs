@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Statx, StatxFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, StatxFlags};
 use spec::{Error, ResultExt, RootPath};
 
 /// What identifies a file and the mount through which it was reached.
@@ -81,7 +81,7 @@ pub(crate) fn handle(path: &str) -> rustix::io::Result<OwnedFd> {
 #[derive(Debug)]
 struct Watched {
     device: (u32, u32),
-    /// What of it is the image: the root of the mount that was given.
+    /// What of it is the image: the directory that was given.
     root: RootPath,
     /// Where that lies in the image.
     at: RootPath,
@@ -248,15 +248,19 @@ fn under(base: &RootPath, rest: &[u8]) -> RootPath {
 }
 
 fn watched(root: &Path, path: &Path, own: &Table) -> spec::Result<Watched> {
-    let doing = || format!("looking at the mount {}", path.display());
-    let meta = Meta::at(CWD, path, AtFlags::empty()).map_err(std::io::Error::from).doing(doing)?;
-    let mount = own.mounts.get(&meta.mount);
-    let mount = mount.ok_or_else(|| Error::internal(format!("{} is in no mount", path.display())))?;
+    let shown = path.display();
+    let doing = || format!("looking at {shown}");
+    let fd = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let fd = fd.map_err(std::io::Error::from).doing(doing)?;
+    let meta = Meta::of(&fd).map_err(std::io::Error::from).doing(doing)?;
+    let nowhere = || Error::internal(format!("{shown} is in none of this process's mounts"));
+    let mount = own.mounts.get(&meta.mount).ok_or_else(nowhere)?;
+    // The directory need not be the root of its mount.
+    let real = path_of(&fd).and_then(|path| RootPath::strict(&path)).ok_or_else(nowhere)?;
+    let inside = under(&mount.root, real.below(&mount.point).ok_or_else(nowhere)?);
     let at = path.strip_prefix(root).ok().and_then(|rest| RootPath::strict(rest.as_os_str().as_bytes()));
-    let at = at.ok_or_else(|| {
-        Error::internal(format!("the mount {} is not below {}", path.display(), root.display()))
-    })?;
-    Ok(Watched { device: mount.device, root: mount.root.clone(), at })
+    let at = at.ok_or_else(|| Error::internal(format!("{shown} is not below {}", root.display())))?;
+    Ok(Watched { device: mount.device, root: inside, at })
 }
 
 impl Table {

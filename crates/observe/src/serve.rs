@@ -1,11 +1,11 @@
 //! The thread that serves all instruments until the last process has ended.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd};
 use rustix::io::Errno;
 use spec::observation::{Stage, Use};
 use spec::{Error, ResultExt, RootPath};
@@ -30,9 +30,10 @@ pub(crate) struct Server {
     pub(crate) home: Meta,
     /// Some process may have another view than the first one.
     pub(crate) views_differ: bool,
-    pub(crate) stage: Arc<AtomicU8>,
-    /// Readable when the run is over.
-    pub(crate) end: OwnedFd,
+    /// The stage of the run, as far as this thread is.
+    pub(crate) stage: Stage,
+    /// What the run's owner wants.
+    pub(crate) orders: Orders,
     pub(crate) own: i32,
     /// The serving thread.
     pub(crate) thread: i32,
@@ -50,7 +51,7 @@ struct Work {
     events: bool,
     opens: bool,
     gone: bool,
-    end: bool,
+    order: bool,
 }
 
 /// How long events are left to gather: the kernel merges equal ones that wait, and the service
@@ -61,8 +62,12 @@ impl Server {
     /// Serves until told to end, or until nobody is left to be watched.
     pub(crate) fn run(mut self) -> spec::Result<Seen> {
         self.thread = rustix::thread::gettid().as_raw_nonzero().get();
+        let mut end = false;
         loop {
             let work = self.wait()?;
+            if work.order {
+                end |= self.obey();
+            }
             if work.call {
                 self.trapped()?;
             }
@@ -71,10 +76,27 @@ impl Server {
             {
                 self.failure = Some(error);
             }
-            if (work.gone || work.end) && !work.call {
+            if (work.gone || end) && !work.call {
                 return self.finish();
             }
         }
+    }
+
+    /// Does what the run's owner wants; true if that is to end. What waits in the queues belongs
+    /// to the stage before.
+    fn obey(&mut self) -> bool {
+        let order = self.orders.take();
+        if self.failure.is_none()
+            && let Err(error) = self.drain()
+        {
+            self.failure = Some(error);
+        }
+        self.stage = match order {
+            START => Stage::Start,
+            EXERCISE => Stage::Exercise,
+            _ => Stage::Stop,
+        };
+        order == END
     }
 
     /// Handles what waits in the queues.
@@ -109,25 +131,25 @@ impl Server {
     fn wait(&self) -> spec::Result<Work> {
         let left = self.rests.and_then(|since| GATHERING.checked_sub(since.elapsed()));
         let events = if left.is_some() { PollFlags::empty() } else { PollFlags::IN };
-        let opens = self.trace.as_ref().map_or(self.end.as_fd(), AsFd::as_fd);
+        let opens = self.trace.as_ref().map_or(self.orders.as_fd(), AsFd::as_fd);
         let mut fds = [
             PollFd::new(&self.listener, PollFlags::IN),
             PollFd::new(&self.fanotify, events),
             PollFd::from_borrowed_fd(opens, PollFlags::IN),
-            PollFd::new(&self.end, PollFlags::IN),
+            PollFd::new(&self.orders, PollFlags::IN),
         ];
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
         match rustix::event::poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(broken("waiting for events", error.into())),
         }
-        let [call, events, opens, end] = fds.map(|fd| fd.revents());
+        let [call, events, opens, order] = fds.map(|fd| fd.revents());
         Ok(Work {
             call: call.contains(PollFlags::IN),
             events: events.contains(PollFlags::IN),
-            opens: opens.contains(PollFlags::IN),
+            opens: self.trace.is_some() && opens.contains(PollFlags::IN),
             gone: call.intersects(PollFlags::HUP | PollFlags::ERR),
-            end: !end.is_empty(),
+            order: !order.is_empty(),
         })
     }
 
@@ -138,17 +160,8 @@ impl Server {
         Ok(())
     }
 
-    pub(crate) fn stage(&self) -> Stage {
-        match self.stage.load(Ordering::Relaxed) {
-            0 => Stage::Start,
-            1 => Stage::Exercise,
-            _ => Stage::Stop,
-        }
-    }
-
     pub(crate) fn note(&mut self, path: &RootPath, how: Use, by: Option<Program>) {
-        let stage = self.stage();
-        self.record.note(path, how, by, stage);
+        self.record.note(path, how, by, self.stage);
     }
 
     pub(crate) fn warn(&mut self, pid: i32, what: &str) {
@@ -168,12 +181,47 @@ pub(crate) fn broken(what: &str, error: std::io::Error) -> Error {
     }
 }
 
-/// For the stage's shared byte.
-pub(crate) fn stage_number(stage: Stage) -> u8 {
-    match stage {
-        Stage::Start => 0,
-        Stage::Exercise => 1,
-        Stage::Stop => 2,
+/// Orders: the stages by number, and the end.
+pub(crate) const START: u8 = 0;
+pub(crate) const EXERCISE: u8 = 1;
+pub(crate) const STOP: u8 = 2;
+pub(crate) const END: u8 = 3;
+
+/// How the run's owner tells the serving thread what it wants. Only the last order counts.
+#[derive(Debug)]
+pub(crate) struct Orders {
+    last: Arc<AtomicU8>,
+    bell: OwnedFd,
+}
+
+impl Orders {
+    /// A channel whose first order is the stage of the start.
+    pub(crate) fn new() -> std::io::Result<Self> {
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { last: Arc::new(AtomicU8::new(START)), bell })
+    }
+
+    /// The other end.
+    pub(crate) fn try_clone(&self) -> std::io::Result<Self> {
+        Ok(Self { last: self.last.clone(), bell: self.bell.try_clone()? })
+    }
+
+    pub(crate) fn give(&self, order: u8) -> std::io::Result<()> {
+        self.last.store(order, Ordering::SeqCst);
+        rustix::io::write(&self.bell, &1u64.to_ne_bytes())?;
+        Ok(())
+    }
+
+    fn take(&self) -> u8 {
+        // Nothing to read means that the order before was taken along.
+        let _ = rustix::io::read(&self.bell, &mut [0u8; 8]);
+        self.last.load(Ordering::SeqCst)
+    }
+}
+
+impl AsFd for Orders {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
     }
 }
 

@@ -137,7 +137,7 @@ impl Server {
             return;
         }
         let question = (named.kind(), named.path.clone());
-        let stage = self.stage();
+        let stage = self.stage;
         let known = self.cache.get(&self.places, &question);
         let Some(answer) = known else {
             if let Some(answer) = self.walked(named, by) {
@@ -182,7 +182,7 @@ impl Server {
         for (path, how) in &uses {
             self.note(path, *how, by);
         }
-        let noted = vec![(by, self.stage())];
+        let noted = vec![(by, self.stage)];
         let (end, there) = match end {
             End::There(spot) => (spot.place?, Some(spot.meta)),
             End::Missing { paths, .. } => (paths.into_iter().next()?, None),

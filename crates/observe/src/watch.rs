@@ -3,13 +3,10 @@
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::event::{EventfdFlags, eventfd};
 use spec::observation::Stage;
 use spec::{Error, ResultExt};
 use sys::fanotify::Fanotify;
@@ -19,7 +16,7 @@ use crate::cache::Cache;
 use crate::mounts::Places;
 use crate::programs::Programs;
 use crate::record::{Record, Seen};
-use crate::serve::{Server, stage_number};
+use crate::serve::{END, EXERCISE, Orders, START, STOP, Server};
 use crate::trace::Trace;
 use crate::trapped::root_of;
 use crate::{Opens, Settings};
@@ -27,7 +24,7 @@ use crate::{Opens, Settings};
 /// A run that is being watched.
 pub struct Watch {
     settings: Settings,
-    stage: Arc<AtomicU8>,
+    orders: Orders,
     state: State,
 }
 
@@ -40,7 +37,6 @@ enum State {
 struct Running {
     thread: JoinHandle<()>,
     result: Receiver<spec::Result<Seen>>,
-    end: OwnedFd,
 }
 
 /// How long the instruments may take to read what is queued when the run is over.
@@ -57,8 +53,18 @@ impl Watch {
             fanotify.watch_file_system(mount).doing(doing)?;
         }
         let places = Box::new(Places::new(root, mounts)?);
-        let stage = Arc::new(AtomicU8::new(stage_number(Stage::Start)));
-        Ok(Self { settings, stage, state: State::Prepared { fanotify, places } })
+        let orders = Orders::new().doing(|| "making an eventfd")?;
+        Ok(Self { settings, orders, state: State::Prepared { fanotify, places } })
+    }
+
+    /// Before the container is spawned, whose root is the directory `tree` itself: everything is
+    /// seen by the listener alone. A mark on the file system would see the whole host.
+    pub fn listen(tree: &Path) -> spec::Result<Self> {
+        let fanotify = Fanotify::new().doing(|| "starting fanotify")?;
+        let places = Box::new(Places::new(tree, &[tree.to_owned()])?);
+        let orders = Orders::new().doing(|| "making an eventfd")?;
+        let settings = Settings { opens: Opens::Listener };
+        Ok(Self { settings, orders, state: State::Prepared { fanotify, places } })
     }
 
     /// After the spawn, before the release: serves `listener` (the filter's) from a thread of its
@@ -75,8 +81,6 @@ impl Watch {
         };
         let listener = Listener::new(listener);
         listener.wake_synchronously();
-        let end = eventfd(0, EventfdFlags::CLOEXEC).map_err(std::io::Error::from);
-        let end = end.doing(|| "making an eventfd")?;
         let server = Server {
             listener,
             fanotify,
@@ -86,21 +90,26 @@ impl Watch {
             cache: Cache::default(),
             home: root_of(init)?,
             views_differ: false,
-            stage: self.stage.clone(),
-            end: end.try_clone().doing(|| "duplicating an eventfd")?,
+            stage: Stage::Start,
+            orders: self.orders.try_clone().doing(|| "duplicating an eventfd")?,
             own: rustix::process::getpid().as_raw_nonzero().get(),
             thread: 0,
             rests: None,
             trace,
             failure: None,
         };
-        self.state = State::Running(serve(server, end)?);
+        self.state = State::Running(serve(server)?);
         Ok(())
     }
 
     /// Marks the border between stages: what is used from now on belongs to `stage`.
     pub fn stage(&self, stage: Stage) {
-        self.stage.store(stage_number(stage), Ordering::Relaxed);
+        // Writing to an eventfd fails only where its counter is full; then the bell has rung.
+        let _ = self.orders.give(match stage {
+            Stage::Start => START,
+            Stage::Exercise => EXERCISE,
+            Stage::Stop => STOP,
+        });
     }
 
     /// After the last process's end: what was seen. An error if anything was lost.
@@ -109,7 +118,7 @@ impl Watch {
             return Err(Error::internal("a watch was finished that never started"));
         };
         let doing = || "ending the observation".to_owned();
-        rustix::io::write(&running.end, &1u64.to_ne_bytes()).map_err(std::io::Error::from).doing(doing)?;
+        self.orders.give(END).doing(doing)?;
         let seen = running
             .result
             .recv_timeout(PATIENCE)
@@ -121,14 +130,14 @@ impl Watch {
 
 /// The server lives in its thread alone: should that die, the listener closes, and no process
 /// waits for an answer any more.
-fn serve(server: Server, end: OwnedFd) -> spec::Result<Running> {
+fn serve(server: Server) -> spec::Result<Running> {
     let (sender, result) = channel();
     let thread = std::thread::Builder::new().name("observe".to_owned());
     let thread = thread.spawn(move || {
         // Nobody waits for the result of a watch that was dropped.
         drop(sender.send(server.run()));
     });
-    Ok(Running { thread: thread.doing(|| "starting the observing thread")?, result, end })
+    Ok(Running { thread: thread.doing(|| "starting the observing thread")?, result })
 }
 
 impl fmt::Debug for Watch {
@@ -140,8 +149,8 @@ impl fmt::Debug for Watch {
 impl Drop for Watch {
     /// A watch that is given up lets everything go: its thread ends and closes the listener.
     fn drop(&mut self) {
-        if let State::Running(running) = &self.state {
-            let _ = rustix::io::write(&running.end, &1u64.to_ne_bytes());
+        if matches!(self.state, State::Running(_)) {
+            let _ = self.orders.give(END);
         }
     }
 }

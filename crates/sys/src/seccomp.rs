@@ -28,7 +28,13 @@ pub fn load(program: &[Instruction]) -> Result<()> {
 
 /// Installs `program` and returns the descriptor (close-on-exec) to which its notifications go.
 pub fn load_with_listener(program: &[Instruction]) -> Result<OwnedFd> {
-    let fd = install(program, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER)?;
+    // Without WAIT_KILLABLE_RECV (Linux 5.19) a signal during a supervised call would turn calls
+    // that never fail so, like stat, into EINTR.
+    let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    let fd = match install(program, flags | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) {
+        Err(Errno::INVAL) => install(program, flags)?,
+        other => other?,
+    };
     // SAFETY: with NEW_LISTENER the kernel returns a new descriptor that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

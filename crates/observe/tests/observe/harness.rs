@@ -91,6 +91,26 @@ impl Case {
         self.directory.path().join("tmp/upper")
     }
 
+    /// Runs a command in a container whose root is the test's own tree, without any layer, seen by
+    /// the listener alone.
+    pub(crate) fn in_plain_tree(&self, command: &[&str]) -> Seen {
+        for name in ["proc", "dev"] {
+            fs::create_dir(self.lower(name)).expect("directory");
+        }
+        let run = || {
+            own_mounts();
+            let root = self.directory.path().join("tmp");
+            mount(self.lower("").to_str().expect("UTF-8"), &root, "", libc::MS_BIND, "");
+            let mut watch = Watch::listen(&self.lower("")).expect("prepared");
+            let child = Child::spawn(&root, command, &filter(&Settings { opens: Opens::Listener }));
+            watch.start(child.listener(), child.pid).expect("started");
+            child.release();
+            assert_eq!(child.wait(), 0);
+            watch.finish().expect("a complete observation")
+        };
+        std::thread::scope(|scope| scope.spawn(run).join().expect("no panic"))
+    }
+
     /// Runs a command in the same container without watching it.
     pub(crate) fn unwatched(&self, command: &[&str], meanwhile: impl FnOnce(i32) + Send) {
         std::thread::scope(|scope| {
@@ -107,8 +127,7 @@ impl Case {
 
     fn in_own_mounts(&self, command: &[&str], meanwhile: impl FnOnce(&Watch, i32)) -> Run {
         let merged = self.mount();
-        let mut watch =
-            Watch::prepare(&merged, std::slice::from_ref(&merged), self.settings).expect("prepared");
+        let mut watch = Watch::prepare(&merged, &self.parts(&merged), self.settings).expect("prepared");
         let child = Child::spawn(&merged, command, &filter(&self.settings));
         watch.start(child.listener(), child.pid).expect("started");
         child.release();
@@ -117,11 +136,15 @@ impl Case {
         Run { seen: watch.finish(), status }
     }
 
+    /// The file systems of the image: `/`, and `/t/second` if the test has made `/second`.
+    fn parts(&self, merged: &Path) -> Vec<PathBuf> {
+        let second = self.lower("second").is_dir().then(|| merged.join("t/second"));
+        std::iter::once(merged.to_owned()).chain(second).collect()
+    }
+
     /// Mounts the container's root where this thread alone sees it.
     fn mount(&self) -> PathBuf {
-        // SAFETY: affects this thread alone.
-        assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNS | libc::CLONE_FS) }, 0);
-        mount("none", Path::new("/"), "", libc::MS_REC | libc::MS_PRIVATE, "");
+        own_mounts();
         let top = self.directory.path().join("tmp");
         for name in ["upper", "work", "merged"] {
             fs::create_dir_all(top.join(name)).expect("directory");
@@ -133,8 +156,23 @@ impl Case {
         let options = format!("lowerdir={lower}:/,upperdir={shown}/upper,workdir={shown}/work");
         mount("overlay", &merged, "overlay", 0, &options);
         mount("/dev", &merged.join("dev"), "", libc::MS_BIND, "");
+        if let Some(second) = self.parts(&merged).get(1) {
+            for name in ["upper-second", "work-second"] {
+                fs::create_dir_all(top.join(name)).expect("directory");
+            }
+            let options =
+                format!("lowerdir={lower}/second,upperdir={shown}/upper-second,workdir={shown}/work-second");
+            mount("overlay", second, "overlay", 0, &options);
+        }
         merged
     }
+}
+
+/// What this thread mounts from now on it alone sees.
+fn own_mounts() {
+    // SAFETY: affects this thread alone.
+    assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNS | libc::CLONE_FS) }, 0);
+    mount("none", Path::new("/"), "", libc::MS_REC | libc::MS_PRIVATE, "");
 }
 
 fn mount(source: &str, target: &Path, kind: &str, flags: libc::c_ulong, data: &str) {

@@ -337,3 +337,79 @@ fn gained_privilege_is_noticed() {
         assert!(!probe(opens, |_| {}, &["static", "/bin/true"]).gained_privilege);
     });
 }
+
+#[test]
+fn a_pid_namespace_of_its_own() {
+    each(|opens| {
+        let seen = probe(
+            opens,
+            |case| {
+                case.link("/t/link", "file").file("/t/file", "");
+            },
+            &["nested", "/t/link"],
+        );
+        used(&seen, "/t/link", &[Followed]);
+        used(&seen, "/t/file", &[Opened]);
+    });
+}
+
+#[test]
+fn killed_right_after() {
+    each(|opens| {
+        let seen = probe(
+            opens,
+            |case| {
+                case.link("/t/link", "file").file("/t/file", "");
+            },
+            &["killed", "/t/link"],
+        );
+        used(&seen, "/t/link", &[Followed]);
+        used(&seen, "/t/file", &[Opened]);
+    });
+}
+
+#[test]
+fn signals_do_not_disturb_what_is_looked_at() {
+    each(|opens| used(&probe(opens, one_file, &["signals", "/t/dir/file"]), "/t/dir/file", &[LookedAt]));
+}
+
+#[test]
+fn a_listener_of_the_services_own_is_refused_and_told() {
+    each(|opens| {
+        let seen = probe(opens, one_file, &["supervise", ""]);
+        assert!(seen.warnings.iter().any(|warning| warning.starts_with("/t/probe wants to supervise")));
+    });
+}
+
+#[test]
+fn a_second_file_system_of_the_image() {
+    each(|opens| {
+        let prepare = |case: &Case| {
+            case.file("/t/second/x", "").file("/second/looked", "").file("/second/dir/opened", "");
+            case.link("/second/link", "../first").file("/t/first", "");
+        };
+        let deeds = ["stat", "/t/second/looked", "open", "/t/second/dir/opened", "stat", "/t/second/link"];
+        let more = ["chdir", "/t/second/dir", "stat", "../../first", "fail", "/t/second/x"];
+        let seen = probe(opens, prepare, &[deeds.as_slice(), &more].concat());
+        used(&seen, "/t/second/looked", &[LookedAt]);
+        used(&seen, "/t/second/dir/opened", &[Opened]);
+        used(&seen, "/t/second/link", &[Followed]);
+        used(&seen, "/t/first", &[LookedAt]);
+        used(&seen, "/t/second/x", &[Missing]);
+    });
+}
+
+#[test]
+fn a_plain_tree_as_root() {
+    let case = Case::new(Opens::Listener);
+    case.file("/etc/passwd", "").link("/etc/link", "passwd").file("/bin/x", "");
+    std::fs::copy("/bin/busybox", case.lower("bin/busybox")).expect("copied");
+    let script = "cd /etc; [ -e link ]; cat passwd; ! cat /no/where";
+    let seen = case.in_plain_tree(&["/bin/busybox", "sh", "-ec", script]);
+    used(&seen, "/etc", &[Entered]);
+    used(&seen, "/etc/link", &[Followed]);
+    used(&seen, "/etc/passwd", &[Opened, LookedAt]);
+    used(&seen, "/no/where", &[Missing]);
+    used(&seen, "/bin/busybox", &[Executed]);
+    assert!(seen.paths.keys().all(|path| path.as_bytes().len() < 20), "{:?}", seen.paths.keys());
+}

@@ -6,6 +6,9 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +17,7 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -33,6 +37,8 @@ static void *in_thread(void *unused) {
     close(opened);
     return NULL;
 }
+
+static void nothing(int signal) { (void)signal; }
 
 static double now(void) {
     struct timespec t;
@@ -108,6 +114,37 @@ static int try(const char *deed, const char *path) {
             _exit(0);
         }
         return waitpid(pid, &status, 0) != pid || status;
+    }
+    /* A process in a pid namespace of its own */
+    if (!strcmp(deed, "nested")) {
+        int status;
+        pid_t pid = syscall(SYS_clone, CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0);
+        if (pid == 0) _exit(open(path, O_RDONLY) < 0);
+        return waitpid(pid, &status, 0) != pid || status;
+    }
+    /* A process that is killed right after its open */
+    if (!strcmp(deed, "killed")) {
+        int status;
+        pid_t pid = fork();
+        if (pid == 0) { open(path, O_RDONLY); kill(getpid(), SIGKILL); }
+        return waitpid(pid, &status, 0) != pid || !WIFSIGNALED(status);
+    }
+    /* Signals rain on a process that looks at files */
+    if (!strcmp(deed, "signals")) {
+        struct itimerval often = {{0, 200}, {0, 200}}, never = {{0, 0}, {0, 0}};
+        struct sigaction action = {.sa_handler = nothing, .sa_flags = SA_RESTART};
+        sigaction(SIGALRM, &action, NULL);
+        setitimer(ITIMER_REAL, &often, NULL);
+        int failed = 0;
+        for (int i = 0; i < 5000 && !failed; i++) failed = stat(path, &st);
+        setitimer(ITIMER_REAL, &never, NULL);
+        return failed;
+    }
+    if (!strcmp(deed, "supervise")) {
+        struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+        struct sock_fprog program = {1, &allow};
+        int got = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
+        return got != -1 || errno != EBUSY;
     }
     if (!strcmp(deed, "threads")) {
         pthread_t threads[8];
