@@ -58,6 +58,8 @@ pub struct Meta {
     pub mtime: i64,
     /// The file system and the inode on it: two names with the same are hard links.
     pub inode: (u64, u64),
+    /// How many names it has.
+    pub links: u64,
 }
 
 /// Where a path leads.
@@ -264,6 +266,26 @@ mod tests {
         assert!(!tree.resolve(&path("/file/below")).found);
         assert_eq!(tree.read_file(&path("/file"), 1), Some(b"x".to_vec()));
         assert_eq!(tree.read_file(&path("/file"), 0), None);
+    }
+
+    #[test]
+    fn pipes_are_packed_and_sockets_are_not() {
+        let root = Sample::new("special");
+        let mode = Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(CWD, root.at("/pipe"), rustix::fs::FileType::Fifo, mode, 0).expect("a pipe");
+        let _socket = std::os::unix::net::UnixListener::bind(root.at("/socket")).expect("a socket");
+        let uses = ["/pipe", "/socket"].map(|path| (path, spec::observation::Use::LookedAt));
+        let cut = root.cut(crate::cut::Level::Exact, &uses);
+        assert!(cut.paths.contains(&path("/pipe")) && !cut.paths.contains(&path("/socket")));
+        assert_eq!(cut.report.files, 0, "neither counts as a file");
+    }
+
+    #[test]
+    fn directories_nested_beyond_reason_are_an_error() {
+        let root = Sample::new("deep");
+        root.directory(&"/d".repeat(450));
+        let error = BaseTree::read(root.root()).err().expect("too deep");
+        assert!(error.chain().contains("nested deeper"), "{}", error.chain());
     }
 
     #[test]

@@ -204,5 +204,6 @@ fn meta(stat: &Stat) -> Meta {
         size: stat.st_size as u64,
         mtime: (stat.st_mtime as i64).saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec as i64),
         inode: (stat.st_dev as u64, stat.st_ino as u64),
+        links: stat.st_nlink as u64,
     }
 }

@@ -50,10 +50,9 @@ impl<'a> Scene<'a> {
         for (path, usage) in real_uses {
             let way = scene.tree.resolve(path);
             scene.asked_for.extend([path.clone(), way.end.clone()]);
-            let exists = way.found || scene.tree.resolve_entry(path).found;
-            if exists && !is_foreign(&way.end) && is_use(usage) {
-                let real = if way.found { way.end } else { path.clone() };
-                scene.used.push(Used { path, real, usage });
+            let end = if way.found { way } else { scene.tree.resolve_entry(path) };
+            if end.found && !is_foreign(&end.end) && is_use(usage) {
+                scene.used.push(Used { path, real: end.end, usage });
             }
         }
         Ok(scene)

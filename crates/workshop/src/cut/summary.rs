@@ -18,14 +18,16 @@ const DEPTH: usize = 2;
 struct Sum {
     files: u64,
     bytes: u64,
+    /// Of files with several names, those that are counted already.
     inodes: HashSet<(u64, u64)>,
 }
 
 impl Sum {
     fn add(&mut self, node: &Node) {
         if node.counts() {
+            let first = node.meta.links < 2 || self.inodes.insert(node.meta.inode);
             self.files += 1;
-            self.bytes += if self.inodes.insert(node.meta.inode) { node.meta.size } else { 0 };
+            self.bytes += if first { node.meta.size } else { 0 };
         }
     }
 }
