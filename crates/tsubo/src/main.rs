@@ -1,3 +1,12 @@
-//! The command: tsubo dev, test, pack, run.
+//! The command `tsubo`: watch a service, ship what it used, run that anywhere.
+#![forbid(unsafe_code)]
 
-fn main() {}
+mod cli;
+mod commands;
+mod ui;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run(std::env::args_os())
+}

@@ -2,9 +2,11 @@
 #![forbid(unsafe_code)]
 
 pub mod base_tree;
+pub mod changes;
 pub mod cut;
 pub mod dev;
 pub mod distribution;
+pub mod host;
 pub mod interrupt;
 pub mod pack;
 pub mod passwd;

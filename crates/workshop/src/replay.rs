@@ -67,7 +67,7 @@ fn one(
     let spec = spec_for(development, image, setup)?;
     // Everything is asked through the listener: only it sees what is not there.
     let settings = Settings { opens: Opens::Listener };
-    let another = || Watch::listen(&image.tree, settings);
+    let another = || Watch::listen(&image.tree);
     let mut drive = Drive {
         spec: &spec,
         setup,

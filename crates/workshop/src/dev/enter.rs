@@ -1,9 +1,10 @@
 //! Running a command in a development container.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
+use lifecycle::Bind;
 use runtime::{Child, Options, Stdio};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use spec::container::{DEFAULT_CAPABILITIES, Mount, MountKind, Namespace, Process, Root, Spec};
@@ -19,17 +20,6 @@ use crate::terminal;
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Size of /dev/shm, as Docker's.
 const SHM: u64 = 64 << 20;
-
-/// A host directory or file that is shown in the container.
-#[derive(Debug, Clone)]
-pub struct Bind {
-    /// On the host.
-    pub source: PathBuf,
-    /// Inside.
-    pub at: RootPath,
-    /// Whether it cannot be written.
-    pub read_only: bool,
-}
 
 /// The spec of a container that runs over a mounted, writable root: a development container or
 /// the throw-away copy of one.
@@ -120,7 +110,7 @@ pub fn enter(
     // Daemons of installation scripts are reaped, and ^C works for programs that do not expect to be process 1.
     spec.init = true;
     spec.cgroup = false;
-    let mut options = Options::new(inherited()?);
+    let mut options = Options::new(Stdio::inherit()?);
     options.die_with_parent = true;
     let mut child = runtime::spawn(&spec::plan::plan(&spec), options)?;
     child.release()?;
@@ -151,19 +141,6 @@ fn wait(child: &mut Child, interrupt: &Interrupt) -> Result<i32> {
         // A signal ends the poll early, which is the point.
         let _ = poll(&mut [PollFd::new(&child.pidfd(), PollFlags::IN)], Some(&pause));
     }
-}
-
-/// This program's own three descriptors.
-fn inherited() -> Result<Stdio> {
-    use std::os::fd::AsFd;
-    let clone = |fd: std::os::fd::BorrowedFd<'_>| {
-        fd.try_clone_to_owned().doing(|| "duplicating a standard descriptor")
-    };
-    Ok(Stdio {
-        stdin: clone(std::io::stdin().as_fd())?,
-        stdout: clone(std::io::stdout().as_fd())?,
-        stderr: clone(std::io::stderr().as_fd())?,
-    })
 }
 
 fn shell(root: &Path) -> &'static str {

@@ -126,6 +126,27 @@ impl Developments {
         Ok(Development { record: made?, dir, home: self.home.clone(), _lock: lock })
     }
 
+    /// Removes what killed commands have left: half-made and half-removed containers, the files
+    /// of trials and packings. What is in use is left alone.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
+    pub fn collect(&self) -> Result<Vec<String>> {
+        let mut removed = Vec::new();
+        for entry in std::fs::read_dir(self.dir()).into_iter().flatten().flatten() {
+            let text = entry.file_name().to_string_lossy().into_owned();
+            let Ok(name) = text.trim_start_matches('.').parse::<Name>() else { continue };
+            let Ok(_lock) = Lock::take(&self.home.join("locks"), &name) else { continue };
+            let half = text.starts_with('.').then(|| entry.path());
+            let scratch = ["test", "pack"].map(|part| entry.path().join(part));
+            for path in half.into_iter().chain(scratch).filter(|path| path.exists()) {
+                remove_tree(&path)?;
+                removed.push(path.display().to_string());
+            }
+        }
+        Ok(removed)
+    }
+
     /// Removes a development container with everything that was built in it.
     ///
     /// # Errors

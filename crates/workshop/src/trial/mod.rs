@@ -28,7 +28,7 @@ pub struct Trial<'a> {
     /// The command, its environment, its exercises.
     pub setup: &'a Setup,
     /// Host directories shown in the container.
-    pub binds: &'a [enter::Bind],
+    pub binds: &'a [lifecycle::Bind],
     /// Names what it leaves in the kernel.
     pub id: Id,
     /// Forget what earlier tests saw.

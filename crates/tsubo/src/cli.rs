@@ -1,0 +1,137 @@
+//! The command line: what can be typed, and which command it becomes.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::commands as verbs;
+use crate::ui;
+
+const WAY: &str = "\
+The way of a service:
+  tsubo dev web -- apt-get install -y nginx        develop it in a full container
+  tsubo test web --ready tcp:80 \\
+        --exercise 'curl -f http://localhost/' \\
+        -- nginx -g 'daemon off;'                  watch it while it works
+  tsubo pack web -o web.tsubo                      ship only what it used
+  tsubo run -d --name web web.tsubo                run that, anywhere
+
+tsubo COMMAND --help explains each with examples.
+";
+
+/// Watch a service run, ship only what it used, start that anywhere.
+#[derive(Debug, Parser)]
+#[command(name = "tsubo", version, after_help = WAY, arg_required_else_help = false, disable_help_subcommand = true)]
+pub struct Cli {
+    /// Keep all state in this directory instead of /var/lib/tsubo and /run/tsubo
+    #[arg(long, global = true, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+}
+
+/// The verbs, in the order in which a service meets them.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Make a development container, or run a command in it
+    Dev(verbs::dev::Args),
+    /// Run a service in a throw-away copy of its development container, watched
+    Test(verbs::test::Args),
+    /// Show, compare and merge what tests have seen
+    Observation(verbs::observation::Args),
+    /// Make a package of what was used, and prove it
+    Pack(verbs::pack::Args),
+    /// Do dev, test and pack as tsubo.toml says
+    Build(verbs::build::Args),
+    /// Show what is in a package, what was cut, and why
+    Contents(verbs::contents::Args),
+    /// Start a container from a package or an installed image
+    Run(verbs::run::Args),
+    /// List containers
+    Ps(verbs::ps::Args),
+    /// Show what a container has said
+    Logs(verbs::logs::Args),
+    /// Run a command in a running container
+    Exec(verbs::exec::Args),
+    /// Ask a container to stop, and end it if it does not
+    Stop(verbs::stop::Args),
+    /// Send a signal to a container
+    Kill(verbs::kill::Args),
+    /// Remove containers
+    Rm(verbs::rm::Args),
+    /// Show everything that is known of a container, an image or a development container
+    Inspect(verbs::inspect::Args),
+    /// Show what a container has changed
+    Diff(verbs::diff::Args),
+    /// Show where a container's files are on this host
+    Path(verbs::path::Args),
+    /// List installed images
+    Images(verbs::images::Args),
+    /// Install a package as an image
+    Install(verbs::install::Args),
+    /// Remove installed images
+    Rmi(verbs::rmi::Args),
+    /// Show what this host can do, what is missing, and why it matters
+    Info(verbs::info::Args),
+    /// Clean up what killed commands have left behind
+    Gc(verbs::gc::Args),
+    /// Print shell completions, the manual page, or the schema of tsubo.toml
+    Generate(verbs::generate::Args),
+}
+
+/// Runs the command line `args`; the code is the process's exit code.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let Some(verb) = cli.verb else {
+        ui::print(&Cli::command().render_help().ansi().to_string());
+        return ExitCode::SUCCESS;
+    };
+    let home = verbs::Place::new(cli.root);
+    match dispatch(verb, &home) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            ui::error::show(&error);
+            ExitCode::from(error.kind().exit_code())
+        }
+    }
+}
+
+/// Help and version go to stdout with success; a bad command line is 125, as with Docker.
+fn usage(error: &clap::Error) -> ExitCode {
+    // Nobody may be there to read it.
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::from(125) } else { ExitCode::SUCCESS }
+}
+
+fn dispatch(verb: Verb, place: &verbs::Place) -> spec::Result<u8> {
+    match verb {
+        Verb::Dev(args) => verbs::dev::run(args, place),
+        Verb::Test(args) => verbs::test::run(args, place),
+        Verb::Observation(args) => verbs::observation::run(args, place),
+        Verb::Pack(args) => verbs::pack::run(args, place),
+        Verb::Build(args) => verbs::build::run(args, place),
+        Verb::Contents(args) => verbs::contents::run(&args),
+        Verb::Run(args) => verbs::run::run(args, place),
+        Verb::Ps(args) => verbs::ps::run(&args, place),
+        Verb::Logs(args) => verbs::logs::run(&args, place),
+        Verb::Exec(args) => verbs::exec::run(args, place),
+        Verb::Stop(args) => verbs::stop::run(&args, place),
+        Verb::Kill(args) => verbs::kill::run(&args, place),
+        Verb::Rm(args) => verbs::rm::run(&args, place),
+        Verb::Inspect(args) => verbs::inspect::run(&args, place),
+        Verb::Diff(args) => verbs::diff::run(&args, place),
+        Verb::Path(args) => verbs::path::run(&args, place),
+        Verb::Images(args) => verbs::images::run(&args, place),
+        Verb::Install(args) => verbs::install::run(&args, place),
+        Verb::Rmi(args) => verbs::rmi::run(&args, place),
+        Verb::Info(args) => verbs::info::run(&args, place),
+        Verb::Gc(args) => verbs::gc::run(&args, place),
+        Verb::Generate(args) => verbs::generate::run(&args),
+    }
+}

@@ -1,0 +1,47 @@
+//! Where state is kept, opened when a verb needs it.
+
+use std::path::PathBuf;
+
+use lifecycle::Home;
+use spec::{Error, Result};
+use store::Store;
+use workshop::dev::Developments;
+
+/// The state directory that the command line chose.
+#[derive(Debug)]
+pub struct Place {
+    root: Option<PathBuf>,
+}
+
+impl Place {
+    /// From `--root`.
+    pub fn new(root: Option<PathBuf>) -> Self {
+        Self { root }
+    }
+
+    /// Opens it; makes it where it is missing.
+    pub fn home(&self) -> Result<Home> {
+        let root = match &self.root {
+            Some(root) => {
+                std::fs::create_dir_all(root).map_err(|cause| {
+                    Error::io(format!("making the state directory {}", root.display()), cause)
+                })?;
+                let absolute = std::fs::canonicalize(root)
+                    .map_err(|cause| Error::io(format!("opening {}", root.display()), cause))?;
+                Some(absolute)
+            }
+            None => None,
+        };
+        Home::open(root.as_deref())
+    }
+
+    /// Its development containers.
+    pub fn developments(&self) -> Result<Developments> {
+        Ok(Developments::of(self.home()?.lib()))
+    }
+
+    /// Its images.
+    pub fn store(&self) -> Result<Store> {
+        Store::open(&self.home()?.lib().join("store"))
+    }
+}

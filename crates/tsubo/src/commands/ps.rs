@@ -1,0 +1,79 @@
+//! `tsubo ps`: list containers, and with -a everything that was made on the way to them.
+
+use lifecycle::{Container, Containers, Status};
+use serde_json::{Value, json};
+use spec::Result;
+use workshop::dev::record::Record;
+
+use super::Place;
+use crate::ui;
+
+/// List running containers; with -a also ended ones and development containers.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  tsubo ps\n  tsubo ps -a                    all of them, with their stage and where they came from\n  tsubo ps -a --format json\n"
+)]
+pub struct Args {
+    /// Also those that have ended, and development containers
+    #[arg(short, long)]
+    pub all: bool,
+
+    #[command(flatten)]
+    pub format: ui::FormatArg,
+}
+
+/// Runs the verb.
+pub fn run(args: &Args, place: &Place) -> Result<u8> {
+    let home = place.home()?;
+    let mut rows = Vec::new();
+    for container in Containers::of(&home).list()? {
+        let status = container.status()?;
+        if args.all || status.is_running() {
+            rows.push(production(&container, &status));
+        }
+    }
+    if args.all {
+        rows.extend(place.developments()?.list()?.iter().map(|record| development(record, home.lib())));
+    }
+    if args.format.is_json() {
+        ui::json(&rows)?;
+        return Ok(0);
+    }
+    let mut table = ui::table::new(&["NAME", "ID", "STAGE", "STATUS", "FROM", "CREATED", "COMMAND"]);
+    let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
+    for row in &rows {
+        let created = ui::age(row["created"].as_u64().unwrap_or_default());
+        let command: Vec<&str> =
+            row["command"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        table.add_row([
+            text(row, "name"),
+            text(row, "id"),
+            text(row, "stage"),
+            text(row, "status"),
+            text(row, "from"),
+            created,
+            command.join(" "),
+        ]);
+    }
+    ui::table::print(&table);
+    Ok(0)
+}
+
+fn production(container: &Container, status: &Status) -> Value {
+    let record = container.record();
+    let (pid, code) = match status {
+        Status::Running(running) => (Some(running.first.pid), None),
+        Status::Exited(ended) => (None, Some(ended.code)),
+        Status::Created => (None, None),
+    };
+    json!({ "name": container.name(), "id": container.id(), "stage": "production", "status": status.word(),
+        "running": status.is_running(), "pid": pid, "exit_code": code, "from": record.image,
+        "created": record.created / 1000, "command": record.spec.process.argv })
+}
+
+fn development(record: &Record, lib: &std::path::Path) -> Value {
+    let tested = lib.join("dev").join(&record.name).join("observation.json").exists();
+    let stage = if tested { "test" } else { "development" };
+    json!({ "name": record.name, "id": "", "stage": stage, "status": if tested { "tested" } else { "" }, "running": false,
+        "from": record.base, "created": record.created, "command": [] })
+}

@@ -1,0 +1,47 @@
+//! `tsubo rm`: remove containers.
+
+use lifecycle::Containers;
+use spec::Result;
+
+use super::Place;
+use crate::ui;
+
+/// Remove containers with their logs and volumes; with --dev development containers.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  tsubo rm web\n  tsubo rm -f web                end it first if it runs\n  tsubo rm --dev web             remove the development container, with what was built in it\n"
+)]
+pub struct Args {
+    /// End it first if it runs
+    #[arg(short, long)]
+    pub force: bool,
+
+    /// Remove development containers instead
+    #[arg(long)]
+    pub dev: bool,
+
+    /// Names or ids of containers
+    #[arg(required = true)]
+    pub names: Vec<String>,
+}
+
+/// Runs the verb.
+pub fn run(args: &Args, place: &Place) -> Result<u8> {
+    let containers = Containers::of(&place.home()?);
+    let developments = place.developments()?;
+    super::for_each(&args.names, |name| {
+        if args.dev {
+            developments.remove(&name.parse()?)?;
+        } else {
+            let found = containers.find(name).map_err(|error| match name.parse() {
+                Ok(parsed) if developments.exists(&parsed) => error.hint(format!(
+                    "there is a development container {name}; to remove it: tsubo rm --dev {name}"
+                )),
+                _ => error,
+            });
+            found?.remove(args.force)?;
+        }
+        ui::line(name);
+        Ok(())
+    })
+}

@@ -1,0 +1,241 @@
+//! `tsubo run`: start a container from a package or an installed image.
+
+use std::path::{Path, PathBuf};
+
+use lifecycle::{Bind, Containers, Launch, RunOptions, Source};
+use spec::{Error, Name, Result, RootPath};
+use store::{Image, Install};
+use workshop::progress::Progress;
+
+use super::Place;
+use crate::ui;
+
+const EXAMPLES: &str = "\
+Examples:
+  tsubo run -d --name web web.tsubo               in the background; the package is installed if need be
+  tsubo run --rm web                              in the foreground, from the installed image
+  tsubo run --rm -it web sh                       another command, on a terminal
+  tsubo run -d -e LOG=debug -v /srv/data:/data:ro web
+
+Exit codes: the container's own, 128+N if signal N ended it, 125 if tsubo failed,
+126 if the command cannot be executed, 127 if it does not exist.
+Containers share the host's network for now.
+";
+
+/// Start a container from a package file or an installed image.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Leave it running in the background
+    #[arg(short, long)]
+    pub detach: bool,
+
+    /// Remove it when it has ended
+    #[arg(long)]
+    pub rm: bool,
+
+    /// Name of the container [default: the image's name and a number]
+    #[arg(short, long, value_name = "NAME")]
+    pub name: Option<Name>,
+
+    /// Set a variable of its environment
+    #[arg(short, long, value_name = "K=V", value_parser = variable)]
+    pub env: Vec<(String, String)>,
+
+    /// Show a directory or file of the host inside
+    #[arg(short, long = "volume", value_name = "SRC:DST[:ro]", value_parser = volume)]
+    pub volumes: Vec<Bind>,
+
+    /// Keep its standard input open
+    #[arg(short, long)]
+    pub interactive: bool,
+
+    /// Give it a terminal
+    #[arg(short, long)]
+    pub tty: bool,
+
+    /// Who it runs as: names or numbers of the container
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    pub user: Option<String>,
+
+    /// Make the whole root writable, in memory
+    #[arg(long)]
+    pub writable: bool,
+
+    /// Let a small init of ours be process 1: it reaps, and passes signals on
+    #[arg(long)]
+    pub init: bool,
+
+    /// A package file, or the name or digest of an installed image
+    #[arg(value_name = "FILE|NAME")]
+    pub image: String,
+
+    /// A command line in place of the package's
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+    pub args: Vec<String>,
+}
+
+/// Runs the verb; the code is the container's when it runs in the foreground.
+pub fn run(args: Args, place: &Place) -> Result<u8> {
+    let home = place.home()?;
+    let image = find_or_install(&args.image, place)?;
+    let containers = Containers::of(&home);
+    let options = options(&args, &image, &containers)?;
+    let label = format!("{}@{}", image.name, image.digest.short());
+    let source = Source { portable: &image.portable, tree: &image.tree, image: &label };
+    let name = options.name.clone();
+    let container = containers.create(source, options, args.rm)?;
+    let session = container.start(Launch { attached: !args.detach, input: args.interactive, keeper: None })?;
+    if args.detach {
+        ui::line(name.as_str());
+        return Ok(0);
+    }
+    Ok(session.relay()?.clamp(0, 255) as u8)
+}
+
+fn options(args: &Args, image: &Image, containers: &Containers) -> Result<RunOptions> {
+    let name = match &args.name {
+        Some(name) => name.clone(),
+        None => free_name(&image.name, containers)?,
+    };
+    let mut options = RunOptions::named(name);
+    options.user =
+        args.user.as_deref().map(|user| workshop::passwd::look_up(&image.tree, user)).transpose()?;
+    options.args.clone_from(&args.args);
+    options.env.clone_from(&args.env);
+    options.binds.clone_from(&args.volumes);
+    options.terminal = args.tty;
+    options.writable_root = args.writable;
+    options.init = args.init;
+    Ok(options)
+}
+
+/// The image's name if no container has it, else with the first free number.
+fn free_name(image: &Name, containers: &Containers) -> Result<Name> {
+    let taken: Vec<String> =
+        containers.list()?.iter().map(|container| container.name().to_string()).collect();
+    let stem: String = image.as_str().chars().take(spec::name::MAX_LEN - 7).collect();
+    let numbered = (2..1_000_000).map(|number| format!("{stem}-{number}"));
+    let free = std::iter::once(image.to_string()).chain(numbered).find(|name| !taken.contains(name));
+    free.ok_or_else(|| Error::conflict("all names are taken").hint("give it one with --name"))?.parse()
+}
+
+/// A file is installed; anything else is the name or digest of an image.
+pub fn find_or_install(text: &str, place: &Place) -> Result<Image> {
+    let store = place.store()?;
+    if !looks_like_file(text) {
+        return store.image(text);
+    }
+    let bar = ui::progress::Bar::quiet();
+    bar.stage(&format!("installing {text}"));
+    store.install(&PathBuf::from(text), Install { sync: true }, &|done, total| bar.amount(done, total))
+}
+
+/// A name never has a slash; a name that is also a file in this folder means the file only if it
+/// ends as packages do.
+fn looks_like_file(text: &str) -> bool {
+    text.contains('/')
+        || (text.ends_with(".tsubo") || text.ends_with(".tar")) && Path::new(text).exists()
+        || text.ends_with(".tsubo")
+}
+
+/// Understands `-v SRC:DST[:ro]`.
+pub fn volume(text: &str) -> Result<Bind, String> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let (source, at, read_only) = match parts.as_slice() {
+        [source, at] | [source, at, "rw"] => (source, at, false),
+        [source, at, "ro"] => (source, at, true),
+        _ => return Err("expected SOURCE:DESTINATION or SOURCE:DESTINATION:ro".to_owned()),
+    };
+    if source.is_empty() {
+        return Err("the source is empty".to_owned());
+    }
+    let at: RootPath = at.parse().map_err(|error: Error| error.to_string())?;
+    if at.is_root() {
+        return Err("the destination cannot be the container's root".to_owned());
+    }
+    let source = std::path::absolute(source).map_err(|error| error.to_string())?;
+    Ok(Bind { source, at, read_only })
+}
+
+/// Understands `-e K=V`; `-e K` takes the value from our own environment.
+pub fn variable(text: &str) -> Result<(String, String), String> {
+    let (key, value) = match text.split_once('=') {
+        Some((key, value)) => (key, value.to_owned()),
+        None => (text, std::env::var(text).map_err(|_| format!("{text} is not set; write {text}=VALUE"))?),
+    };
+    let plain = !key.is_empty() && !key.contains('\0') && !value.contains('\0');
+    plain.then(|| (key.to_owned(), value)).ok_or_else(|| "expected NAME=VALUE".to_owned())
+}
+
+/// Understands a signal by number or by name, with or without `SIG`.
+pub fn signal(text: &str) -> Result<i32> {
+    let bad = || {
+        Error::user(format!("{text:?} is no signal"))
+            .hint("use a name as in TERM or SIGTERM, or a number from 1 to 64")
+    };
+    if let Ok(number) = text.parse::<i32>() {
+        return (1..=64).contains(&number).then_some(number).ok_or_else(bad);
+    }
+    let name = text.to_ascii_uppercase();
+    let name = name.strip_prefix("SIG").unwrap_or(&name);
+    let found = SIGNALS.iter().find(|(known, _)| *known == name);
+    found.map(|(_, number)| *number).ok_or_else(bad)
+}
+
+/// Signal numbers of Linux on x86-64 and arm64 (signal(7)).
+const SIGNALS: [(&str, i32); 29] = [
+    ("HUP", 1),
+    ("INT", 2),
+    ("QUIT", 3),
+    ("ILL", 4),
+    ("TRAP", 5),
+    ("ABRT", 6),
+    ("BUS", 7),
+    ("FPE", 8),
+    ("KILL", 9),
+    ("USR1", 10),
+    ("SEGV", 11),
+    ("USR2", 12),
+    ("PIPE", 13),
+    ("ALRM", 14),
+    ("TERM", 15),
+    ("CHLD", 17),
+    ("CONT", 18),
+    ("STOP", 19),
+    ("TSTP", 20),
+    ("TTIN", 21),
+    ("TTOU", 22),
+    ("URG", 23),
+    ("XCPU", 24),
+    ("XFSZ", 25),
+    ("VTALRM", 26),
+    ("PROF", 27),
+    ("WINCH", 28),
+    ("PWR", 30),
+    ("SYS", 31),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn volumes_are_understood() {
+        let bind = volume("/a:/b:ro").expect("bind");
+        assert!(bind.read_only && bind.source == Path::new("/a") && bind.at.to_string() == "/b");
+        for bad in ["/a", "/a:b", ":/b", "/a:/b:rx", "/a:/b:ro:x", "/a:/", "/a:/../b"] {
+            assert!(volume(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn signals_have_names_and_numbers() {
+        assert_eq!(signal("SIGTERM").expect("name"), 15);
+        assert_eq!(signal("hup").expect("name"), 1);
+        assert_eq!(signal("64").expect("number"), 64);
+        for bad in ["0", "65", "TERMINATE", "", "-9"] {
+            assert!(signal(bad).is_err(), "{bad}");
+        }
+    }
+}

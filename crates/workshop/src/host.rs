@@ -1,0 +1,113 @@
+//! Facts about this host: what is there, what is missing, and why it matters.
+
+use std::path::Path;
+
+/// One fact.
+#[derive(Debug, Clone)]
+pub struct Fact {
+    /// What it is about.
+    pub name: &'static str,
+    /// Whether it is there.
+    pub present: bool,
+    /// Its value, or what is the matter.
+    pub value: String,
+    /// Why it matters, in a sentence.
+    pub matters: &'static str,
+}
+
+/// Looks at the host.
+pub fn facts() -> Vec<Fact> {
+    let (settings, reason) = observe::best();
+    let instrument = match settings.opens {
+        observe::Opens::Fanotify => "fanotify, seccomp listener, eBPF".to_owned(),
+        observe::Opens::Listener => reason.unwrap_or_else(|| "fanotify, seccomp listener".to_owned()),
+    };
+    vec![
+        kernel(),
+        root(),
+        cgroups(),
+        fact(
+            "overlay",
+            supports("overlay"),
+            "overlayfs",
+            "development and test containers are overlays; without it nothing can be developed here",
+        ),
+        host_root(),
+        fact(
+            "seccomp listener",
+            Path::new("/proc/sys/kernel/seccomp/actions_avail").exists() && actions().contains("user_notif"),
+            &actions(),
+            "sees the calls that name a path without opening it",
+        ),
+        fact(
+            "observation",
+            settings.opens == observe::Opens::Fanotify,
+            &instrument,
+            "without eBPF every open is trapped: as exact, and some 8 µs slower for each",
+        ),
+        program("mmdebstrap", "makes development containers from debian:SUITE and ubuntu:SUITE"),
+    ]
+}
+
+fn fact(name: &'static str, present: bool, value: &str, matters: &'static str) -> Fact {
+    Fact { name, present, value: value.to_owned(), matters }
+}
+
+fn kernel() -> Fact {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
+    let mut numbers = release.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    fact(
+        "kernel",
+        version >= (5, 14),
+        &release,
+        "5.14 is the least: openat2, mount_setattr, the new mount API, seccomp listeners, cgroup.kill",
+    )
+}
+
+fn root() -> Fact {
+    let root = rustix::process::geteuid().is_root();
+    fact("privilege", root, if root { "root" } else { "an ordinary user" }, "tsubo needs root for now")
+}
+
+fn cgroups() -> Fact {
+    let usable = cgroup::Group::available();
+    let value = match &usable {
+        Ok(()) => cgroup::Layout::detect().map_or_else(|error| error.chain(), |layout| layout.name().to_owned()),
+        Err(error) => error.chain(),
+    };
+    fact(
+        "control groups",
+        usable.is_ok(),
+        &value,
+        "figures of memory and tasks; without them containers run and tests tell no peak",
+    )
+}
+
+fn host_root() -> Fact {
+    let overlay = crate::dev::overlay::is_overlay(Path::new("/")).unwrap_or(false);
+    let value = if overlay { "/ is an overlay already" } else { "can be laid under an overlay" };
+    fact(
+        "host's root",
+        !overlay,
+        value,
+        "over an overlay the kernel stacks no two more: tsubo dev then copies the host's root",
+    )
+}
+
+fn actions() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").unwrap_or_default().trim().to_owned()
+}
+
+fn supports(file_system: &str) -> bool {
+    let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    known.lines().any(|line| line.split_whitespace().last() == Some(file_system))
+}
+
+fn program(name: &'static str, matters: &'static str) -> Fact {
+    let dirs = std::env::var("PATH").unwrap_or_default();
+    let found = dirs.split(':').map(|dir| Path::new(dir).join(name)).find(|path| path.is_file());
+    let value =
+        found.as_ref().map_or_else(|| format!("apt-get install {name}"), |path| path.display().to_string());
+    fact(name, found.is_some(), &value, matters)
+}
