@@ -71,12 +71,18 @@ impl Client {
         }
     }
 
-    /// A message that is there already, after one read.
-    pub(crate) fn receive_some(&mut self, each: &mut dyn FnMut(Reply) -> Result<()>) -> Result<bool> {
-        let open = self.fill()?;
+    /// The messages that are there already.
+    pub(crate) fn pending(&mut self, each: &mut dyn FnMut(Reply) -> Result<()>) -> Result<()> {
         while let Some(reply) = self.decoder.take()? {
             each(reply)?;
         }
+        Ok(())
+    }
+
+    /// The messages that are there after one read; false if there will be no more.
+    pub(crate) fn receive_some(&mut self, each: &mut dyn FnMut(Reply) -> Result<()>) -> Result<bool> {
+        let open = self.fill()?;
+        self.pending(each)?;
         Ok(open)
     }
 

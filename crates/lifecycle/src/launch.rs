@@ -18,12 +18,14 @@ use crate::job::Job;
 use crate::session::Session;
 
 /// How a container is started.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Launch {
     /// The caller stays with it: its output comes here, and its end.
     pub attached: bool,
     /// The caller's input goes to it.
     pub input: bool,
+    /// A keeper other than `TSUBO_KEEPER` or the one beside our own program.
+    pub keeper: Option<PathBuf>,
 }
 
 /// One more process for a running container; what is not said is as for its first.
@@ -67,7 +69,7 @@ impl Container {
             size: if terminal { crate::terminal::size() } else { None },
         };
         let (ours, theirs) = connection()?;
-        let keeper = spawn_keeper(theirs)?;
+        let keeper = spawn_keeper(launch.keeper, theirs)?;
         let mut client = Client::over(ours);
         client.send(&job)?;
         match client.receive()? {
@@ -131,8 +133,8 @@ fn connection() -> Result<(OwnedFd, OwnedFd)> {
 
 /// Executes the keeper from a read-only mount of its own: an image that asks the kernel to execute
 /// `/proc/self/exe` gets hold of nothing that can be written (2019-5736).
-fn spawn_keeper(connection: OwnedFd) -> Result<Child> {
-    let path = find_keeper()?;
+fn spawn_keeper(path: Option<PathBuf>, connection: OwnedFd) -> Result<Child> {
+    let path = path.map_or_else(find_keeper, Ok)?;
     let program = runtime::read_only_program(&path)?;
     Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()))
         .arg0("tsubo-keeper")

@@ -18,6 +18,9 @@ const PASSED: [i32; 6] = [1, 2, 3, 10, 12, 15];
 /// SIGWINCH.
 const RESIZED: i32 = 28;
 
+/// Where output goes.
+type Output<'a> = &'a mut dyn FnMut(Stream, &[u8]) -> Result<()>;
+
 /// A process that was started, and the connection to it.
 #[derive(Debug)]
 pub struct Session {
@@ -72,18 +75,16 @@ impl Session {
         Ok(code)
     }
 
-    fn relay_until_end(
-        &mut self,
-        signals: &OwnedFd,
-        output: &mut dyn FnMut(Stream, &[u8]) -> Result<()>,
-    ) -> Result<i32> {
+    fn relay_until_end(&mut self, signals: &OwnedFd, output: Output<'_>) -> Result<i32> {
+        // What came together with the answer to the start.
+        self.take_replies(output, true)?;
         while self.code.is_none() {
             let [from_keeper, signal, input] = self.wait_for_something(signals)?;
             if signal {
                 self.pass_signal(signals)?;
             }
             if from_keeper {
-                self.take_replies(output)?;
+                self.take_replies(output, false)?;
             } else if input {
                 self.pass_input()?;
             }
@@ -104,9 +105,9 @@ impl Session {
         Ok([ready(0), ready(1), ready(2)])
     }
 
-    fn take_replies(&mut self, output: &mut dyn FnMut(Stream, &[u8]) -> Result<()>) -> Result<()> {
+    fn take_replies(&mut self, output: Output<'_>, pending: bool) -> Result<()> {
         let code = &mut self.code;
-        let open = self.client.receive_some(&mut |reply| match reply {
+        let each = &mut |reply| match reply {
             Reply::Output { stream, bytes } => output(stream, &bytes),
             Reply::Exit { code: ended } => {
                 *code = Some(ended);
@@ -114,8 +115,11 @@ impl Session {
             }
             Reply::Failed(failure) => Err(failure.into()),
             _ => Ok(()),
-        })?;
-        if !open && self.code.is_none() {
+        };
+        if pending {
+            return self.client.pending(each);
+        }
+        if !self.client.receive_some(each)? && self.code.is_none() {
             return Err(Error::internal("the container's keeper was lost").hint("tsubo ps -a tells more"));
         }
         Ok(())

@@ -1,0 +1,85 @@
+//! More processes in a running container, confined as its first.
+
+use lifecycle::Exec;
+use spec::ErrorKind;
+
+use crate::harness::{World, relay, until};
+
+fn exec(argv: &[&str]) -> Exec {
+    Exec { argv: argv.iter().map(ToString::to_string).collect(), ..Exec::default() }
+}
+
+fn sh(script: &str) -> Exec {
+    exec(&["sh", "-c", script])
+}
+
+#[test]
+fn the_same_confinement() {
+    let world = World::new();
+    let container = world.detached("web", "sleep 1000");
+    let script = "grep -E '^(Cap|Seccomp:|NoNewPrivs)' /proc/$P/status; for n in mnt pid ipc uts cgroup; do readlink /proc/$P/ns/$n; done; cat /proc/$P/cgroup";
+    let read = |pid: &str| {
+        let mut asked = sh(script);
+        asked.env = vec![("P".into(), pid.into())];
+        relay(container.exec(asked).expect("exec"))
+    };
+    let (first, second) = (read("1"), read("self"));
+    assert_eq!(first.1, 0);
+    assert_eq!(first, second);
+    assert!(first.0.contains("00000000a80425fb") && first.0.contains("Seccomp:\t2"), "{}", first.0);
+}
+
+#[test]
+fn output_exit_code_descriptors_and_place() {
+    let world = World::new();
+    let container = world.detached("web", "sleep 1000");
+    assert_eq!(relay(container.exec(sh("echo out; echo err >&2; exit 4")).expect("exec")).1, 4);
+    // ls itself has the directory open as 3.
+    assert_eq!(relay(container.exec(exec(&["ls", "/proc/self/fd"])).expect("exec")).0, "0\n1\n2\n3");
+    let mut placed = exec(&["pwd"]);
+    placed.cwd = Some("/tmp".parse().expect("path"));
+    assert_eq!(relay(container.exec(placed).expect("exec")).0, "/tmp");
+    let mut other = exec(&["id", "-u"]);
+    other.user = Some(spec::portable::Ids { uid: 33, gid: 33, groups: vec![] });
+    assert_eq!(relay(container.exec(other).expect("exec")).0, "33");
+    assert_eq!(container.exec(exec(&["nonsense"])).expect_err("no such").kind(), ErrorKind::CommandNotFound);
+    let mut nowhere = exec(&["pwd"]);
+    nowhere.cwd = Some("/proc/self/fd/3".parse().expect("path"));
+    container.exec(nowhere).expect_err("a magic link");
+    assert!(container.status().expect("status").is_running());
+}
+
+#[test]
+fn a_terminal_from_the_containers_own_instance() {
+    let world = World::new();
+    let container = world.detached("web", "sleep 1000");
+    let mut asked = sh("tty; test -t 2 && echo on");
+    asked.terminal = true;
+    let (said, code) = relay(container.exec(asked).expect("exec"));
+    assert_eq!((said.as_str(), code), ("/dev/pts/0\r\non", 0));
+}
+
+#[test]
+fn it_ends_with_the_connection() {
+    let world = World::new();
+    let container = world.detached("web", "sleep 1000");
+    let session = container.exec(exec(&["sleep", "999"])).expect("exec");
+    let pid = session.pid();
+    drop(session);
+    until("its end", || !std::path::Path::new(&format!("/proc/{pid}")).exists());
+    for _ in 0..100 {
+        assert_eq!(relay(container.exec(exec(&["true"])).expect("exec")).1, 0);
+    }
+    let lifecycle::Status::Running(state) = container.status().expect("status") else { panic!("ended") };
+    let open = std::fs::read_dir(format!("/proc/{}/fd", state.keeper.pid)).expect("keeper").count();
+    assert!(open < 20, "the keeper has {open} descriptors");
+}
+
+#[test]
+fn in_one_that_has_ended_it_is_an_error() {
+    let world = World::new();
+    let container = world.detached("gone", "true");
+    container.wait().expect("end");
+    until("its end", || !container.status().expect("status").is_running());
+    assert_eq!(container.exec(exec(&["true"])).expect_err("ended").kind(), ErrorKind::Conflict);
+}
