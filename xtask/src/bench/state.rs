@@ -56,7 +56,9 @@ impl Drop for State {
         let listed = listed.map(|done| done.stdout).unwrap_or_default();
         let names: Value = serde_json::from_slice(&listed).unwrap_or_default();
         for container in names.as_array().into_iter().flatten() {
-            if let Some(name) = container["name"].as_str() {
+            // Development containers are files, and go with the directory.
+            let running = container["stage"] != "development";
+            if let Some(name) = container["name"].as_str().filter(|_| running) {
                 let _ = self.tsubo(&["rm", "-f", name]).stdout(Stdio::null()).status();
             }
         }

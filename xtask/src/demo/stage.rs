@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::shell::{self, Result};
-use crate::table;
+use crate::{house, table};
 
 /// The stages of a story that is told in order.
 pub(crate) struct Stages {
@@ -26,7 +26,7 @@ impl Stages {
     pub(crate) fn begin(&mut self, title: &str, what: &str, words: &[&str]) {
         self.current += 1;
         self.began = Instant::now();
-        let done = table::bar((self.current - 1) as f64 / self.count as f64, 2 * self.count);
+        let done = table::bar(self.current as f64 / self.count as f64, 2 * self.count);
         let head = format!("{title:<5}");
         println!("\n{} {} {what}", table::paint("32", &done), table::paint("1", &head));
         println!("  {}", table::paint("36", &format!("$ tsubo {}", typed(words))));
@@ -67,9 +67,13 @@ impl Stages {
     }
 }
 
+/// The command as it would be typed beside the files that it names.
 fn typed(words: &[&str]) -> String {
-    let quote = |w: &&str| if w.contains([' ', ';', '*']) { format!("'{w}'") } else { (*w).to_owned() };
-    words.iter().map(quote).collect::<Vec<_>>().join(" ")
+    let here = format!("{}/examples/web", house::top().display());
+    let words: Vec<String> = words.iter().map(|w| w.replace(&here, ".")).collect();
+    let words = words.iter().map(|w| if w.starts_with('/') { w.rsplit('/').next().unwrap_or(w) } else { w });
+    let quote = |w: &str| if w.contains([' ', ';', '*']) { format!("'{w}'") } else { w.to_owned() };
+    words.map(quote).collect::<Vec<_>>().join(" ")
 }
 
 /// Counts the seconds on a terminal; elsewhere silent.
