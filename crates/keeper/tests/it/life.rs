@@ -182,6 +182,15 @@ fn how_long_a_run_takes() {
         })
         .collect();
     times.sort();
+    let mut plain: Vec<Duration> = (0..40)
+        .map(|_| {
+            let begin = Instant::now();
+            std::process::Command::new("/bin/busybox").arg("true").status().expect("busybox");
+            begin.elapsed()
+        })
+        .collect();
+    plain.sort();
     println!("create, run, remove: median {:?}, least {:?}", times[20], times[0]);
+    println!("the program alone: median {:?}, least {:?}", plain[20], plain[0]);
     world.assert_empty();
 }
