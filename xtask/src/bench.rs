@@ -18,7 +18,7 @@ pub(crate) use state::State;
 pub(crate) use timer::run as timer;
 
 use crate::shell::{self, Result};
-use crate::{apt, build, table};
+use crate::{apt, build, house, table};
 
 /// What one benchmark found: a title, tables for people, and what to know when reading them.
 pub(crate) struct Findings {
@@ -37,10 +37,11 @@ const BENCHES: [Bench; 5] = [
     ("pack", pack::run),
 ];
 
-/// Runs the named benchmarks, or all; `--record` adds what they found to docs/benchmarks.md.
+/// Runs the named benchmarks, or all; `--record` adds what they found to docs/benchmarks.md,
+/// `--as-built` takes `dist/` as it is.
 pub(crate) fn run(args: &[String]) -> Result {
-    let record = args.iter().any(|a| a == "--record");
-    let wanted: Vec<&String> = args.iter().filter(|a| *a != "--record").collect();
+    let (options, wanted): (Vec<&String>, Vec<&String>) = args.iter().partition(|a| a.starts_with("--"));
+    let [record, as_built] = ["--record", "--as-built"].map(|o| options.iter().any(|a| *a == o));
     if let Some(unknown) = wanted.iter().find(|w| BENCHES.iter().all(|b| b.0 != **w)) {
         return Err(format!("no benchmark is called {unknown}").into());
     }
@@ -48,7 +49,7 @@ pub(crate) fn run(args: &[String]) -> Result {
         return Err("benchmarks need root: sudo would be measured too".into());
     }
     apt::ensure(apt::BENCHES);
-    let dist = build::release()?;
+    let dist = if as_built { house::top().join("dist") } else { build::release()? };
     let mut all = Vec::new();
     for (name, bench) in BENCHES {
         if wanted.is_empty() || wanted.iter().any(|w| *w == name) {

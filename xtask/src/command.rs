@@ -25,7 +25,7 @@ const SUBCOMMANDS: &[Subcommand] = &[
     },
     Subcommand {
         name: "bench",
-        usage: "[start|size|minimal|watch|pack…] [--record]",
+        usage: "[start|size|minimal|watch|pack…] [--record] [--as-built]",
         about: "ratios to the floor and to peers from one run",
         run: bench::run,
     },
@@ -60,7 +60,7 @@ pub(crate) fn main(args: Vec<String>) -> ExitCode {
 fn help() {
     println!("./x COMMAND: builds, tests and shows Tsuboniwa. Missing Debian packages are installed.\n");
     for s in SUBCOMMANDS.iter().filter(|s| !s.about.is_empty()) {
-        println!("  ./x {:<52} {}", format!("{} {}", s.name, s.usage), s.about);
+        println!("  ./x {:<64} {}", format!("{} {}", s.name, s.usage), s.about);
     }
     println!("\nStart with ./x demo, or ./x build and then dist/tsubo.");
 }
