@@ -1,0 +1,4 @@
+//! The product on real programs: what a person types, and what comes of it.
+
+mod jobs;
+mod support;

@@ -1,0 +1,56 @@
+//! What a state directory may leave in the kernel, and must not.
+
+use std::path::{Path, PathBuf};
+
+/// Mounts below `root`, control groups of `ids`, processes that run in it or name it.
+pub fn of(root: &Path, ids: &[String]) -> Vec<String> {
+    let mut left = mounts(root);
+    left.extend(groups(ids));
+    // A keeper may still be on its last steps.
+    for _ in 0..100 {
+        if processes(root).is_empty() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    left.extend(processes(root));
+    left
+}
+
+fn mounts(root: &Path) -> Vec<String> {
+    let info = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    let root = root.to_str().expect("UTF-8");
+    info.lines().filter(|line| line.contains(root)).map(|line| format!("mount: {line}")).collect()
+}
+
+fn groups(ids: &[String]) -> Vec<String> {
+    let hierarchies = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+    let parents: Vec<PathBuf> =
+        hierarchies.map(|entry| entry.path().join("tsubo")).chain(["/sys/fs/cgroup/tsubo".into()]).collect();
+    let of_id = |id: &String| parents.iter().map(|parent| parent.join(id)).collect::<Vec<_>>();
+    let there = ids.iter().flat_map(of_id).filter(|path| path.exists());
+    there.map(|path| format!("control group: {}", path.display())).collect()
+}
+
+/// Processes whose root, folder, program or command line is in `root`.
+pub fn processes(root: &Path) -> Vec<String> {
+    let own = std::process::id().to_string();
+    let all = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let numbered = all.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    numbered
+        .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()) && *name != own)
+        .filter(|pid| touches(pid, root))
+        .map(|pid| format!("process {pid}: {}", command_line(&pid)))
+        .collect()
+}
+
+fn touches(pid: &str, root: &Path) -> bool {
+    let link = |name: &str| std::fs::read_link(format!("/proc/{pid}/{name}"));
+    ["root", "cwd", "exe"].iter().any(|name| link(name).is_ok_and(|to| to.starts_with(root)))
+        || command_line(pid).contains(root.to_str().expect("UTF-8"))
+}
+
+fn command_line(pid: &str) -> String {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&line).replace('\0', " ")
+}
