@@ -61,8 +61,7 @@ impl Container {
             return Ok(Status::Exited(ended));
         }
         let Some(state) = disk::read_json::<Running>(&self.run.join("state.json"))? else {
-            // Between two looks it may have ended.
-            return Ok(self.ended()?.map_or(Status::Created, Status::Exited));
+            return self.without_state();
         };
         let this_boot = state.boot == boot_id()?;
         if this_boot && state.keeper.open().is_some() {
@@ -73,6 +72,17 @@ impl Container {
             // Its keeper has finished while we looked, and everything went with it.
             None if !self.run.join("state.json").exists() => Ok(Status::Created),
             None => self.end_lost(&state, this_boot).map(Status::Exited),
+        }
+    }
+
+    /// Where it stands if no keeper says so. The keeper begins a log before anything else: with one
+    /// it has run, and what was in the run directory went with the last boot.
+    fn without_state(&self) -> Result<Status> {
+        let starting = || -> Result<bool> { Ok(self.lock.is_some() || Lock::try_take(&self.dir)?.is_none()) };
+        match self.ended()? {
+            Some(ended) => Ok(Status::Exited(ended)),
+            None if !self.dir.join("log").exists() || starting()? => Ok(Status::Created),
+            None => self.record_loss("the machine was restarted").map(Status::Exited),
         }
     }
 
@@ -93,10 +103,15 @@ impl Container {
                     .doing(|| format!("ending container {}", self.name()))?;
             }
         }
-        let ended =
-            Ended { code: 137, finished: 0, note: Some(note.to_owned()), peak: cgroup::Peak::default() };
-        disk::write_json(&self.dir.join("exit.json"), &ended, Durable::No)?;
+        let ended = self.record_loss(note)?;
         remove_tree(&self.run)?;
+        Ok(ended)
+    }
+
+    fn record_loss(&self, note: &str) -> Result<Ended> {
+        let peak = cgroup::Peak::default();
+        let ended = Ended { code: 137, finished: 0, note: Some(note.to_owned()), peak };
+        disk::write_json(&self.dir.join("exit.json"), &ended, Durable::No)?;
         Ok(ended)
     }
 
@@ -263,7 +278,7 @@ fn kill_and_wait(process: Option<OwnedFd>, patience: Duration) {
 
 /// Whether a signal does anything: the kernel does not deliver to a process 1 what it neither
 /// catches nor blocks, so there would be nothing to wait for.
-fn listens_to(pid: i32, signo: i32) -> bool {
+pub(crate) fn listens_to(pid: i32, signo: i32) -> bool {
     let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { return true };
     let set = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;

@@ -19,7 +19,7 @@ mod record;
 mod resolve;
 mod session;
 pub mod state;
-mod terminal;
+pub mod terminal;
 mod volumes;
 
 pub use container::Container;

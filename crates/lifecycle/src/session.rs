@@ -10,6 +10,7 @@ use spec::protocol::{MAX_CHUNK, Reply, Request, Stream};
 use spec::{Error, Result, ResultExt};
 
 use crate::client::Client;
+use crate::container::listens_to;
 use crate::terminal::{self, Raw};
 
 /// Signals that are passed on: HUP INT QUIT USR1 USR2 TERM.
@@ -145,9 +146,16 @@ impl Session {
                 Some((rows, columns)) => self.tell(&Request::Resize { rows, columns }),
                 None => Ok(()),
             },
-            Some(number) => self.tell(&Request::Signal { number }),
+            Some(number) => self.tell(&Request::Signal { number: self.effective(number) }),
             None => Ok(()),
         }
+    }
+
+    /// To a container that would never hear of it, a request to end means the end: the kernel does
+    /// not deliver to a process 1 what that does not catch.
+    fn effective(&self, number: i32) -> i32 {
+        let ends = matches!(number, 1 | 2 | 3 | 15);
+        if self.keeper.is_some() && ends && !listens_to(self.pid, number) { 9 } else { number }
     }
 
     /// A keeper that is gone already is noticed by reading.

@@ -30,14 +30,14 @@ pub fn started(job: &Job, first: i32, group: Option<&cgroup::Group>) -> Result<(
 }
 
 /// Writes how the container ended, and removes what was true while it ran; all of it if it was
-/// to be removed. Goes on after a failure and returns the first.
+/// to be removed. If the end cannot be written, the state stays: the next command that looks finds
+/// a keeper that is gone, and knows from that.
 pub fn ended(job: &Job, code: i32, peak: cgroup::Peak) -> Result<()> {
-    let recorded = match job.remove {
-        true => disk::remove_tree(&job.dir),
-        false => {
-            let ended = Ended { code, finished: now(), note: None, peak };
-            disk::write_json(&job.dir.join("exit.json"), &ended, Durable::No)
-        }
-    };
-    recorded.and(disk::remove_tree(&job.run))
+    if job.remove {
+        let removed = disk::remove_tree(&job.dir);
+        return disk::remove_tree(&job.run).and(removed);
+    }
+    let ended = Ended { code, finished: now(), note: None, peak };
+    disk::write_json(&job.dir.join("exit.json"), &ended, Durable::No)?;
+    disk::remove_tree(&job.run)
 }

@@ -6,20 +6,23 @@ use rustix::termios::{OptionalActions, Termios};
 use spec::{Result, ResultExt};
 
 /// Its rows and columns, if there is one.
-pub(crate) fn size() -> Option<(u16, u16)> {
+pub fn size() -> Option<(u16, u16)> {
     let size = rustix::termios::tcgetwinsize(stdin()).ok()?;
     Some((size.ws_row, size.ws_col))
 }
 
 /// In raw mode for as long as this lives: every key goes to the container.
 #[derive(Debug)]
-pub(crate) struct Raw {
+pub struct Raw {
     before: Termios,
 }
 
 impl Raw {
     /// None where input is no terminal.
-    pub(crate) fn enter() -> Result<Option<Self>> {
+    ///
+    /// # Errors
+    /// When the terminal refuses.
+    pub fn enter() -> Result<Option<Self>> {
         if !stdin().is_terminal() {
             return Ok(None);
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use sha2::{Digest as _, Sha256};
 use spec::observation::Observation;
 use spec::portable::Portable;
 use spec::report::Report;
@@ -15,7 +16,7 @@ use crate::dev::stack::Stack;
 use crate::dev::{Development, remove_tree};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
-use crate::replay::{self, Verdict};
+use crate::replay;
 use crate::trial::setup::{self, Setup};
 use crate::trial::{GAINED, read_observation};
 
@@ -151,7 +152,7 @@ impl Packing<'_> {
         progress: &dyn Progress,
     ) -> Result<(Cut, Portable, Written)> {
         progress.stage("choosing what to keep");
-        let cut = cut::cut(&CutRequest {
+        let mut cut = cut::cut(&CutRequest {
             base: &self.stack.root,
             observation: self.observation,
             command: &self.last.command,
@@ -164,6 +165,7 @@ impl Packing<'_> {
         })?;
         interrupt.check()?;
         let portable = self.portable(&cut);
+        cut.report.observation = Some(self.observation_digest()?);
         progress.stage("writing the package");
         let extra = |directory: bool| {
             if directory { Extra::Dir { mode: 0o755 } } else { Extra::File { mode: 0o644 } }
@@ -176,6 +178,13 @@ impl Packing<'_> {
         })?;
         interrupt.check()?;
         Ok((cut, portable, written))
+    }
+
+    /// Names the observation that the package was cut by.
+    fn observation_digest(&self) -> Result<Digest> {
+        let file = self.development.observation_file();
+        let content = std::fs::read(&file).doing(|| format!("reading {}", file.display()))?;
+        Ok(Digest::from_bytes(Sha256::digest(&content).into()))
     }
 
     /// The configuration of the package: what was said in the tests and what was seen in them.
@@ -220,7 +229,17 @@ impl Packing<'_> {
             |(path, _): &(RootPath, u64)| !portable.volumes.iter().any(|volume| path.is_within(volume));
         Packed {
             undeclared: cut.volumes_to_declare.into_iter().filter(declared).collect(),
-            warnings: cut.warnings.into_iter().chain(self.observation.warnings.iter().cloned()).collect(),
+            warnings: cut
+                .warnings
+                .into_iter()
+                .chain(
+                    written
+                        .skipped
+                        .iter()
+                        .map(|path| format!("{path} is a device or a socket; it was left out")),
+                )
+                .chain(self.observation.warnings.iter().cloned())
+                .collect(),
             report: cut.report,
             portable,
             written,
@@ -267,12 +286,3 @@ fn move_to(file: &Path, out: &Path) -> Result<()> {
     }
     copied.doing(|| format!("writing {}", out.display()))
 }
-
-/// The digest of an observation, as the report names it.
-pub fn digest_of(observation: &[u8]) -> Digest {
-    use sha2::Digest as _;
-    Digest::from_bytes(sha2::Sha256::digest(observation).into())
-}
-
-/// What a replay found, for callers that replay by themselves.
-pub type Replayed = Verdict;

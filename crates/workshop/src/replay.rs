@@ -13,7 +13,6 @@ use store::{Image, Install, Store};
 use crate::dev::Development;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
-use crate::service::Service;
 use crate::service::readiness;
 use crate::trial::drive::Drive;
 use crate::trial::setup::Setup;
@@ -67,26 +66,15 @@ fn one(
     let spec = spec_for(development, image, setup)?;
     // Everything is asked through the listener: only it sees what is not there.
     let settings = Settings { opens: Opens::Listener };
-    let another = || Watch::listen(&image.tree);
-    let mut drive = Drive {
-        spec: &spec,
-        setup,
-        settings,
-        watch: another()?,
-        another: &another,
-        insides: Vec::new(),
-        interrupt,
-        progress,
-    };
+    let instruments = || Watch::listen(&image.tree);
     let log = development.dir.join("replay.log");
-    let started =
-        Service::start(&spec, setup.ready.as_ref(), &mut drive.watch, &observe::filter(&settings), &log);
-    let outcome = started.and_then(|mut service| drive.through(&mut service));
+    let drive =
+        Drive { spec: &spec, setup, settings, instruments: &instruments, log: &log, interrupt, progress };
+    let outcome = drive.run()?;
     let missing = |(path, used): (RootPath, PathUse)| used.how.contains(&Use::Missing).then_some(path);
-    let seen = drive.finish();
     // A service that never started was never watched.
-    let missing = seen.map(|seen| seen.paths.into_iter().filter_map(missing).collect()).unwrap_or_default();
-    Ok((outcome, missing))
+    let missing = outcome.seen.map(|seen| seen.paths.into_iter().filter_map(missing).collect());
+    Ok((outcome.held.map(drop), missing.unwrap_or_default()))
 }
 
 fn spec_for(development: &Development, image: &Image, setup: &Setup) -> Result<Spec> {

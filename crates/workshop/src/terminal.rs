@@ -5,36 +5,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use lifecycle::terminal::{self, Raw};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, read, write};
 use rustix::stdio::{stdin, stdout};
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
-use spec::{Error, Result, ResultExt};
+use spec::{Result, ResultExt};
 
 /// Whether a person sits at both ends.
 pub fn is_interactive() -> bool {
     std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
-}
-
-/// Raw mode while it lives.
-struct Raw(Termios);
-
-impl Raw {
-    fn enter() -> Result<Self> {
-        let failed = |errno: Errno| Error::io("setting the terminal to raw mode", errno.into());
-        let before = tcgetattr(stdin()).map_err(failed)?;
-        let mut raw = before.clone();
-        raw.make_raw();
-        tcsetattr(stdin(), OptionalActions::Now, &raw).map_err(failed)?;
-        Ok(Self(before))
-    }
-}
-
-impl Drop for Raw {
-    fn drop(&mut self) {
-        // A terminal that has gone away needs no restoring.
-        let _ = tcsetattr(stdin(), OptionalActions::Now, &self.0);
-    }
 }
 
 /// Carries bytes between this program's terminal and `master` until `over` says so and nothing
@@ -50,10 +29,10 @@ pub fn relay(master: &OwnedFd, over: &mut dyn FnMut() -> Result<bool>) -> Result
     let mut typing = true;
     loop {
         if resized.swap(false, Ordering::Relaxed)
-            && let Ok(size) = tcgetwinsize(stdout())
+            && let Some((rows, columns)) = terminal::size()
         {
             // Cosmetic; a terminal without a size keeps the default.
-            let _ = sys::pty::resize(master, size.ws_row, size.ws_col);
+            let _ = sys::pty::resize(master, rows, columns);
         }
         let input = stdin();
         let mut fds = vec![PollFd::new(master, PollFlags::IN)];

@@ -106,9 +106,7 @@ fn develop(
     let bar = ui::progress::Bar::new();
     bar.stage(&format!("making {} from {base}", definition.name));
     let development =
-        developments.create(&definition.name, &base, definition.see.clone(), &|done, total| {
-            bar.amount(done, total)
-        })?;
+        developments.create(&definition.name, &base, definition.see.clone(), interrupt, &bar)?;
     drop(bar);
     for copy in &definition.copy {
         bring(&development, &copy.from, &copy.to, interrupt)?;

@@ -73,7 +73,11 @@ fn why(report: &Report, path: &RootPath, json: bool) -> Result<()> {
         Error::not_found(format!("{path} is not in the package"))
             .hint("it was cut because nothing used it, or it was never there; --keep keeps it")
     })?;
-    if json { ui::json(kept) } else { Ok(ui::line(format!("{path}: {}", reason(kept)))) }
+    if json {
+        return ui::json(kept);
+    }
+    ui::line(format!("{path}: {}", reason(kept)));
+    Ok(())
 }
 
 fn word(value: &impl serde::Serialize) -> String {

@@ -47,20 +47,19 @@ pub struct Args {
 /// Runs the verb; the code is the command's.
 pub fn run(args: Args, place: &Place) -> Result<u8> {
     let interrupt = Interrupt::install()?;
-    let development = open_or_create(&place.developments()?, &args)?;
+    let development = open_or_create(&place.developments()?, &args, &interrupt)?;
     let code = enter::enter(&development, args.command, &args.volumes, lifecycle::new_id()?, &interrupt)?;
     Ok(code.clamp(0, 255) as u8)
 }
 
-fn open_or_create(developments: &Developments, args: &Args) -> Result<Development> {
+fn open_or_create(developments: &Developments, args: &Args, interrupt: &Interrupt) -> Result<Development> {
     if developments.exists(&args.name) && args.from.is_none() && args.see.is_empty() {
         return developments.open(&args.name);
     }
     let base = Base::parse(args.from.as_deref().unwrap_or("host"))?;
     let bar = ui::progress::Bar::new();
     bar.stage(&format!("making {} from {base}", args.name));
-    let development =
-        developments.create(&args.name, &base, args.see.clone(), &|done, total| bar.amount(done, total))?;
+    let development = developments.create(&args.name, &base, args.see.clone(), interrupt, &bar)?;
     drop(bar);
     tell_hidden(&development)?;
     Ok(development)

@@ -1,8 +1,10 @@
 //! What a development container is made from.
 
 use std::fmt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use spec::{Error, Result, ResultExt, RootPath};
 
@@ -10,6 +12,9 @@ use super::host_layers::{layers, parse_mountinfo};
 use super::overlay::is_overlay;
 use super::record::Layer;
 use super::stack;
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
+use crate::service::exercise;
 
 /// A base, as named with `--from`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,17 +74,24 @@ impl Base {
     ///
     /// # Errors
     /// As of unpacking or bootstrapping; what was made lies in `dir` and goes with it.
-    pub fn prepare(&self, dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Vec<Layer>> {
+    pub fn prepare(&self, dir: &Path, interrupt: &Interrupt, progress: &dyn Progress) -> Result<Vec<Layer>> {
         let copy = dir.join("base");
         let lowers = match self {
-            Self::Host => host(&copy)?,
+            Self::Host => host(&copy, interrupt)?,
+            Self::Directory(path) if is_overlay(path)? => {
+                stack::make_dir(&copy)?;
+                copy_into(&[path.join(".")], &copy, interrupt)?;
+                vec![(RootPath::root(), copy.clone())]
+            }
             Self::Directory(path) => vec![(RootPath::root(), path.clone())],
             Self::Archive(path) => {
-                store::import::unpack(path, &copy, progress)?;
+                let amount = |done, total| progress.amount(done, total);
+                let imported = store::import::unpack(path, &copy, &amount)?;
+                imported.warnings.iter().for_each(|warning| progress.note(&format!("warning: {warning}")));
                 vec![(RootPath::root(), copy.clone())]
             }
             Self::Distribution { family, suite } => {
-                bootstrap(family, suite, &copy)?;
+                bootstrap(family, suite, &copy, interrupt)?;
                 vec![(RootPath::root(), copy.clone())]
             }
         };
@@ -108,9 +120,9 @@ impl fmt::Display for Base {
 
 /// The host's file systems as lower layers. Where the root is an overlay already, two more would
 /// be one too many for the kernel: the base is then a copy.
-fn host(copy: &Path) -> Result<Vec<(RootPath, PathBuf)>> {
+fn host(copy: &Path, interrupt: &Interrupt) -> Result<Vec<(RootPath, PathBuf)>> {
     if is_overlay(Path::new("/"))? {
-        copy_host(copy)?;
+        copy_host(copy, interrupt)?;
         return Ok(vec![(RootPath::root(), copy.to_owned())]);
     }
     let info = std::fs::read("/proc/self/mountinfo").doing(|| "reading /proc/self/mountinfo")?;
@@ -119,38 +131,47 @@ fn host(copy: &Path) -> Result<Vec<(RootPath, PathBuf)>> {
 }
 
 /// Copies the parts of the host that are shown, each with everything that an inode holds.
-fn copy_host(copy: &Path) -> Result<()> {
+fn copy_host(copy: &Path, interrupt: &Interrupt) -> Result<()> {
     stack::make_dir(copy)?;
     let shown = super::host_layers::SHOWN.iter().map(|name| Path::new("/").join(name));
     let present: Vec<PathBuf> = shown.filter(|path| std::fs::symlink_metadata(path).is_ok()).collect();
-    let mut command = Command::new("cp");
-    command.args(["--archive", "--one-file-system", "--reflink=auto", "--"]).args(&present).arg(copy);
-    run(command, "copying the host's root")
+    copy_into(&present, copy, interrupt)
 }
 
-fn bootstrap(family: &str, suite: &str, into: &Path) -> Result<()> {
+fn copy_into(from: &[PathBuf], into: &Path, interrupt: &Interrupt) -> Result<()> {
+    let mut command = Command::new("cp");
+    command.args(["--archive", "--one-file-system", "--reflink=auto", "--"]).args(from).arg(into);
+    run(command, "copying the base", interrupt)
+}
+
+fn bootstrap(family: &str, suite: &str, into: &Path, interrupt: &Interrupt) -> Result<()> {
     let mut command = Command::new("mmdebstrap");
     command.args(["--variant=minbase", "--quiet", "--mode=auto", "--", suite]).arg(into);
     if family == "ubuntu" {
         command.arg("http://archive.ubuntu.com/ubuntu");
     }
-    run(command, &format!("bootstrapping {family}:{suite} with mmdebstrap"))
+    run(command, &format!("bootstrapping {family}:{suite} with mmdebstrap"), interrupt)
 }
 
-/// Runs a helper program; what it complained about becomes the error's hint.
-fn run(mut command: Command, what: &str) -> Result<()> {
-    let output = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).output();
-    let output = output.map_err(|cause| {
+/// Runs a helper program in a process group of its own, which ends with us when we are
+/// interrupted; what it complained about becomes the error's hint.
+fn run(mut command: Command, what: &str, interrupt: &Interrupt) -> Result<()> {
+    let complaints = tempfile::tempfile().doing(|| "making a temporary file")?;
+    let stderr = complaints.try_clone().doing(|| "duplicating a descriptor")?;
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).process_group(0);
+    let mut child = command.spawn().map_err(|cause| {
         let name = command.get_program().to_string_lossy().into_owned();
         Error::io(what, cause).hint(format!("install {name} (apt-get install {name}) and try again"))
     })?;
-    if output.status.success() {
+    // Interruption is the only thing that ends the wait early.
+    exercise::wait_unreaped(child.id(), Duration::MAX, interrupt);
+    exercise::end_group(child.id());
+    let status = child.wait().doing(|| format!("waiting for {what}"))?;
+    interrupt.check()?;
+    if status.success() {
         return Ok(());
     }
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    let last: Vec<&str> = complaint.lines().rev().take(8).collect();
-    let last: Vec<&str> = last.into_iter().rev().collect();
-    Err(Error::failed(format!("{what} failed ({})", output.status)).hint(last.join("\n")))
+    Err(Error::failed(format!("{what} failed ({status})")).hint(exercise::tail(complaints)))
 }
 
 #[cfg(test)]

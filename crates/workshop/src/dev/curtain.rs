@@ -192,8 +192,11 @@ impl Judge<'_> {
         } else if !meta.is_file() {
             // Sockets, pipes and devices of the host are doors to its services.
             self.veils.push((at, Veil::Hidden));
-        } else if !(open && meta.mode() & 0o004 != 0) && !self.shipped().is_unmodified(path) {
-            self.veils.push((at, Veil::Hidden));
+        } else {
+            let readable = open && meta.mode() & 0o004 != 0;
+            if !readable && !self.shipped().is_unmodified(path) {
+                self.veils.push((at, Veil::Hidden));
+            }
         }
         Ok(())
     }

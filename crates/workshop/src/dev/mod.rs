@@ -18,6 +18,8 @@ use self::base::Base;
 use self::curtain::Veil;
 use self::record::{Lock, Record};
 use self::stack::Stack;
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
 
 /// All development containers of a state directory.
 #[derive(Debug, Clone)]
@@ -94,7 +96,8 @@ impl Developments {
         name: &Name,
         base: &Base,
         see: Vec<RootPath>,
-        progress: &dyn Fn(u64, u64),
+        interrupt: &Interrupt,
+        progress: &dyn Progress,
     ) -> Result<Development> {
         let lock = Lock::take(&self.home.join("locks"), name)?;
         let (dir, half) = (self.path(name), self.dir().join(format!(".{name}")));
@@ -104,7 +107,7 @@ impl Developments {
         }
         remove_tree(&half)?;
         stack::make_dir(&half)?;
-        let made = base.prepare(&half, progress).and_then(|layers| {
+        let made = base.prepare(&half, interrupt, progress).and_then(|layers| {
             let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
             let moved = |mut layer: record::Layer| {
                 if let Ok(inside) = layer.lower.strip_prefix(&half) {

@@ -63,12 +63,12 @@ pub fn run_on_host(
 }
 
 /// Waits until the child has ended, without reaping it; false if it did not in time.
-fn wait_unreaped(pid: u32, limit: Duration, interrupt: &Interrupt) -> bool {
-    let end = Instant::now() + limit;
+pub(crate) fn wait_unreaped(pid: u32, limit: Duration, interrupt: &Interrupt) -> bool {
+    let begun = Instant::now();
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return true };
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     while let Ok(None) = waitid(WaitId::Pid(pid), options) {
-        if Instant::now() > end || interrupt.check().is_err() {
+        if begun.elapsed() > limit || interrupt.check().is_err() {
             return false;
         }
         std::thread::sleep(Duration::from_millis(5));
@@ -97,7 +97,7 @@ fn ended_how(status: std::process::ExitStatus) -> String {
 }
 
 /// Whatever an exercise left running ends with it.
-fn end_group(pid: u32) {
+pub(crate) fn end_group(pid: u32) {
     if let Some(group) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         // Usually nothing is left: no such group is the good case.
         let _ = kill_process_group(group, Signal::KILL);
@@ -105,7 +105,7 @@ fn end_group(pid: u32) {
 }
 
 /// The last 2 KiB of what was written.
-fn tail(mut file: File) -> String {
+pub(crate) fn tail(mut file: File) -> String {
     let length = file.seek(SeekFrom::End(0)).unwrap_or(0);
     let mut text = Vec::new();
     let read =

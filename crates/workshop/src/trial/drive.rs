@@ -1,10 +1,12 @@
 //! Driving a watched service through its life: ready, exercised, stopped.
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use observe::{Seen, Settings, Watch};
 use spec::container::Spec;
-use spec::observation::{PathUse, Stage};
+use spec::observation::{PathUse, Peak, Port, Stage};
 use spec::{Error, Result};
 
 use super::setup::Setup;
@@ -24,42 +26,84 @@ pub struct Drive<'a> {
     pub setup: &'a Setup,
     /// How it is watched.
     pub settings: Settings,
-    /// The instruments of the service.
-    pub watch: Watch,
-    /// Makes instruments for an exercise inside.
-    pub another: &'a dyn Fn() -> Result<Watch>,
-    /// What exercises inside used.
-    pub insides: Vec<Seen>,
+    /// Makes instruments: for the service, and for each exercise inside.
+    pub instruments: &'a dyn Fn() -> Result<Watch>,
+    /// Where the service's output is kept.
+    pub log: &'a Path,
     /// Whether the user wants to stop.
     pub interrupt: &'a Interrupt,
     /// Where progress is shown.
     pub progress: &'a dyn Progress,
 }
 
+/// How a run went.
+pub struct Outcome {
+    /// What the service held at the most, or why it failed.
+    pub held: Result<Held>,
+    /// What was seen, whether it failed or not.
+    pub seen: Result<Seen>,
+}
+
+/// What a service held at the most.
+#[derive(Debug)]
+pub struct Held {
+    /// Ports it listened on.
+    pub ports: BTreeSet<Port>,
+    /// Memory, tasks, files.
+    pub peak: Peak,
+}
+
 impl Drive<'_> {
+    /// Starts the service, takes it through its life, and gathers what was seen.
+    ///
+    /// # Errors
+    /// When there is nothing to watch with. That the service fails is an outcome.
+    pub fn run(&self) -> Result<Outcome> {
+        let mut course = Course { drive: self, watch: (self.instruments)()?, insides: Vec::new() };
+        self.progress.stage(&format!("starting {}", self.setup.command.join(" ")));
+        let filter = observe::filter(&self.settings);
+        let ready = self.setup.ready.as_ref();
+        let started = Service::start(self.spec, ready, &mut course.watch, &filter, self.log);
+        let held = started.and_then(|mut service| {
+            course.through(&mut service)?;
+            Ok(Held { ports: std::mem::take(&mut service.held.ports), peak: service.peak() })
+        });
+        Ok(Outcome { held, seen: course.finish() })
+    }
+}
+
+/// A run under way.
+struct Course<'a> {
+    drive: &'a Drive<'a>,
+    watch: Watch,
+    /// What exercises inside used.
+    insides: Vec<Seen>,
+}
+
+impl Course<'_> {
     /// From the first instruction to the last.
     ///
     /// # Errors
     /// Failed, when the service or an exercise does; interrupted.
-    pub fn through(&mut self, service: &mut Service) -> Result<()> {
-        if self.setup.is_job() {
+    fn through(&mut self, service: &mut Service) -> Result<()> {
+        if self.drive.setup.is_job() {
             return self.job(service);
         }
-        self.progress.stage("waiting until the service is ready");
-        let limit = Duration::from_secs(self.setup.ready_timeout);
-        readiness::wait(service, self.setup.ready.as_ref(), limit, self.interrupt)?;
+        self.drive.progress.stage("waiting until the service is ready");
+        let limit = Duration::from_secs(self.drive.setup.ready_timeout);
+        readiness::wait(service, self.drive.setup.ready.as_ref(), limit, self.drive.interrupt)?;
         service.look();
         self.watch.stage(Stage::Exercise);
-        for (number, exercise) in self.setup.exercises.iter().enumerate() {
-            self.progress.stage(&format!("exercise: {exercise}"));
-            self.progress.amount(number as u64, self.setup.exercises.len() as u64);
+        for (number, exercise) in self.drive.setup.exercises.iter().enumerate() {
+            self.drive.progress.stage(&format!("exercise: {exercise}"));
+            self.drive.progress.amount(number as u64, self.drive.setup.exercises.len() as u64);
             self.exercise(service, exercise)?;
             service.look();
             still_runs(service, exercise)?;
         }
-        self.linger(service, Duration::from_millis(self.setup.linger))?;
+        self.linger(service, Duration::from_millis(self.drive.setup.linger))?;
         service.look();
-        self.progress.stage("stopping the service");
+        self.drive.progress.stage("stopping the service");
         self.watch.stage(Stage::Stop);
         service.stop().map(drop)
     }
@@ -68,7 +112,7 @@ impl Drive<'_> {
     ///
     /// # Errors
     /// When an instrument lost something.
-    pub fn finish(self) -> Result<Seen> {
+    fn finish(self) -> Result<Seen> {
         let mut seen = self.watch.finish()?;
         for inside in self.insides {
             merge(&mut seen, inside);
@@ -77,15 +121,19 @@ impl Drive<'_> {
     }
 
     fn exercise(&mut self, service: &mut Service, exercise: &Exercise) -> Result<()> {
-        let limit = Duration::from_secs(self.setup.exercise_timeout);
+        let limit = Duration::from_secs(self.drive.setup.exercise_timeout);
         match exercise {
-            Exercise::Host(command) => run_on_host(command, service, limit, self.interrupt),
+            Exercise::Host(command) => run_on_host(command, service, limit, self.drive.interrupt),
             Exercise::Inside(command) => {
-                let mut watch = (self.another)()?;
+                let mut watch = (self.drive.instruments)()?;
                 watch.stage(Stage::Exercise);
-                let exercise =
-                    inside::Inside { command, spec: self.spec, setup: self.setup, settings: &self.settings };
-                let outcome = exercise.run(service, &mut watch, self.interrupt);
+                let exercise = inside::Inside {
+                    command,
+                    spec: self.drive.spec,
+                    setup: self.drive.setup,
+                    settings: &self.drive.settings,
+                };
+                let outcome = exercise.run(service, &mut watch, self.drive.interrupt);
                 // What a failed exercise asked for in vain is what its reader wants to know.
                 if let Ok(seen) = watch.finish() {
                     self.insides.push(seen);
@@ -105,19 +153,19 @@ impl Drive<'_> {
     fn job(&mut self, service: &mut Service) -> Result<()> {
         let attended = crate::terminal::is_interactive();
         if attended {
-            self.progress.note("exercise the service now, and press ^C here when you are done");
+            self.drive.progress.note("exercise the service now, and press ^C here when you are done");
         }
-        self.progress.stage("running");
+        self.drive.progress.stage("running");
         let start = Instant::now();
         loop {
             service.look();
             match service.wait(Duration::from_millis(50))? {
                 Some(0) => return Ok(()),
                 Some(code) => return Err(ended(service, code, "")),
-                None if attended && self.interrupt.take() => break,
+                None if attended && self.drive.interrupt.take() => break,
                 None if attended => {}
                 None => {
-                    self.interrupt.check()?;
+                    self.drive.interrupt.check()?;
                     if start.elapsed() > UNATTENDED {
                         break;
                     }
@@ -132,7 +180,7 @@ impl Drive<'_> {
     fn linger(&self, service: &mut Service, time: Duration) -> Result<()> {
         let end = Instant::now() + time;
         while Instant::now() < end {
-            self.interrupt.check()?;
+            self.drive.interrupt.check()?;
             let left = end.saturating_duration_since(Instant::now());
             match service.wait(left.min(Duration::from_millis(100)))? {
                 Some(0) => return Ok(()),

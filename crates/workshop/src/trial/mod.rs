@@ -5,21 +5,19 @@ pub mod drive;
 pub mod setup;
 pub mod stamps;
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use observe::{Seen, Watch};
-use spec::observation::{Observation, Peak, Port, Run};
+use spec::observation::{Observation, Run};
 use spec::{Error, Id, Result, ResultExt};
 
-use self::drive::Drive;
+use self::drive::{Drive, Held};
 use self::setup::Setup;
 use crate::dev::stack::{Stack, mount_copy};
 use crate::dev::{Development, enter, record, remove_tree};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
-use crate::service::Service;
 use crate::service::readiness;
 
 /// How a test is to be run, beside its setup.
@@ -76,25 +74,12 @@ fn watched_run(
     let mut spec = enter::spec_over(copy, &development.record.name, trial.id, process, trial.binds);
     spec.stop_signal = setup.stop_signal;
     let settings = observe::best().0;
-    let another = || Watch::prepare(&copy.root, &copy.mount_points(), settings);
-    let mut drive = Drive {
-        spec: &spec,
-        setup,
-        settings,
-        watch: another()?,
-        another: &another,
-        insides: Vec::new(),
-        interrupt,
-        progress,
-    };
-    progress.stage(&format!("starting {}", setup.command.join(" ")));
+    let instruments = || Watch::prepare(&copy.root, &copy.mount_points(), settings);
     let log = development.dir.join("test.log");
-    let mut service =
-        Service::start(&spec, setup.ready.as_ref(), &mut drive.watch, &observe::filter(&settings), &log)?;
-    drive.through(&mut service)?;
-    let held = Held { ports: std::mem::take(&mut service.held.ports), peak: service.peak() };
-    drop(service);
-    let seen = drive.finish()?;
+    let drive =
+        Drive { spec: &spec, setup, settings, instruments: &instruments, log: &log, interrupt, progress };
+    let outcome = drive.run()?;
+    let (held, seen) = (outcome.held?, outcome.seen?);
     progress.stage("reading what was written");
     let run = Run {
         started,
@@ -170,12 +155,6 @@ fn unmount_and_remove(copy: &Stack, dir: &Path) -> Result<()> {
         let _ = rustix::mount::unmount(point, rustix::mount::UnmountFlags::DETACH);
     }
     remove_tree(dir)
-}
-
-/// What a finished service held at the most.
-struct Held {
-    ports: BTreeSet<Port>,
-    peak: Peak,
 }
 
 #[cfg(test)]
