@@ -148,3 +148,21 @@ fn garbage_on_the_socket_harms_nobody() {
         .exec(lifecycle::Exec { argv: vec!["true".into()], ..lifecycle::Exec::default() })
         .expect("exec");
 }
+
+#[test]
+fn one_that_ran_when_the_machine_went_down_keeps_its_volumes() {
+    let mut world = World::new();
+    world.portable.volumes.insert("/data".parse().expect("path"));
+    let container = world.detached("db", "echo x > /data/x; sleep 1000");
+    let kept = container.dir().join("volumes/data/x");
+    until("the write", || kept.exists());
+    let real = state(&container);
+    kill(real.keeper.pid);
+    until("the end", || real.first.open().is_none());
+    cgroup::Group::of(container.id()).and_then(|group| group.remove()).expect("groups");
+    // A run directory does not survive a reboot.
+    fs::remove_dir_all(world.state().join("run")).expect("run directory");
+    let again = world.containers.find("db").expect("still there");
+    assert!(matches!(again.status().expect("status"), Status::Exited(ended) if ended.code == 137));
+    assert!(kept.exists());
+}

@@ -99,7 +99,9 @@ impl Drop for World {
 }
 
 pub(crate) fn launch(attached: bool, input: bool) -> Launch {
-    Launch { attached, input, keeper: Some(env!("CARGO_BIN_EXE_tsubo-keeper").into()) }
+    // The keeper as built for these tests, or the one that is to be measured.
+    let keeper = std::env::var_os("TSUBO_KEEPER").unwrap_or(env!("CARGO_BIN_EXE_tsubo-keeper").into());
+    Launch { attached, input, keeper: Some(keeper.into()) }
 }
 
 pub(crate) fn relay(session: Session) -> (String, i32) {
