@@ -82,7 +82,12 @@ impl Container {
         match self.ended()? {
             Some(ended) => Ok(Status::Exited(ended)),
             None if !self.dir.join("log").exists() || starting()? => Ok(Status::Created),
-            None => self.record_loss("the machine was restarted").map(Status::Exited),
+            None => {
+                // A keeper that was killed before it had written its state has left these.
+                let group = cgroup::Group::of(self.id())?;
+                group.kill().and_then(|()| group.remove())?;
+                self.record_loss("the machine was restarted, or its keeper lost").map(Status::Exited)
+            }
         }
     }
 
