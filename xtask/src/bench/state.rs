@@ -57,7 +57,7 @@ impl Drop for State {
         let names: Value = serde_json::from_slice(&listed).unwrap_or_default();
         for container in names.as_array().into_iter().flatten() {
             // Development containers are files, and go with the directory.
-            let running = container["stage"] != "development";
+            let running = container["stage"] == "production";
             if let Some(name) = container["name"].as_str().filter(|_| running) {
                 let _ = self.tsubo(&["rm", "-f", name]).stdout(Stdio::null()).status();
             }
