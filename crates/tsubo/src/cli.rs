@@ -110,6 +110,11 @@ fn usage(error: &clap::Error) -> ExitCode {
 }
 
 fn dispatch(verb: Verb, place: &verbs::Place) -> spec::Result<u8> {
+    // These become the parent of processes in containers, which could write to the program that
+    // runs them (2019-5736) if it were reachable for writing.
+    if matches!(verb, Verb::Dev(_) | Verb::Test(_) | Verb::Pack(_) | Verb::Build(_)) {
+        runtime::shield()?;
+    }
     match verb {
         Verb::Dev(args) => verbs::dev::run(args, place),
         Verb::Test(args) => verbs::test::run(args, place),

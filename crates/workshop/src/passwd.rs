@@ -44,6 +44,13 @@ pub fn look_up(root: &Path, user: &str) -> Result<Ids> {
     Ok(ids)
 }
 
+/// The home directory of a user, `/` if the container's /etc/passwd has none.
+pub fn home(root: &Path, uid: u32) -> String {
+    let home =
+        line_of(&read(root, "etc/passwd"), uid).and_then(|fields| fields.get(5).map(|&home| home.to_owned()));
+    home.filter(|home| home.starts_with('/')).unwrap_or_else(|| "/".to_owned())
+}
+
 /// A number that can be an id: the last one means "no change" to the kernel (CVE-2024-40635).
 fn id(text: &str) -> Option<u32> {
     text.parse().ok().filter(|id| *id < u32::MAX)
@@ -119,6 +126,7 @@ mod tests {
             look_up(root.path(), "1234:5").expect("numbers"),
             Ids { uid: 1234, gid: 5, groups: vec![] }
         );
+        assert_eq!((home(root.path(), 0).as_str(), home(root.path(), 7).as_str()), ("/root", "/"));
         for bad in ["nobody", "4294967296", "4294967295", "-1", "", "web:none"] {
             assert!(look_up(root.path(), bad).is_err(), "{bad}");
         }

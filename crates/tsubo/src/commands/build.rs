@@ -153,12 +153,12 @@ fn bring(development: &Development, from: &str, to: &RootPath, interrupt: &Inter
 }
 
 fn setup(definition: &Definition, stack: &Stack) -> Result<Setup> {
-    let mut env = enter::service_environment();
-    env.extend(definition.environment.clone());
     let user = match &definition.user {
         Some(user) => workshop::passwd::look_up(&stack.root, user)?,
         None => Ids::default(),
     };
+    let mut env = enter::service_environment(&stack.root, &user);
+    env.extend(definition.environment.clone());
     let exercises = definition.exercises.iter().cloned().map(Exercise::Host);
     Ok(Setup {
         command: definition.command.clone(),

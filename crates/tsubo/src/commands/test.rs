@@ -130,12 +130,12 @@ fn setup(args: &Args, stack: &Stack) -> Result<Setup> {
     if !(0.0..=86_400.0).contains(&args.linger) {
         return Err(Error::user("--for takes a number of seconds from 0 to 86400"));
     }
-    let mut env = enter::service_environment();
-    env.extend(args.env.iter().cloned());
     let user = match &args.user {
         Some(user) => workshop::passwd::look_up(&stack.root, user)?,
         None => Ids::default(),
     };
+    let mut env = enter::service_environment(&stack.root, &user);
+    env.extend(args.env.iter().cloned());
     let exercises = args.exercise.iter().cloned().map(Exercise::Host);
     Ok(Setup {
         command: args.command.clone(),

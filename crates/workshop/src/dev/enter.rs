@@ -84,9 +84,11 @@ pub fn environment(interactive: bool) -> BTreeMap<String, String> {
     env
 }
 
-/// The environment of a service where nothing else is said. It goes into the package.
-pub fn service_environment() -> BTreeMap<String, String> {
-    [("PATH", PATH), ("HOME", "/root")].map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+/// The environment of a service where nothing else is said: where programs are, and the home of
+/// its user in the container's `root`. It goes into the package.
+pub fn service_environment(root: &Path, user: &Ids) -> BTreeMap<String, String> {
+    let home = crate::passwd::home(root, user.uid);
+    [("PATH", PATH.to_owned()), ("HOME", home)].map(|(key, value)| (key.to_owned(), value)).into()
 }
 
 /// Runs `argv` (a shell if empty) in the container; returns its exit code.
