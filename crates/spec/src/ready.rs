@@ -29,7 +29,8 @@ pub enum Ready {
 /// An `http://host[:port]/path` address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
-    /// Host name or address, without brackets.
+    /// `localhost` or an address, without brackets: names are not looked up (a static program has
+    /// no name service), and what is asked is this machine's anyway.
     pub host: String,
     /// Port, 80 if not said.
     pub port: u16,
@@ -46,7 +47,10 @@ impl FromStr for Ready {
     fn from_str(text: &str) -> Result<Self> {
         let bad = |why: &str| Error::user(format!("invalid readiness condition {text:?}: {why}")).hint(FORMS);
         if text.starts_with("http://") {
-            return Ok(Self::Http(parse_url(text).ok_or_else(|| bad("not a URL"))?));
+            return Ok(Self::Http(
+                parse_url(text)
+                    .ok_or_else(|| bad("not a URL of this machine, as in http://127.0.0.1:8080/health"))?,
+            ));
         }
         if let Ok(seconds) = text.trim_end_matches('s').parse::<f64>() {
             if !(0.0..=86_400.0).contains(&seconds) {
@@ -63,7 +67,11 @@ impl FromStr for Ready {
             "http" => {
                 let full =
                     if rest.starts_with("http://") { rest.to_owned() } else { format!("http://{rest}") };
-                Ok(Self::Http(parse_url(&full).ok_or_else(|| bad("not a URL"))?))
+                Ok(Self::Http(
+                    parse_url(&full).ok_or_else(|| {
+                        bad("not a URL of this machine, as in http://127.0.0.1:8080/health")
+                    })?,
+                ))
             }
             "https" => Err(bad("TLS is not spoken here; tcp:443 tells that the port is open")),
             "unix" => Ok(Self::Unix(rest.parse()?)),
@@ -153,8 +161,18 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_with_the_forms() {
-        for text in ["tcp:0", "tcp:x", "tcp:70000", "log:", "nope", "-1", "unix:rel", "https://x/", "http://"]
-        {
+        for text in [
+            "tcp:0",
+            "tcp:x",
+            "tcp:70000",
+            "log:",
+            "nope",
+            "-1",
+            "unix:rel",
+            "https://x/",
+            "http://",
+            "http://example.org/",
+        ] {
             let error = text.parse::<Ready>().expect_err(text);
             assert!(!error.hints().is_empty(), "{text}");
         }

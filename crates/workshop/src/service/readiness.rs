@@ -1,7 +1,7 @@
 //! Waiting until a service is ready.
 
 use std::io::{Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -83,12 +83,14 @@ fn met(service: &Service, ready: Option<&Ready>, waited: Duration) -> bool {
 }
 
 fn tcp(port: u16) -> bool {
-    ["127.0.0.1", "::1"].iter().any(|host| connect(host, port).is_some())
+    connect("localhost", port).is_some()
 }
 
 fn connect(host: &str, port: u16) -> Option<TcpStream> {
-    let addresses = (host, port).to_socket_addrs().ok()?;
-    addresses.into_iter().find_map(|address| TcpStream::connect_timeout(&address, LOOK).ok())
+    let local = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
+    let addresses = host.parse().map_or_else(|_| local.to_vec(), |address: IpAddr| vec![address]);
+    let try_one = |address: IpAddr| TcpStream::connect_timeout(&(address, port).into(), LOOK).ok();
+    addresses.into_iter().find_map(try_one)
 }
 
 /// The status of a plain GET.
