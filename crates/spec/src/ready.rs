@@ -99,8 +99,8 @@ fn parse_url(text: &str) -> Option<Url> {
         Ok(number) => ("127.0.0.1", number),
         Err(_) => (host, port),
     };
-    let plain =
-        !host.is_empty() && !path.contains(char::is_whitespace) && !host.contains(char::is_whitespace);
+    let known = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok();
+    let plain = known && !path.contains(char::is_whitespace);
     plain.then(|| Url { host: host.to_owned(), port, path: path.to_owned() })
 }
 
