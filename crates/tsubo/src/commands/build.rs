@@ -140,12 +140,13 @@ fn in_development(
 fn bring(development: &Development, from: &str, to: &RootPath, interrupt: &Interrupt) -> Result<()> {
     let source = std::fs::canonicalize(from).doing(|| format!("reading {from}"))?;
     let directory = source.is_dir();
-    let at: RootPath = "/run/tsubo-copy".parse()?;
+    // In the container's own /dev: the mount point is of the right type each time and stays nowhere.
+    let at: RootPath = "/dev/tsubo-copy".parse()?;
     let bind = Bind { source, at: at.clone(), read_only: true };
     let script = if directory {
         "mkdir -p \"$2\" && cp -R \"$1/.\" \"$2/\""
     } else {
-        "mkdir -p \"$(dirname \"$2\")\" && cp \"$1\" \"$2\""
+        "mkdir -p \"${2%/*}/\" && cp \"$1\" \"$2\""
     };
     let argv =
         ["/bin/sh", "-ec", script, "copy", &at.to_string(), &to.to_string()].map(str::to_owned).to_vec();
