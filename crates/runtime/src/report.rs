@@ -121,7 +121,7 @@ pub(crate) fn explain(plan: &Plan, step: u32, fault: Fault) -> Error {
 fn advise(error: Error, step: &Step, fault: Fault) -> Error {
     match (step, fault.part, fault.errno) {
         (_, Part::MakingMountPoint, Errno::ROFS) => {
-            error.hint("the root file system is read-only and has nothing at this place to mount on")
+            error.hint("the root is read-only and has nothing at this place to mount on; --writable makes the root writable")
         }
         (_, Part::MountPoint, Errno::LOOP) => error
             .hint("a symlink stands in the way: proc, sys, dev and control groups go on real directories"),
