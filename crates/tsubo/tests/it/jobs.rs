@@ -3,28 +3,14 @@
 use crate::support::base::{compile, small};
 use crate::support::{House, have};
 
-/// Makes `app` from the small base by `script`, tests the command, packs it at both levels, runs it
-/// elsewhere: each time it must print the same.
-#[track_caller]
-fn same_everywhere(house: &House, script: &str, command: &[&str]) -> [String; 2] {
-    house.dev("app", &small(house), script);
-    house.test_job("app", command);
-    let expected = house.ok(["dev", "app", "--"].iter().chain(command));
-    ["exact", "package"].map(|closure| {
-        let file = house.pack("app", closure);
-        assert_eq!(house.run(&file, &[]), expected, "at {closure}");
-        house.ok_elsewhere(["rmi", "app"]);
-        file
-    })
-}
-
 #[test]
 fn a_shell_script_runs_from_its_package() {
     let house = House::new();
     house.source("hello.sh", "#!/bin/sh\n. /srv/lib.sh\ncat /srv/text | sort\nsay done\n");
     house.source("lib.sh", "say() { echo \"$@\"; }\n");
     house.source("text", "b\na\n");
-    let files = same_everywhere(&house, "cp /src/* /srv/; chmod +x /srv/hello.sh", &["/srv/hello.sh"]);
+    let script = "cp /src/* /srv/; chmod +x /srv/hello.sh";
+    let files = house.everywhere(&small(&house), script, &[], &["/srv/hello.sh"], "a\nb\ndone\n");
     let contents = house.contents(&files[0]);
     for path in ["/srv/hello.sh", "/srv/lib.sh", "/srv/text", "/usr/bin/cat", "/usr/bin/sort", "/usr/bin/sh"]
     {
@@ -40,6 +26,62 @@ fn a_static_program_is_a_package_of_one_file() {
     }
     let house = House::new();
     compile(&house, "hello", "#include <stdio.h>\nint main(){puts(\"static\");}", &["-static"]);
-    let files = same_everywhere(&house, "cp /src/hello /srv/hello", &["/srv/hello"]);
+    let files = house.everywhere(&small(&house), "cp /src/hello /srv/", &[], &["/srv/hello"], "static\n");
     assert_eq!(house.contents(&files[0])["files"], 1);
+}
+
+const HOST_OF_PLUGINS: &str = r#"
+#include <dlfcn.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+int main(int argc, char **argv) {
+    DIR *dir = opendir("/srv/plugins"); struct dirent *entry; int count = 0;
+    while ((entry = readdir(dir))) count += strstr(entry->d_name, ".so") != 0;
+    char path[200]; sprintf(path, "/srv/plugins/%s.so", argc > 1 ? argv[1] : "one");
+    void *plugin = dlopen(path, RTLD_NOW);
+    if (!plugin) { puts(dlerror()); return 3; }
+    printf("%s of %d\n", ((const char *(*)(void))dlsym(plugin, "name"))(), count);
+    return 0;
+}
+"#;
+
+#[test]
+fn a_program_finds_plugins_that_the_test_did_not_load() {
+    if !have(&["gcc"]) {
+        return;
+    }
+    let house = House::new();
+    compile(&house, "host", HOST_OF_PLUGINS, &["-ldl"]);
+    for name in ["one", "two"] {
+        let code = format!("const char *name(void) {{ return \"{name}\"; }}");
+        compile(&house, &format!("{name}.so"), &code, &["-shared", "-fPIC"]);
+    }
+    let script = "mkdir /srv/plugins; cp /src/*.so /srv/plugins; cp /src/host /srv";
+    house.dev("app", &small(&house), script);
+    house.test_job("app", &["/srv/host"]);
+    let exact = house.pack("app", "exact");
+    assert!(house.contents(&exact)["kept"]["/srv/plugins/two.so"].is_null());
+    let default = house.pack("app", "package");
+    assert_eq!(house.run(&default, &[]), "one of 2\n");
+    assert_eq!(house.run(&default, &["/srv/host", "two"]), "two of 2\n");
+}
+
+#[test]
+fn user_environment_and_folder_of_the_test_are_those_of_the_container() {
+    let house = House::new();
+    let options = ["--user", "ann", "-e", "COLOR=red", "-e", "EMPTY=", "--workdir", "/srv"];
+    let script = "id -u; id -g; id -G; echo $COLOR; echo ${EMPTY-unset}; pwd";
+    let expected = "1234\n1234\n1234 4321\nred\n\n/srv\n";
+    house.everywhere(&small(&house), "true", &options, &["/bin/sh", "-c", script], expected);
+}
+
+#[test]
+fn a_test_that_fails_keeps_nothing_of_what_it_saw() {
+    let house = House::new();
+    house.dev("app", &small(&house), "true");
+    let complaint = house.fails(1, ["test", "app", "--", "/bin/sh", "-c", "echo last words; exit 3"]);
+    assert!(complaint.contains("code 3") && complaint.contains("last words"), "{complaint}");
+    let complaint = house.fails(125, ["pack", "app"]);
+    assert!(complaint.contains("has not been tested"), "{complaint}");
 }

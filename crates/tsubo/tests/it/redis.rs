@@ -11,13 +11,25 @@ fn redis_keeps_its_empty_data_directory_and_writes_there() {
     }
     let house = House::new();
     let port = port();
-    house.dev("db", Path::new("host"), "mkdir -p /srv/db/data; chown 1234:1234 /srv/db/data; chmod 750 /srv/db/data");
+    house.dev(
+        "db",
+        Path::new("host"),
+        "mkdir -p /srv/db/data; chown 1234:1234 /srv/db/data; chmod 750 /srv/db/data",
+    );
     let port_text = port.to_string();
     let cli = format!("redis-cli -h 127.0.0.1 -p {port}");
     let exercise = format!("test \"$({cli} set k v)\" = OK && test \"$({cli} get k)\" = v");
     let ready = format!("tcp:{port}");
     let server = [
-        "redis-server", "--port", &port_text, "--bind", "127.0.0.1", "--dir", "/srv/db/data", "--appendonly", "yes",
+        "redis-server",
+        "--port",
+        &port_text,
+        "--bind",
+        "127.0.0.1",
+        "--dir",
+        "/srv/db/data",
+        "--appendonly",
+        "yes",
     ];
     let test = ["test", "db", "--user", "1234", "--ready", &ready, "--exercise", &exercise, "--"];
     house.ok(test.iter().chain(&server));
@@ -26,7 +38,10 @@ fn redis_keeps_its_empty_data_directory_and_writes_there() {
         assert!(house.contents(&file)["kept"]["/srv/db/data"].is_object(), "{closure}");
         house.start("db", &file);
         until_listening(port);
-        assert_eq!(shell(&format!("{cli} set a b; {cli} get a; {cli} bgsave; {cli} get k")).lines().count(), 4);
+        assert_eq!(
+            shell(&format!("{cli} set a b; {cli} get a; {cli} bgsave; {cli} get k")).lines().count(),
+            4
+        );
         let listed = house.json_elsewhere(["diff", "db", "--format", "json"]).to_string();
         assert!(listed.contains("/srv/db/data/appendonlydir"), "{listed}");
         house.ok_elsewhere(["stop", "db"]);
@@ -37,7 +52,7 @@ fn redis_keeps_its_empty_data_directory_and_writes_there() {
 }
 
 #[test]
-fn redis_finds_its_data_again_in_a_declared_volume() {
+fn redis_finds_its_data_again_in_a_directory_of_the_host() {
     if !have(&["redis-server", "redis-cli"]) {
         return;
     }
@@ -50,9 +65,16 @@ fn redis_finds_its_data_again_in_a_declared_volume() {
     let test = ["test", "db", "--volume", "/srv/db", "--ready", &ready, "--exercise", &exercise, "--"];
     house.ok(test.iter().chain(&server));
     let file = house.pack("db", "package");
-    house.start("db", &file);
-    until_listening(port);
-    assert_eq!(shell(&format!("{cli} get k; {cli} set kept yes; {cli} save")).trim(), "OK\nOK");
-    house.ok_elsewhere(["kill", "db"]);
-    house.ok_elsewhere(["rm", "-f", "db"]);
+    assert_eq!(house.contents(&file)["spec"]["volumes"], serde_json::json!(["/srv/db"]));
+    let data = house.path("data");
+    std::fs::create_dir(&data).expect("mkdir");
+    let volume = format!("{}:/srv/db", data.display());
+    for (number, expected) in [("one", ""), ("two", "yes")] {
+        house.ok_elsewhere(["run", "-d", "--name", number, "-v", &volume, &file]);
+        until_listening(port);
+        assert_eq!(shell(&format!("{cli} get kept")).trim(), expected);
+        shell(&format!("{cli} set kept yes; {cli} save"));
+        house.ok_elsewhere(["stop", number]);
+        house.ok_elsewhere(["rm", number]);
+    }
 }

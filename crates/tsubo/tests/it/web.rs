@@ -35,7 +35,18 @@ fn nginx(house: &House) -> (u16, u16) {
     );
     let exercise = format!("curl -sf http://127.0.0.1:{first}/a.html");
     let ready = format!("tcp:{first}");
-    house.ok(["test", "web", "--ready", &ready, "--exercise", &exercise, "--", "nginx", "-c", "/srv/web/nginx.conf"]);
+    house.ok([
+        "test",
+        "web",
+        "--ready",
+        &ready,
+        "--exercise",
+        &exercise,
+        "--",
+        "nginx",
+        "-c",
+        "/srv/web/nginx.conf",
+    ]);
     (first, second)
 }
 

@@ -133,6 +133,27 @@ impl House {
         self.ok(["test", name, "--"].iter().chain(service))
     }
 
+    /// Makes `app` from `base` by `script`, tests `command` with `options`, packs it at both levels and
+    /// runs both elsewhere: each must print `expected`. Returns the package files, the exact one first.
+    #[track_caller]
+    pub fn everywhere(
+        &self,
+        base: &Path,
+        script: &str,
+        options: &[&str],
+        command: &[&str],
+        expected: &str,
+    ) -> [String; 2] {
+        self.dev("app", base, script);
+        self.ok(["test", "app"].iter().chain(options).chain(&["--"]).chain(command));
+        ["exact", "package"].map(|closure| {
+            let file = self.pack("app", closure);
+            assert_eq!(self.run(&file, &[]), expected, "at {closure}");
+            self.ok_elsewhere(["rmi", "app"]);
+            file
+        })
+    }
+
     /// Packs `name` at `closure`, with replay; returns the file.
     #[track_caller]
     pub fn pack(&self, name: &str, closure: &str) -> String {
