@@ -97,10 +97,11 @@ impl Definition {
             Error::user(format!("{file} is not TOML")).because(one_line(&cause, text))
         })?;
         check_keys(&table, file, text)?;
-        let definition: Self =
-            toml::from_str(text).map_err(|cause| Error::user(format!("{file}: {}", one_line(&cause, text))))?;
+        let definition: Self = toml::from_str(text)
+            .map_err(|cause| Error::user(format!("{file}: {}", one_line(&cause, text))))?;
         if definition.command.is_empty() {
-            return Err(Error::user(format!("{file}: command is empty")).hint("as in command = [\"nginx\", \"-g\", \"daemon off;\"]"));
+            return Err(Error::user(format!("{file}: command is empty"))
+                .hint("as in command = [\"nginx\", \"-g\", \"daemon off;\"]"));
         }
         Ok(definition)
     }
@@ -122,12 +123,16 @@ fn one_line(error: &toml::de::Error, text: &str) -> String {
 
 fn check_keys(table: &toml::Table, file: &str, text: &str) -> Result<()> {
     let schema = serde_json::to_value(schemars::schema_for!(Definition)).unwrap_or_default();
-    let known: Vec<String> = schema["properties"].as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default();
+    let known: Vec<String> =
+        schema["properties"].as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default();
     let Some(unknown) = table.keys().find(|key| !known.contains(key)) else { return Ok(()) };
-    let line = text.lines().position(|line| line.trim_start().trim_start_matches('[').starts_with(unknown.as_str()));
+    let line =
+        text.lines().position(|line| line.trim_start().trim_start_matches('[').starts_with(unknown.as_str()));
     let at = line.map_or_else(String::new, |line| format!("line {}: ", line + 1));
     let error = Error::user(format!("{file}: {at}unknown key {unknown:?}"));
-    let nearest = known.iter().max_by(|a, b| strsim::jaro_winkler(a, unknown).total_cmp(&strsim::jaro_winkler(b, unknown)));
+    let nearest = known
+        .iter()
+        .max_by(|a, b| strsim::jaro_winkler(a, unknown).total_cmp(&strsim::jaro_winkler(b, unknown)));
     Err(match nearest {
         Some(nearest) => error.hint(format!("did you mean {nearest:?}? The keys are: {}", known.join(", "))),
         None => error,
@@ -140,14 +145,16 @@ mod tests {
 
     #[test]
     fn the_least_definition() {
-        let definition = Definition::parse("name = \"web\"\ncommand = [\"nginx\"]\n", "tsubo.toml").expect("parses");
+        let definition =
+            Definition::parse("name = \"web\"\ncommand = [\"nginx\"]\n", "tsubo.toml").expect("parses");
         assert_eq!(definition.base, "host");
         assert!(definition.exercises.is_empty());
     }
 
     #[test]
     fn an_unknown_key_names_the_nearest() {
-        let error = Definition::parse("name = \"web\"\ncommand = [\"x\"]\nexercise = []\n", "tsubo.toml").expect_err("unknown");
+        let error = Definition::parse("name = \"web\"\ncommand = [\"x\"]\nexercise = []\n", "tsubo.toml")
+            .expect_err("unknown");
         assert!(error.to_string().contains("line 3"), "{error}");
         assert!(error.hints()[0].contains("\"exercises\""), "{error:?} {:?}", error.hints());
     }

@@ -73,7 +73,9 @@ fn root() -> Fact {
 fn cgroups() -> Fact {
     let usable = cgroup::Group::available();
     let value = match &usable {
-        Ok(()) => cgroup::Layout::detect().map_or_else(|error| error.chain(), |layout| layout.name().to_owned()),
+        Ok(()) => {
+            cgroup::Layout::detect().map_or_else(|error| error.chain(), |layout| layout.name().to_owned())
+        }
         Err(error) => error.chain(),
     };
     fact(

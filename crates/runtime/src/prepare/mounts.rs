@@ -81,7 +81,9 @@ fn plain(at: Place, kind: &'static CStr, attributes: u64) -> Op {
 }
 
 fn tmpfs(bytes: u64, inodes: u64, mode: u32) -> Result<FileSystem> {
-    let option = |name: &CStr, value: String| -> Result<_> { Ok((name.to_owned(), Some(c_string(value.as_bytes())?))) };
+    let option = |name: &CStr, value: String| -> Result<_> {
+        Ok((name.to_owned(), Some(c_string(value.as_bytes())?)))
+    };
     Ok(FileSystem {
         kind: c"tmpfs",
         options: vec![

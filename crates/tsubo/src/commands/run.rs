@@ -85,7 +85,8 @@ pub fn run(args: Args, place: &Place) -> Result<u8> {
     let source = Source { portable: &image.portable, tree: &image.tree, image: &label };
     let name = options.name.clone();
     let container = containers.create(source, options, args.rm)?;
-    let session = container.start(Launch { attached: !args.detach, input: args.interactive, keeper: None })?;
+    let session =
+        container.start(Launch { attached: !args.detach, input: args.interactive, keeper: None })?;
     if args.detach {
         ui::line(name.as_str());
         return Ok(0);
