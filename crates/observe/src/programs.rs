@@ -44,13 +44,14 @@ impl Programs {
             return entry.program;
         }
         match link(&format!("/proc/{pid}/exe")) {
-            Some(path) => {
+            // The runtime's own child has a program outside the root until it executes one inside.
+            Some(path) if path.starts_with(b"/") && path != b"/" => {
                 let program = Some(self.number(path.strip_suffix(b" (deleted)").unwrap_or(&path)));
                 let exec = exec.filter(|_| pending);
                 self.processes.insert(pid, Entry { program, read: now, exec });
                 program
             }
-            None => exec
+            _ => exec
                 .map(|(_, program)| program)
                 .or_else(|| self.processes.get(&pid).and_then(|entry| entry.program)),
         }
