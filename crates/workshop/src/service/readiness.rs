@@ -75,7 +75,7 @@ fn met(service: &Service, ready: Option<&Ready>, waited: Duration) -> bool {
         None => waited > SETTLE || !super::sockets::held(service.pid()).ports.is_empty(),
         Some(Ready::Millis(millis)) => waited >= Duration::from_millis(*millis),
         Some(Ready::Tcp(port)) => tcp(*port),
-        Some(Ready::Http(url)) => http(url).is_some_and(|status| status < 500),
+        Some(Ready::Http(url)) => http(url).is_some_and(|status| (200..400).contains(&status)),
         Some(Ready::Unix(path)) => inside(service.pid(), path).is_some_and(|fd| unix(&fd)),
         Some(Ready::File(path)) => inside(service.pid(), path).is_some(),
         Some(Ready::Log(_)) => service.output.matched(),
