@@ -1,12 +1,15 @@
 //! The product on real programs: what a person types, and what comes of it.
 
 mod bases;
+mod cli;
 mod containers;
 mod definition;
 mod inodes;
 mod jobs;
+mod minimal;
 mod packing;
 mod python;
+mod ready;
 mod redis;
 mod seen;
 mod support;
