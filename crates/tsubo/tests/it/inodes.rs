@@ -187,3 +187,33 @@ fn a_name_that_is_not_utf_8_is_kept_as_it_is() {
     let listed = house.ok(["contents", "--list", &files[0]]);
     assert!(listed.contains("/srv/caf") && !listed.contains('\x01'), "{listed:?}");
 }
+
+#[test]
+fn long_names_and_deep_paths_are_kept_whole() {
+    let house = House::new();
+    let base = small(&house);
+    let name = "n".repeat(255);
+    let deep = ["d".repeat(200), "e".repeat(200), "f".repeat(200)].join("/");
+    std::fs::create_dir_all(base.join("srv").join(&deep)).expect("mkdir");
+    std::fs::write(base.join("srv").join(&deep).join(&name), "deep\n").expect("write");
+    symlink(format!("/srv/{deep}/{name}"), base.join("srv/link")).expect("symlink");
+    house.everywhere(&base, "true", &[], &["cat", "/srv/link"], "deep\n");
+}
+
+#[test]
+fn what_development_removed_renamed_and_linked_is_packed_so() {
+    let house = House::new();
+    let base = small(&house);
+    for (dir, file) in [("gone", "x"), ("old", "inner"), ("anew", "before")] {
+        std::fs::create_dir(base.join("srv").join(dir)).expect("mkdir");
+        std::fs::write(base.join("srv").join(dir).join(file), format!("{file}\n")).expect("write");
+    }
+    std::fs::write(base.join("srv/a"), "a\n").expect("write");
+    let script = "cd /srv; rm -r gone; mv old new; rm -r anew; mkdir anew; echo after > anew/after; ln a b";
+    let job =
+        "cd /srv; cat new/inner; cat anew/*; ls -d gone old 2>/dev/null; [ a -ef b ] && echo linked; cat a b";
+    let expected = "inner\nafter\nlinked\na\na\n";
+    let files = house.everywhere(&base, script, &[], &["/bin/sh", "-c", job], expected);
+    let kept = &house.contents(&files[1])["kept"];
+    assert!(kept["/srv/gone"].is_null() && kept["/srv/anew/before"].is_null(), "{kept:#}");
+}

@@ -85,3 +85,51 @@ fn a_test_that_fails_keeps_nothing_of_what_it_saw() {
     let complaint = house.fails(125, ["pack", "app"]);
     assert!(complaint.contains("has not been tested"), "{complaint}");
 }
+
+#[test]
+fn interpreters_behind_interpreters_are_found() {
+    let house = House::new();
+    house.source("outer", "#!/srv/inner first\nignored\n");
+    house.source("inner", "#!/usr/bin/env sh\necho \"$@\"\n");
+    let script = "cp /src/inner /src/outer /srv; chmod 755 /srv/inner /srv/outer";
+    let files = house.everywhere(&small(&house), script, &[], &["/srv/outer", "x"], "first /srv/outer x\n");
+    assert!(house.contents(&files[0])["kept"]["/usr/bin/env"].is_object());
+}
+
+#[test]
+fn a_named_pipe_in_the_base_is_one_in_the_container() {
+    if !have(&["mkfifo"]) {
+        return;
+    }
+    let house = House::new();
+    let base = small(&house);
+    crate::support::shell(&format!("mkfifo -m 640 {}", base.join("srv/pipe").display()));
+    let script = "(echo through > /srv/pipe &); cat /srv/pipe; stat -c '%F %a' /srv/pipe";
+    house.everywhere(&base, "true", &[], &["/bin/sh", "-c", script], "through\nfifo 640\n");
+}
+
+#[test]
+fn nothing_of_a_test_lives_on_after_it() {
+    let house = House::new();
+    house.dev("app", &small(&house), "true");
+    let marker = format!("86400.{}", std::process::id());
+    let script = format!("(trap '' TERM HUP; sleep {marker}) & echo up; sleep {marker}");
+    house.ok(["test", "app", "--ready", "log:up", "--inside", "true", "--", "/bin/sh", "-c", &script]);
+    let left = crate::support::leftovers::processes(std::path::Path::new(&marker));
+    assert_eq!(left, Vec::<String>::new());
+}
+
+#[test]
+fn a_perl_program_loads_by_default_what_the_test_did_not() {
+    if !std::path::Path::new("/usr/bin/perl").exists() {
+        eprintln!("SKIPPED: needs /usr/bin/perl");
+        return;
+    }
+    let house = House::new();
+    house.source("lazy.pl", "use strict; if (@ARGV) { require Text::Wrap; print Text::Wrap::wrap('', '', 'lazy'), \"\\n\" } else { print \"plain\\n\" }\n");
+    house.dev("app", std::path::Path::new("host"), "cp /src/lazy.pl /srv/lazy.pl");
+    house.test_job("app", &["/usr/bin/perl", "/srv/lazy.pl"]);
+    let file = house.pack("app", "package");
+    assert_eq!(house.run(&file, &[]), "plain\n");
+    assert_eq!(house.run(&file, &["/usr/bin/perl", "/srv/lazy.pl", "x"]), "lazy\n");
+}

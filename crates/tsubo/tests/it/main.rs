@@ -12,6 +12,7 @@ mod python;
 mod ready;
 mod redis;
 mod seen;
+mod story;
 mod support;
 mod terminal;
 mod web;

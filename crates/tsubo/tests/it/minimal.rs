@@ -102,3 +102,14 @@ fn of_an_exact_nginx_no_file_can_be_taken_away() {
         assert!(how["how"].as_array().is_some_and(|how| !how.is_empty()), "{path} was not even used: {how}");
     }
 }
+
+#[test]
+fn at_directory_the_neighbours_of_a_served_page_are_there() {
+    if !have(&["nginx", "curl"]) || !Path::new("/usr/sbin/nginx").exists() {
+        return;
+    }
+    let house = House::new();
+    nginx(&house);
+    let contents = house.contents(&house.pack("web", "directory"));
+    assert_eq!(contents["kept"]["/srv/site/b.html"]["reason"], "directory", "{contents:#}");
+}
