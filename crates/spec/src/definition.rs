@@ -121,22 +121,37 @@ fn one_line(error: &toml::de::Error, text: &str) -> String {
     line.map_or_else(|| message.clone(), |line| format!("line {line}: {message}"))
 }
 
+/// Refuses keys that the schema does not know, at the top and in `[[copy]]`.
 fn check_keys(table: &toml::Table, file: &str, text: &str) -> Result<()> {
     let schema = serde_json::to_value(schemars::schema_for!(Definition)).unwrap_or_default();
-    let known: Vec<String> =
-        schema["properties"].as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default();
-    let Some(unknown) = table.keys().find(|key| !known.contains(key)) else { return Ok(()) };
-    let line =
-        text.lines().position(|line| line.trim_start().trim_start_matches('[').starts_with(unknown.as_str()));
-    let at = line.map_or_else(String::new, |line| format!("line {}: ", line + 1));
+    let copies = table.get("copy").and_then(toml::Value::as_array).into_iter().flatten();
+    for copy in copies.filter_map(toml::Value::as_table) {
+        check_table(copy, &schema["$defs"]["Copy"], file, text)?;
+    }
+    check_table(table, &schema, file, text)
+}
+
+fn check_table(table: &toml::Table, schema: &serde_json::Value, file: &str, text: &str) -> Result<()> {
+    let known: Vec<&str> =
+        schema["properties"].as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+    let Some(unknown) = table.keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
+    let at = line_of(unknown, text).map_or_else(String::new, |line| format!("line {line}: "));
     let error = Error::user(format!("{file}: {at}unknown key {unknown:?}"));
-    let nearest = known
-        .iter()
-        .max_by(|a, b| strsim::jaro_winkler(a, unknown).total_cmp(&strsim::jaro_winkler(b, unknown)));
+    let likeness = |key: &str| strsim::jaro_winkler(key, unknown);
+    let nearest = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
     Err(match nearest {
         Some(nearest) => error.hint(format!("did you mean {nearest:?}? The keys are: {}", known.join(", "))),
         None => error,
     })
+}
+
+/// The line on which `key` is set, at a line's start or in an inline table.
+fn line_of(key: &str, text: &str) -> Option<usize> {
+    let sets = |line: &str| {
+        let mut words = line.split(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-')));
+        words.any(|word| word == key)
+    };
+    text.lines().position(|line| sets(line.split('#').next().unwrap_or_default())).map(|line| line + 1)
 }
 
 #[cfg(test)]
@@ -157,6 +172,14 @@ mod tests {
             .expect_err("unknown");
         assert!(error.to_string().contains("line 3"), "{error}");
         assert!(error.hints()[0].contains("\"exercises\""), "{error:?} {:?}", error.hints());
+    }
+
+    #[test]
+    fn an_unknown_key_of_a_copy_names_the_nearest() {
+        let text = "name = \"web\"\ncommand = [\"x\"]\ncopy = [{ from = \"a\", too = \"/b\" }]\n";
+        let error = Definition::parse(text, "tsubo.toml").expect_err("unknown");
+        assert!(error.to_string().contains("line 3"), "{error}");
+        assert!(error.hints()[0].contains("\"to\""), "{:?}", error.hints());
     }
 
     #[test]

@@ -29,6 +29,10 @@ pub struct Observation {
     pub ports: BTreeSet<Port>,
     /// System calls seen, by name; empty where the host has no instrument for them.
     pub syscalls: BTreeSet<String>,
+    /// A program gained privilege by exec (set-uid, set-gid, file capabilities): no_new_privs
+    /// would break it.
+    #[serde(default)]
+    pub gained_privilege: bool,
     /// The most of each resource that any run used.
     pub peak: Peak,
     /// What a reader of this observation should know (a 32-bit program, a gained privilege, …).
@@ -160,6 +164,7 @@ impl Observation {
             written: BTreeMap::new(),
             ports: BTreeSet::new(),
             syscalls: BTreeSet::new(),
+            gained_privilege: false,
             peak: Peak::default(),
             warnings: BTreeSet::new(),
         }
@@ -195,6 +200,7 @@ impl Observation {
         self.written.extend(other.written);
         self.ports.extend(other.ports);
         self.syscalls.extend(other.syscalls);
+        self.gained_privilege |= other.gained_privilege;
         self.peak.memory = self.peak.memory.max(other.peak.memory);
         self.peak.tasks = self.peak.tasks.max(other.peak.tasks);
         self.peak.files = self.peak.files.max(other.peak.files);

@@ -17,8 +17,12 @@ use crate::dev::{Development, remove_tree};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::replay;
+use crate::trial::read_observation;
 use crate::trial::setup::{self, Setup};
-use crate::trial::{GAINED, read_observation};
+
+/// Said when a package gives up a protection.
+const GAINED: &str =
+    "a program gained privilege by exec (set-uid or file capabilities): no_new_privs stays off";
 
 /// How often `--repair` tries again.
 const REPAIR_ROUNDS: usize = 8;
@@ -74,15 +78,17 @@ pub fn pack(
 ) -> Result<Packed> {
     let name = &development.record.name;
     let setups = setup::read(&development.dir)?;
-    let (Some(last), Ok(observation)) = (setups.last(), read_observation(&development.observation_file()))
-    else {
-        return Err(Error::not_found(format!(
-            "{name} has not been tested yet: nothing is known of what it uses"
-        ))
-        .hint(format!(
-            "watch it first: tsubo test {name} --ready tcp:80 --exercise ./exercise.sh -- COMMAND"
-        )));
+    let untested = || {
+        Error::not_found(format!("{name} has not been tested yet: nothing is known of what it uses")).hint(
+            format!("watch it first: tsubo test {name} --ready tcp:80 --exercise ./exercise.sh -- COMMAND"),
+        )
     };
+    let last = setups.last().ok_or_else(untested)?;
+    let observation =
+        read_observation(&development.observation_file()).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => untested(),
+            _ => error.hint("start over with tsubo test --fresh"),
+        })?;
     let scratch = development.dir.join("pack");
     remove_tree(&scratch)?;
     std::fs::create_dir(&scratch).doing(|| format!("making {}", scratch.display()))?;
@@ -199,7 +205,7 @@ impl Packing<'_> {
         let declared = |path: &&RootPath| !portable.volumes.iter().any(|volume| path.is_within(volume));
         portable.writable = cut.writable.iter().filter(declared).cloned().collect();
         portable.writable_root = cut.writable_root;
-        portable.gain_privilege = self.observation.warnings.contains(GAINED);
+        portable.gain_privilege = self.observation.gained_privilege;
         portable.host_files.clone_from(&cut.host_files);
         portable.ports.clone_from(&self.observation.ports);
         portable
@@ -239,6 +245,7 @@ impl Packing<'_> {
                         .map(|path| format!("{path} is a device or a socket; it was left out")),
                 )
                 .chain(self.observation.warnings.iter().cloned())
+                .chain(portable.gain_privilege.then(|| GAINED.to_owned()))
                 .collect(),
             report: cut.report,
             portable,

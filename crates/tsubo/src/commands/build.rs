@@ -169,6 +169,7 @@ fn setup(definition: &Definition, stack: &Stack) -> Result<Setup> {
         ready: definition.ready.as_deref().map(str::parse).transpose()?,
         ready_timeout: definition.ready_timeout.unwrap_or(60),
         exercises: exercises.chain(definition.inside.iter().cloned().map(Exercise::Inside)).collect(),
+        folder: std::env::current_dir().doing(|| "asking for the current folder")?,
         exercise_timeout: 300,
         linger: 0,
         stop_signal: definition.stop_signal.as_deref().map_or(Ok(15), parse::signal)?,

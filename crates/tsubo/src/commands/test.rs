@@ -145,6 +145,7 @@ fn setup(args: &Args, stack: &Stack) -> Result<Setup> {
         ready: args.ready.clone(),
         ready_timeout: args.ready_timeout,
         exercises: exercises.chain(args.inside.iter().cloned().map(Exercise::Inside)).collect(),
+        folder: std::env::current_dir().doing(|| "asking for the current folder")?,
         exercise_timeout: args.exercise_timeout,
         linger: (args.linger * 1000.0) as u64,
         stop_signal: args.stop_signal,

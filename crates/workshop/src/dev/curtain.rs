@@ -81,7 +81,7 @@ pub fn veils(see: &[RootPath], also_hide: &[RootPath]) -> Result<Vec<(RootPath, 
     found.extend(replaced());
     let covered: Vec<RootPath> = found.iter().map(|(path, _)| path.clone()).collect();
     let mut judge = Judge { shipped: None, covered: &covered, veils: Vec::new() };
-    for top in ["/etc", "/var", "/opt", "/srv"] {
+    for top in ["/etc", "/var", "/opt", "/srv", "/usr/local"] {
         if Path::new(top).is_dir() {
             judge.directory(Path::new(top), true)?;
         }

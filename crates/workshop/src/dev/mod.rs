@@ -20,6 +20,7 @@ use self::record::{Lock, Record};
 use self::stack::Stack;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
+use crate::service::leftover;
 
 /// All development containers of a state directory.
 #[derive(Debug, Clone)]
@@ -83,6 +84,7 @@ impl Developments {
         }
         let lock = Lock::take(&self.home.join("locks"), name)?;
         let record = Record::read(&dir)?;
+        leftover::collect(&dir)?;
         Ok(Development { record, dir, home: self.home.clone(), _lock: lock })
     }
 
@@ -140,6 +142,7 @@ impl Developments {
             let text = entry.file_name().to_string_lossy().into_owned();
             let Ok(name) = text.trim_start_matches('.').parse::<Name>() else { continue };
             let Ok(_lock) = Lock::take(&self.home.join("locks"), &name) else { continue };
+            leftover::collect(&entry.path())?;
             let half = text.starts_with('.').then(|| entry.path());
             let scratch = ["test", "pack"].map(|part| entry.path().join(part));
             for path in half.into_iter().chain(scratch).filter(|path| path.exists()) {

@@ -22,7 +22,9 @@ impl Shipped {
                 let list = std::fs::read_to_string(entry.path()).unwrap_or_default();
                 // Only the trees in which anything can be hidden are worth remembering.
                 let judged = |line: &&str| {
-                    ["/etc/", "/var/", "/opt/", "/srv/"].iter().any(|top| line.starts_with(top))
+                    ["/etc/", "/var/", "/opt/", "/srv/", "/usr/local/"]
+                        .iter()
+                        .any(|top| line.starts_with(top))
                 };
                 shipped.directories.extend(list.lines().filter(judged).map(PathBuf::from));
             }

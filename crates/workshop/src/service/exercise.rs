@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -32,12 +33,13 @@ impl std::fmt::Display for Exercise {
     }
 }
 
-/// Runs `command` with the host's shell beside `service`, at most `limit`.
+/// Runs `command` with the host's shell in `folder` beside `service`, at most `limit`.
 ///
 /// # Errors
 /// Failed, with the exercise's and the service's last lines, if it fails or the service dies of it.
 pub fn run_on_host(
     command: &str,
+    folder: &Path,
     service: &mut Service,
     limit: Duration,
     interrupt: &Interrupt,
@@ -45,7 +47,7 @@ pub fn run_on_host(
     let output = tempfile::tempfile().doing(|| "making a temporary file")?;
     let clone = || output.try_clone().doing(|| "duplicating a descriptor");
     let mut shell = Command::new("/bin/sh");
-    shell.arg("-c").arg(command).env("TSUBO_PID", service.pid().to_string());
+    shell.current_dir(folder).arg("-c").arg(command).env("TSUBO_PID", service.pid().to_string());
     shell.stdin(Stdio::null()).stdout(clone()?).stderr(clone()?).process_group(0);
     let mut child = shell.spawn().doing(|| format!("running the exercise {command:?}"))?;
     let in_time = wait_unreaped(child.id(), limit, interrupt);

@@ -2,6 +2,7 @@
 
 pub mod exercise;
 pub mod inside;
+pub mod leftover;
 pub mod output;
 pub mod readiness;
 pub mod sockets;
@@ -30,7 +31,7 @@ pub const STOP_TIME: Duration = Duration::from_secs(10);
 pub struct Service {
     child: Child,
     code: Option<i32>,
-    group: Option<cgroup::Group>,
+    group: Option<leftover::Noted>,
     stop_signal: i32,
     /// What it says.
     pub output: Output,
@@ -59,7 +60,7 @@ impl Service {
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .map_err(|errno| Error::io("making a pipe", errno.into()))?;
         let output = Output::collect(read, log, wanted)?;
-        let group = if spec.cgroup { cgroup::Group::create(spec.id)? } else { None };
+        let group = if spec.cgroup { Some(leftover::Noted::create(spec.id, log)?) } else { None };
         let mut options = Options::new(stdio(write)?);
         options.listen = Some(filter);
         options.die_with_parent = true;
@@ -171,7 +172,7 @@ impl Service {
 
     /// The most it used, as far as control groups and looks tell.
     pub fn peak(&self) -> Peak {
-        let counted = self.group.as_ref().map(cgroup::Group::peak).unwrap_or_default();
+        let counted = self.group.as_ref().map(leftover::Noted::peak).unwrap_or_default();
         Peak {
             memory: counted.memory,
             tasks: counted.tasks.max(self.held.processes),
@@ -187,14 +188,12 @@ impl Drop for Service {
             let _ = self.child.signal(9);
             let _ = self.wait(STOP_TIME);
         }
-        if let Some(group) = self.group.take() {
-            let _ = group.kill();
-            let _ = group.remove();
-        }
+        // After the process itself: groups cannot be removed while anything is in them.
+        drop(self.group.take());
     }
 }
 
-fn admit(group: Option<&cgroup::Group>, options: &mut Options<'_>) -> Result<()> {
+fn admit(group: Option<&leftover::Noted>, options: &mut Options<'_>) -> Result<()> {
     group.map_or(Ok(()), |group| group.admit(&mut options.cgroup_tasks, &mut options.cgroup_v2))
 }
 

@@ -123,7 +123,9 @@ impl Course<'_> {
     fn exercise(&mut self, service: &mut Service, exercise: &Exercise) -> Result<()> {
         let limit = Duration::from_secs(self.drive.setup.exercise_timeout);
         match exercise {
-            Exercise::Host(command) => run_on_host(command, service, limit, self.drive.interrupt),
+            Exercise::Host(command) => {
+                run_on_host(command, &self.drive.setup.folder, service, limit, self.drive.interrupt)
+            }
             Exercise::Inside(command) => {
                 let mut watch = (self.drive.instruments)()?;
                 watch.stage(Stage::Exercise);

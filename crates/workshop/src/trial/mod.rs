@@ -10,7 +10,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use observe::{Seen, Watch};
 use spec::observation::{Observation, Run};
-use spec::{Error, Id, Result, ResultExt};
+use spec::{Error, ErrorKind, Id, Result, ResultExt};
 
 use self::drive::{Drive, Held};
 use self::setup::Setup;
@@ -105,33 +105,31 @@ fn assemble(
     observation.paths = seen.paths;
     observation.warnings = seen.warnings;
     observation.syscalls = seen.syscalls;
+    observation.gained_privilege = seen.gained_privilege;
     observation.ports = held.ports;
     observation.peak = held.peak;
     for ((at, upper), lower) in copy.layers.iter().zip(stack.mount_points()) {
         observation.written.extend(observe::written(upper, &lower, at)?);
     }
     stamps::fill(&stack.root, &mut observation)?;
-    if seen.gained_privilege {
-        observation.warnings.insert(GAINED.to_owned());
-    }
     Ok(observation)
 }
-
-/// The warning from which packing learns that no_new_privs must stay off.
-pub const GAINED: &str =
-    "a program gained privilege by exec (set-uid or file capabilities): no_new_privs stays off";
 
 /// Adds `new` to what is known and keeps it.
 fn keep(development: &Development, trial: &Trial<'_>, new: Observation) -> Result<Observation> {
     let mut all = match read_observation(&development.observation_file()) {
         Ok(known) if !trial.fresh => known,
+        Err(error) if !trial.fresh && error.kind() != ErrorKind::NotFound => {
+            return Err(error.hint("start over with --fresh"));
+        }
         _ => Observation::empty(development.record.name.clone()),
     };
     all.merge(new);
     let text = serde_json::to_vec(&all)
         .map_err(|cause| Error::internal("writing the observation").because(cause))?;
-    setup::add(&development.dir, trial.setup, trial.fresh)?;
+    // In this order: a setup whose observation was lost would be replayed on too small a cut.
     record::write_durably(&development.observation_file(), &text)?;
+    setup::add(&development.dir, trial.setup, trial.fresh)?;
     Ok(all)
 }
 

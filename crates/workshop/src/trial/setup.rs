@@ -1,7 +1,7 @@
 //! How a trial was run, kept so that the replay can do the same.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use spec::portable::Ids;
@@ -28,6 +28,8 @@ pub struct Setup {
     pub ready_timeout: u64,
     /// What is done with it, in this order.
     pub exercises: Vec<Exercise>,
+    /// The folder of the host that exercises there are run in.
+    pub folder: PathBuf,
     /// How long one of them may take, in seconds.
     pub exercise_timeout: u64,
     /// How long it runs on after the exercises, in milliseconds.
