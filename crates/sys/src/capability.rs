@@ -3,6 +3,8 @@
 use rustix::io::{Errno, Result};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
+/// The number of CAP_KILL.
+pub const KILL: u32 = 5;
 /// The number of CAP_SETPCAP.
 pub const SETPCAP: u32 = 8;
 /// The number of CAP_SYS_ADMIN.

@@ -5,7 +5,7 @@
 
 mod devices;
 mod groups;
-mod init;
+pub(crate) mod init;
 mod mounts;
 mod place;
 mod process;
@@ -59,7 +59,9 @@ impl Walk<'_> {
             match op {
                 // Process 1 comes back with the exit code of its child, which goes on with the
                 // walk in a process of its own.
-                Op::Init => return init::fork_and_reap(|| self.rest(index + 1)).map_err(Fault::from),
+                Op::Init { filter } => {
+                    return init::fork_and_reap(filter, || self.rest(index + 1)).map_err(Fault::from);
+                }
                 op => self.execute(op)?,
             }
         }
@@ -132,7 +134,7 @@ impl Walk<'_> {
             Op::ReadOnly { path } => mounts::read_only(self.root()?, path),
             Op::Pivot => mounts::pivot(self.root()?),
             Op::Hostname { name } => Ok(rustix::system::sethostname(name.to_bytes())?),
-            Op::Init => Err(Errno::INVAL.into()),
+            Op::Init { .. } => Err(Errno::INVAL.into()),
             Op::Session => process::session(self.slave()),
             Op::Limit { resource, soft, hard } => Ok(sys::process::set_limit(*resource, *soft, *hard)?),
             Op::Directory { path } => process::enter_directory(self.root()?, path),

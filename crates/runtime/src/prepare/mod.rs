@@ -39,7 +39,7 @@ pub(crate) enum Op {
     ReadOnly { path: CString },
     Pivot,
     Hostname { name: CString },
-    Init,
+    Init { filter: Vec<Instruction> },
     Session,
     Limit { resource: u32, soft: u64, hard: u64 },
     Directory { path: CString },
@@ -129,13 +129,13 @@ fn simple(step: &Step) -> Result<Op> {
         Step::ReadOnly { path } => Op::ReadOnly { path: c_path(path.relative())? },
         Step::Pivot => Op::Pivot,
         Step::Hostname { name } => Op::Hostname { name: c_string(name.as_bytes())? },
-        Step::Init => Op::Init,
+        Step::Init => Op::Init { filter: filter(crate::child::init::CAPABILITIES)? },
         Step::Session => Op::Session,
         Step::Limit { resource, soft, hard } => Op::Limit { resource: *resource, soft: *soft, hard: *hard },
         Step::Directory { path } => Op::Directory { path: c_path(path.relative())? },
         Step::Identity { user, bounding } => identity(user, *bounding)?,
         Step::NoNewPrivileges => Op::NoNewPrivileges,
-        Step::Filter { capabilities } => filter(*capabilities)?,
+        Step::Filter { capabilities } => Op::Filter { program: filter(*capabilities)? },
         Step::Gate => Op::Gate,
         Step::Capabilities { set } => Op::Capabilities { set: *set },
         Step::Execute { argv, env } => command::execute(argv, env)?,
@@ -206,11 +206,11 @@ fn identity(user: &spec::portable::Ids, bounding: u64) -> Result<Op> {
     }))
 }
 
-fn filter(capabilities: u64) -> Result<Op> {
+fn filter(capabilities: u64) -> Result<Vec<Instruction>> {
     if cfg!(not(target_arch = "x86_64")) {
         return Err(Error::unsupported("the default system call filter exists for x86-64 only"));
     }
-    Ok(Op::Filter { program: crate::filter::program(capabilities) })
+    Ok(crate::filter::program(capabilities))
 }
 
 fn open_terminal(plan: &Plan, devpts: Option<BorrowedFd<'_>>) -> Result<Pair> {

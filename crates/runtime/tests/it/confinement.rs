@@ -148,3 +148,24 @@ fn the_init_cannot_be_looked_into() {
     let said = made.said();
     assert!(!said.contains("target") && said.contains("Permission denied"), "{said}");
 }
+
+#[test]
+fn the_init_holds_next_to_nothing_before_the_command_runs() {
+    let mut made = shell("grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/1/status");
+    made.spec.init = true;
+    let said = made.said();
+    let fields: Vec<_> = said.split_whitespace().filter(|word| !word.ends_with(':')).collect();
+    let (none, kill) = ("0000000000000000", "0000000000000020");
+    assert_eq!(fields, [none, kill, kill, none, none, "1", "2"], "{said}");
+}
+
+#[test]
+fn the_init_passes_signals_on_to_another_user() {
+    let mut made = shell("trap 'exit 7' TERM; echo; while true; do sleep 0.1; done");
+    made.spec.init = true;
+    made.spec.process.user.uid = 33;
+    let (mut child, mut output) = made.start().expect("start");
+    std::io::Read::read_exact(&mut output, &mut [0]).expect("the trap is set");
+    child.signal(15).expect("signal");
+    assert_eq!(child.wait().expect("wait"), 7);
+}
