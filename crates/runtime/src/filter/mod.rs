@@ -137,6 +137,17 @@ mod tests {
     }
 
     #[test]
+    fn no_i386_call_gets_around_the_rule_of_socket() {
+        let program = program(DEFAULT);
+        let i386 = |number, argument| outcome(&program, AUDIT_ARCH_I386, number, argument);
+        assert_eq!(i386(359, 2), Outcome::Allow, "socket(AF_INET)");
+        assert_eq!(i386(359, 40), Outcome::Errno(1), "socket(AF_VSOCK)");
+        assert_eq!(i386(102, 1), Outcome::Errno(1), "socketcall(SYS_SOCKET)");
+        // What stands in for it: bind, connect, listen, accept4, getsockopt, sendto, recvfrom.
+        assert!([361, 362, 363, 364, 365, 369, 371].iter().all(|call| i386(*call, 0) == Outcome::Allow));
+    }
+
+    #[test]
     fn foreign_and_future_calls_do_not_get_through() {
         let program = program(DEFAULT);
         assert_eq!(outcome(&program, AUDIT_ARCH_X86_64, 0x4000_0000, 0), Outcome::Errno(38), "x32 read");
