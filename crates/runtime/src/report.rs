@@ -18,9 +18,10 @@ pub(crate) enum Part {
     Device,
     Terminal,
     MessageQueue,
+    KernelFiles,
 }
 
-const PARTS: [(Part, &str); 10] = [
+const PARTS: [(Part, &str); 11] = [
     (Part::Whole, ""),
     (Part::Source, "opening the source"),
     (Part::MountPoint, "finding the mount point"),
@@ -31,6 +32,7 @@ const PARTS: [(Part, &str); 10] = [
     (Part::Device, "checking a device of the host"),
     (Part::Terminal, "placing the terminal"),
     (Part::MessageQueue, "mounting the message queues"),
+    (Part::KernelFiles, "looking whether proc and sys are the kernel's own"),
 ];
 
 /// A failed operation in the child.
@@ -125,6 +127,9 @@ fn advise(error: Error, step: &Step, fault: Fault) -> Error {
         }
         (_, Part::MountPoint, Errno::LOOP) => error
             .hint("a symlink stands in the way: proc, sys, dev and control groups go on real directories"),
+        (Step::Mount(_), Part::KernelFiles, _) => {
+            error.hint("this place lies in proc or sys, where nothing else is mounted; another one will do")
+        }
         (Step::Directory { path }, _, Errno::NOENT) => {
             error.hint(format!("the working directory {path} does not exist in the container"))
         }

@@ -12,7 +12,7 @@ use rustix::mount::{
 use sys::mount::{NO_DEV, NO_EXEC, NO_SUID, READ_ONLY};
 
 use super::devices::open_device;
-use super::place::{find, mount_point};
+use super::place::{find, genuine, mount_point};
 use crate::prepare::{FileSystem, Place, detached};
 use crate::report::{During, Fault, Part};
 
@@ -121,6 +121,7 @@ pub(super) fn read_only(root: BorrowedFd<'_>, path: &CStr) -> Done {
 }
 
 fn existing(root: BorrowedFd<'_>, path: &CStr) -> Result<Option<OwnedFd>, Fault> {
+    genuine(root, path)?;
     match find(root, path, false) {
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         found => found.map(Some).during(Part::MountPoint),

@@ -27,8 +27,45 @@ pub(super) fn find(root: BorrowedFd<'_>, path: &CStr, strict: bool) -> Result<Ow
     Err(Errno::AGAIN)
 }
 
-/// Opens the mount point, making what is missing of it.
+/// Opens the mount point, making what is missing of it. Only our own mounts, those with a strict
+/// place, may lie in the kernel's files, whatever links of the image lead there (2019-16884).
 pub(super) fn mount_point(root: BorrowedFd<'_>, place: &Place, directory: bool) -> Result<OwnedFd, Fault> {
+    let target = found_or_made(root, place, directory)?;
+    if !place.strict && kernel_files(&target)? {
+        return Err(Errno::PERM).during(Part::KernelFiles);
+    }
+    Ok(target)
+}
+
+fn kernel_files(target: &OwnedFd) -> Result<bool, Fault> {
+    let kind = rustix::fs::fstatfs(target).during(Part::KernelFiles)?.f_type;
+    Ok([PROC, SYS].contains(&(kind as u64)))
+}
+
+/// PROC_SUPER_MAGIC.
+const PROC: u64 = 0x9fa0;
+/// SYSFS_MAGIC.
+const SYS: u64 = 0x6265_6572;
+
+/// Fails where a path is said to lie in proc or sys and something else is in their place: what
+/// would be masked there would be seen elsewhere, or be somebody's invention.
+pub(super) fn genuine(root: BorrowedFd<'_>, path: &CStr) -> Result<(), Fault> {
+    let (top, wanted) = match path.to_bytes() {
+        [b'p', b'r', b'o', b'c', b'/', ..] => (c"proc", PROC),
+        [b's', b'y', b's', b'/', ..] => (c"sys", SYS),
+        _ => return Ok(()),
+    };
+    let top = match find(root, top, true) {
+        Err(Errno::NOENT) => return Ok(()),
+        found => found.during(Part::KernelFiles)?,
+    };
+    match rustix::fs::fstatfs(&top).during(Part::KernelFiles)?.f_type as u64 {
+        kind if kind == wanted => Ok(()),
+        _ => Err(Errno::NODEV).during(Part::KernelFiles),
+    }
+}
+
+fn found_or_made(root: BorrowedFd<'_>, place: &Place, directory: bool) -> Result<OwnedFd, Fault> {
     match find(root, &place.path, place.strict) {
         Err(Errno::NOENT) => {}
         found => return found.during(Part::MountPoint),

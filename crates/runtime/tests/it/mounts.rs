@@ -194,6 +194,29 @@ fn masked_paths_show_nothing() {
 }
 
 #[test]
+fn nothing_is_masked_in_a_proc_or_sys_that_is_not_the_kernels() {
+    for at in ["/proc", "/sys"] {
+        let mut made = shell("true");
+        made.spec.masked.push(path("/sys/firmware"));
+        made.spec.mounts.retain(|mount| mount.at != path(at) && mount.at != path("/sys/fs/cgroup"));
+        let error = made.fails();
+        assert!(error.chain().contains("the kernel's own"), "{at}: {error:?}");
+    }
+}
+
+#[test]
+fn nothing_is_mounted_over_the_kernels_files_by_any_way() {
+    for target in ["/proc", "/proc/sys", "/sys/kernel"] {
+        let made = shell("true").mount("/etc/link", tmpfs(true));
+        symlink(target, made.tree().join("etc/link")).expect("link");
+        let error = made.fails();
+        assert!(error.chain().contains("the kernel's own"), "{target}: {error:?}");
+    }
+    shell("true").mount("/proc", tmpfs(false)).fails();
+    shell("true").mount("/proc/acpi", tmpfs(false)).fails();
+}
+
+#[test]
 fn read_only_paths_in_a_writable_root() {
     let mut made = shell("touch /srv/x 2>/dev/null || echo ro; touch /etc/x && echo rw").scratch();
     made.spec.read_only.push(path("/srv"));
