@@ -141,7 +141,11 @@ impl Walker<'_> {
             }
             if !self.current.is(FileType::Directory) {
                 self.note(Use::LookedAt);
-                return self.missing(&name);
+                return match name.as_slice() {
+                    // Nothing is missing: it is just no directory.
+                    b"." | b".." => self.finish(End::Elsewhere),
+                    _ => self.missing(&name),
+                };
             }
             let stepped = match name.as_slice() {
                 b"." => Ok(()),

@@ -61,6 +61,10 @@ pub(crate) fn uses(named: &Named, outcome: i32, end: &End) -> Vec<(RootPath, Use
                 };
                 how.into_iter().map(|how| (place.clone(), how)).collect()
             }
+            // Refused for what it is: it was there.
+            _ if -outcome == Errno::NOTDIR.raw_os_error() && meta.kind() != FileType::Directory => {
+                vec![(place.clone(), Use::LookedAt)]
+            }
             _ if absent => vec![(place.clone(), Use::Missing)],
             _ if meta.kind() == FileType::Symlink => vec![(place.clone(), Use::Followed)],
             _ => vec![(place.clone(), Use::LookedAt)],
