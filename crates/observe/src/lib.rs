@@ -27,6 +27,7 @@ mod syscalls;
 mod trace;
 mod trapped;
 mod watch;
+mod whereabouts;
 mod written;
 
 pub use best::best;

@@ -175,6 +175,11 @@ impl Places {
         &self.root
     }
 
+    /// The container's first process has not ended.
+    pub(crate) fn init_lives(&self) -> bool {
+        handle(&format!("/proc/{}/root", self.init)).is_ok()
+    }
+
     /// The root of process `tid`; if it is gone, that of the container's first process.
     pub(crate) fn root_of(&self, tid: i32) -> Option<OwnedFd> {
         let home = || self.home_root.as_ref()?.try_clone().ok();

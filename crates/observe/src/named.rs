@@ -16,6 +16,8 @@ const IN_ROOT: u64 = 0x10;
 /// One path that a call names, understood as far as its arguments go.
 pub(crate) struct Named {
     pub(crate) tid: i32,
+    /// The process to which that thread belongs, or the thread where it waits for us anyway.
+    pub(crate) process: i32,
     /// Below the process's /proc directory.
     pub(crate) base: String,
     pub(crate) path: Vec<u8>,
@@ -26,6 +28,8 @@ pub(crate) struct Named {
     pub(crate) flags: u32,
     /// What came of it, if it is over: 0 or a negative error number.
     pub(crate) outcome: Option<i32>,
+    /// Made by a process of the container for certain.
+    pub(crate) inside: bool,
 }
 
 impl Named {
@@ -142,6 +146,7 @@ pub(crate) fn named(call: &Notification, argument: &PathArgument) -> Option<Name
     let by_descriptor = path.is_empty() && base != "cwd";
     (by_descriptor || !path.is_empty() || has_empty_path(call, argument)).then_some(Named {
         tid: call.tid,
+        process: call.tid,
         base,
         path,
         follow,
@@ -149,6 +154,7 @@ pub(crate) fn named(call: &Notification, argument: &PathArgument) -> Option<Name
         deed: argument.deed,
         flags,
         outcome: None,
+        inside: true,
     })
 }
 

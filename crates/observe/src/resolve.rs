@@ -103,6 +103,18 @@ pub(crate) struct Walker<'a> {
     links: usize,
 }
 
+/// Walks `path` as a process did that is gone, from where it was: its root and working directory.
+pub(crate) fn walk_from(
+    places: &mut Places,
+    tid: i32,
+    (root, cwd): (OwnedFd, OwnedFd),
+    path: &[u8],
+    follow: bool,
+) -> Option<Walk> {
+    let start = if path.first() == Some(&b'/') { root.try_clone().ok()? } else { cwd };
+    begin(places, tid, root, start, path, follow)
+}
+
 /// Walks `path` for process `tid`; relative to `base` (a path below its /proc directory, as
 /// `cwd` or `fd/3`). `enclosed` makes the base the root (RESOLVE_IN_ROOT). None if the process
 /// or the base is gone.
@@ -117,6 +129,17 @@ pub(crate) fn walk(
     let at = |name: &str| handle(&format!("/proc/{tid}/{name}")).ok();
     let root = if enclosed { at(base)? } else { places.root_of(tid)? };
     let start = if path.first() == Some(&b'/') { root.try_clone().ok()? } else { at(base)? };
+    begin(places, tid, root, start, path, follow)
+}
+
+fn begin(
+    places: &mut Places,
+    tid: i32,
+    root: OwnedFd,
+    start: OwnedFd,
+    path: &[u8],
+    follow: bool,
+) -> Option<Walk> {
     let root = Spot::new(places, tid, root)?;
     let current = Spot::new(places, tid, start)?;
     let mut walker = Walker { places, tid, root, current, rest: Vec::new(), uses: Vec::new(), links: 0 };

@@ -17,6 +17,7 @@ use crate::mounts::{Meta, Places};
 use crate::programs::{Program, Programs};
 use crate::record::{Record, Seen};
 use crate::trace::Trace;
+use crate::whereabouts::Whereabouts;
 
 /// Everything that the serving thread owns.
 pub(crate) struct Server {
@@ -26,6 +27,7 @@ pub(crate) struct Server {
     pub(crate) programs: Programs,
     pub(crate) record: Record,
     pub(crate) cache: Cache,
+    pub(crate) whereabouts: Whereabouts,
     /// The root directory as the container's first process has it.
     pub(crate) home: Meta,
     /// Some process may have another view than the first one.
@@ -106,7 +108,7 @@ impl Server {
             self.rests = (!more).then(Instant::now);
         }
         if work.opens {
-            self.some_opens();
+            self.some_opens()?;
         }
         Ok(())
     }
@@ -155,7 +157,7 @@ impl Server {
 
     /// Reads all queues to their end, before something changes what they mean.
     pub(crate) fn drain(&mut self) -> spec::Result<()> {
-        self.some_opens();
+        self.some_opens()?;
         while self.some_events()? {}
         Ok(())
     }

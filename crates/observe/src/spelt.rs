@@ -15,13 +15,14 @@ use crate::trace::Spelt;
 
 impl Server {
     /// Handles what eBPF has told by now.
-    pub(crate) fn some_opens(&mut self) {
-        let Some(trace) = &mut self.trace else { return };
+    pub(crate) fn some_opens(&mut self) -> spec::Result<()> {
+        let Some(trace) = &mut self.trace else { return Ok(()) };
         for spelt in trace.read() {
             if spelt.tid != self.thread {
-                self.named(&named(spelt));
+                self.named(&named(spelt))?;
             }
         }
+        Ok(())
     }
 
     /// An error if opens were lost.
@@ -36,11 +37,12 @@ impl Server {
 }
 
 fn named(spelt: Spelt) -> Named {
-    let Spelt { tid, flags, outcome, path } = spelt;
+    let Spelt { tid, process, inside, flags, outcome, path } = spelt;
     let exclusive = flags & EXCLUSIVE == EXCLUSIVE;
     let follow = flags & O_NOFOLLOW == 0 && !exclusive;
     let (base, deed) = ("cwd".to_owned(), Deed::Open(0));
-    Named { tid, base, path, follow, enclosed: false, deed, flags, outcome: Some(outcome) }
+    let outcome = Some(outcome);
+    Named { tid, process, base, path, follow, enclosed: false, deed, flags, outcome, inside }
 }
 
 const EXCLUSIVE: u32 = linux_raw_sys::general::O_CREAT | linux_raw_sys::general::O_EXCL;

@@ -21,6 +21,10 @@ use crate::syscalls::NAMES;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Spelt {
     pub(crate) tid: i32,
+    /// The process to which that thread belongs: it may live longer.
+    pub(crate) process: i32,
+    /// Made by a process of the container for certain, not by any other of the machine.
+    pub(crate) inside: bool,
     pub(crate) flags: u32,
     /// 0 or a negative error number.
     pub(crate) outcome: i32,
@@ -34,6 +38,8 @@ pub(crate) struct Trace {
     settings: Map,
     syscalls: Map,
     epoch: u64,
+    /// The container has its processes to itself.
+    alone: bool,
     _attached: Attached,
 }
 
@@ -65,13 +71,15 @@ impl Trace {
         let syscalls = Map::new(Kind::Array, 4, 8, NUMBERS)?;
         let repeats = Map::new(Kind::Forgetful, RECORD_SIZE as u32, 8, REMEMBERED)?;
         let maps = Maps { ring: ring.map(), settings: &settings, syscalls: &syscalls, repeats: &repeats };
-        let attached = attach(&program(&pid_namespace(&init.to_string())?, &maps), c"sys_exit")?;
-        Ok(Self { ring, settings, syscalls, epoch: 0, _attached: attached })
+        let namespace = pid_namespace(&init.to_string())?;
+        let attached = attach(&program(&namespace, &maps), c"sys_exit")?;
+        let alone = namespace.inode != FIRST_PID_NAMESPACE;
+        Ok(Self { ring, settings, syscalls, epoch: 0, alone, _attached: attached })
     }
 
     /// All opens that were not read yet.
     pub(crate) fn read(&mut self) -> Vec<Spelt> {
-        let mut spelt = Vec::new();
+        let mut spelt: Vec<Spelt> = Vec::new();
         // Another processor may be about to finish a record before the one we are after.
         for _ in 0..10_000 {
             if self.ring.read(|record| spelt.extend(parse(record))) {
@@ -79,6 +87,7 @@ impl Trace {
             }
             std::hint::spin_loop();
         }
+        spelt.iter_mut().for_each(|spelt| spelt.inside &= self.alone);
         spelt
     }
 
@@ -130,16 +139,24 @@ struct Maps<'a> {
     repeats: &'a Map,
 }
 
-/// A record: thread, epoch, flags, outcome (32 bits each), then the path. All of it on the stack,
-/// because another task may interrupt the program.
+/// A record: thread, process, epoch, flags, outcome, and 0 if it is the container's for certain
+/// (32 bits each), then the path. All of it on the stack, because another task may interrupt the
+/// program.
 const RECORD_SIZE: i16 = 272;
-const PATH: i16 = 16;
+const PATH: i16 = 24;
+/// Offsets in it.
+const THREAD_AND_PROCESS: i16 = RECORD;
+const RECORD_EPOCH: i16 = RECORD + 8;
+const FLAGS: i16 = RECORD + 12;
+const OUTCOME: i16 = RECORD + 16;
+const OUTSIDE: i16 = RECORD + 20;
 const SHORT_PATH: i32 = (RECORD_SIZE - PATH) as i32;
 const LONG_PATH: i32 = 4096;
 /// Offsets on the stack.
 const RECORD: i16 = -RECORD_SIZE;
 const REGISTERS: i16 = RECORD - 168;
 const SCRATCH: i16 = REGISTERS - 8;
+const NOT_INSIDE: i16 = SCRATCH - 8;
 /// Offsets in the caller's saved registers (struct pt_regs of x86-64).
 const RDX: i16 = REGISTERS + 96;
 const RSI: i16 = REGISTERS + 104;
@@ -186,7 +203,8 @@ fn element(code: &mut Assembler, map: &Map, index: u32) {
 fn of_the_container(code: &mut Assembler, namespace: &Meta, maps: &Maps<'_>) {
     let device = u64::from(namespace.device.0) << 20 | u64::from(namespace.device.1);
     code.copy(6, 1).put_wide(1, device).put_wide(2, namespace.inode);
-    code.stack(3, SCRATCH.into()).put(4, 8).call(NAMESPACE_PID).jump_if(0, If::Equal, 0, "inside");
+    code.stack(3, SCRATCH.into()).put(4, 8).call(NAMESPACE_PID);
+    code.store(Width::Double, 10, NOT_INSIDE, 0).jump_if(0, If::Equal, 0, "inside");
     element(code, maps.settings, EVERYBODY);
     code.load(Width::Double, 1, 0, 0).jump_if(1, If::Equal, 0, "out").label("inside");
 }
@@ -222,10 +240,12 @@ fn fill_record(code: &mut Assembler, maps: &Maps<'_>) {
     for offset in (0..RECORD_SIZE).step_by(8) {
         code.store_value(Width::Double, 10, RECORD + offset, 0);
     }
-    code.store(Width::Word, 10, RECORD + 8, 9).store(Width::Word, 10, RECORD + 12, 8);
+    code.store(Width::Word, 10, FLAGS, 9).store(Width::Word, 10, OUTCOME, 8);
+    code.load(Width::Word, 1, 10, NOT_INSIDE).store(Width::Word, 10, OUTSIDE, 1);
     element(code, maps.settings, EPOCH);
-    code.load(Width::Double, 1, 0, 0).store(Width::Word, 10, RECORD + 4, 1);
-    code.call(CURRENT_PID).store(Width::Word, 10, RECORD, 0);
+    code.load(Width::Double, 1, 0, 0).store(Width::Word, 10, RECORD_EPOCH, 1);
+    // The thread in the lower half, its process in the upper one.
+    code.call(CURRENT_PID).store(Width::Double, 10, THREAD_AND_PROCESS, 0);
     code.stack(1, (RECORD + PATH).into()).put(2, SHORT_PATH).copy(3, 7).call(READ_USER_STRING);
     code.copy(9, 0).jump_if(9, If::AtMost, 0, "unreadable");
 }
@@ -247,7 +267,7 @@ fn send_short(code: &mut Assembler, maps: &Maps<'_>) {
 fn send_long(code: &mut Assembler, maps: &Maps<'_>) {
     code.label("long").put_map(1, maps.ring).put(2, LONG_PATH + i32::from(PATH)).put(3, 0);
     code.call(RING_RESERVE).jump_if(0, If::Equal, 0, "lost").copy(6, 0);
-    for offset in [0, 8] {
+    for offset in (0..PATH).step_by(8) {
         code.load(Width::Double, 1, 10, RECORD + offset).store(Width::Double, 6, offset, 1);
     }
     code.store_value(Width::Double, 6, PATH, 0);
@@ -258,6 +278,7 @@ fn send_long(code: &mut Assembler, maps: &Maps<'_>) {
 fn parse(record: &[u8]) -> Option<Spelt> {
     let word = |at: usize| Some(u32::from_ne_bytes(record.get(at..at + 4)?.try_into().ok()?));
     let path = record.get(PATH as usize..)?.split(|byte| *byte == 0).next()?;
-    let (tid, flags, outcome) = (word(0)? as i32, word(8)?, word(12)? as i32);
-    (!path.is_empty()).then(|| Spelt { tid, flags, outcome, path: path.to_vec() })
+    let (tid, process, inside) = (word(0)? as i32, word(4)? as i32, word(20)? == 0);
+    let (flags, outcome) = (word(12)?, word(16)? as i32);
+    (!path.is_empty()).then(|| Spelt { tid, process, inside, flags, outcome, path: path.to_vec() })
 }

@@ -55,12 +55,16 @@ impl Server {
             if let Some(named) = named(call, argument)
                 && self.listener.is_valid(call.id)
             {
-                self.named(&named);
+                self.named(&named)?;
             }
         }
         match what.border {
-            Border::None | Border::End => {}
-            Border::Names => self.forget()?,
+            Border::None => {}
+            Border::End => self.whereabouts.left(call.tid),
+            Border::Names => {
+                self.moves(number, call.tid);
+                self.forget()?;
+            }
             Border::View => self.view(number, call)?,
             Border::Listener => self.wants_listener(call),
         }
@@ -103,6 +107,7 @@ impl Server {
             return Ok(());
         }
         self.views_differ = true;
+        self.whereabouts.clear();
         self.places.unsettle();
         if flags & NEW_NUMBERS != 0
             && let Some(trace) = &self.trace
@@ -129,29 +134,39 @@ impl Server {
         }
     }
 
-    /// Notes what a named path uses, from memory if that still holds.
-    pub(crate) fn named(&mut self, named: &Named) {
-        let by = self.programs.of(named.tid);
+    /// What is known of where a process is: an exec is a good moment to learn it.
+    fn moves(&mut self, number: u32, tid: i32) {
+        match number {
+            nr::__NR_chdir | nr::__NR_fchdir => self.whereabouts.moved(tid),
+            nr::__NR_execve | nr::__NR_execveat => self.whereabouts.learn(tid),
+            _ => {}
+        }
+    }
+
+    /// Notes what a named path uses, from memory if that still holds. An error if it cannot be
+    /// told any more.
+    pub(crate) fn named(&mut self, named: &Named) -> spec::Result<()> {
+        let by = self.programs.of(named.process);
         if named.path.first() != Some(&b'/') || named.deed == Deed::Execute || !self.remembers(named.tid) {
-            self.walked(named, by);
-            return;
+            return self.walked(named, by).map(drop);
         }
         let question = (named.kind(), named.path.clone());
         let stage = self.stage;
         let known = self.cache.get(&self.places, &question);
         let Some(answer) = known else {
-            if let Some(answer) = self.walked(named, by) {
+            if let Some(answer) = self.walked(named, by)? {
                 self.cache.put(question, answer);
             }
-            return;
+            return Ok(());
         };
         if answer.noted.contains(&(by, stage)) {
-            return;
+            return Ok(());
         }
         answer.noted.push((by, stage));
         for (path, how) in &answer.uses {
             self.record.note(path, *how, by, stage);
         }
+        Ok(())
     }
 
     /// Whether this process sees the container as its first process does, and nothing is changing.
@@ -162,33 +177,38 @@ impl Server {
     }
 
     /// Walks the path and notes what that uses.
-    fn walked(&mut self, named: &Named, by: Option<Program>) -> Option<Answer> {
-        let Named { tid, base, path, follow, enclosed, .. } = named;
-        let found = walk(&mut self.places, *tid, base, path, *follow, *enclosed);
-        let Some(Walk { mut uses, end }) = found else {
-            if named.outcome == Some(0) {
-                let path = String::from_utf8_lossy(path);
-                self.warn(*tid, &format!("opened {path} and was killed before it was known from where"));
+    fn walked(&mut self, named: &Named, by: Option<Program>) -> spec::Result<Option<Answer>> {
+        let found = match named.outcome {
+            Some(_) => self.walk_afterwards(named),
+            None => {
+                let Named { tid, base, path, follow, enclosed, .. } = named;
+                walk(&mut self.places, *tid, base, path, *follow, *enclosed)
             }
-            return None;
+        };
+        let Some(Walk { mut uses, end }) = found else {
+            // A caller that waits for us and is gone was killed: the call never happens.
+            return named.outcome.map_or(Ok(None), |_| self.unknown(named).map(|()| None));
         };
         match named.outcome {
             Some(outcome) => uses.extend(spelt::uses(named, outcome, &end)),
             None => uses.extend(named.uses(&end)),
         }
         if let (Deed::Execute, End::There(spot)) = (named.deed, &end) {
-            self.executes(*tid, spot, by);
+            self.executes(named.tid, spot, by);
         }
         for (path, how) in &uses {
             self.note(path, *how, by);
         }
         let noted = vec![(by, self.stage)];
         let (end, there) = match end {
-            End::There(spot) => (spot.place?, Some(spot.meta)),
-            End::Missing { paths, .. } => (paths.into_iter().next()?, None),
-            End::Elsewhere => return None,
+            End::There(Spot { place: Some(place), meta, .. }) => (place, Some(meta)),
+            End::Missing { paths, .. } => match paths.into_iter().next() {
+                Some(path) => (path, None),
+                None => return Ok(None),
+            },
+            _ => return Ok(None),
         };
-        Some(Answer { uses, end, there, noted })
+        Ok(Some(Answer { uses, end, there, noted }))
     }
 
     /// Notes what comes with executing `spot`: privileges, and the interpreters.

@@ -19,6 +19,7 @@ use crate::record::{Record, Seen};
 use crate::serve::{END, EXERCISE, Orders, START, STOP, Server};
 use crate::trace::Trace;
 use crate::trapped::root_of;
+use crate::whereabouts::Whereabouts;
 use crate::{Opens, Settings};
 
 /// A run that is being watched.
@@ -88,6 +89,7 @@ impl Watch {
             programs: Programs::default(),
             record: Record::default(),
             cache: Cache::default(),
+            whereabouts: Whereabouts::default(),
             home: root_of(init)?,
             views_differ: false,
             stage: Stage::Start,

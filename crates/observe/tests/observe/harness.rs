@@ -65,11 +65,18 @@ impl Case {
 
     /// Runs the probe with `deeds` and returns what was seen of it; it must succeed.
     pub(crate) fn probe(&self, deeds: &[&str]) -> Seen {
+        let run = self.probed(deeds);
+        assert_eq!(run.status, 0, "{deeds:?}");
+        run.seen.expect("a complete observation")
+    }
+
+    /// Runs the probe with `deeds`, however that ends.
+    pub(crate) fn probed(&self, deeds: &[&str]) -> Run {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/observe/probe.c");
         self.compile("t/probe", &source, &["-pthread", "-ldl"]);
         let mut command = vec!["/t/probe"];
         command.extend(deeds);
-        self.run(&command)
+        self.watched(&command, |_, _| {})
     }
 
     /// Runs a command and returns what was seen of it; it must succeed.

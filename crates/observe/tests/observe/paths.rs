@@ -295,6 +295,58 @@ fn threads() {
 }
 
 #[test]
+fn threads_that_live_for_one_relative_path() {
+    each(|opens| {
+        let prepare = |case: &Case| {
+            case.file("/t/real/x", "");
+            for number in 0..200 {
+                case.link(&format!("/t/dir/link-{number}"), "../real/x");
+            }
+        };
+        let seen = probe(opens, prepare, &["brief", "/t/dir"]);
+        for number in 0..200 {
+            used(&seen, &format!("/t/dir/link-{number}"), &[Followed]);
+            used(&seen, &format!("/t/dir/absent-{number}"), &[Missing]);
+        }
+        assert_eq!(by(&seen, "/t/dir/link-7").1, ["/t/probe"]);
+    });
+}
+
+#[test]
+fn killed_after_an_exec_and_a_relative_path() {
+    each(|opens| {
+        let prepare = |case: &Case| {
+            case.link("/t/dir/link", "file").file("/t/dir/file", "");
+        };
+        let seen = probe(opens, prepare, &["run", "cd /t/dir; ../probe die link; true"]);
+        used(&seen, "/t/dir/link", &[Followed]);
+        used(&seen, "/t/dir/file", &[Opened]);
+    });
+}
+
+#[test]
+fn what_killed_processes_used_is_known_or_the_run_is_invalid() {
+    each(|opens| {
+        let case = Case::new(opens);
+        case.file("/t/dir/file", "");
+        for number in 0..50 {
+            case.link(&format!("/t/dir/link-{number}"), "file");
+        }
+        let run = case.probed(&["chdir", "/t/dir", "slain", "link"]);
+        assert_eq!(run.status, 0);
+        match run.seen {
+            Ok(seen) => {
+                (0..50).for_each(|number| used(&seen, &format!("/t/dir/link-{number}"), &[Followed]));
+            }
+            Err(error) => {
+                assert_eq!(opens, Opens::Fanotify, "{error}");
+                assert!(format!("{error:?}").contains("opened link-"), "{error:?}");
+            }
+        }
+    });
+}
+
+#[test]
 fn io_uring_is_absent_and_bad_arguments_fail_as_ever() {
     each(|opens| drop(probe(opens, |_| {}, &["uring", "", "bad", ""])));
 }

@@ -38,6 +38,15 @@ static void *in_thread(void *unused) {
     return NULL;
 }
 
+static void *briefly(void *number) {
+    char name[64];
+    sprintf(name, "absent-%ld", (long)number);
+    int failed = open(name, O_RDONLY) >= 0;
+    sprintf(name, "link-%ld", (long)number);
+    failed |= open(name, O_RDONLY) < 0;
+    return failed ? &fd : NULL;
+}
+
 static void nothing(int signal) { (void)signal; }
 
 static double now(void) {
@@ -129,6 +138,21 @@ static int try(const char *deed, const char *path) {
         if (pid == 0) { open(path, O_RDONLY); kill(getpid(), SIGKILL); }
         return waitpid(pid, &status, 0) != pid || !WIFSIGNALED(status);
     }
+    if (!strcmp(deed, "die")) { open(path, O_RDONLY); return kill(getpid(), SIGKILL); }
+    /* PATH-i is opened by the i-th of many processes that are killed at once */
+    if (!strcmp(deed, "slain")) {
+        for (int i = 0; i < 50; i++) {
+            pid_t pid = fork();
+            if (pid == 0) {
+                snprintf(buffer, sizeof buffer, "%s-%d", path, i);
+                open(buffer, O_RDONLY);
+                kill(getpid(), SIGKILL);
+            }
+            int status;
+            if (waitpid(pid, &status, 0) != pid || !WIFSIGNALED(status)) return 1;
+        }
+        return 0;
+    }
     /* Signals rain on a process that looks at files */
     if (!strcmp(deed, "signals")) {
         struct itimerval often = {{0, 200}, {0, 200}}, never = {{0, 0}, {0, 0}};
@@ -150,6 +174,17 @@ static int try(const char *deed, const char *path) {
         pthread_t threads[8];
         for (int i = 0; i < 8; i++) if (pthread_create(&threads[i], NULL, in_thread, NULL)) return 1;
         for (int i = 0; i < 8; i++) pthread_join(threads[i], NULL);
+        return 0;
+    }
+    /* PATH/i is opened relative to PATH by the i-th of many threads that live for that alone */
+    if (!strcmp(deed, "brief")) {
+        if (chdir(path)) return 1;
+        for (int i = 0; i < 200; i++) {
+            pthread_t thread;
+            if (pthread_create(&thread, NULL, briefly, (void *)(long)i)) return 1;
+            void *failed;
+            if (pthread_join(thread, &failed) || failed) return 1;
+        }
         return 0;
     }
     if (!strcmp(deed, "burst")) {
