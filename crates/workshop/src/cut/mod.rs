@@ -30,6 +30,7 @@ mod mount_points;
 mod plugins;
 mod scene;
 mod script;
+mod secrets;
 mod seen;
 mod selection;
 mod served;

@@ -12,6 +12,7 @@ use super::boundaries::is_shared;
 use super::globs::Globs;
 use super::loader::Loader;
 use super::scene::{Scene, is_foreign};
+use super::secrets::Secrets;
 use super::{elf, script};
 use crate::base_tree::{Kind, Node};
 
@@ -45,6 +46,7 @@ pub(super) struct Selection<'a> {
     /// Those whose needs are met, or in `waiting`.
     closed: BTreeSet<RootPath>,
     trees: BTreeSet<RootPath>,
+    secrets: Secrets<'a>,
     warnings: Vec<String>,
 }
 
@@ -66,6 +68,7 @@ impl<'a> Selection<'a> {
             waiting: Vec::new(),
             closed: BTreeSet::new(),
             trees: BTreeSet::new(),
+            secrets: Secrets::new(scene),
             warnings: Vec::new(),
         })
     }
@@ -104,7 +107,7 @@ impl<'a> Selection<'a> {
         if is_foreign(&real) || !self.trees.insert(real.clone()) {
             return;
         }
-        let (found, bytes) = self.below(&real, skip);
+        let (found, bytes) = self.below(&real, reason, skip);
         if bytes > REMARKABLE_BYTES && reason != Reason::Asked {
             let because = because_of.map(|path| format!(" because of {path}")).unwrap_or_default();
             let megabytes = bytes / 1_000_000;
@@ -127,13 +130,19 @@ impl<'a> Selection<'a> {
     }
 
     /// What a tree rule finds below `top`, and how many bytes that is.
-    fn below(&self, top: &RootPath, skip: &dyn Fn(&RootPath, &Node) -> bool) -> (Vec<RootPath>, u64) {
+    fn below(
+        &mut self,
+        top: &RootPath,
+        reason: Reason,
+        skip: &dyn Fn(&RootPath, &Node) -> bool,
+    ) -> (Vec<RootPath>, u64) {
         let (mut found, mut bytes) = (Vec::new(), 0);
-        self.scene.tree.visit(top, &mut |path, node| {
+        let (scene, secrets) = (self.scene, &mut self.secrets);
+        scene.tree.visit(top, &mut |path, node| {
             let making =
                 node.is_directory() && path.name().is_some_and(|name| WORKSHOP_DIRECTORIES.contains(&name));
             let wanted = path == top || !(making || skip(path, node));
-            if wanted {
+            if wanted && !secrets.withholds(path, reason) {
                 found.push(path.clone());
                 bytes += if node.is_file() { node.meta.size } else { 0 };
             }
@@ -209,17 +218,22 @@ impl<'a> Selection<'a> {
     /// Adds `path`, the symlinks on the way to it and, if asked for, what it leads to.
     fn add(&mut self, path: &RootPath, kept: Kept, target_too: bool) {
         let entry = self.scene.tree.resolve_entry(path);
+        let reason = kept.reason;
         if entry.found && self.insert(&entry.end, kept) {
             self.add_links(&entry.links, path);
             let is_link = matches!(self.scene.node(&entry.end), Some(Node { kind: Kind::Link(_), .. }));
             if is_link && target_too {
-                self.add_target(&entry.end);
+                self.add_target(&entry.end, reason);
             }
         }
     }
 
-    fn add_target(&mut self, link: &RootPath) {
+    /// Adds what `link` leads to, which was added for `reason`.
+    fn add_target(&mut self, link: &RootPath, reason: Reason) {
         let way = self.scene.tree.resolve(link);
+        if self.secrets.withholds(&way.end, reason) {
+            return;
+        }
         self.add_links(&way.links, link);
         if way.found {
             self.insert(&way.end, Kept { because_of: Some(link.clone()), ..plain(Reason::Link) });
@@ -236,6 +250,9 @@ impl<'a> Selection<'a> {
     /// Adds the node that really is at `path`, with its ancestors; false if it may not be.
     fn insert(&mut self, path: &RootPath, kept: Kept) -> bool {
         if is_foreign(path) && kept.reason != Reason::MountPoint || self.refused(path, &kept) {
+            return false;
+        }
+        if self.secrets.withholds(path, kept.reason) {
             return false;
         }
         if self.scene.node(path).is_none_or(|node| matches!(node.kind, Kind::Special)) {
@@ -280,6 +297,7 @@ impl<'a> Selection<'a> {
         self.kept.entry(RootPath::root()).or_insert_with(|| plain(Reason::Ancestor));
         self.warnings.extend(self.keep.idle());
         self.warnings.extend(self.drop.idle());
+        self.warnings.extend(self.secrets.warnings(&self.kept));
         (self.kept, self.warnings)
     }
 }
