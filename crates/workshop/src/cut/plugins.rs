@@ -10,7 +10,6 @@ use spec::report::Reason;
 use super::boundaries::library_directories;
 use super::scene::Scene;
 use super::selection::Selection;
-use crate::base_tree::Node;
 
 /// Components of directories whose shared objects have a rule of their own.
 const RULED: [&[u8]; 12] = [
@@ -56,13 +55,6 @@ fn is_object(path: &RootPath) -> bool {
 fn is_ruled(directory: &RootPath) -> bool {
     let ruled = |part: &[u8]| RULED.contains(&part) || part.starts_with(b"python");
     directory.as_bytes().split(|b| *b == b'/').any(ruled)
-}
-
-impl Node {
-    /// Whether it may be executed.
-    pub(super) fn is_executable(&self) -> bool {
-        self.is_file() && self.meta.mode & 0o111 != 0
-    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use spec::RootPath;
 use spec::report::Reason;
 
 use super::boundaries::{is_installed, is_shared};
+use super::elf;
 use super::scene::Scene;
 use super::selection::Selection;
 
@@ -82,7 +83,8 @@ fn keep_sources(
         return;
     }
     for (path, node) in scene.entries(directory) {
-        if node.is_file() && !node.is_executable() && is_source(&path) {
+        // By what it is, not by its mode: scripts are executable too.
+        if node.is_file() && is_source(&path) && elf::read(&scene.tree, &path).is_none() {
             selection.keep(&path, Reason::Application, Some(because_of));
         }
     }
