@@ -70,6 +70,14 @@ impl<'a> Loader<'a> {
         Some(Found { path, by_cache: true })
     }
 
+    /// Whether everything is there that the library at `path` names as needed.
+    pub(super) fn has_needed(&self, path: &RootPath) -> bool {
+        let Some(program) = elf::read(&self.scene.tree, path) else { return true };
+        let rpath: Vec<Vec<u8>> =
+            program.rpath.iter().map(|directory| self.expand(directory, path)).collect();
+        program.needed.iter().all(|name| self.find(name, path, &program, &rpath).is_some())
+    }
+
     /// glibc looks into its index before the usual directories: where the index names a library
     /// outside the directories that are built into the loader, it is needed to find it.
     fn is_only_cached(&self, name: &[u8], program: &Program) -> bool {

@@ -9,10 +9,9 @@ use super::super::selection::Selection;
 use super::{directories_above, exists, keep_used_modules, name_is};
 use crate::base_tree::Node;
 
-/// Parts of the standard library for the making and reading of modules, and the tables of
-/// alphabets' orders.
-const NOT_FOR_SERVICES: [&[u8]; 9] =
-    [b"pod", b"Pod", b"CPAN", b"CPAN.pm", b"ExtUtils", b"TAP", b"Test2", b"Collate", b"Locale"];
+/// Parts of the standard library for the making of modules, the books, and the tables of
+/// alphabets' orders. Not `Pod`: programs load it late, to show how they are used.
+const NOT_FOR_SERVICES: [&[u8]; 7] = [b"pod", b"CPAN", b"CPAN.pm", b"ExtUtils", b"TAP", b"Test2", b"Collate"];
 
 pub(super) fn apply(scene: &Scene<'_>, selection: &mut Selection<'_>) {
     let is_standard = |path: &RootPath| {

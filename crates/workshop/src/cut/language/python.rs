@@ -13,6 +13,7 @@ use spec::RootPath;
 use spec::observation::Use;
 use spec::report::Reason;
 
+use super::super::loader::Loader;
 use super::super::scene::{Scene, Used};
 use super::super::selection::Selection;
 use super::{Found, directories_above, exists, keep_sources, name_is};
@@ -34,26 +35,13 @@ const NOT_FOR_SERVICES: [&[u8]; 11] = [
     b"EXTERNALLY-MANAGED",
     b"turtle.py",
 ];
-/// The same among the compiled modules; those of terminals and old databases bring libraries along.
-const NOT_FOR_SERVICES_COMPILED: [&str; 12] = [
-    "_test",
-    "_xx",
-    "xx",
-    "_tkinter",
-    "_ctypes_test",
-    "_curses",
-    "readline",
-    "_dbm",
-    "_gdbm",
-    "nis",
-    "ossaudiodev",
-    "_crypt",
-];
+/// The same among the compiled modules.
+const NOT_FOR_SERVICES_COMPILED: [&str; 5] = ["_test", "_xx", "xx", "_tkinter", "_ctypes_test"];
 
 pub(super) fn apply(scene: &Scene<'_>, selection: &mut Selection<'_>) {
     let libraries = directories_above(scene, &|path| is_standard_library(scene, path));
     for (library, because) in &libraries {
-        keep_standard_library(selection, library, because);
+        keep_standard_library(scene, selection, library, because);
     }
     let sites = directories_above(scene, &is_site);
     let sources = own_sources(scene, &libraries, &sites);
@@ -80,7 +68,13 @@ fn is_source(path: &RootPath) -> bool {
     name_is(path, |name| name.ends_with(b".py"))
 }
 
-fn keep_standard_library(selection: &mut Selection<'_>, library: &RootPath, because: &RootPath) {
+fn keep_standard_library(
+    scene: &Scene<'_>,
+    selection: &mut Selection<'_>,
+    library: &RootPath,
+    because: &RootPath,
+) {
+    let loader = Loader::new(scene);
     let skip = |path: &RootPath, node: &Node| {
         let top = path.parent().as_ref() == Some(library);
         let compiled = path.parent().is_some_and(|parent| name_is(&parent, |name| name == b"lib-dynload"));
@@ -89,11 +83,17 @@ fn keep_standard_library(selection: &mut Selection<'_>, library: &RootPath, beca
                 || top && (is_site(path) || name.starts_with(b"config-"))
                 || name.ends_with(b".a")
                 || node.is_file() && name.ends_with(b".exe")
-                || compiled
-                    && NOT_FOR_SERVICES_COMPILED.iter().any(|start| name.starts_with(start.as_bytes()))
-        })
+        }) || compiled && !is_importable(&loader, path)
     };
     selection.keep_tree(library, Reason::Language, Some(because), &skip);
+}
+
+/// Whether a service may import the compiled module at `path`: not one for tests, and one whose
+/// libraries the base has. Modules are imported late, so that no exercise may come to it.
+fn is_importable(loader: &Loader<'_>, path: &RootPath) -> bool {
+    let unused =
+        |name: &[u8]| NOT_FOR_SERVICES_COMPILED.iter().any(|start| name.starts_with(start.as_bytes()));
+    !name_is(path, unused) && loader.has_needed(path)
 }
 
 /// The directories from which the application's own modules were loaded: those that hold a used

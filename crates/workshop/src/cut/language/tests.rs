@@ -30,6 +30,7 @@ fn python() {
         (inside("tkinter/x.py"), ""),
         (inside("lib-dynload/_json.cpython-311.so"), ""),
         (inside("lib-dynload/_curses.cpython-311.so"), ""),
+        (inside("lib-dynload/_tkinter.cpython-311.so"), ""),
         (installed("flask/app.py"), ""),
         (installed("flask/cli.py"), ""),
         (installed("Flask-2.egg-info/requires.txt"), "Werkzeug>=2\n\n[async]\nasgiref\n"),
@@ -54,6 +55,7 @@ fn python() {
     let wanted = [
         inside("json/decoder.py"),
         inside("lib-dynload/_json.cpython-311.so"),
+        inside("lib-dynload/_curses.cpython-311.so"),
         installed("flask/cli.py"),
         installed("Flask-2.egg-info/requires.txt"),
         installed("werkzeug/x.py"),
@@ -66,7 +68,7 @@ fn python() {
         inside("__pycache__/json.cpython-311.pyc"),
         inside("test"),
         inside("tkinter"),
-        inside("lib-dynload/_curses.cpython-311.so"),
+        inside("lib-dynload/_tkinter.cpython-311.so"),
         installed("asgiref"),
         installed("unrelated"),
         "/srv/app/venv".into(),
@@ -104,14 +106,22 @@ fn perl() {
         &[
             ("/usr/lib/x-linux-gnu/perl-base/strict.pm", ""),
             ("/usr/lib/x-linux-gnu/perl-base/POSIX.pm", ""),
+            ("/usr/lib/x-linux-gnu/perl-base/Pod/Usage.pm", ""),
+            ("/usr/lib/x-linux-gnu/perl-base/Locale/Maketext.pm", ""),
+            ("/usr/lib/x-linux-gnu/perl-base/pod/perl.pod", ""),
             ("/usr/share/perl/5.36.0/strict.pm", ""),
             ("/usr/share/perl5/CGI/Cookie.pm", ""),
             ("/usr/share/perl5/CGI/Util.pm", ""),
             ("/usr/share/perl5/Other.pm", ""),
         ],
         &["/usr/lib/x-linux-gnu/perl-base/strict.pm", "/usr/share/perl5/CGI/Cookie.pm"],
-        &["/usr/lib/x-linux-gnu/perl-base/POSIX.pm", "/usr/share/perl5/CGI/Util.pm"],
-        &["/usr/share/perl/5.36.0", "/usr/share/perl5/Other.pm"],
+        &[
+            "/usr/lib/x-linux-gnu/perl-base/POSIX.pm",
+            "/usr/lib/x-linux-gnu/perl-base/Pod/Usage.pm",
+            "/usr/lib/x-linux-gnu/perl-base/Locale/Maketext.pm",
+            "/usr/share/perl5/CGI/Util.pm",
+        ],
+        &["/usr/lib/x-linux-gnu/perl-base/pod", "/usr/share/perl/5.36.0", "/usr/share/perl5/Other.pm"],
     );
 }
 
@@ -154,4 +164,35 @@ fn ruby_php_java_lua() {
         ],
         &["/var/lib/gems/3.1.0/gems/puma-1", "/usr/lib/jvm/java-17/lib/src.zip"],
     );
+}
+
+#[test]
+fn a_compiled_module_is_cut_only_where_its_libraries_are_missing() {
+    let root = Sample::new("compiled");
+    let library = "/usr/lib/python3.11";
+    let module = format!("{library}/lib-dynload/readline.cpython-311.so");
+    root.file(&format!("{library}/os.py"), "x");
+    root.file(&module, std::fs::read("/bin/sh").expect("anything that needs a library"));
+    let uses = [(format!("{library}/os.py"), Use::Opened)];
+    let uses = uses.each_ref().map(|(path, how)| (path.as_str(), *how));
+    assert!(!has(&root.cut(Level::Package, &uses), &module), "no library, no module");
+    let output = std::process::Command::new("ldd").arg("/bin/sh").output().expect("ldd");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    for library in text.split_whitespace().filter(|word| word.starts_with('/')) {
+        root.file(library, std::fs::read(library).expect(library));
+    }
+    assert!(has(&root.cut(Level::Package, &uses), &module));
+}
+
+#[test]
+fn executable_scripts_in_a_shared_directory_are_sources() {
+    let root = Sample::new("shared");
+    for script in ["/srv/main.py", "/srv/helper.py", "/srv/page.php", "/srv/other.php"] {
+        root.program(script, "#!/bin/sh\n");
+    }
+    root.program("/srv/tool.py", std::fs::read("/bin/sh").expect("a program"));
+    let uses = [("/srv/main.py", Use::Executed), ("/srv/page.php", Use::Executed)];
+    let cut = root.cut(Level::Package, &uses);
+    assert!(has(&cut, "/srv/helper.py") && has(&cut, "/srv/other.php"), "{:?}", cut.paths);
+    assert!(!has(&cut, "/srv/tool.py"), "a program that is only called like a source");
 }
