@@ -9,6 +9,9 @@ pub(crate) enum Base {
     Cwd,
     /// The descriptor in this argument, or AT_FDCWD.
     Arg(u8),
+    /// The working directory; the path stands in a socket's address, whose length is in this
+    /// argument.
+    Socket(u8),
 }
 
 /// Whether a symlink as the last component is followed.
@@ -105,6 +108,10 @@ const fn cwd(path: u8, follow: Follow, deed: Deed) -> PathArgument {
     PathArgument { base: Base::Cwd, path, follow, deed }
 }
 
+const fn socket(address: u8, follow: Follow, deed: Deed) -> PathArgument {
+    PathArgument { base: Base::Socket(address + 1), path: address, follow, deed }
+}
+
 macro_rules! calls {
     ($($border:ident [$($number:pat_param)|+] $($path:expr),*;)*) => {
         /// What the native call `number` does; None for calls that are of no interest.
@@ -148,6 +155,8 @@ calls! {
     None [nr::__NR_setxattrat | nr::__NR_removexattrat] at(0, 1, Unless(2, NOFOLLOW), Change);
     None [nr::__NR_mkdir | nr::__NR_mknod] cwd(0, No, Make);
     None [nr::__NR_mkdirat | nr::__NR_mknodat] at(0, 1, No, Make);
+    None [nr::__NR_bind] socket(1, No, Make);
+    None [nr::__NR_connect] socket(1, Yes, Look);
     Names [nr::__NR_unlink | nr::__NR_rmdir] cwd(0, No, Change);
     Names [nr::__NR_unlinkat] at(0, 1, No, Change);
     Names [nr::__NR_rename] cwd(0, No, Change), cwd(1, No, Replace);
@@ -241,6 +250,8 @@ pub(crate) fn from_i386(number: u32) -> Option<u32> {
         (353, nr::__NR_renameat2),
         (354, nr::__NR_seccomp),
         (358, nr::__NR_execveat),
+        (361, nr::__NR_bind),
+        (362, nr::__NR_connect),
         (383, nr::__NR_statx),
         (412, nr::__NR_utimensat),
     ];

@@ -4,7 +4,7 @@ use linux_raw_sys::general as nr;
 use rustix::fs::FileType;
 use spec::RootPath;
 use spec::observation::Use;
-use sys::notify::{Notification, read_string, read_words};
+use sys::notify::{Notification, read_memory, read_string, read_words};
 
 use crate::calls::{self, Base, Deed, EMPTY_PATH, Follow, NO_PATH, O_NOFOLLOW, O_PATH, PathArgument};
 use crate::resolve::End;
@@ -112,9 +112,10 @@ pub(crate) fn opened(flags: u32, kind: FileType) -> Vec<Use> {
 /// Reads one path argument out of the process; None if there is nothing to resolve.
 pub(crate) fn named(call: &Notification, argument: &PathArgument) -> Option<Named> {
     let value = |index: u8| call.args[usize::from(index)];
-    let path = match argument.path {
-        NO_PATH => Vec::new(),
-        index => read_string(call.tid, value(index))?,
+    let path = match (argument.path, argument.base) {
+        (NO_PATH, _) => Vec::new(),
+        (index, Base::Socket(length)) => socket_path(call.tid, value(index), value(length))?,
+        (index, _) => read_string(call.tid, value(index))?,
     };
     let (mut flags, mut enclosed) = (0, false);
     match argument.deed {
@@ -135,7 +136,7 @@ pub(crate) fn named(call: &Notification, argument: &PathArgument) -> Option<Name
     // O_CREAT with O_EXCL does not follow either.
     let follow = follow && flags & (nr::O_CREAT | nr::O_EXCL) != nr::O_CREAT | nr::O_EXCL;
     let base = match argument.base {
-        Base::Cwd => "cwd".to_owned(),
+        Base::Cwd | Base::Socket(_) => "cwd".to_owned(),
         Base::Arg(index) => match value(index) as i32 {
             AT_FDCWD => "cwd".to_owned(),
             fd if fd >= 0 => format!("fd/{fd}"),
@@ -156,6 +157,18 @@ pub(crate) fn named(call: &Notification, argument: &PathArgument) -> Option<Name
         outcome: None,
         inside: true,
     })
+}
+
+/// The path in a socket's address: none in those of a network, or of abstract names, which begin
+/// with a NUL. The NUL at the end may be missing.
+fn socket_path(tid: i32, address: u64, length: u64) -> Option<Vec<u8>> {
+    const UNIX: u16 = 1;
+    let mut bytes = [0u8; 110];
+    let length = bytes.len().min(length as u32 as usize);
+    let got = read_memory(tid, address, &mut bytes[..length]).ok()?;
+    let (family, path) = bytes[..got].split_first_chunk()?;
+    let path = path.split(|byte| *byte == 0).next()?;
+    (u16::from_ne_bytes(*family) == UNIX && !path.is_empty()).then(|| path.to_vec())
 }
 
 /// Whether an empty path is meant: AT_EMPTY_PATH on the working directory.
@@ -182,6 +195,18 @@ mod tests {
         assert_eq!(opened(nr::O_RDONLY, FileType::Directory), [Use::Listed]);
         assert_eq!(opened(O_PATH, FileType::Directory), [Use::LookedAt]);
         assert_eq!(opened(nr::O_WRONLY | nr::O_CREAT | nr::O_EXCL, FileType::RegularFile), [Use::LookedAt]);
+    }
+
+    #[test]
+    fn paths_of_sockets() {
+        let path =
+            |bytes: &[u8]| socket_path(std::process::id() as i32, bytes.as_ptr() as u64, bytes.len() as u64);
+        assert_eq!(path(b"\x01\0/run/x\0rest").as_deref(), Some(b"/run/x".as_slice()));
+        assert_eq!(path(b"\x01\0/run/x").as_deref(), Some(b"/run/x".as_slice()));
+        assert_eq!(path(b"\x01\0\0abstract"), None);
+        assert_eq!(path(b"\x01\0"), None);
+        assert_eq!(path(b"\x02\0/run/x\0"), None);
+        assert_eq!(path(b""), None);
     }
 
     #[test]

@@ -347,6 +347,21 @@ fn what_killed_processes_used_is_known_or_the_run_is_invalid() {
 }
 
 #[test]
+fn sockets_that_have_a_path() {
+    each(|opens| {
+        let prepare = |case: &Case| {
+            case.link("/t/var/run", "../run").file("/t/run/.keep", "").link("/t/way", "run/socket");
+        };
+        let deeds = ["socket", "/t/var/run/socket", "connect", "/t/way", "chdir", "/t", "connect", "way"];
+        let seen = probe(opens, prepare, &deeds);
+        used(&seen, "/t/var/run", &[Followed]);
+        used(&seen, "/t/run", &[LookedAt]);
+        used(&seen, "/t/way", &[Followed]);
+        used(&seen, "/t/run/socket", &[LookedAt]);
+    });
+}
+
+#[test]
 fn io_uring_is_absent_and_bad_arguments_fail_as_ever() {
     each(|opens| drop(probe(opens, |_| {}, &["uring", "", "bad", ""])));
 }

@@ -14,6 +14,8 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
@@ -186,6 +188,13 @@ static int try(const char *deed, const char *path) {
             if (pthread_join(thread, &failed) || failed) return 1;
         }
         return 0;
+    }
+    if (!strcmp(deed, "socket") || !strcmp(deed, "connect")) {
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        int one = socket(AF_UNIX, SOCK_STREAM, 0);
+        strcpy(address.sun_path, path);
+        if (*deed == 'c') return connect(one, (struct sockaddr *)&address, sizeof address);
+        return bind(one, (struct sockaddr *)&address, sizeof address) || listen(one, 9);
     }
     if (!strcmp(deed, "burst")) {
         for (int i = 0; i < 20000; i++) {
