@@ -22,6 +22,12 @@ pub struct Seen {
     pub gained_privilege: bool,
 }
 
+/// Names that were looked for in vain and are remembered one by one: who looks for random names
+/// does not fill our memory. No later step needs each of them.
+const MOST_MISSING: usize = 200_000;
+/// Directories for which the names beyond are counted.
+const MOST_DIRECTORIES: usize = 10_000;
+
 #[derive(Debug)]
 struct Entry {
     how: BTreeSet<Use>,
@@ -33,6 +39,10 @@ struct Entry {
 #[derive(Debug, Default)]
 pub(crate) struct Record {
     paths: HashMap<RootPath, Entry>,
+    /// How many of them were first seen missing.
+    missing: usize,
+    /// How often names beyond those were looked for, by directory.
+    beyond: HashMap<RootPath, u64>,
     pub(crate) warnings: BTreeSet<String>,
     pub(crate) gained_privilege: bool,
 }
@@ -41,6 +51,9 @@ impl Record {
     /// Notes one use.
     pub(crate) fn note(&mut self, path: &RootPath, how: Use, by: Option<Program>, stage: Stage) {
         if !self.paths.contains_key(path) {
+            if how == Use::Missing && !self.remembers(path) {
+                return;
+            }
             let entry = Entry { how: BTreeSet::new(), by: BTreeSet::new(), stage };
             self.paths.insert(path.clone(), entry);
         }
@@ -50,8 +63,21 @@ impl Record {
         entry.stage = entry.stage.min(stage);
     }
 
+    /// Whether one more missing name is remembered; else it is counted.
+    fn remembers(&mut self, path: &RootPath) -> bool {
+        if self.missing < MOST_MISSING {
+            self.missing += 1;
+            return true;
+        }
+        let directory = path.parent().unwrap_or_else(RootPath::root);
+        let full = self.beyond.len() >= MOST_DIRECTORIES && !self.beyond.contains_key(&directory);
+        *self.beyond.entry(if full { RootPath::root() } else { directory }).or_default() += 1;
+        false
+    }
+
     /// The result, with programs by name.
-    pub(crate) fn seen(self, names: &[String]) -> Seen {
+    pub(crate) fn seen(mut self, names: &[String]) -> Seen {
+        self.warnings.extend(beyond(&self.beyond));
         let name = |program: &Program| names.get(*program as usize).cloned();
         let finished = |entry: Entry| PathUse {
             how: entry.how,
@@ -65,5 +91,45 @@ impl Record {
             gained_privilege: self.gained_privilege,
             ..Seen::default()
         }
+    }
+}
+
+/// What to tell of names that were only counted: the directories with most of them.
+fn beyond(counts: &HashMap<RootPath, u64>) -> Option<String> {
+    const SHOWN: usize = 5;
+    let mut counts: Vec<_> = counts.iter().collect();
+    counts.sort_by(|one, two| two.1.cmp(one.1).then_with(|| one.0.cmp(two.0)));
+    let total: u64 = counts.iter().map(|(_, count)| *count).sum();
+    let shown: Vec<_> = counts.iter().take(SHOWN).map(|(path, count)| format!("{path} ({count})")).collect();
+    let warning = || {
+        format!(
+            "more than {MOST_MISSING} names were looked for in vain; {total} look-ups of further ones were \
+             only counted, most of them in {}",
+            shown.join(", ")
+        )
+    };
+    (!counts.is_empty()).then(warning)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_names_do_not_fill_the_memory() {
+        let mut record = Record::default();
+        let directory: RootPath = "/var/cache".parse().expect("a path");
+        for number in 0..MOST_MISSING + 1000 {
+            let name = directory.join(format!("{number}").as_bytes());
+            record.note(&name, Use::Missing, None, Stage::Exercise);
+        }
+        record.note(&directory, Use::LookedAt, None, Stage::Start);
+        // What is there in the end is remembered, even if it was missing once.
+        record.note(&directory.join(b"last"), Use::Missing, None, Stage::Exercise);
+        record.note(&directory.join(b"last"), Use::Opened, None, Stage::Exercise);
+        let seen = record.seen(&[]);
+        assert_eq!(seen.paths.len(), MOST_MISSING + 2);
+        let warning = seen.warnings.first().expect("told");
+        assert!(warning.contains("1001 look-ups") && warning.contains("/var/cache (1001)"), "{warning}");
     }
 }
