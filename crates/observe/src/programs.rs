@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{AtFlags, CWD};
 use spec::RootPath;
 
-use crate::mounts::link;
+use crate::mounts::{Meta, link};
 
 /// A program's number in this run.
 pub(crate) type Program = u32;
@@ -28,6 +29,8 @@ pub(crate) struct Programs {
     names: Vec<String>,
     numbers: HashMap<Vec<u8>, Program>,
     processes: HashMap<i32, Entry>,
+    /// The path of our own program.
+    own: Option<Vec<u8>>,
 }
 
 impl Programs {
@@ -45,7 +48,7 @@ impl Programs {
         }
         match link(&format!("/proc/{pid}/exe")) {
             // The runtime's own child has a program outside the root until it executes one inside.
-            Some(path) if path.starts_with(b"/") && path != b"/" => {
+            Some(path) if path.starts_with(b"/") && path != b"/" && !self.is_own(pid, &path) => {
                 let program = Some(self.number(path.strip_suffix(b" (deleted)").unwrap_or(&path)));
                 let exec = exec.filter(|_| pending);
                 self.processes.insert(pid, Entry { program, read: now, exec });
@@ -68,6 +71,14 @@ impl Programs {
     /// Names by number.
     pub(crate) fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// Before its first exec, the container's first process runs our own program: that is none of
+    /// the image, even if the image has one at the same path.
+    fn is_own(&mut self, pid: i32, path: &[u8]) -> bool {
+        let own = self.own.get_or_insert_with(|| link("/proc/self/exe").unwrap_or_default());
+        let program = |process: &str| Meta::at(CWD, format!("/proc/{process}/exe"), AtFlags::empty()).ok();
+        own == path && program("self") == program(&pid.to_string())
     }
 
     fn number(&mut self, path: &[u8]) -> Program {

@@ -362,6 +362,15 @@ fn sockets_that_have_a_path() {
 }
 
 #[test]
+fn what_watches_is_no_program_of_the_image() {
+    each(|opens| {
+        let seen = probe(opens, one_file, &["stat", "/t/dir/file"]);
+        let own = std::env::current_exe().expect("a path").display().to_string();
+        assert!(seen.paths.values().all(|used| !used.by.contains(&own)), "{own}");
+    });
+}
+
+#[test]
 fn io_uring_is_absent_and_bad_arguments_fail_as_ever() {
     each(|opens| drop(probe(opens, |_| {}, &["uring", "", "bad", ""])));
 }
