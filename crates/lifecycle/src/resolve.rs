@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use spec::container::{DEFAULT_CAPABILITIES, Mount, MountKind, Namespace, Process, Root, Spec};
-use spec::portable::{Ids, Portable};
+use spec::portable::{Ids, Portable, is_reserved, volume_name};
 use spec::{Error, Name, Result, RootPath};
 
 /// Paths that are hidden, as Docker hides them.
@@ -89,8 +89,10 @@ impl RunOptions {
 /// Fills in every default. `tree` is the image's root on this host.
 ///
 /// # Errors
-/// A bind whose source does not exist, or a command that is empty.
+/// What [`Portable::check`] refuses; a bind whose source does not exist or that would lie over the
+/// kernel's own files; a command that is empty.
 pub fn resolve(portable: &Portable, tree: &Path, options: &RunOptions) -> Result<Spec> {
+    portable.check()?;
     let process = process(portable, options);
     if process.argv.first().is_none_or(String::is_empty) {
         return Err(Error::user(format!("{} has no command to run", portable.name))
@@ -184,11 +186,6 @@ fn volumes(portable: &Portable, options: &RunOptions) -> Vec<Mount> {
     portable.volumes.iter().filter(given).map(mount).collect()
 }
 
-/// The name of the directory that keeps the volume declared at `at`: its path, made one component.
-pub fn volume_name(at: &RootPath) -> String {
-    at.to_string().trim_start_matches('/').replace('%', "%25").replace('/', "%2f")
-}
-
 /// A file of this host in the image's place, if both are there. A package may ask for the few
 /// files that say how to reach the network, and for no other file of the host.
 fn host_file(tree: &Path, path: &RootPath) -> Option<Mount> {
@@ -204,9 +201,20 @@ fn binds(binds: &[Bind]) -> Result<Vec<Mount>> {
             Error::io(format!("cannot show {} in the container", bind.source.display()), cause)
                 .hint("make it first; -v takes SOURCE:DESTINATION[:ro]")
         })?;
+        if is_reserved(&bind.at) || hides_devices(&source, &bind.at) {
+            let source = bind.source.display();
+            return Err(Error::user(format!("cannot show {source} at {}: the kernel's own files are there", bind.at))
+                .hint("any place will do that is not / and not in /proc, /sys or /dev; devices and /dev/shm may be given"));
+        }
         Ok(Mount { at: bind.at.clone(), what: MountKind::Bind { source, read_only: bind.read_only } })
     };
     binds.iter().map(mount).collect()
+}
+
+/// A directory in /dev would lie over devices; single devices and sockets are given on purpose.
+fn hides_devices(source: &Path, at: &RootPath) -> bool {
+    let dev = RootPath::root().join(b"dev");
+    at.is_within(&dev) && *at != dev.join(b"shm") && source.is_dir()
 }
 
 #[cfg(test)]
@@ -268,5 +276,25 @@ mod tests {
         let mut options = RunOptions::named(empty.name.clone());
         options.binds = vec![Bind { source: "/nonexistent".into(), at: path("/x"), read_only: false }];
         assert!(resolve(&portable(), Path::new("/"), &options).is_err());
+    }
+
+    #[test]
+    fn nothing_lies_over_the_kernels_files() {
+        let mut hostile = portable();
+        hostile.writable.insert(path("/proc"));
+        let error =
+            resolve(&hostile, Path::new("/"), &RunOptions::named(hostile.name.clone())).expect_err("refused");
+        assert!(error.chain().contains("/proc"), "{error:?}");
+        let bound = |source: &str, at: &str| {
+            let mut options = RunOptions::named(portable().name);
+            options.binds = vec![Bind { source: source.into(), at: path(at), read_only: false }];
+            resolve(&portable(), Path::new("/"), &options)
+        };
+        for at in ["/", "/proc", "/proc/sys", "/sys/fs/cgroup/x", "/dev", "/dev/shm/x", "/dev/pts"] {
+            assert!(bound("/tmp", at).is_err(), "{at}");
+        }
+        for (source, at) in [("/tmp", "/dev/shm"), ("/dev/null", "/dev/fuse"), ("/tmp", "/procs")] {
+            bound(source, at).expect(at);
+        }
     }
 }

@@ -6,10 +6,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
-use spec::portable::Portable;
+use spec::portable::{Portable, volume_name};
 use spec::{Error, Result, ResultExt, RootPath};
-
-use crate::resolve::volume_name;
 
 /// Makes and fills in `dir` those volumes of `portable` that are not there yet.
 pub(crate) fn prepare(portable: &Portable, tree: &Path, dir: &Path) -> Result<()> {

@@ -1,5 +1,7 @@
 //! The portable spec: what a package holds. Only what was said or seen, nothing of a host.
 
+mod check;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -7,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::observation::Port;
 use crate::ready::Ready;
 use crate::{Name, RootPath};
+
+pub use check::{is_reserved, volume_name};
 
 /// The version of the format written by this program.
 pub const VERSION: u32 = 1;

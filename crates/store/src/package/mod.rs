@@ -176,7 +176,8 @@ fn labels(config: &oci::Image) -> Result<(Portable, Option<u64>)> {
             Error::unsupported("the package was made by a newer version of tsubo").hint("update tsubo here")
         );
     }
-    let portable = input::json(text.as_bytes(), "the package's spec")?;
+    let portable: Portable = input::json(text.as_bytes(), "the package's spec")?;
+    portable.check()?;
     let invalid = || Error::user("the package declares an invalid size");
     let size =
         label(config, LABEL_SIZE).map(|text| text.parse::<u64>().map_err(|_| invalid())).transpose()?;
