@@ -8,7 +8,6 @@
 mod client;
 mod container;
 mod containers;
-mod damaged;
 mod disk;
 mod home;
 pub mod job;
@@ -29,5 +28,5 @@ pub use home::{Home, new_id};
 pub use launch::{Exec, Launch};
 pub use pinned::{Pinned, boot_id};
 pub use record::{Ended, Record, Running, Status};
-pub use resolve::{Bind, MASKED, READ_ONLY, RunOptions, resolve};
+pub use resolve::{Bind, MASKED, READ_ONLY, RunOptions, default_limits, resolve};
 pub use session::Session;

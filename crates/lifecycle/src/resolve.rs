@@ -143,9 +143,20 @@ fn process(portable: &Portable, options: &RunOptions) -> Process {
         no_new_privs: !portable.gain_privilege,
         seccomp: true,
         terminal: options.terminal,
-        rlimits: Vec::new(),
+        rlimits: default_limits(),
     }
 }
+
+/// The resource limits of every container, whatever the shell that starts it has: number as in
+/// resource.h, soft, hard. Where the host allows less, that is what it gets.
+pub fn default_limits() -> Vec<(u32, u64, u64)> {
+    vec![(CORE, 0, 0), (OPEN_FILES, 1024, 524_288)]
+}
+
+/// RLIMIT_CORE: a dump in a container is lost with it, or lands wherever the host's pattern says.
+const CORE: u32 = 4;
+/// RLIMIT_NOFILE: soft as for every program that uses select, hard as systemd has it.
+const OPEN_FILES: u32 = 7;
 
 fn kernel_mounts() -> Result<Vec<Mount>> {
     let mount = |at: &str, what| -> Result<Mount> { Ok(Mount { at: at.parse()?, what }) };
@@ -296,5 +307,11 @@ mod tests {
         for (source, at) in [("/tmp", "/dev/shm"), ("/dev/null", "/dev/fuse"), ("/tmp", "/procs")] {
             bound(source, at).expect(at);
         }
+    }
+
+    #[test]
+    fn limits_are_not_those_of_the_callers_shell() {
+        let spec = resolve(&portable(), Path::new("/"), &RunOptions::named(portable().name)).expect("spec");
+        assert_eq!(spec.process.rlimits, [(4, 0, 0), (7, 1024, 524_288)]);
     }
 }

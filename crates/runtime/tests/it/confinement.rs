@@ -113,6 +113,16 @@ fn limits_mask_signals_and_session() {
 }
 
 #[test]
+fn a_limit_that_may_not_be_raised_stays_where_it_is() {
+    let mut made = shell("ulimit -Sn; ulimit -Hn");
+    // No host has as many open files as this, so not even CAP_SYS_RESOURCE may raise it so far.
+    made.spec.process.rlimits = vec![(7, 1024, u64::MAX - 1)];
+    let said = made.said();
+    let ours = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.expect("finite");
+    assert_eq!(said, format!("{}\n{ours}", ours.min(1024)));
+}
+
+#[test]
 fn a_hook_on_proc_self_exe_gets_nothing_of_the_host() {
     let own = std::env::current_exe().expect("own program");
     let before = fs::metadata(&own).expect("own program").len();

@@ -63,7 +63,7 @@ pub fn process(argv: Vec<String>, env: &BTreeMap<String, String>, cwd: RootPath,
         no_new_privs: false,
         seccomp: true,
         terminal: false,
-        rlimits: Vec::new(),
+        rlimits: lifecycle::default_limits(),
     }
 }
 
