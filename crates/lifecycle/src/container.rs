@@ -14,7 +14,7 @@ use crate::pinned::{boot_id, ends_within};
 use crate::record::{self, Ended, Record, Running, Status};
 
 /// How long a keeper may take to clean up after its container.
-const CLEANUP: Duration = Duration::from_secs(15);
+pub(crate) const CLEANUP: Duration = Duration::from_secs(15);
 
 /// A container of this host.
 #[derive(Debug)]
@@ -57,38 +57,62 @@ impl Container {
 
     /// Where it stands. A container whose keeper was lost is ended first.
     pub fn status(&self) -> Result<Status> {
+        match self.written_status()? {
+            Some(status) => Ok(status),
+            None => self.without_state(),
+        }
+    }
+
+    /// Where it stands as its keeper has written; None if that has written nothing.
+    fn written_status(&self) -> Result<Option<Status>> {
         if let Some(ended) = self.ended()? {
-            return Ok(Status::Exited(ended));
+            return Ok(Some(Status::Exited(ended)));
         }
         let Some(state) = disk::read_json::<Running>(&self.run.join("state.json"))? else {
-            return self.without_state();
+            return Ok(None);
         };
         let this_boot = state.boot == boot_id()?;
         if this_boot && state.keeper.open().is_some() {
-            return Ok(Status::Running(state));
+            return Ok(Some(Status::Running(state)));
         }
         match self.ended()? {
-            Some(ended) => Ok(Status::Exited(ended)),
+            Some(ended) => Ok(Some(Status::Exited(ended))),
             // Its keeper has finished while we looked, and everything went with it.
-            None if !self.run.join("state.json").exists() => Ok(Status::Created),
-            None => self.end_lost(&state, this_boot).map(Status::Exited),
+            None if !self.run.join("state.json").exists() => Ok(Some(Status::Created)),
+            None => self.end_lost(&state, this_boot).map(Status::Exited).map(Some),
         }
     }
 
     /// Where it stands if no keeper says so. The keeper begins a log before anything else: with one
     /// it has run, and what was in the run directory went with the last boot.
     fn without_state(&self) -> Result<Status> {
-        let starting = || -> Result<bool> { Ok(self.lock.is_some() || Lock::try_take(&self.dir)?.is_none()) };
-        match self.ended()? {
-            Some(ended) => Ok(Status::Exited(ended)),
-            None if !self.dir.join("log").exists() || starting()? => Ok(Status::Created),
-            None => {
-                // A keeper that was killed before it had written its state has left these.
-                let group = cgroup::Group::of(self.id())?;
-                group.kill().and_then(|()| group.remove())?;
-                self.record_loss("the machine was restarted, or its keeper lost").map(Status::Exited)
-            }
+        if self.lock.is_some() || !self.has_run() {
+            return Ok(Status::Created);
         }
+        let Some(_lock) = Lock::try_take(&self.dir)? else { return Ok(Status::Created) };
+        // Whoever had the lock until now may have started it since we looked. From here on nobody
+        // can: what is not there now is lost.
+        if let Some(status) = self.written_status()? {
+            return Ok(status);
+        }
+        if !self.is_current()? {
+            return Ok(Status::Created);
+        }
+        // A keeper that was killed before it had written its state has left these.
+        let group = cgroup::Group::of(self.id())?;
+        group.kill().and_then(|()| group.remove())?;
+        self.record_loss("the machine was restarted, or its keeper lost").map(Status::Exited)
+    }
+
+    fn has_run(&self) -> bool {
+        self.dir.join("log").exists()
+    }
+
+    /// Whether its name is still its own: it may have been removed, and another made, since we read
+    /// its record.
+    fn is_current(&self) -> Result<bool> {
+        let record = disk::read_json::<Record>(&self.dir.join("container.json"))?;
+        Ok(record.is_some_and(|record| record.spec.id == self.id()))
     }
 
     fn ended(&self) -> Result<Option<Ended>> {
@@ -128,14 +152,16 @@ impl Container {
             // Ended but still there: its keeper was to remove it, and may be about to. Created but
             // not started: whoever was at it holds the lock.
             _ => {
-                let Some(_lock) = Lock::try_take(&self.dir).unwrap_or(None) else {
-                    return Ok(self.dir.is_dir());
-                };
-                if self.keeper().is_some() {
+                let Some(lock) = Lock::try_take(&self.dir)? else { return Ok(self.dir.is_dir()) };
+                if !self.is_current()? {
+                    return Ok(false);
+                }
+                // It may have been started, and even have ended, before we had the lock.
+                if self.keeper().is_some() || self.has_run() && !self.record.remove {
                     return Ok(true);
                 }
-                cgroup::Group::of(self.id())?.kill()?;
                 self.remove_all()?;
+                lock.discard();
                 Ok(false)
             }
         }
@@ -191,10 +217,13 @@ impl Container {
 
     /// Removes it with its logs and volumes; with `force` a running one is killed first.
     pub fn remove(&self, force: bool) -> Result<()> {
-        let _lock = match &self.lock {
+        let lock = match &self.lock {
             Some(_) => None,
             None => Some(Lock::take(&self.dir, self.name())?),
         };
+        if !self.is_current()? {
+            return Ok(());
+        }
         match self.status()? {
             Status::Running(state) if force => self.end(&state)?,
             Status::Running(_) => {
@@ -203,20 +232,16 @@ impl Container {
             }
             _ => {}
         }
-        self.remove_all()
+        self.remove_all()?;
+        lock.into_iter().for_each(Lock::discard);
+        Ok(())
     }
 
     fn remove_all(&self) -> Result<()> {
-        cgroup::Group::of(self.id())?.remove()?;
+        let group = cgroup::Group::of(self.id())?;
+        group.kill().and_then(|()| group.remove())?;
         remove_tree(&self.run)?;
-        // The record last: until then another command finds it and can go on.
-        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
-            if entry.file_name() != "container.json" && entry.file_name() != "lock" {
-                let path = entry.path();
-                if path.is_dir() { remove_tree(&path)? } else { remove_file(&path)? }
-            }
-        }
-        remove_tree(&self.dir)
+        disk::retire(&self.dir)
     }
 
     /// Its log from the oldest line on.
@@ -267,14 +292,7 @@ impl Container {
     }
 }
 
-fn remove_file(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        result => result.doing(|| format!("removing {}", path.display())),
-    }
-}
-
-fn kill_and_wait(process: Option<OwnedFd>, patience: Duration) {
+pub(crate) fn kill_and_wait(process: Option<OwnedFd>, patience: Duration) {
     let Some(process) = process else { return };
     // It may have ended by itself; whether it has is seen by waiting.
     let _ = sys::process::send_signal(process.as_fd(), 9);

@@ -1,7 +1,6 @@
 //! All containers of a state directory.
 
 use std::fs::{self, DirBuilder};
-use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +11,7 @@ use crate::container::Container;
 use crate::disk::{self, Durable};
 use crate::lock::Lock;
 use crate::record::{self, Record, Status};
-use crate::{Home, RunOptions, new_id, resolve, volumes};
+use crate::{Home, RunOptions, damaged, new_id, resolve, volumes};
 
 /// What a container is made from.
 #[derive(Debug, Clone, Copy)]
@@ -63,43 +62,53 @@ impl Containers {
             .and_then(|()| disk::write_json(&dir.join("container.json"), &record, durable));
         if let Err(error) = made {
             // The first failure is the one to tell.
-            let _ = disk::remove_tree(&dir);
+            let _ = disk::retire(&dir);
+            lock.discard();
             return Err(error);
         }
         Ok(Container::new(record, dir, self.run.join(id.to_string()), Some(lock)))
     }
 
+    /// Makes the directory, under the lock: nobody else ever sees one that is being made without.
     fn reserve(&self, name: &Name, dir: &Path) -> Result<Lock> {
+        if !matches!(self.open(name)?, Found::Nothing | Found::Making) {
+            return Err(taken(name));
+        }
+        let lock = Lock::take(dir, name)?;
+        if dir.join("container.json").exists() {
+            return Err(taken(name));
+        }
+        // Its command was killed before it had a record.
+        disk::retire(dir)?;
         let making = || format!("making {}", dir.display());
         DirBuilder::new().recursive(true).mode(0o700).create(&self.lib).doing(making)?;
-        for _ in 0..2 {
-            match DirBuilder::new().mode(0o700).create(dir) {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                    // One whose command was killed half-way is removed by a look at it.
-                    if self.open(name)?.is_some() {
-                        return Err(taken(name));
-                    }
-                }
-                result => {
-                    result.doing(making)?;
-                    return Lock::take(dir, name);
-                }
-            }
-        }
-        Err(taken(name))
+        DirBuilder::new().mode(0o700).create(dir).doing(making)?;
+        Ok(lock)
     }
 
-    /// All of them, by name. What is found broken is mended.
+    /// All of them, by name. What is found broken is mended; what cannot be read is left out, as is
+    /// what is just being made.
     pub fn list(&self) -> Result<Vec<Container>> {
-        let entries = match fs::read_dir(&self.lib) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.doing(|| format!("reading {}", self.lib.display()))?,
-        };
-        let mut names: Vec<Name> =
-            entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-        names.sort();
-        let opened = names.iter().map(|name| self.open(name));
-        opened.filter_map(Result::transpose).collect()
+        Ok(self.look()?.0)
+    }
+
+    /// All of them by name, and beside them those that cannot be read, with the reason.
+    pub fn look(&self) -> Result<(Vec<Container>, Vec<(Name, Error)>)> {
+        disk::sweep(&self.lib);
+        let (mut sound, mut damaged) = (Vec::new(), Vec::new());
+        for name in self.names()? {
+            match self.open(&name) {
+                Ok(Found::Here(container)) => sound.push(*container),
+                Ok(_) => {}
+                Err(error) => damaged.push((name, error)),
+            }
+        }
+        Ok((sound, damaged))
+    }
+
+    /// The names that are taken, whatever is behind them.
+    pub fn names(&self) -> Result<Vec<Name>> {
+        disk::names(&self.lib)
     }
 
     /// The one with this name, or whose id begins so.
@@ -108,8 +117,11 @@ impl Containers {
     /// Not found, or several of them.
     pub fn find(&self, name_or_id: &str) -> Result<Container> {
         if let Ok(name) = name_or_id.parse::<Name>() {
-            if let Some(container) = self.open(&name)? {
-                return Ok(container);
+            let way_out = || format!("to remove what is left of it: tsubo rm -f {name}");
+            match self.open(&name).map_err(|error| error.hint(way_out()))? {
+                Found::Here(container) => return Ok(*container),
+                Found::Making => return Err(Error::conflict(format!("container {name} is just being made"))),
+                Found::Nothing => {}
             }
         }
         let all = self.list()?;
@@ -127,30 +139,44 @@ impl Containers {
         }
     }
 
-    fn open(&self, name: &Name) -> Result<Option<Container>> {
+    /// Removes the one with this name or id; with `force` also one that runs, or cannot be read.
+    ///
+    /// # Errors
+    /// Not found, or it runs.
+    pub fn remove(&self, name_or_id: &str, force: bool) -> Result<()> {
+        match (self.find(name_or_id), name_or_id.parse()) {
+            (Ok(container), _) => container.remove(force),
+            (Err(_), Ok(name)) if force && self.is_damaged(&name) => {
+                damaged::remove(&self.lib, &self.run, &name)
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    fn is_damaged(&self, name: &Name) -> bool {
+        disk::read_json::<Record>(&self.lib.join(name).join("container.json")).is_err()
+    }
+
+    fn open(&self, name: &Name) -> Result<Found> {
         let dir = self.lib.join(name);
         if !dir.is_dir() {
-            return Ok(None);
+            return Ok(Found::Nothing);
         }
-        let record = disk::read_json::<Record>(&dir.join("container.json"))?;
-        let Some(record) = record else {
-            // Without a record nothing was started; unless somebody is just writing it, it goes.
-            if Lock::try_take(&dir)?.is_some() {
-                disk::remove_tree(&dir)?;
-                return Ok(None);
-            }
-            return Err(Error::conflict(format!("container {name} is just being made")));
+        let Some(record) = disk::read_json::<Record>(&dir.join("container.json"))? else {
+            return without_record(&dir);
         };
         let run = self.run.join(record.spec.id.to_string());
         let container = Container::new(record, dir, run, None);
-        Ok(container.mend()?.then_some(container))
+        Ok(if container.mend()? { Found::Here(Box::new(container)) } else { Found::Nothing })
     }
 
     /// Removes what belongs to no container: run directories of containers that are gone.
     pub fn gc(&self) -> Result<Vec<String>> {
+        let mut removed = disk::sweep(&self.lib);
+        // Before the containers are listed: those that are started meanwhile are not looked at.
+        let entries: Vec<_> = fs::read_dir(&self.run).into_iter().flatten().flatten().collect();
         let known: Vec<String> = self.list()?.iter().map(|container| container.id().to_string()).collect();
-        let mut removed = Vec::new();
-        for entry in fs::read_dir(&self.run).into_iter().flatten().flatten() {
+        for entry in entries {
             let name = entry.file_name().to_string_lossy().into_owned();
             let state = disk::read_json::<record::Running>(&entry.path().join("state.json"));
             let kept = matches!(state, Ok(Some(state)) if state.keeper.open().is_some());
@@ -161,6 +187,25 @@ impl Containers {
         }
         Ok(removed)
     }
+}
+
+/// What is behind a name.
+enum Found {
+    Nothing,
+    /// A command is at it.
+    Making,
+    Here(Box<Container>),
+}
+
+/// Without a record nothing was started; unless somebody is just writing it, it goes.
+fn without_record(dir: &Path) -> Result<Found> {
+    let Some(lock) = Lock::try_take(dir)? else { return Ok(Found::Making) };
+    if dir.join("container.json").exists() {
+        return Ok(Found::Making);
+    }
+    disk::retire(dir)?;
+    lock.discard();
+    Ok(Found::Nothing)
 }
 
 fn taken(name: &Name) -> Error {

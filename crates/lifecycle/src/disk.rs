@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use spec::{Error, Result, ResultExt};
+use spec::{Error, Name, Result, ResultExt};
 
 /// Whether a write must survive a power failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +48,41 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     };
     let value = serde_json::from_slice(&text);
     value.map(Some).map_err(|cause| Error::internal(format!("{} is damaged", path.display())).because(cause))
+}
+
+/// What the name of a directory that is being removed begins with: that of no container.
+const GONE: &str = ".gone-";
+
+/// Removes a container's directory. It leaves its name in one step, so that nobody ever sees half
+/// a container, or loses a new one of this name to a removal that is still at work.
+pub(crate) fn retire(dir: &Path) -> Result<()> {
+    let gone = dir.with_file_name(format!("{GONE}{}", crate::new_id()?));
+    match fs::rename(dir, &gone) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        result => result.doing(|| format!("removing {}", dir.display()))?,
+    }
+    // Another command that looks may be removing it too, which either of them can stumble over.
+    (0..3).find_map(|_| remove_tree(&gone).ok()).map_or_else(|| remove_tree(&gone), Ok)
+}
+
+/// Removes what killed commands have begun to remove; says what could be.
+pub(crate) fn sweep(containers: &Path) -> Vec<String> {
+    let entries = fs::read_dir(containers).into_iter().flatten().flatten();
+    let gone = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(GONE));
+    let removed = gone.filter(|entry| remove_tree(&entry.path()).is_ok());
+    removed.map(|entry| entry.path().display().to_string()).collect()
+}
+
+/// The names that are taken in a directory.
+pub(crate) fn names(dir: &Path) -> Result<Vec<Name>> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.doing(|| format!("reading {}", dir.display()))?,
+    };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let mut names: Vec<Name> = names.collect();
+    names.sort();
+    Ok(names)
 }
 
 /// Removes a directory with everything in it; gone already is as good.

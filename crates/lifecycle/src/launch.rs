@@ -52,6 +52,7 @@ impl Container {
         if started.is_err() {
             // The first failure is the one to tell.
             let _ = self.remove(true);
+            self.lock.take().into_iter().for_each(crate::lock::Lock::discard);
         }
         self.lock = None;
         started

@@ -7,6 +7,7 @@ use spec::{Result, ResultExt};
 
 use crate::disk::{self, Durable};
 use crate::job::Job;
+use crate::lock::Lock;
 use crate::pinned::{Pinned, boot_id};
 use crate::record::{Ended, Running, now};
 
@@ -34,8 +35,12 @@ pub fn started(job: &Job, first: i32, group: Option<&cgroup::Group>) -> Result<(
 /// a keeper that is gone, and knows from that.
 pub fn ended(job: &Job, code: i32, peak: cgroup::Peak) -> Result<()> {
     if job.remove {
-        let removed = disk::remove_tree(&job.dir);
-        return disk::remove_tree(&job.run).and(removed);
+        // Who has it waits for us, or looks and finds that we are still there.
+        let lock = Lock::try_take(&job.dir).unwrap_or(None);
+        // Its name goes last: who does not find it can rely on nothing being left.
+        let removed = disk::remove_tree(&job.run).and_then(|()| disk::retire(&job.dir));
+        lock.into_iter().for_each(Lock::discard);
+        return removed;
     }
     let ended = Ended { code, finished: now(), note: None, peak };
     disk::write_json(&job.dir.join("exit.json"), &ended, Durable::No)?;
