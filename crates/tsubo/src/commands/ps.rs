@@ -2,7 +2,7 @@
 
 use lifecycle::{Container, Containers, Status};
 use serde_json::{Value, json};
-use spec::Result;
+use spec::{Error, Name, Result};
 use workshop::dev::record::Record;
 
 use super::Place;
@@ -26,12 +26,15 @@ pub struct Args {
 pub fn run(args: &Args, place: &Place) -> Result<u8> {
     let home = place.home()?;
     let mut rows = Vec::new();
-    for container in Containers::of(&home).list()? {
-        let status = container.status()?;
-        if args.all || status.is_running() {
-            rows.push(production(&container, &status));
+    let (containers, damaged) = Containers::of(&home).look()?;
+    for container in containers {
+        match container.status() {
+            Ok(status) if args.all || status.is_running() => rows.push(production(&container, &status)),
+            Ok(_) => {}
+            Err(error) => rows.push(broken(container.name(), &error)),
         }
     }
+    rows.extend(damaged.iter().map(|(name, error)| broken(name, error)));
     if args.all {
         rows.extend(place.developments()?.list()?.iter().map(|record| development(record, home.lib())));
     }
@@ -42,7 +45,7 @@ pub fn run(args: &Args, place: &Place) -> Result<u8> {
     let mut table = ui::table::new(&["NAME", "ID", "STAGE", "STATUS", "FROM", "CREATED", "COMMAND"]);
     let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
     for row in &rows {
-        let created = ui::age(row["created"].as_u64().unwrap_or_default());
+        let created = row["created"].as_u64().map(ui::age).unwrap_or_default();
         let command: Vec<&str> =
             row["command"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         table.add_row([
@@ -69,6 +72,12 @@ fn production(container: &Container, status: &Status) -> Value {
     json!({ "name": container.name(), "id": container.id(), "stage": "production", "status": status.word(),
         "running": status.is_running(), "pid": pid, "exit_code": code, "from": record.image,
         "created": record.created / 1000, "command": record.spec.process.argv })
+}
+
+/// One that cannot be read is there too, whether it runs or not.
+fn broken(name: &Name, error: &Error) -> Value {
+    json!({ "name": name, "id": "", "stage": "production", "status": "damaged", "running": false, "pid": null,
+        "exit_code": null, "from": "", "created": null, "command": [], "error": error.chain() })
 }
 
 fn development(record: &Record, lib: &std::path::Path) -> Value {

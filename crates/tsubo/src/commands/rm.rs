@@ -9,10 +9,10 @@ use crate::ui;
 /// Remove containers with their logs and volumes; with --dev development containers.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tsubo rm web\n  tsubo rm -f web                end it first if it runs\n  tsubo rm --dev web             remove the development container, with what was built in it\n"
+    after_help = "Examples:\n  tsubo rm web\n  tsubo rm -f web                end it first if it runs; also removes one that cannot be read\n  tsubo rm --dev web             remove the development container, with what was built in it\n"
 )]
 pub struct Args {
-    /// End it first if it runs
+    /// End it first if it runs; remove it even if its record cannot be read
     #[arg(short, long)]
     pub force: bool,
 
@@ -33,13 +33,12 @@ pub fn run(args: &Args, place: &Place) -> Result<u8> {
         if args.dev {
             developments.remove(&name.parse()?)?;
         } else {
-            let found = containers.find(name).map_err(|error| match name.parse() {
+            containers.remove(name, args.force).map_err(|error| match name.parse() {
                 Ok(parsed) if developments.exists(&parsed) => error.hint(format!(
                     "there is a development container {name}; to remove it: tsubo rm --dev {name}"
                 )),
                 _ => error,
-            });
-            found?.remove(args.force)?;
+            })?;
         }
         ui::line(name);
         Ok(())

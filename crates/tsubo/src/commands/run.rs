@@ -113,8 +113,9 @@ fn options(args: &Args, image: &Image, containers: &Containers) -> Result<RunOpt
 
 /// The image's name if no container has it, else with the first free number.
 fn free_name(image: &Name, containers: &Containers) -> Result<Name> {
-    let taken: Vec<String> =
-        containers.list()?.iter().map(|container| container.name().to_string()).collect();
+    // Looking at them removes what killed commands have left, and frees its names.
+    containers.look()?;
+    let taken: Vec<String> = containers.names()?.iter().map(ToString::to_string).collect();
     let stem: String = image.as_str().chars().take(spec::name::MAX_LEN - 7).collect();
     let numbered = (2..1_000_000).map(|number| format!("{stem}-{number}"));
     let free = std::iter::once(image.to_string()).chain(numbered).find(|name| !taken.contains(name));
