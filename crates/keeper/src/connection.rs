@@ -18,8 +18,8 @@ const FULL: usize = 1 << 20;
 /// Above this much a client that merely looks on is let go.
 const HOPELESS: usize = 8 << 20;
 
-/// How long a client may take for the last bytes.
-const DRAIN: Duration = Duration::from_secs(10);
+/// How long a client may take for the answer to a start.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// What a connection is there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +78,11 @@ impl Connection {
         flags
     }
 
+    /// Whether something waits to be sent, and how much.
+    pub(crate) fn unsent(&self) -> usize {
+        if self.closed { 0 } else { self.out.len() }
+    }
+
     /// Whether output must wait for it.
     pub(crate) fn is_full(&self) -> bool {
         matches!(self.role, Role::Launch | Role::Exec) && self.out.len() > FULL
@@ -121,6 +126,13 @@ impl Connection {
             // A signal or the time limit: the loop looks again.
             let _ = rustix::event::poll(&mut [PollFd::new(&self.socket, PollFlags::OUT)], Some(&timeout));
         }
+    }
+
+    /// Sees whether the client has gone, without reading.
+    pub(crate) fn notice_end(&mut self) {
+        let mut polled = [PollFd::new(&self.socket, PollFlags::empty())];
+        let seen = rustix::event::poll(&mut polled, Some(&Timespec::default())).is_ok();
+        self.closed |= seen && polled[0].revents().intersects(PollFlags::HUP | PollFlags::ERR);
     }
 
     /// Reads once.

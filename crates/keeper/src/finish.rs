@@ -1,22 +1,29 @@
 //! The end of a container.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lifecycle::job::Job;
 use lifecycle::state;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use spec::protocol::Reply;
 
+use crate::connection::Connection;
 use crate::keep::Keeper;
 
+/// How long the clients together may go without taking any of the last bytes.
+const STALLED: Duration = Duration::from_secs(2);
+
+/// How long they may take in all.
+const DRAIN: Duration = Duration::from_secs(10);
+
 /// Records the end, cleans up, and tells everybody who waits. By then nothing is left of the
-/// container but what was asked for: whoever is told can rely on it.
+/// container but what was asked for: whoever is told can rely on it, and nobody who does not
+/// listen holds it up.
 pub(crate) fn finish(mut keeper: Keeper, code: i32) {
-    while keeper.read_once() {
-        // One that must get all of it gets it, in its own time.
-        keeper.connections.iter_mut().filter(|connection| connection.is_full()).for_each(|c| c.drain());
-    }
+    // No more than the pipes hold: whoever could write has died with the pid namespace.
+    while keeper.read_once() {}
     keeper.log.finish();
-    // Processes that were executed later have died with the pid namespace.
+    // Processes that were executed later have died with the pid namespace too.
     let codes: Vec<i32> =
         keeper.connections.iter_mut().map(|connection| end_exec(connection, code)).collect();
     let peak = keeper.group.as_ref().map(cgroup::Group::peak).unwrap_or_default();
@@ -27,15 +34,36 @@ pub(crate) fn finish(mut keeper: Keeper, code: i32) {
     let _ = state::ended(&keeper.job, code, peak);
     for (connection, code) in keeper.connections.iter_mut().zip(codes) {
         connection.send(&Reply::Exit { code });
-        connection.drain();
+    }
+    drain(&mut keeper.connections);
+}
+
+/// Sends all that is left to all at once.
+fn drain(connections: &mut [Connection]) {
+    let end = Instant::now() + DRAIN;
+    let (mut least, mut stalled) = (usize::MAX, Instant::now() + STALLED);
+    loop {
+        connections.iter_mut().for_each(Connection::flush);
+        let left: usize = connections.iter().map(Connection::unsent).sum();
+        if left < least {
+            (least, stalled) = (left, Instant::now() + STALLED);
+        }
+        let time = stalled.min(end).saturating_duration_since(Instant::now());
+        if left == 0 || time.is_zero() {
+            return;
+        }
+        let waiting = connections.iter().filter(|connection| connection.unsent() > 0);
+        let mut polled: Vec<_> =
+            waiting.map(|connection| PollFd::from_borrowed_fd(connection.fd(), PollFlags::OUT)).collect();
+        let timeout = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() };
+        // A signal or the time limit: the loop looks again.
+        let _ = rustix::event::poll(&mut polled, Some(&timeout));
     }
 }
 
-fn end_exec(connection: &mut crate::connection::Connection, code: i32) -> i32 {
+fn end_exec(connection: &mut Connection, code: i32) -> i32 {
     let Some(mut task) = connection.task.take() else { return code };
-    while task.read(&mut |stream, bytes| connection.send(&Reply::Output { stream, bytes: bytes.to_vec() })) {
-        connection.drain();
-    }
+    while task.read(&mut |stream, bytes| connection.send(&Reply::Output { stream, bytes: bytes.to_vec() })) {}
     for _ in 0..100 {
         if let Some(code) = task.ended() {
             return code;

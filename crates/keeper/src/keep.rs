@@ -80,8 +80,7 @@ impl Keeper {
         watch_task(&mut polled, &self.task, full);
         for connection in &self.connections {
             let task = connection.task.as_ref();
-            let fed = task.or(Some(&self.task).filter(|_| connection.role == Role::Launch));
-            let interest = connection.interest(fed.is_none_or(Task::takes_input));
+            let interest = connection.interest(self.reads_from(connection));
             polled.push(PollFd::from_borrowed_fd(connection.fd(), interest));
             if let Some(task) = task {
                 polled.push(PollFd::from_borrowed_fd(task.pidfd(), PollFlags::IN));
@@ -93,6 +92,16 @@ impl Keeper {
             .map(|time| Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() });
         // Interrupted or not: everything is looked at without blocking.
         let _ = rustix::event::poll(&mut polled, timeout.as_ref());
+    }
+
+    /// Whether there is room for what a client may say: input that its process does not take waits
+    /// in the client.
+    fn reads_from(&self, connection: &Connection) -> bool {
+        let fed = match connection.role {
+            Role::Launch | Role::Attached => Some(&self.task),
+            _ => connection.task.as_ref(),
+        };
+        fed.is_none_or(Task::takes_input)
     }
 
     fn take_signals(&mut self) {
@@ -131,7 +140,11 @@ impl Keeper {
         let mut connections = std::mem::take(&mut self.connections);
         for connection in &mut connections {
             connection.flush();
-            connection.fill();
+            if self.reads_from(connection) {
+                connection.fill();
+            } else {
+                connection.notice_end();
+            }
             self.answer(connection);
             relay_exec(connection);
             if connection.closed {

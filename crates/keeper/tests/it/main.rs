@@ -5,3 +5,4 @@ mod faults;
 mod harness;
 mod life;
 mod logs;
+mod together;
