@@ -1,11 +1,15 @@
 //! From a portable spec to a spec: every default of a production container, for this host.
 
 use std::collections::BTreeSet;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+use runtime::seed::Size;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 use spec::container::{DEFAULT_CAPABILITIES, Mount, MountKind, Namespace, Process, Root, Spec};
 use spec::portable::{Ids, Portable, is_reserved, volume_name};
-use spec::{Error, Name, Result, RootPath};
+use spec::{Error, Name, Result, ResultExt, RootPath};
 
 /// Paths that are hidden, as Docker hides them.
 pub const MASKED: [&str; 10] = [
@@ -27,9 +31,9 @@ pub const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/s
 /// Files of the host that a package may ask for.
 const HOST_FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 
-/// Size of a directory that is fresh at each start, in bytes; memory is used as it fills.
+/// Least size of a directory that is fresh at each start, in bytes; memory is used as it fills.
 const FRESH_BYTES: u64 = 256 << 20;
-/// Its inodes.
+/// Its inodes, at the least.
 const FRESH_INODES: u64 = 65_536;
 /// Size of /dev/shm in bytes, as Docker's.
 const SHM_BYTES: u64 = 64 << 20;
@@ -105,9 +109,11 @@ pub fn resolve(portable: &Portable, tree: &Path, options: &RunOptions) -> Result
     };
     let mut mounts = kernel_mounts()?;
     if !writable_root {
-        mounts.extend(outermost(&portable.writable).into_iter().map(fresh));
+        for at in outermost(&portable.writable) {
+            mounts.push(fresh(tree, at)?);
+        }
     }
-    mounts.extend(volumes(portable, options));
+    mounts.extend(volumes(portable, tree, options)?);
     mounts.extend(portable.host_files.iter().filter_map(|path| host_file(tree, path)));
     mounts.extend(binds(&options.binds)?);
     mounts.sort_by_key(|mount| mount.at.as_bytes().iter().filter(|byte| **byte == b'/').count());
@@ -178,21 +184,36 @@ fn outermost(dirs: &BTreeSet<RootPath>) -> Vec<RootPath> {
     dirs.iter().filter(|dir| !inner(dir)).cloned().collect()
 }
 
-fn fresh(at: RootPath) -> Mount {
+/// Room for what the image has there and as much again.
+fn fresh(tree: &Path, at: RootPath) -> Result<Mount> {
     let shared = matches!(at.as_bytes(), b"/tmp" | b"/var/tmp" | b"/run/lock");
     let mode = if shared { 0o1777 } else { 0o755 };
-    Mount { at, what: MountKind::Tmpfs { bytes: FRESH_BYTES, inodes: FRESH_INODES, seeded: true, mode } }
+    let seed = size_in(tree, &at).doing(|| format!("measuring {at} of the image"))?;
+    let bytes = seed.bytes.saturating_mul(2).max(FRESH_BYTES);
+    let inodes = seed.inodes.saturating_mul(2).max(FRESH_INODES);
+    Ok(Mount { at, what: MountKind::Tmpfs { bytes, inodes, seeded: true, mode } })
+}
+
+fn size_in(tree: &Path, at: &RootPath) -> std::io::Result<Size> {
+    let root = std::fs::File::open(tree)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    match rustix::fs::openat2(&root, at.relative(), flags, Mode::empty(), inside) {
+        Ok(directory) => runtime::seed::measure_tree(directory.as_fd()),
+        Err(Errno::NOENT) => Ok(Size::default()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Declared volumes, but for those that are given on the command line.
-fn volumes(portable: &Portable, options: &RunOptions) -> Vec<Mount> {
+fn volumes(portable: &Portable, tree: &Path, options: &RunOptions) -> Result<Vec<Mount>> {
     let given = |at: &&RootPath| !options.binds.iter().any(|bind| bind.at == **at);
     let mount = |at: &RootPath| match &options.volumes {
         Some(dir) => {
             let source = dir.join(volume_name(at));
-            Mount { at: at.clone(), what: MountKind::Bind { source, read_only: false } }
+            Ok(Mount { at: at.clone(), what: MountKind::Bind { source, read_only: false } })
         }
-        None => fresh(at.clone()),
+        None => fresh(tree, at.clone()),
     };
     portable.volumes.iter().filter(given).map(mount).collect()
 }
@@ -244,8 +265,12 @@ mod tests {
     fn written_directories_become_fresh_ones_outermost_only() {
         let mut portable = portable();
         portable.writable = [path("/var/lib"), path("/var/lib/nginx"), path("/tmp")].into();
-        let spec =
-            resolve(&portable, Path::new("/"), &RunOptions::named(portable.name.clone())).expect("spec");
+        let spec = resolve(
+            &portable,
+            Path::new(env!("CARGO_MANIFEST_DIR")),
+            &RunOptions::named(portable.name.clone()),
+        )
+        .expect("spec");
         let fresh: Vec<String> = spec
             .mounts
             .iter()
@@ -313,5 +338,26 @@ mod tests {
     fn limits_are_not_those_of_the_callers_shell() {
         let spec = resolve(&portable(), Path::new("/"), &RunOptions::named(portable().name)).expect("spec");
         assert_eq!(spec.process.rlimits, [(4, 0, 0), (7, 1024, 524_288)]);
+    }
+
+    #[test]
+    fn a_fresh_directory_has_room_for_what_the_image_has_there() {
+        let tree = std::env::temp_dir().join(format!("tsubo-resolve-{}", std::process::id()));
+        std::fs::create_dir_all(tree.join("srv/data")).expect("tree");
+        std::os::unix::fs::symlink("srv", tree.join("link")).expect("link");
+        // Sparse here, but a copy in memory is not.
+        let file = std::fs::File::create(tree.join("srv/data/large")).expect("file");
+        file.set_len((300 << 20) + 1).expect("length");
+        let mut portable = portable();
+        portable.writable = [path("/link"), path("/none")].into();
+        let spec = resolve(&portable, &tree, &RunOptions::named(portable.name.clone()));
+        std::fs::remove_dir_all(&tree).expect("clean");
+        let spec = spec.expect("spec");
+        let size = |at: &str| match spec.mounts.iter().find(|mount| mount.at == path(at)).expect(at).what {
+            MountKind::Tmpfs { bytes, inodes, .. } => (bytes, inodes),
+            _ => panic!("no tmpfs"),
+        };
+        assert_eq!(size("/link"), (2 * ((300 << 20) + 4096), FRESH_INODES));
+        assert_eq!(size("/none"), (FRESH_BYTES, FRESH_INODES));
     }
 }

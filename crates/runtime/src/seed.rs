@@ -17,10 +17,54 @@ pub fn copy_tree(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
     copy_directory(from, to, 0)
 }
 
-fn copy_directory(from: BorrowedFd<'_>, to: BorrowedFd<'_>, depth: usize) -> io::Result<()> {
+/// What a copy of a directory takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Size {
+    /// In whole pages, as a tmpfs counts.
+    pub bytes: u64,
+    /// Files, directories and links, the directory itself among them.
+    pub inodes: u64,
+}
+
+/// Measures what [`copy_tree`] would copy from the directory `from`.
+pub fn measure_tree(from: BorrowedFd<'_>) -> io::Result<Size> {
+    let mut size = Size::default();
+    measure_directory(from, &mut size, 0)?;
+    Ok(size)
+}
+
+fn measure_directory(from: BorrowedFd<'_>, size: &mut Size, depth: usize) -> io::Result<()> {
+    check_depth(depth)?;
+    size.inodes += 1;
+    for entry in Dir::read_from(from)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        let status = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(status.st_mode) == FileType::Directory {
+            measure_directory(open(from, name, OFlags::DIRECTORY)?.as_fd(), size, depth + 1)?;
+        } else {
+            size.inodes += 1;
+            size.bytes += (status.st_size as u64).next_multiple_of(PAGE);
+        }
+    }
+    Ok(())
+}
+
+/// No page of a tmpfs is smaller; where they are larger, the room that is left for growth is less.
+const PAGE: u64 = 4096;
+
+fn check_depth(depth: usize) -> io::Result<()> {
     if depth > MAX_DEPTH {
         return Err(io::Error::other(format!("directories are nested more than {MAX_DEPTH} deep")));
     }
+    Ok(())
+}
+
+fn copy_directory(from: BorrowedFd<'_>, to: BorrowedFd<'_>, depth: usize) -> io::Result<()> {
+    check_depth(depth)?;
     for entry in Dir::read_from(from)? {
         let entry = entry?;
         let name = entry.file_name();
