@@ -5,16 +5,31 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use spec::protocol::Stream;
 
-/// Appends a line to `out`.
-pub(super) fn append(out: &mut Vec<u8>, time: SystemTime, stream: Stream, text: &[u8], whole: bool) {
-    timestamp(out, time);
-    out.extend_from_slice(match stream {
-        Stream::Out => b" stdout ",
-        Stream::Error => b" stderr ",
-    });
-    out.extend_from_slice(if whole { b"F " } else { b"P " });
-    out.extend_from_slice(text);
-    out.push(b'\n');
+/// What the lines of one moment begin with: short lines come in great numbers, and making a
+/// timestamp for each would cost far more than the lines.
+#[derive(Debug)]
+pub(super) struct Head {
+    whole: Vec<u8>,
+    part: Vec<u8>,
+}
+
+impl Head {
+    pub(super) fn new(time: SystemTime, stream: Stream) -> Self {
+        let mut head = Vec::with_capacity(40);
+        timestamp(&mut head, time);
+        head.extend_from_slice(match stream {
+            Stream::Out => b" stdout ",
+            Stream::Error => b" stderr ",
+        });
+        Self { whole: [head.as_slice(), b"F "].concat(), part: [head.as_slice(), b"P "].concat() }
+    }
+
+    /// Appends a line to `out`; its text may come in two pieces.
+    pub(super) fn append(&self, out: &mut Vec<u8>, text: [&[u8]; 2], whole: bool) {
+        out.extend_from_slice(if whole { &self.whole } else { &self.part });
+        text.into_iter().for_each(|piece| out.extend_from_slice(piece));
+        out.push(b'\n');
+    }
 }
 
 /// Takes a line apart; None if it is none of ours. The text is without the line's end.
@@ -70,7 +85,7 @@ mod tests {
     fn a_line_comes_apart_as_it_was_put_together() {
         let mut line = Vec::new();
         let time = UNIX_EPOCH + Duration::from_micros(1_500_000_000_000_042);
-        append(&mut line, time, Stream::Error, b"a \xff b", true);
+        Head::new(time, Stream::Error).append(&mut line, [b"a ", b"\xff b"], true);
         assert_eq!(line, b"2017-07-14T02:40:00.000042Z stderr F a \xff b\n");
         let (time, stream, whole, text) = parse(&line[..line.len() - 1]).expect("a line");
         assert_eq!(

@@ -9,7 +9,8 @@ use std::time::SystemTime;
 use spec::protocol::Stream;
 use spec::{Result, ResultExt};
 
-use super::{FILE_BYTES, FILES, LINE_BYTES, file_name, format};
+use super::format::Head;
+use super::{FILE_BYTES, FILES, LINE_BYTES, file_name};
 
 /// Writes what a container says.
 #[derive(Debug)]
@@ -31,21 +32,21 @@ impl Writer {
 
     /// Adds output as it came. A disk that is full loses lines; it never stops the container.
     pub fn add(&mut self, stream: Stream, bytes: &[u8]) {
-        let now = SystemTime::now();
+        let head = Head::new(SystemTime::now(), stream);
         let unfinished = &mut self.unfinished[stream as usize];
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let (mut text, ends) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
             while unfinished.len() + text.len() > LINE_BYTES {
                 let (part, rest) = text.split_at(LINE_BYTES - unfinished.len());
-                unfinished.extend_from_slice(part);
-                format::append(&mut self.lines, now, stream, unfinished, false);
+                head.append(&mut self.lines, [unfinished, part], false);
                 unfinished.clear();
                 text = rest;
             }
-            unfinished.extend_from_slice(text);
             if ends {
-                format::append(&mut self.lines, now, stream, unfinished, true);
+                head.append(&mut self.lines, [unfinished, text], true);
                 unfinished.clear();
+            } else {
+                unfinished.extend_from_slice(text);
             }
         }
         self.flush();
@@ -56,7 +57,7 @@ impl Writer {
         for stream in [Stream::Out, Stream::Error] {
             let rest = std::mem::take(&mut self.unfinished[stream as usize]);
             if !rest.is_empty() {
-                format::append(&mut self.lines, SystemTime::now(), stream, &rest, true);
+                Head::new(SystemTime::now(), stream).append(&mut self.lines, [&rest, b""], true);
             }
         }
         self.flush();
