@@ -8,6 +8,7 @@
 mod client;
 mod container;
 mod containers;
+mod damaged;
 mod disk;
 mod home;
 pub mod job;
@@ -26,6 +27,7 @@ pub use container::Container;
 pub use containers::{Containers, Source};
 pub use home::{Home, new_id};
 pub use launch::{Exec, Launch};
+pub use lock::ImagesLock;
 pub use pinned::{Pinned, boot_id};
 pub use record::{Ended, Record, Running, Status};
 pub use resolve::{Bind, MASKED, READ_ONLY, RunOptions, default_limits, resolve};
