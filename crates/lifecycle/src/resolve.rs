@@ -12,7 +12,7 @@ use spec::portable::{Ids, Portable, is_reserved, volume_name};
 use spec::{Error, Name, Result, ResultExt, RootPath};
 
 /// Paths that are hidden, as Docker hides them.
-pub const MASKED: [&str; 10] = [
+pub const MASKED: [&str; 11] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -22,6 +22,7 @@ pub const MASKED: [&str; 10] = [
     "/proc/scsi",
     "/proc/timer_list",
     "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
     "/sys/firmware",
 ];
 
@@ -359,5 +360,13 @@ mod tests {
         };
         assert_eq!(size("/link"), (2 * ((300 << 20) + 4096), FRESH_INODES));
         assert_eq!(size("/none"), (FRESH_BYTES, FRESH_INODES));
+    }
+
+    #[test]
+    fn what_docker_hides_is_hidden() {
+        let spec = resolve(&portable(), Path::new("/"), &RunOptions::named(portable().name)).expect("spec");
+        for hidden in ["/proc/kcore", "/proc/keys", "/sys/devices/virtual/powercap", "/sys/firmware"] {
+            assert!(spec.masked.contains(&path(hidden)), "{hidden}");
+        }
     }
 }
