@@ -38,6 +38,7 @@ fn keep_written(scene: &Scene<'_>, selection: &mut Selection<'_>, path: &RootPat
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::net::UnixListener;
 
     use spec::observation::Use;
 
@@ -80,6 +81,19 @@ mod tests {
         let cut = root.cut(Level::Exact, &[("/lib/x", Use::LookedAt)]);
         assert_files(&cut, &["/", "/lib", "/usr/lib/x"]);
         assert!(has(&cut, "/usr"));
+    }
+
+    #[test]
+    fn of_a_socket_the_way_to_it() {
+        let root = Sample::new("socket");
+        let _socket = UnixListener::bind(root.at("/run/db/.s")).expect("a socket");
+        root.link("/var/run", "/run");
+        root.link("/var/db", "run/db/.s");
+        let cut = root.cut(Level::Exact, &[("/var/run/db/.s", Use::Opened), ("/var/db", Use::LookedAt)]);
+        assert!(["/var/run", "/run/db", "/var/db"].iter().all(|way| has(&cut, way)), "{:?}", cut.paths);
+        assert!(!has(&cut, "/run/db/.s"), "never itself");
+        let cut = root.cut(Level::Exact, &[("/var/db", Use::LookedAt)]);
+        assert!(["/var/run", "/run/db", "/var/db"].iter().all(|way| has(&cut, way)), "{:?}", cut.paths);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::loader::Loader;
 use super::scene::{Scene, is_foreign};
 use super::secrets::Secrets;
 use super::{elf, script};
-use crate::base_tree::{Kind, Node};
+use crate::base_tree::{Kind, Node, Way};
 
 /// A rule that keeps more than this in one directory says so.
 const REMARKABLE_BYTES: u64 = 100 << 20;
@@ -219,12 +219,25 @@ impl<'a> Selection<'a> {
     fn add(&mut self, path: &RootPath, kept: Kept, target_too: bool) {
         let entry = self.scene.tree.resolve_entry(path);
         let reason = kept.reason;
+        if self.scene.node(&entry.end).is_some_and(|node| matches!(node.kind, Kind::Special)) {
+            self.add_way(&entry, path);
+            return;
+        }
         if entry.found && self.insert(&entry.end, kept) {
             self.add_links(&entry.links, path);
             let is_link = matches!(self.scene.node(&entry.end), Some(Node { kind: Kind::Link(_), .. }));
             if is_link && target_too {
                 self.add_target(&entry.end, reason);
             }
+        }
+    }
+
+    /// Adds the way to a socket, which is made anew in the same place, by the same name.
+    fn add_way(&mut self, entry: &Way, path: &RootPath) {
+        let kept = Kept { because_of: Some(path.clone()), ..plain(Reason::Ancestor) };
+        if !self.is_dropped(&entry.end) && entry.end.parent().is_some_and(|parent| self.insert(&parent, kept))
+        {
+            self.add_links(&entry.links, path);
         }
     }
 
@@ -236,7 +249,7 @@ impl<'a> Selection<'a> {
         }
         self.add_links(&way.links, link);
         if way.found {
-            self.insert(&way.end, Kept { because_of: Some(link.clone()), ..plain(Reason::Link) });
+            self.add(&way.end, Kept { because_of: Some(link.clone()), ..plain(Reason::Link) }, false);
         }
     }
 
