@@ -9,7 +9,7 @@ use spec::{Error, Name, Result, ResultExt};
 
 use crate::container::Container;
 use crate::disk::{self, Durable};
-use crate::lock::Lock;
+use crate::lock::{ImagesLock, Lock};
 use crate::record::{self, Record, Status};
 use crate::{Home, RunOptions, damaged, new_id, resolve, volumes};
 
@@ -23,6 +23,9 @@ pub struct Source<'a> {
     /// For people: name and digest of the image.
     pub image: &'a str,
 }
+
+/// A container that cannot be read, and why.
+pub type Damaged = (Name, Error);
 
 /// The containers of a state directory.
 #[derive(Debug, Clone)]
@@ -46,6 +49,10 @@ impl Containers {
         let name = options.name.clone();
         let dir = self.lib.join(&name);
         let id = new_id()?;
+        let _images = ImagesLock::shared(self.home())?;
+        if !source.tree.is_dir() {
+            return Err(Error::not_found(format!("image {} has just been removed", source.image)));
+        }
         options.volumes = Some(dir.join("volumes"));
         let mut spec = resolve(source.portable, source.tree, &options)?;
         spec.id = id;
@@ -67,6 +74,19 @@ impl Containers {
             return Err(error);
         }
         Ok(Container::new(record, dir, self.run.join(id.to_string()), Some(lock)))
+    }
+
+    /// From now on, for as long as it is held, no container is made: who removes an image looks
+    /// for its containers, and removes it, in between.
+    ///
+    /// # Errors
+    /// When the lock cannot be taken.
+    pub fn hold_images(&self) -> Result<ImagesLock> {
+        ImagesLock::exclusive(self.home())
+    }
+
+    fn home(&self) -> &Path {
+        self.lib.parent().unwrap_or(&self.lib)
     }
 
     /// Makes the directory, under the lock: nobody else ever sees one that is being made without.
@@ -93,7 +113,7 @@ impl Containers {
     }
 
     /// All of them by name, and beside them those that cannot be read, with the reason.
-    pub fn look(&self) -> Result<(Vec<Container>, Vec<(Name, Error)>)> {
+    pub fn look(&self) -> Result<(Vec<Container>, Vec<Damaged>)> {
         disk::sweep(&self.lib);
         let (mut sound, mut damaged) = (Vec::new(), Vec::new());
         for name in self.names()? {

@@ -24,7 +24,7 @@ pub mod terminal;
 mod volumes;
 
 pub use container::Container;
-pub use containers::{Containers, Source};
+pub use containers::{Containers, Damaged, Source};
 pub use home::{Home, new_id};
 pub use launch::{Exec, Launch};
 pub use lock::ImagesLock;

@@ -64,6 +64,33 @@ impl Lock {
     }
 }
 
+/// Keeps images from being removed while containers are made on them.
+#[derive(Debug)]
+pub struct ImagesLock {
+    _file: File,
+}
+
+impl ImagesLock {
+    /// For making a container: any number may at once.
+    pub(crate) fn shared(lib: &Path) -> Result<Self> {
+        Self::take(lib, FlockOperation::LockShared)
+    }
+
+    /// For removing an image: waits until all that are being made have their record.
+    pub(crate) fn exclusive(lib: &Path) -> Result<Self> {
+        Self::take(lib, FlockOperation::LockExclusive)
+    }
+
+    fn take(lib: &Path, how: FlockOperation) -> Result<Self> {
+        let doing = || format!("locking the images of {}", lib.display());
+        let file = open(&lib.join("locks/.images")).doing(doing)?;
+        rustix::io::retry_on_intr(|| rustix::fs::flock(&file, how))
+            .map_err(std::io::Error::from)
+            .doing(doing)?;
+        Ok(Self { _file: file })
+    }
+}
+
 /// Beside the containers: a lock in a container's own directory could only be taken after that is
 /// made, and would have to go before it is removed. No name begins with a dot, so that the locks of
 /// development containers, which are in the same place, are others.

@@ -145,3 +145,20 @@ fn clients_that_do_not_read_hold_no_end_up() {
     let gone = began.elapsed();
     assert!(known < Duration::from_secs(2) && gone < Duration::from_secs(5), "{known:?} {gone:?}");
 }
+
+#[test]
+fn no_container_is_made_while_an_image_is_removed() {
+    let world = World::new();
+    let held = world.containers.hold_images().expect("hold");
+    std::thread::scope(|threads| {
+        let making = threads.spawn(|| world.shell("late", true, "true").map(drop));
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(!making.is_finished());
+        assert!(world.containers.names().expect("names").is_empty());
+        fs::remove_dir_all(world.tree()).expect("as an image is removed");
+        drop(held);
+        let error = making.join().expect("thread").expect_err("its image is gone");
+        assert_eq!(error.kind(), spec::ErrorKind::NotFound);
+    });
+    world.assert_empty();
+}
