@@ -19,6 +19,7 @@ pub struct Args {
 pub fn run(args: &Args, place: &Place) -> Result<u8> {
     let store = place.store()?;
     let containers = Containers::of(&place.home()?);
+    let _images = containers.hold_images()?;
     for name in &args.images {
         let image = store.image(name)?;
         let uses = |container: &lifecycle::Container| super::path::tree_of(container) == image.tree;
