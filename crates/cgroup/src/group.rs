@@ -136,6 +136,12 @@ impl Group {
         pids
     }
 
+    /// How long it has been there at least, in every hierarchy; zero where nothing tells.
+    pub fn age(&self) -> Duration {
+        let times = self.directories.iter().filter_map(|(_, dir)| fs::metadata(dir).ok()?.modified().ok());
+        times.max().and_then(|youngest| youngest.elapsed().ok()).unwrap_or_default()
+    }
+
     /// Kills every process in it and waits until none is left.
     pub fn kill(&self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;

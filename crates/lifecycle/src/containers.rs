@@ -3,6 +3,7 @@
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use spec::portable::Portable;
 use spec::{Error, Name, Result, ResultExt};
@@ -12,6 +13,10 @@ use crate::disk::{self, Durable};
 use crate::lock::{ImagesLock, Lock};
 use crate::record::{self, Record, Status};
 use crate::{Home, RunOptions, damaged, new_id, resolve, volumes};
+
+/// After this time an empty group is nobody's: between its making and its first process are
+/// milliseconds.
+const FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// What a container is made from.
 #[derive(Debug, Clone, Copy)]
@@ -190,7 +195,8 @@ impl Containers {
         Ok(if container.mend()? { Found::Here(Box::new(container)) } else { Found::Nothing })
     }
 
-    /// Removes what belongs to no container: run directories of containers that are gone.
+    /// Removes what belongs to no container: run directories of containers that are gone, and
+    /// groups that have been empty for long.
     pub fn gc(&self) -> Result<Vec<String>> {
         let mut removed = disk::sweep(&self.lib);
         // Before the containers are listed: those that are started meanwhile are not looked at.
@@ -205,8 +211,19 @@ impl Containers {
                 removed.push(name);
             }
         }
+        let groups = cgroup::Group::ids()?.into_iter().filter(|id| !known.contains(&id.to_string()));
+        removed
+            .extend(groups.filter(|id| remove_empty(*id, FORGOTTEN)).map(|id| format!("control group {id}")));
         Ok(removed)
     }
+}
+
+/// Removes a group without processes that is older than `age`. It may belong to another state
+/// directory, where a container is started in less time.
+fn remove_empty(id: spec::Id, age: Duration) -> bool {
+    let Ok(group) = cgroup::Group::of(id) else { return false };
+    // One that cannot be removed is in use after all.
+    group.age() >= age && group.processes().is_empty() && group.remove().is_ok()
 }
 
 /// What is behind a name.
@@ -237,5 +254,32 @@ impl Status {
     /// Whether it runs.
     pub fn is_running(&self) -> bool {
         matches!(self, Self::Running(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_goes_when_it_is_old_and_empty() {
+        let id = new_id().expect("id");
+        let Ok(Some(group)) = cgroup::Group::create(id) else {
+            eprintln!("SKIPPED: no control groups can be made here");
+            return;
+        };
+        let age = Duration::from_millis(300);
+        assert!(!remove_empty(id, age), "too young");
+        let mut sleeper = std::process::Command::new("sleep").arg("1000").spawn().expect("sleep");
+        for entry in group.entry().expect("entry").tasks {
+            rustix::io::write(&entry, sleeper.id().to_string().as_bytes()).expect("enter");
+        }
+        std::thread::sleep(2 * age);
+        let used = !group.processes().is_empty();
+        let removed = used && remove_empty(id, age);
+        sleeper.kill().and_then(|()| sleeper.wait()).expect("the end");
+        assert!(!removed, "in use");
+        assert!(remove_empty(id, age));
+        assert!(!cgroup::Group::ids().expect("ids").contains(&id));
     }
 }
