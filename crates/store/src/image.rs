@@ -104,7 +104,7 @@ impl Image {
         let damaged = |error: Error| {
             Error::internal(format!("the record of the image in {} is damaged", dir.display()))
                 .because(error)
-                .hint("remove that directory and install the package again")
+                .hint("install the package again, or remove it with `tsubo rmi` and its digest")
         };
         let record: Record = input::json(&bytes, "the record").map_err(damaged)?;
         Ok(Some(record.into_image(dir, stamp)))
@@ -122,4 +122,4 @@ impl Image {
     }
 }
 
-const RECORD: &str = "image.json";
+pub(crate) const RECORD: &str = "image.json";

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod blobs;
+mod damaged;
 mod image;
 pub mod import;
 mod input;
@@ -27,5 +28,6 @@ mod tarball;
 mod tree;
 mod verify;
 
+pub use damaged::Damaged;
 pub use image::Image;
 pub use store::{Freed, Install, Store, Verified};

@@ -5,10 +5,11 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use spec::{Digest, Error, ErrorKind, Result, ResultExt};
 
+use crate::damaged::Damaged;
 use crate::image::{self, Image, Record};
 use crate::objects::Objects;
 use crate::package::Package;
@@ -71,22 +72,40 @@ impl Store {
         }
         let staging = Staging::new(&self.tmp).doing(installing)?;
         let result = self.unpack(&opened, &staging, options, progress);
-        if result.is_err() {
-            // That error is the one to report; what cannot be removed now is collected later.
+        if result.is_err() || staging.path.join("image").exists() {
+            // An error above is the one to report; what cannot be removed now is collected later.
             let _ = staging.discard(&self.objects);
         }
         result.doing(installing)
     }
 
-    /// All images, by name, the one that the name means first.
+    /// All images, by name, the one that the name means first. Damaged ones are not among them.
     pub fn images(&self) -> Result<Vec<Image>> {
-        let listing = || format!("listing {}", self.images.display());
-        let mut images = Vec::new();
-        for entry in std::fs::read_dir(&self.images).doing(listing)? {
-            images.extend(Image::read(entry.doing(listing)?.path())?);
-        }
+        let mut images: Vec<Image> = self.read()?.into_iter().filter_map(Result::ok).collect();
         images.sort_by(|a, b| a.name.cmp(&b.name).then(b.stamp.cmp(&a.stamp)).then(a.digest.cmp(&b.digest)));
         Ok(images)
+    }
+
+    /// The images whose record cannot be read, by digest.
+    pub fn damaged(&self) -> Result<Vec<Damaged>> {
+        let mut damaged: Vec<Damaged> = self.read()?.into_iter().filter_map(Result::err).collect();
+        damaged.sort_by_key(|damaged| damaged.digest);
+        Ok(damaged)
+    }
+
+    /// What lies in `images/`, as far as it can be read.
+    fn read(&self) -> Result<Vec<std::result::Result<Image, Damaged>>> {
+        let listing = || format!("listing {}", self.images.display());
+        let mut all = Vec::new();
+        for entry in std::fs::read_dir(&self.images).doing(listing)? {
+            let dir = entry.doing(listing)?.path();
+            match Image::read(dir.clone()) {
+                Ok(Some(image)) => all.push(Ok(image)),
+                Ok(None) => all.extend(Damaged::new(&dir, Damaged::without_record(&dir)).map(Err)),
+                Err(error) => all.extend(Damaged::new(&dir, error).map(Err)),
+            }
+        }
+        Ok(all)
     }
 
     /// The image of a name (the one installed last, if several have it), or of a digest or its
@@ -108,13 +127,34 @@ impl Store {
         }
     }
 
+    /// The damaged image of a digest or its first six or more digits.
+    pub fn damaged_image(&self, digest: &str) -> Result<Option<Damaged>> {
+        let digits = digest.strip_prefix("sha256:").unwrap_or(digest);
+        let mut damaged = self.damaged()?;
+        damaged.retain(|damaged| digits.len() >= 6 && damaged.digest.hex().starts_with(digits));
+        match damaged.len() {
+            0 | 1 => Ok(damaged.pop()),
+            several => Err(Error::conflict(format!("{several} damaged images start with {digest:?}"))
+                .hint("write more digits of the digest")),
+        }
+    }
+
     /// Removes an image and every object that no other image uses.
     pub fn remove(&self, image: &Image) -> Result<Freed> {
-        let removing = || format!("removing the image {}", image.name);
+        self.remove_digest(&image.digest, image.name.as_str())
+    }
+
+    /// Removes a damaged image likewise.
+    pub fn remove_damaged(&self, damaged: &Damaged) -> Result<Freed> {
+        self.remove_digest(&damaged.digest, &damaged.digest.short())
+    }
+
+    fn remove_digest(&self, digest: &Digest, called: &str) -> Result<Freed> {
+        let removing = || format!("removing the image {called}");
         let staging = Staging::new(&self.tmp).doing(removing)?;
-        match std::fs::rename(self.directory(&image.digest), staging.path.join("image")) {
+        match std::fs::rename(self.directory(digest), staging.path.join("image")) {
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::not_found(format!("the image {} is not installed", image.name)));
+                return Err(Error::not_found(format!("the image {called} is not installed")));
             }
             renamed => renamed.doing(removing)?,
         }
@@ -139,7 +179,12 @@ impl Store {
 
     /// The image of this digest, if it is installed; it now is what its name means.
     fn installed(&self, digest: &Digest) -> Result<Option<Image>> {
-        let Some(mut image) = Image::read(self.directory(digest))? else { return Ok(None) };
+        let image = match Image::read(self.directory(digest)) {
+            // A damaged record is as good as none: what is installed takes its place.
+            Err(error) if error.kind() == ErrorKind::Internal => None,
+            read => read?,
+        };
+        let Some(mut image) = image else { return Ok(None) };
         match image.renew() {
             // Removed by another process since it was read.
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -189,6 +234,11 @@ impl Store {
                 Ok(record.into_image(dir, stamp))
             }
             Err(Errno::EXIST | Errno::NOTEMPTY) => {
+                if let Some(image) = self.installed(&record.digest)? {
+                    return Ok(image);
+                }
+                mend(staged, &dir).doing(|| format!("replacing the damaged image in {}", dir.display()))?;
+                self.sync(options)?;
                 let removed = || Error::conflict("another process removed this image while it was installed");
                 self.installed(&record.digest)?.ok_or_else(removed)
             }
@@ -220,6 +270,20 @@ impl Store {
         }
         directory(&self.tmp).and_then(|fd| Ok(rustix::fs::syncfs(fd)?)).doing(|| "writing to disk")
     }
+}
+
+/// Puts what is `staged` in place of the damaged image in `dir`. A tree that is whole stays where it
+/// is: containers may be running on it.
+fn mend(staged: &Path, dir: &Path) -> Result<()> {
+    let seals = std::fs::read_to_string(staged.join("seals")).doing(|| "reading the seals")?;
+    let whole = verify::compare(&dir.join("root"), &seals).is_ok_and(|(damaged, _)| damaged.is_empty());
+    if whole {
+        let replace = |name| std::fs::rename(staged.join(name), dir.join(name));
+        return ["seals", image::RECORD].into_iter().try_for_each(replace).doing(|| "replacing its record");
+    }
+    let exchange = RenameFlags::EXCHANGE;
+    let exchanged = rustix::fs::renameat_with(rustix::fs::CWD, staged, rustix::fs::CWD, dir, exchange);
+    exchanged.map_err(io::Error::from).doing(|| "exchanging it")
 }
 
 /// Makes a directory that nobody but its owner may enter.

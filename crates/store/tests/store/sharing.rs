@@ -170,3 +170,42 @@ fn an_overlay_over_an_image_keeps_equal_files_apart() {
     yard.store.verify(&image).expect("untouched");
     yard.store.install(&yard.path("x.tsubo"), SWIFT, &quiet).expect("again");
 }
+
+#[test]
+fn a_damaged_record_stands_in_nobodys_way() {
+    let yard = Yard::new();
+    let whole = yard.install(&package("whole")).expect("installed");
+    let broken = yard.install(&package("broken")).expect("installed");
+    for content in [Some("{ torn"), None] {
+        let record = broken.dir.join("image.json");
+        match content {
+            Some(content) => std::fs::write(&record, content).expect("damaged"),
+            None => std::fs::remove_file(&record).expect("damaged"),
+        }
+        assert_eq!(yard.store.images().expect("listed"), std::slice::from_ref(&whole));
+        assert_eq!(yard.store.image(whole.name.as_str()).expect("found").digest, whole.digest);
+        let damaged = yard.store.damaged().expect("listed");
+        assert_eq!((damaged.len(), damaged[0].digest, &damaged[0].tree), (1, broken.digest, &broken.tree));
+        let inode = ino(&broken.tree);
+        let again = yard.install(&package("broken")).expect("installed in its place");
+        assert_eq!((again.digest, ino(&again.tree)), (broken.digest, inode), "a whole tree stays");
+        assert!(yard.store.damaged().expect("listed").is_empty());
+        assert_eq!(yard.left(), (6, 2, 0));
+    }
+}
+
+#[test]
+fn a_damaged_image_is_replaced_or_removed() {
+    let yard = Yard::new();
+    let broken = yard.install(&package("broken")).expect("installed");
+    std::fs::write(broken.dir.join("image.json"), "").expect("damaged");
+    std::fs::remove_file(broken.tree.join("d")).expect("damaged");
+    let again = yard.install(&package("broken")).expect("installed in its place");
+    yard.store.verify(&again).expect("whole again");
+    assert_eq!(yard.left(), (5, 1, 0));
+    std::fs::write(again.dir.join("image.json"), "").expect("damaged");
+    let damaged = yard.store.damaged_image(&again.digest.short()).expect("listed").expect("found");
+    let freed = yard.store.remove_damaged(&damaged).expect("removed");
+    assert_eq!((freed.files, yard.left()), (5, (0, 0, 0)));
+    assert!(yard.store.damaged_image(&again.digest.short()).expect("listed").is_none());
+}

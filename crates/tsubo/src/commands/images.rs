@@ -16,7 +16,12 @@ pub struct Args {
 
 /// Runs the verb.
 pub fn run(args: &Args, place: &Place) -> Result<u8> {
-    let images = place.store()?.images()?;
+    let store = place.store()?;
+    let images = store.images()?;
+    for damaged in store.damaged()? {
+        let digest = damaged.digest.short();
+        ui::error::warn(&format!("image {digest}: {}; install it again, or tsubo rmi {digest}", damaged.error));
+    }
     if args.format.is_json() {
         let rows = images.iter().map(|image| {
             json!({ "name": image.name, "digest": image.digest, "files": image.files, "bytes": image.bytes,

@@ -1,7 +1,10 @@
 //! `tsubo rmi`: remove installed images.
 
-use lifecycle::Containers;
-use spec::{Error, Result};
+use std::path::Path;
+
+use lifecycle::{Container, Containers};
+use spec::{Error, ErrorKind, Result};
+use store::Store;
 
 use super::Place;
 use crate::ui;
@@ -20,23 +23,36 @@ pub fn run(args: &Args, place: &Place) -> Result<u8> {
     let store = place.store()?;
     let containers = Containers::of(&place.home()?);
     let _images = containers.hold_images()?;
-    for name in &args.images {
-        let image = store.image(name)?;
-        let uses = |container: &lifecycle::Container| super::path::tree_of(container) == image.tree;
-        let all = containers.list()?;
-        let users: Vec<&str> = all.iter().filter(|one| uses(one)).map(|one| one.name().as_str()).collect();
-        if !users.is_empty() {
-            return Err(Error::conflict(format!("image {} is used by {}", image.name, users.join(", ")))
-                .hint(format!("remove these containers first: tsubo rm -f {}", users.join(" "))));
-        }
-        let freed = store.remove(&image)?;
-        ui::line(format!(
-            "{} {}: {} files, {} freed",
-            image.name,
-            image.digest.short(),
-            freed.files,
-            ui::size(freed.bytes)
-        ));
-    }
+    args.images.iter().try_for_each(|name| remove(&store, &containers, name))?;
     Ok(0)
+}
+
+/// Removes the image of this name or digest, damaged ones by digest.
+fn remove(store: &Store, containers: &Containers, name: &str) -> Result<()> {
+    let (called, freed) = match store.image(name) {
+        Ok(image) => {
+            refuse_if_used(containers, &image.tree, image.name.as_str())?;
+            (format!("{} {}", image.name, image.digest.short()), store.remove(&image)?)
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let damaged = store.damaged_image(name)?.ok_or(error)?;
+            let digest = damaged.digest.short();
+            refuse_if_used(containers, &damaged.tree, &digest)?;
+            (format!("{digest} (damaged)"), store.remove_damaged(&damaged)?)
+        }
+        Err(error) => return Err(error),
+    };
+    ui::line(format!("{called}: {} files, {} freed", freed.files, ui::size(freed.bytes)));
+    Ok(())
+}
+
+fn refuse_if_used(containers: &Containers, tree: &Path, called: &str) -> Result<()> {
+    let all = containers.list()?;
+    let uses = |container: &&Container| super::path::tree_of(container) == tree;
+    let users: Vec<&str> = all.iter().filter(uses).map(|one| one.name().as_str()).collect();
+    if users.is_empty() {
+        return Ok(());
+    }
+    Err(Error::conflict(format!("image {called} is used by {}", users.join(", ")))
+        .hint(format!("remove these containers first: tsubo rm -f {}", users.join(" "))))
 }
