@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use spec::observation::Stage;
 use spec::{Error, ResultExt};
@@ -112,6 +112,18 @@ impl Watch {
             Stage::Exercise => EXERCISE,
             Stage::Stop => STOP,
         });
+    }
+
+    /// Whether nobody is left to be watched, asked for at most `limit`. As long as somebody is, the
+    /// watch must not be finished: path calls of whoever is left would fail.
+    pub fn is_over(&self, limit: Duration) -> bool {
+        const PAUSE: Duration = Duration::from_millis(1);
+        let begun = Instant::now();
+        let State::Running(running) = &self.state else { return true };
+        while !running.thread.is_finished() && begun.elapsed() < limit {
+            std::thread::sleep(PAUSE);
+        }
+        running.thread.is_finished()
     }
 
     /// After the last process's end: what was seen. An error if anything was lost.

@@ -102,6 +102,23 @@ fn tools_of_an_exercise_inside_ship() {
 }
 
 #[test]
+fn what_an_exercise_inside_leaves_running_is_served_and_watched_on() {
+    let house = House::new();
+    let base = small(&house);
+    for name in ["looked", "read"] {
+        std::fs::write(base.join("srv").join(name), "x\n").expect("write");
+    }
+    house.dev("app", &base, "true");
+    let service = ["--", "/bin/sh", "-c", "echo up; exec sleep 1000"];
+    let later = "(sleep 0.5; test -e /srv/looked && exec cat /srv/read) > /dev/null 2>&1 & sleep 0.1";
+    let inside = ["test", "app", "--ready", "log:^up$", "--inside", later, "--inside", "sleep 1"];
+    house.ok(inside.iter().chain(&service));
+    let file = house.pack("app", "exact");
+    let kept = &house.contents(&file)["kept"];
+    assert!(kept["/srv/looked"].is_object() && kept["/srv/read"].is_object(), "{kept:#}");
+}
+
+#[test]
 fn directories_that_were_written_are_fresh_with_their_owner_and_mode() {
     let house = House::new();
     let base = small(&house);

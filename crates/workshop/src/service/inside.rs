@@ -16,6 +16,12 @@ use crate::dev::enter;
 use crate::interrupt::Interrupt;
 use crate::trial::setup::Setup;
 
+/// How long the last process of an exercise may take to be gone after it. What an exercise leaves
+/// running on purpose (a daemon that the next one talks to) is part of the container from then on:
+/// it is watched, and its calls are answered, until the container ends. To end it with the exercise
+/// instead could not be done soundly: a daemon leaves its session, its group and its parent.
+pub const MOMENT: Duration = Duration::from_millis(100);
+
 /// An exercise inside.
 pub struct Inside<'a> {
     /// The shell command.

@@ -59,7 +59,8 @@ impl Drive<'_> {
     /// # Errors
     /// When there is nothing to watch with. That the service fails is an outcome.
     pub fn run(&self) -> Result<Outcome> {
-        let mut course = Course { drive: self, watch: (self.instruments)()?, insides: Vec::new() };
+        let mut course =
+            Course { drive: self, watch: (self.instruments)()?, insides: Vec::new(), left: Vec::new() };
         self.progress.stage(&format!("starting {}", self.setup.command.join(" ")));
         let filter = observe::filter(&self.settings);
         let ready = self.setup.ready.as_ref();
@@ -78,6 +79,8 @@ struct Course<'a> {
     watch: Watch,
     /// What exercises inside used.
     insides: Vec<Seen>,
+    /// Watches of what exercises inside left running: that ends with the container.
+    left: Vec<Watch>,
 }
 
 impl Course<'_> {
@@ -105,6 +108,7 @@ impl Course<'_> {
         service.look();
         self.drive.progress.stage("stopping the service");
         self.watch.stage(Stage::Stop);
+        self.left.iter().for_each(|watch| watch.stage(Stage::Stop));
         service.stop().map(drop)
     }
 
@@ -116,6 +120,9 @@ impl Course<'_> {
         let mut seen = self.watch.finish()?;
         for inside in self.insides {
             merge(&mut seen, inside);
+        }
+        for watch in self.left {
+            merge(&mut seen, watch.finish()?);
         }
         Ok(seen)
     }
@@ -136,6 +143,10 @@ impl Course<'_> {
                     settings: &self.drive.settings,
                 };
                 let outcome = exercise.run(service, &mut watch, self.drive.interrupt);
+                if !watch.is_over(inside::MOMENT) {
+                    self.left.push(watch);
+                    return outcome;
+                }
                 // What a failed exercise asked for in vain is what its reader wants to know.
                 if let Ok(seen) = watch.finish() {
                     self.insides.push(seen);
