@@ -104,9 +104,26 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Help and version go to stdout with success; a bad command line is 125, as with Docker.
 fn usage(error: &clap::Error) -> ExitCode {
-    // Nobody may be there to read it.
-    let _ = error.print();
-    if error.use_stderr() { ExitCode::from(125) } else { ExitCode::SUCCESS }
+    if !error.use_stderr() {
+        // Nobody may be there to read it.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let inner = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<spec::Error>());
+    match inner {
+        // An error of ours has a way out, which clap would not show.
+        Some(cause) => ui::error::show_usage(&argument(error), cause),
+        None => ui::error::show_plain(&error.render().to_string()),
+    }
+    ExitCode::from(125)
+}
+
+/// The argument that a value was given for.
+fn argument(error: &clap::Error) -> String {
+    match error.get(clap::error::ContextKind::InvalidArg) {
+        Some(clap::error::ContextValue::String(argument)) => argument.clone(),
+        _ => "the command line".to_owned(),
+    }
 }
 
 fn dispatch(verb: Verb, place: &verbs::Place) -> spec::Result<u8> {

@@ -41,7 +41,7 @@ pub struct Args {
     pub ready: Option<Ready>,
 
     /// How long that may take
-    #[arg(long, value_name = "SECS", default_value_t = 60)]
+    #[arg(long, value_name = "SECS", default_value_t = 60, value_parser = seconds())]
     pub ready_timeout: u64,
 
     /// Shell command run on the host, in the container's network, while the service is watched
@@ -53,7 +53,7 @@ pub struct Args {
     pub inside: Vec<String>,
 
     /// How long one exercise may take
-    #[arg(long, value_name = "SECS", default_value_t = 300)]
+    #[arg(long, value_name = "SECS", default_value_t = 300, value_parser = seconds())]
     pub exercise_timeout: u64,
 
     /// Watch on for so long after the exercises
@@ -91,6 +91,11 @@ pub struct Args {
     /// The service's command line
     #[arg(last = true, required = true, value_name = "SERVICE")]
     pub command: Vec<String>,
+}
+
+/// Up to a day: more is a mistake, and much more than the clock can count.
+fn seconds() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(..=86_400)
 }
 
 /// Runs the verb.

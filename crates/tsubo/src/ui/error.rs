@@ -10,12 +10,27 @@ const YELLOW: Style = AnsiColor::Yellow.on_default();
 
 /// Shows an error on stderr.
 pub fn show(error: &spec::Error) {
+    report("", error);
+}
+
+/// Shows what is wrong with the value of an argument.
+pub fn show_usage(argument: &str, error: &spec::Error) {
+    report(&format!("{argument}: "), error);
+}
+
+fn report(prefix: &str, error: &spec::Error) {
     let mut out = anstream::stderr().lock();
     // Nobody may be there to read it.
-    let _ = writeln!(out, "{RED}error:{RED:#} {}", printable(&error.chain()));
+    let _ = writeln!(out, "{RED}error:{RED:#} {prefix}{}", printable(&error.chain()));
     for hint in error.hints() {
         let _ = writeln!(out, "{CYAN}  hint:{CYAN:#} {}", printable(hint).replace('\n', "\n        "));
     }
+}
+
+/// Shows a text that begins with `error:`; what the user typed is in it.
+pub fn show_plain(text: &str) {
+    // Nobody may be there to read it.
+    let _ = writeln!(anstream::stderr().lock(), "{}", printable(text).trim_end());
 }
 
 /// Shows something that does not stop the work but should be known.

@@ -88,6 +88,19 @@ pub fn write_durably(path: &Path, content: &[u8]) -> Result<()> {
     written.doing(|| format!("writing {}", path.display()))
 }
 
+/// The process that has the lock. It writes its number just after it has got it, so that there may
+/// be none for a moment.
+fn holder(path: &Path) -> String {
+    for _ in 0..100 {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        if !text.trim().is_empty() {
+            return text;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    "(unknown)".to_owned()
+}
+
 /// The right to use a development container, held by one command at a time.
 #[derive(Debug)]
 pub struct Lock {
@@ -105,7 +118,7 @@ impl Lock {
         let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = file.doing(|| format!("opening {}", path.display()))?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            let holder = std::fs::read_to_string(&path).unwrap_or_default();
+            let holder = holder(&path);
             return Err(Error::new(
                 ErrorKind::Conflict,
                 format!("development container {name} is in use by process {}", holder.trim()),
