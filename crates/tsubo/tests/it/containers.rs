@@ -290,3 +290,49 @@ fn data_in_a_volume_of_the_host_outlives_the_container() {
         assert_eq!(house.run(&file, &["/bin/sh", "-c", count]), "1\n");
     }
 }
+
+#[test]
+fn many_containers_of_one_image_at_once_do_not_disturb_each_other() {
+    let house = House::new();
+    let file = packed(&house);
+    house.ok_elsewhere(["install", &file]);
+    let one = &|number: usize| {
+        let name = format!("c{number}");
+        let script = format!("echo {number} > /srv/data/own; sleep 0.2; cat /srv/data/own; exit {number}");
+        let output = house
+            .command_elsewhere(["run", "--rm", "--name", &name, "app", "/bin/sh", "-c", &script])
+            .output();
+        let output = output.expect("run");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{number}\n"));
+        assert_eq!(output.status.code(), Some(number as i32), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    std::thread::scope(|scope| {
+        (0..12).for_each(|number| {
+            scope.spawn(move || one(number));
+        });
+    });
+    assert_eq!(house.json_elsewhere(["ps", "-a", "--format", "json"]), serde_json::json!([]));
+}
+
+#[test]
+fn two_containers_cannot_have_one_name() {
+    let house = House::new();
+    let file = packed(&house);
+    house.start("one", &file);
+    let complaint = house.fails_elsewhere(125, ["run", "-d", "--name", "one", &file]);
+    assert!(complaint.contains("one"), "{complaint}");
+    assert_eq!(house.ok_elsewhere(["exec", "one", "cat", "/srv/data/seed"]), "seed\n");
+}
+
+#[test]
+fn names_of_hosts_come_from_the_host_it_runs_on() {
+    let house = House::new();
+    let base = small(&house);
+    std::fs::write(base.join("etc/hosts"), "127.0.0.1 where-it-was-built\n").expect("write");
+    std::fs::write(base.join("etc/resolv.conf"), "nameserver 192.0.2.1\n").expect("write");
+    house.dev("app", &base, "true");
+    house.test_job("app", &["cat", "/etc/hosts", "/etc/resolv.conf"]);
+    let file = house.pack("app", "exact");
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    assert_eq!(house.run(&file, &[]), read("/etc/hosts") + &read("/etc/resolv.conf"));
+}

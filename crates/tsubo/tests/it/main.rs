@@ -9,6 +9,7 @@ mod jobs;
 mod minimal;
 mod packing;
 mod python;
+mod questions;
 mod ready;
 mod redis;
 mod seen;

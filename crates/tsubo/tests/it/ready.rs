@@ -35,7 +35,7 @@ fn by_a_file_a_line_or_a_time() {
     house.ok(args("log:started [0-9]+$", "sleep 0.3; echo x > /srv/up; echo started 42; exec sleep 1000"));
     // Three tests, two different services, one package that replays them all.
     let file = house.pack("app", "exact");
-    assert_eq!(house.contents(&file)["spec"]["ready"].is_null(), false);
+    assert!(!house.contents(&file)["spec"]["ready"].is_null());
 }
 
 #[test]
