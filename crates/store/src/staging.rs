@@ -73,20 +73,31 @@ pub(crate) fn collect(tmp: &Path, objects: &Objects) -> io::Result<()> {
     if !dead.is_empty() {
         objects.collect()?;
     }
-    dead.iter().try_for_each(|(path, _)| std::fs::remove_dir(path))
+    dead.iter().try_for_each(|(path, _)| unless_gone(std::fs::remove_dir(path)))
 }
 
-/// Removes everything in a directory of ours.
+/// Removes everything in a directory of ours. Its owner may be just removing it too: a lock can be
+/// had also on a directory that has no name any more.
 fn empty(dir: &Path) -> io::Result<()> {
-    for entry in std::fs::read_dir(dir)? {
+    let entries = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
         let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            std::fs::remove_dir_all(entry.path())?;
-        } else {
-            std::fs::remove_file(entry.path())?;
-        }
+        let directory = entry.file_type()?.is_dir();
+        let remove = if directory { std::fs::remove_dir_all } else { std::fs::remove_file };
+        unless_gone(remove(entry.path()))?;
     }
     Ok(())
+}
+
+/// What another process removed first is as good as removed.
+fn unless_gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
 }
 
 /// Between making a directory and locking it nobody may look.

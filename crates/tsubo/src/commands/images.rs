@@ -20,7 +20,10 @@ pub fn run(args: &Args, place: &Place) -> Result<u8> {
     let images = store.images()?;
     for damaged in store.damaged()? {
         let digest = damaged.digest.short();
-        ui::error::warn(&format!("image {digest}: {}; install it again, or tsubo rmi {digest}", damaged.error));
+        ui::error::warn(&format!(
+            "image {digest}: {}; install it again, or tsubo rmi {digest}",
+            damaged.error
+        ));
     }
     if args.format.is_json() {
         let rows = images.iter().map(|image| {
