@@ -221,29 +221,35 @@ impl Store {
         self.publish(&image, record, stamp, options)
     }
 
-    /// Makes the image visible. Another process may have been faster with the same one.
+    /// Makes the image visible. Another process may have been faster with the same one, and a third
+    /// may be just removing it: then this one goes in its place.
     fn publish(&self, staged: &Path, record: Record, stamp: SystemTime, options: Install) -> Result<Image> {
         let dir = self.directory(&record.digest);
-        match rustix::fs::rename(staged, &dir) {
-            Ok(()) => {
-                if options.sync {
-                    directory(&self.images)
-                        .and_then(|fd| Ok(rustix::fs::fsync(fd)?))
-                        .doing(|| "writing to disk")?;
-                }
-                Ok(record.into_image(dir, stamp))
+        loop {
+            match rustix::fs::rename(staged, &dir) {
+                Ok(()) => break,
+                Err(Errno::EXIST | Errno::NOTEMPTY) => {}
+                Err(cause) => return Err(Error::io(format!("making {}", dir.display()), cause.into())),
             }
-            Err(Errno::EXIST | Errno::NOTEMPTY) => {
-                if let Some(image) = self.installed(&record.digest)? {
-                    return Ok(image);
-                }
-                mend(staged, &dir).doing(|| format!("replacing the damaged image in {}", dir.display()))?;
-                self.sync(options)?;
-                let removed = || Error::conflict("another process removed this image while it was installed");
-                self.installed(&record.digest)?.ok_or_else(removed)
+            if let Some(image) = self.installed(&record.digest)? {
+                return Ok(image);
             }
-            Err(cause) => Err(Error::io(format!("making {}", dir.display()), cause.into())),
+            match mend(staged, &dir) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                mended => {
+                    mended.doing(|| format!("replacing the damaged image in {}", dir.display()))?;
+                    self.sync(options)?;
+                    let removed =
+                        || Error::conflict("another process removed this image while it was installed");
+                    return self.installed(&record.digest)?.ok_or_else(removed);
+                }
+            }
         }
+        if options.sync {
+            let synced = directory(&self.images).and_then(|fd| Ok(rustix::fs::fsync(fd)?));
+            synced.doing(|| "writing to disk")?;
+        }
+        Ok(record.into_image(dir, stamp))
     }
 
     /// Refuses early what cannot fit, before the disk is full for everybody else too.
