@@ -50,8 +50,12 @@ impl Outcome {
 }
 
 fn with_nextest(command: &mut Command) -> Result<Outcome> {
+    // nextest keeps this in the workspace, wherever cargo builds to; an older run's is no use.
+    let report = house::top().join("target/nextest/default/junit.xml");
+    let _ = fs::remove_file(&report);
     let (lines, passed) = tee(command.stderr(Stdio::piped()), |child| child.stderr.take())?;
-    let xml = fs::read_to_string(house::target().join("nextest/default/junit.xml")).unwrap_or_default();
+    // A run without its report must not read as one that skipped nothing.
+    let xml = fs::read_to_string(&report).map_err(|e| format!("{}: {e}", report.display()))?;
     let summary = lines.into_iter().rfind(|l| l.contains("Summary [")).ok_or("nextest gave no summary")?;
     Ok(Outcome { skipped: junit::skipped(&xml), summary: summary.trim().to_owned(), passed })
 }
