@@ -1,9 +1,11 @@
 //! The product on real programs: what a person types, and what comes of it.
 
+mod bad_input;
 mod bases;
 mod cli;
 mod containers;
 mod definition;
+mod faults;
 mod inodes;
 mod jobs;
 mod minimal;
