@@ -55,7 +55,8 @@ fn with_nextest(command: &mut Command) -> Result<Outcome> {
     let _ = fs::remove_file(&report);
     let (lines, passed) = tee(command.stderr(Stdio::piped()), |child| child.stderr.take())?;
     // A run without its report must not read as one that skipped nothing.
-    let xml = fs::read_to_string(&report).map_err(|e| format!("{}: {e}", report.display()))?;
+    let xml = fs::read_to_string(&report)
+        .map_err(|e| format!("the tests did not run, or left no report in {}: {e}", report.display()))?;
     let summary = lines.into_iter().rfind(|l| l.contains("Summary [")).ok_or("nextest gave no summary")?;
     Ok(Outcome { skipped: junit::skipped(&xml), summary: summary.trim().to_owned(), passed })
 }
