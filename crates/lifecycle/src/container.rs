@@ -46,7 +46,7 @@ impl Container {
         &self.record
     }
 
-    /// Its directory: record, logs, volumes.
+    /// Its directory: record and logs.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -215,7 +215,7 @@ impl Container {
         }
     }
 
-    /// Removes it with its logs and volumes; with `force` a running one is killed first.
+    /// Removes it with its logs, not with its volumes; with `force` a running one is killed first.
     pub fn remove(&self, force: bool) -> Result<()> {
         let lock = match &self.lock {
             Some(_) => None,

@@ -58,7 +58,8 @@ impl Containers {
         if !source.tree.is_dir() {
             return Err(Error::not_found(format!("image {} has just been removed", source.image)));
         }
-        options.volumes = Some(dir.join("volumes"));
+        let volumes = self.volumes(&name);
+        options.volumes = Some(volumes.clone());
         let mut spec = resolve(source.portable, source.tree, &options)?;
         spec.id = id;
         let lock = self.reserve(&name, &dir)?;
@@ -70,7 +71,7 @@ impl Containers {
             remove,
         };
         let durable = if remove { Durable::No } else { Durable::Yes };
-        let made = volumes::prepare(source.portable, source.tree, &dir.join("volumes"))
+        let made = volumes::prepare(source.portable, source.tree, &volumes)
             .and_then(|()| disk::write_json(&dir.join("container.json"), &record, durable));
         if let Err(error) = made {
             // The first failure is the one to tell.
@@ -79,6 +80,27 @@ impl Containers {
             return Err(error);
         }
         Ok(Container::new(record, dir, self.run.join(id.to_string()), Some(lock)))
+    }
+
+    /// Where the declared volumes of the container of this name are. They outlive it: the next one
+    /// of the name finds them as they were left.
+    pub fn volumes(&self, name: &Name) -> PathBuf {
+        self.home().join("volumes").join(name)
+    }
+
+    /// Removes the declared volumes of a container that is gone; false if there are none.
+    ///
+    /// # Errors
+    /// Conflict while there is a container of this name.
+    pub fn remove_volumes(&self, name: &Name) -> Result<bool> {
+        if self.lib.join(name).exists() {
+            return Err(Error::conflict(format!("container {name} still uses its volumes"))
+                .hint(format!("remove it with them: tsubo rm --volumes {name}")));
+        }
+        let dir = self.volumes(name);
+        let there = dir.exists();
+        disk::remove_tree(&dir)?;
+        Ok(there)
     }
 
     /// From now on, for as long as it is held, no container is made: who removes an image looks

@@ -262,7 +262,10 @@ fn explain(failure: Error, missed: &BTreeSet<RootPath>, request: &Request) -> Er
     if failure.kind() == ErrorKind::Interrupted {
         return failure;
     }
-    let error = failure.context("the replay on the cut image failed; no package was written");
+    // Whatever failed in it, even a command that is not there: what failed is the replay.
+    let what = "the replay on the cut image failed; no package was written";
+    let hints = failure.hints().to_vec();
+    let error = hints.into_iter().fold(Error::failed(what).because(failure), Error::hint);
     if missed.is_empty() {
         return error.hint("no cut path was asked for: the service may depend on something that it changed itself (declare a volume), or on the time or the network");
     }

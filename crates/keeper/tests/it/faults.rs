@@ -154,7 +154,7 @@ fn one_that_ran_when_the_machine_went_down_keeps_its_volumes() {
     let mut world = World::new();
     world.portable.volumes.insert("/data".parse().expect("path"));
     let container = world.detached("db", "echo x > /data/x; sleep 1000");
-    let kept = container.dir().join("volumes/data/x");
+    let kept = world.containers.volumes(container.name()).join("data/x");
     until("the write", || kept.exists());
     let real = state(&container);
     kill(real.keeper.pid);

@@ -135,10 +135,16 @@ fn volumes_are_seeded_once_and_kept() {
     world.portable.volumes.insert("/data".parse().expect("path"));
     let container = world.detached("vol", "cat /data/seed; echo mine > /data/mine; sleep 100");
     until("output", || log_of(&container).contains("from the image"));
-    let kept = container.dir().join("volumes/data/mine");
+    let kept = world.containers.volumes(container.name()).join("data/mine");
     until("the write", || kept.exists());
     assert!(!world.tree().join("data/mine").exists());
+    assert!(world.containers.remove_volumes(container.name()).is_err(), "they are in use");
     container.remove(true).expect("remove");
+    let next = world.detached("vol", "cat /data/mine; sleep 100");
+    until("what the last one left", || log_of(&next).contains("mine"));
+    next.remove(true).expect("remove");
+    assert!(world.containers.remove_volumes(next.name()).expect("volumes"));
+    assert!(!kept.exists());
     world.assert_empty();
 }
 

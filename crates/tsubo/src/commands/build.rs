@@ -167,7 +167,7 @@ fn setup(definition: &Definition, stack: &Stack) -> Result<Setup> {
         cwd: definition.workdir.clone().unwrap_or_else(RootPath::root),
         user,
         ready: definition.ready.as_deref().map(str::parse).transpose()?,
-        ready_timeout: definition.ready_timeout.unwrap_or(60),
+        ready_timeout: definition.ready_timeout.unwrap_or(60).min(86_400),
         exercises: exercises.chain(definition.inside.iter().cloned().map(Exercise::Inside)).collect(),
         folder: std::env::current_dir().doing(|| "asking for the current folder")?,
         exercise_timeout: 300,

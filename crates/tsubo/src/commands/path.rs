@@ -43,10 +43,11 @@ fn find(args: &Args, place: &Place) -> Result<(String, serde_json::Value)> {
     if args.dev {
         return development(&args.name.parse()?, place);
     }
-    match Containers::of(&place.home()?).find(&args.name) {
+    let containers = Containers::of(&place.home()?);
+    match containers.find(&args.name) {
         Ok(container) => {
             let root = root_of(&container)?;
-            let all = json!({ "kind": "container", "root": root, "directory": container.dir(), "tree": tree_of(&container), "volumes": container.dir().join("volumes") });
+            let all = json!({ "kind": "container", "root": root, "directory": container.dir(), "tree": tree_of(&container), "volumes": containers.volumes(container.name()) });
             Ok((root, all))
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
