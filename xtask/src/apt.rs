@@ -22,6 +22,7 @@ pub(crate) const TESTS: &[Need] = &[
     ("/usr/bin/strace", "strace"),
     ("/usr/sbin/setcap", "libcap2-bin"),
     ("/usr/bin/setfattr", "attr"),
+    ("/usr/sbin/mkfs.vfat", "dosfstools"),
     ("/usr/bin/xz", "xz-utils"),
     ("/usr/bin/zstd", "zstd"),
     ("/usr/bin/script", "bsdutils"),
