@@ -1,6 +1,7 @@
 //! fanotify's events: what was opened, executed, written.
 
 use std::io;
+use std::os::fd::AsFd;
 
 use rustix::fs::FileType;
 use spec::observation::Use;
@@ -8,6 +9,9 @@ use sys::fanotify::Event;
 
 use crate::mounts::{Meta, path_of};
 use crate::serve::{Server, broken};
+
+/// After so many opens of one file its further ones are not looked at.
+const OFTEN: u32 = 256;
 
 impl Server {
     /// Handles a batch of events; true if more may be waiting.
@@ -53,6 +57,21 @@ impl Server {
         }
         if what.written() {
             self.note(&place, Use::Changed, by);
+        }
+        if what.opened() && !directory {
+            self.count_open(event, &meta);
+        }
+    }
+
+    /// A file that is opened again and again (a page that is served thousands of times a second)
+    /// has nothing new to tell, and each event costs its service time. The eBPF program goes on to
+    /// see who opens it: without that all events are wanted.
+    fn count_open(&mut self, event: &Event, meta: &Meta) {
+        let count = self.opens.entry((meta.device, meta.inode)).or_default();
+        *count = count.saturating_add(1);
+        if *count == OFTEN && self.trace.is_some() {
+            // Where the kernel refuses, it goes on to cost what it costs.
+            let _ = self.fanotify.forget_opens(event.file.as_fd());
         }
     }
 }

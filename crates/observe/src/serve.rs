@@ -1,5 +1,6 @@
 //! The thread that serves all instruments until the last process has ended.
 
+use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -42,6 +43,8 @@ pub(crate) struct Server {
     /// fanotify's queue was empty a moment ago.
     pub(crate) rests: Option<Instant>,
     pub(crate) trace: Option<Trace>,
+    /// How often files were opened, by device and inode.
+    pub(crate) opens: HashMap<((u32, u32), u64), u32>,
     /// What went wrong. From then on calls are only let go: a service whose calls nobody lets go
     /// could not even exit.
     pub(crate) failure: Option<Error>,

@@ -1,5 +1,6 @@
 //! One watched run, from before its first instruction to its last process's end.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -98,6 +99,7 @@ impl Watch {
             thread: 0,
             rests: None,
             trace,
+            opens: HashMap::new(),
             failure: None,
         };
         self.state = State::Running(serve(server)?);

@@ -109,6 +109,20 @@ impl Fanotify {
         if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
+    /// Reports no further opens of `file` itself; executing and writing it is still told. The
+    /// kernel gives the mark up with the group, or when the file goes.
+    ///
+    /// # Errors
+    /// As of fanotify_mark(2).
+    pub fn forget_opens(&self, file: BorrowedFd<'_>) -> io::Result<()> {
+        let flags = libc::FAN_MARK_ADD | libc::FAN_MARK_IGNORED_MASK | libc::FAN_MARK_IGNORED_SURV_MODIFY;
+        let group = self.fd.as_raw_fd();
+        // SAFETY: a null path means the file that the descriptor refers to; both are open.
+        let done =
+            unsafe { libc::fanotify_mark(group, flags, libc::FAN_OPEN, file.as_raw_fd(), std::ptr::null()) };
+        if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
     /// Takes what is queued, up to a batch; empty if nothing is. An error means a lost event.
     pub fn read(&mut self) -> io::Result<Batch> {
         let bytes = self.buffer.len() * size_of::<libc::fanotify_event_metadata>();
