@@ -9,7 +9,7 @@ use spec::observation::Observation;
 use spec::portable::Portable;
 use spec::report::Report;
 use spec::{Digest, Error, ErrorKind, Result, ResultExt, RootPath};
-use store::package::{self, Extra, Source, Written};
+use store::package::{self, Effort, Extra, Source, Written};
 
 use crate::cut::{self, Cut, CutRequest, Level};
 use crate::dev::stack::Stack;
@@ -42,6 +42,8 @@ pub struct Request {
     pub replay: bool,
     /// Add what the replay missed, and try again.
     pub repair: bool,
+    /// Take ten times the time for a file that is a tenth smaller.
+    pub small: bool,
 }
 
 /// A package that was made.
@@ -178,8 +180,9 @@ impl Packing<'_> {
         };
         let empty =
             cut.mount_points.iter().map(|(path, directory)| (path.clone(), extra(*directory))).collect();
+        let effort = if self.request.small { Effort::Small } else { Effort::Quick };
         let source = Source { base: &self.stack.root, paths: &cut.paths, empty };
-        let written = package::write(file, &source, &portable, &cut.report, &|done, total| {
+        let written = package::write_with(effort, file, &source, &portable, &cut.report, &|done, total| {
             progress.amount(done, total)
         })?;
         interrupt.check()?;

@@ -84,6 +84,7 @@ pub fn run(args: Args, place: &Place) -> Result<u8> {
         drop: definition.drop.clone(),
         replay: true,
         repair: args.repair,
+        small: false,
     };
     pack::make(&development, &stack, &request, args.format.is_json(), &interrupt)?;
     Ok(0)
