@@ -301,7 +301,7 @@ pub(crate) fn kill_and_wait(process: Option<OwnedFd>, patience: Duration) {
 
 /// Whether a signal does anything: the kernel does not deliver to a process 1 what it neither
 /// catches nor blocks, so there would be nothing to wait for.
-pub(crate) fn listens_to(pid: i32, signo: i32) -> bool {
+pub fn listens_to(pid: i32, signo: i32) -> bool {
     let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { return true };
     let set = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;

@@ -23,7 +23,7 @@ pub mod state;
 pub mod terminal;
 mod volumes;
 
-pub use container::Container;
+pub use container::{Container, listens_to};
 pub use containers::{Containers, Damaged, Source};
 pub use home::{Home, new_id};
 pub use launch::{Exec, Launch};

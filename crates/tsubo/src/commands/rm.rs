@@ -1,7 +1,7 @@
 //! `tsubo rm`: remove containers.
 
 use lifecycle::Containers;
-use spec::Result;
+use spec::{ErrorKind, Result};
 
 use super::Place;
 use crate::ui;
@@ -46,9 +46,16 @@ pub fn run(args: &Args, place: &Place) -> Result<u8> {
             });
             // Volumes may also be left by a container that went by itself (run --rm).
             let left = full.or_else(|| name.parse().ok()).filter(|_| args.volumes);
-            match left.map(|name| containers.remove_volumes(&name)).transpose()? {
-                Some(true) => {}
-                _ => removed?,
+            match (removed, left) {
+                (Err(error), Some(left)) if error.kind() == ErrorKind::NotFound => {
+                    if !containers.remove_volumes(&left)? {
+                        return Err(error);
+                    }
+                }
+                (removed, left) => {
+                    removed?;
+                    left.map(|left| containers.remove_volumes(&left)).transpose()?;
+                }
             }
         }
         ui::line(name);

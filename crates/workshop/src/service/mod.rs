@@ -142,7 +142,7 @@ impl Service {
         if let Some(code) = self.ended()? {
             return Ok(code);
         }
-        if self.heeds(self.stop_signal) {
+        if lifecycle::listens_to(self.pid(), self.stop_signal) {
             self.child.signal(self.stop_signal)?;
             if let Some(code) = self.wait(STOP_TIME)? {
                 return Ok(code);
@@ -153,21 +153,6 @@ impl Service {
         killed.ok_or_else(|| {
             Error::internal("the service survives SIGKILL; a process in it hangs in the kernel")
         })
-    }
-
-    /// Process 1 of a pid namespace gets only the signals that it has a handler for
-    /// (pid_namespaces(7)); waiting for it to heed another would be in vain.
-    fn heeds(&self, signal: i32) -> bool {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
-        let caught = status
-            .lines()
-            .find_map(|line| u64::from_str_radix(line.strip_prefix("SigCgt:")?.trim(), 16).ok());
-        // Blocked signals may be waited for with sigwait or a signalfd.
-        let blocked = status
-            .lines()
-            .find_map(|line| u64::from_str_radix(line.strip_prefix("SigBlk:")?.trim(), 16).ok());
-        let bit = 1_u64 << (signal - 1);
-        caught.is_none_or(|mask| mask & bit != 0) || blocked.is_some_and(|mask| mask & bit != 0)
     }
 
     /// The most it used, as far as control groups and looks tell.
