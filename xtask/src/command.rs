@@ -29,7 +29,12 @@ const SUBCOMMANDS: &[Subcommand] = &[
         about: "ratios to the floor and to peers from one run",
         run: bench::run,
     },
-    Subcommand { name: "soak", usage: "[N]", about: "every fault test N times (200)", run: soak::run },
+    Subcommand {
+        name: "soak",
+        usage: "[N] [--minutes M] [--only WORD]…",
+        about: "every fault test up to N times (200)",
+        run: soak::run,
+    },
     // Not for people: the benchmarks' own far end, so not in the help.
     Subcommand { name: "timer", usage: "-- CMD…", about: "", run: bench::timer },
 ];

@@ -21,8 +21,13 @@ pub(crate) fn outlive_interrupts() -> std::io::Result<()> {
     Ok(())
 }
 
+/// Whether ^C or SIGTERM came.
+pub(crate) fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
 fn unless_interrupted() -> Result {
-    if INTERRUPTED.load(Ordering::Relaxed) { Err("interrupted".into()) } else { Ok(()) }
+    if interrupted() { Err("interrupted".into()) } else { Ok(()) }
 }
 
 /// Runs `command` with this terminal; anything but success is an error.
@@ -34,8 +39,14 @@ pub(crate) fn run(command: &mut Command) -> Result {
 
 /// Runs `command` and returns what it wrote to stdout; what it wrote to stderr is part of the error.
 pub(crate) fn read(command: &mut Command) -> Result<String> {
-    let done = command.stdin(Stdio::null()).output().map_err(|e| format!("{}: {e}", show(command)))?;
+    let said = read_even_if_interrupted(command);
     unless_interrupted()?;
+    said
+}
+
+/// The same for what puts the results away after ^C.
+pub(crate) fn read_even_if_interrupted(command: &mut Command) -> Result<String> {
+    let done = command.stdin(Stdio::null()).output().map_err(|e| format!("{}: {e}", show(command)))?;
     if done.status.success() {
         return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
     }

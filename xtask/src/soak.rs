@@ -1,10 +1,11 @@
-//! `./x soak [N]`: every fault test N times, with dated counts in docs/soak.md.
+//! `./x soak [N] [--minutes M] [--only WORD]…`: every fault test up to N times, and how often it
+//! really ran, dated, in docs/soak.md.
 
-use std::fs::OpenOptions;
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use cargo_metadata::Message;
 
@@ -13,21 +14,66 @@ use crate::{apt, house, table, test};
 
 /// Tests whose last part starts so put a fault somewhere and look at what is left.
 const MARK: &str = "fault_";
+/// The slowest takes a tenth of it on a busy machine: beyond that it hangs.
+const LONGEST: Duration = Duration::from_secs(900);
 
-/// Runs them, one process each, and records the counts; a failure does not end the soak.
+/// Runs them, one process each, and records the counts; a failure does not end the soak, and an
+/// interrupt or the end of the time loses nothing that was counted.
 pub(crate) fn run(args: &[String]) -> Result {
-    let times: u32 =
-        args.first().map_or(Ok(200), |n| n.parse().map_err(|_| format!("{n:?} is not a number")))?;
+    let wish = Wish::parse(args)?;
     apt::ensure(apt::TESTS);
     test::programs()?;
-    let tests = find()?;
-    if tests.is_empty() {
-        return Err(format!("no test's name starts with {MARK}").into());
+    let mut counts: Vec<Count> = find()?.into_iter().filter(|t| wish.wants(t)).map(Count::new).collect();
+    if counts.is_empty() {
+        return Err(format!("no such test's name starts with {MARK}").into());
     }
-    let counts: Vec<Count> = tests.iter().map(|t| repeat(t, times)).collect::<Result<_>>()?;
-    record(times, &counts)?;
+    let end = wish.minutes.map(|m| Instant::now() + Duration::from_secs(60 * m));
+    while let Some(count) = next(&mut counts, wish.rounds) {
+        if shell::interrupted() || end.is_some_and(|end| Instant::now() >= end) {
+            break;
+        }
+        count.round()?;
+    }
+    record(&wish, &counts)?;
     let failed: u32 = counts.iter().map(|c| c.failed).sum();
     if failed == 0 { Ok(()) } else { Err(format!("{failed} failures").into()) }
+}
+
+struct Wish {
+    rounds: u32,
+    minutes: Option<u64>,
+    only: Vec<String>,
+}
+
+impl Wish {
+    fn parse(args: &[String]) -> Result<Self> {
+        let mut wish = Self { rounds: 200, minutes: None, only: Vec::new() };
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
+            match arg.as_str() {
+                "--minutes" => wish.minutes = Some(number(value()?)?.into()),
+                "--only" => wish.only.push(value()?.clone()),
+                rounds => wish.rounds = number(rounds)?,
+            }
+        }
+        Ok(wish)
+    }
+
+    fn wants(&self, test: &Test) -> bool {
+        self.only.is_empty() || self.only.iter().any(|word| test.name.contains(word))
+    }
+}
+
+fn number(text: &str) -> Result<u32> {
+    Ok(text.parse().map_err(|_| format!("{text:?} is not a number"))?)
+}
+
+/// Of the tests that have rounds to go, the one that had the least time: the quick ones get all
+/// their rounds early, and the slow ones share what is left.
+fn next(counts: &mut [Count], rounds: u32) -> Option<&mut Count> {
+    let open = counts.iter_mut().filter(|c| c.done() < rounds);
+    open.min_by(|a, b| a.seconds.total_cmp(&b.seconds))
 }
 
 /// One test: the binary that holds it, its name there, and the directory it runs in.
@@ -38,7 +84,7 @@ struct Test {
 }
 
 struct Count {
-    name: String,
+    test: Test,
     passed: u32,
     failed: u32,
     skipped: u32,
@@ -65,43 +111,103 @@ fn find() -> Result<Vec<Test>> {
     Ok(tests)
 }
 
-fn repeat(test: &Test, times: u32) -> Result<Count> {
-    let began = Instant::now();
-    let mut count = Count { name: test.name.clone(), passed: 0, failed: 0, skipped: 0, seconds: 0.0 };
-    for _ in 0..times {
-        let mut command = Command::new(&test.binary);
-        command.args(["--exact", &test.name, "--nocapture"]).current_dir(&test.package).stdin(Stdio::null());
-        let done = command.env("CARGO_MANIFEST_DIR", &test.package).output()?;
-        let said = [done.stdout, done.stderr].concat();
-        let said = String::from_utf8_lossy(&said);
-        match (done.status.success(), said.contains("SKIPPED:")) {
-            (true, false) => count.passed += 1,
-            (true, true) => count.skipped += 1,
+impl Count {
+    fn new(test: Test) -> Self {
+        Self { test, passed: 0, failed: 0, skipped: 0, seconds: 0.0 }
+    }
+
+    fn done(&self) -> u32 {
+        self.passed + self.failed + self.skipped
+    }
+
+    /// Runs it once. A round that an interrupt cut short counts for nothing.
+    fn round(&mut self) -> Result {
+        let log = house::target().join("soak.log");
+        let began = Instant::now();
+        let passed = wait(self.test.start(&log)?)?;
+        self.seconds += began.elapsed().as_secs_f64();
+        let said = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
+        match (passed, said.contains("SKIPPED:")) {
+            (true, false) => self.passed += 1,
+            (true, true) => self.skipped += 1,
+            (false, _) if shell::interrupted() => {}
             (false, _) => {
-                count.failed += 1;
-                println!("{} failed:\n{said}", test.name);
+                self.failed += 1;
+                println!("{} failed in round {}:\n{said}", self.test.name, self.done());
             }
         }
+        println!("{:>5}  {}  {:.0} s in all", self.done(), self.test.name, self.seconds);
+        Ok(())
     }
-    count.seconds = began.elapsed().as_secs_f64();
-    println!(
-        "{:<60} {:>5} passed {:>4} failed {:>4} skipped",
-        count.name, count.passed, count.failed, count.skipped
-    );
-    Ok(count)
 }
 
-fn record(times: u32, counts: &[Count]) -> Result {
-    let mut rows = vec![["fault", "passed", "failed", "skipped", "seconds"].map(str::to_owned).to_vec()];
-    for c in counts {
-        let numbers = [c.passed, c.failed, c.skipped].map(|n| n.to_string());
-        rows.push(
-            [vec![format!("`{}`", c.name)], numbers.to_vec(), vec![format!("{:.0}", c.seconds)]].concat(),
-        );
+impl Test {
+    fn start(&self, log: &PathBuf) -> Result<Child> {
+        let log = File::create(log)?;
+        let mut command = Command::new(&self.binary);
+        command.args(["--exact", &self.name, "--nocapture"]).current_dir(&self.package).stdin(Stdio::null());
+        command.stdout(log.try_clone()?).stderr(log).env("CARGO_MANIFEST_DIR", &self.package);
+        Ok(command.spawn()?)
     }
-    let date = shell::read(Command::new("date").args(["-u", "+%F %H:%M UTC"]))?;
-    let kernel = shell::read(Command::new("uname").arg("-r"))?;
+}
+
+/// Whether it passed; one that hangs is ended and has not.
+fn wait(mut child: Child) -> Result<bool> {
+    let end = Instant::now() + LONGEST;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status.success());
+        }
+        if Instant::now() > end {
+            child.kill()?;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn record(wish: &Wish, counts: &[Count]) -> Result {
+    let mut rows = vec![["fault", "passed", "failed", "skipped", "seconds"].map(str::to_owned).to_vec()];
+    for c in counts.iter().filter(|c| c.done() > 0) {
+        let numbers = [c.passed, c.failed, c.skipped].map(|n| n.to_string());
+        let (name, seconds) = (format!("`{}`", c.test.name), format!("{:.0}", c.seconds));
+        rows.push([vec![name], numbers.to_vec(), vec![seconds]].concat());
+    }
+    let read = |program: &str, args: &[&str]| {
+        shell::read_even_if_interrupted(Command::new(program).args(args).current_dir(house::top()))
+    };
+    let date = read("date", &["-u", "+%F %H:%M UTC"])?;
+    let kernel = read("uname", &["-r"])?;
+    // A source tree need not be a repository.
+    let commit = read("git", &["rev-parse", "--short", "HEAD"]).unwrap_or_default();
+    let minutes = wish.minutes.map_or(String::new(), |m| format!(", within {m} minutes"));
     let mut file = OpenOptions::new().create(true).append(true).open(house::top().join("docs/soak.md"))?;
-    let head = format!("\n## {}: each {times} times, kernel {}\n\n", date.trim(), kernel.trim());
-    Ok(writeln!(file, "{head}{}", table::markdown(&rows))?)
+    let [date, kernel, commit] = [&date, &kernel, &commit].map(|text| text.trim());
+    let head =
+        format!("## {date}: at most {} rounds each{minutes}; kernel {kernel}, source {commit}", wish.rounds);
+    Ok(writeln!(file, "\n{head}\n\n{}", table::markdown(&rows))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(passed: u32, seconds: f64) -> Count {
+        let test = Test { binary: PathBuf::new(), name: "it::fault_x".into(), package: PathBuf::new() };
+        Count { passed, seconds, ..Count::new(test) }
+    }
+
+    #[test]
+    fn the_time_is_shared_and_the_rounds_end() {
+        let mut counts = vec![count(3, 1.0), count(1, 9.0), count(2, 4.0)];
+        assert_eq!(next(&mut counts, 3).expect("one").passed, 2);
+        assert!(next(&mut counts, 1).is_none());
+    }
+
+    #[test]
+    fn a_wish_is_understood() {
+        let args = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let wish = Wish::parse(&args("7 --minutes 90 --only disk --only keeper")).expect("a wish");
+        assert_eq!((wish.rounds, wish.minutes, wish.only.len()), (7, Some(90), 2));
+        assert!(Wish::parse(&args("--minutes")).is_err() && Wish::parse(&args("many")).is_err());
+    }
 }
