@@ -2,6 +2,7 @@
 
 mod bombs;
 mod faults;
+mod forge;
 mod hostile;
 mod imports;
 mod packages;
