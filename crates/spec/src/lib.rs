@@ -10,6 +10,7 @@ pub mod definition;
 pub mod digest;
 pub mod error;
 pub mod id;
+pub mod life;
 pub mod name;
 pub mod observation;
 pub mod plan;
@@ -18,6 +19,8 @@ pub mod protocol;
 pub mod ready;
 pub mod report;
 pub mod root_path;
+pub mod seccomp;
+pub mod seccomp;
 
 pub use digest::Digest;
 pub use error::{Error, ErrorKind, Result, ResultExt};
