@@ -20,7 +20,6 @@ pub mod ready;
 pub mod report;
 pub mod root_path;
 pub mod seccomp;
-pub mod seccomp;
 
 pub use digest::Digest;
 pub use error::{Error, ErrorKind, Result, ResultExt};
