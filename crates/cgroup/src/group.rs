@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// itself be in another group.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
-    directories: Vec<(Version, PathBuf)>,
+    pub(crate) directories: Vec<(Version, PathBuf)>,
 }
 
 /// Open files by which a new process enters.
@@ -155,6 +155,8 @@ impl Group {
                 return Ok(());
             }
             pids.into_iter().for_each(|pid| self.kill_member(pid));
+            // The freezer of version 1 keeps what it holds from dying.
+            self.thaw()?;
             if Instant::now() > deadline {
                 return Err(Error::internal(format!("processes {:?} do not die", self.processes())));
             }

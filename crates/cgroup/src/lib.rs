@@ -4,6 +4,7 @@
 //! of use ([`layout`]). Nothing existing is changed; a host on which groups cannot be made is a
 //! fact with a reason, not a failure.
 
+mod freeze;
 mod group;
 mod layout;
 
