@@ -7,8 +7,12 @@ use std::path::{Path, PathBuf};
 use runtime::seed::Size;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use spec::container::{DEFAULT_CAPABILITIES, Mount, MountKind, Namespace, Process, Root, Spec};
+use spec::container::{
+    self, Capabilities, DEFAULT_CAPABILITIES, Mount, MountFlags, MountKind, Namespace, Nodes, Process, Root,
+    Spec, own,
+};
 use spec::portable::{Ids, Portable, is_reserved, volume_name};
+use spec::seccomp::Choice;
 use spec::{Error, Name, Result, ResultExt, RootPath};
 
 /// Paths that are hidden, as Docker hides them.
@@ -118,21 +122,17 @@ pub fn resolve(portable: &Portable, tree: &Path, options: &RunOptions) -> Result
     mounts.extend(portable.host_files.iter().filter_map(|path| host_file(tree, path)));
     mounts.extend(binds(&options.binds)?);
     mounts.sort_by_key(|mount| mount.at.as_bytes().iter().filter(|byte| **byte == b'/').count());
-    Ok(Spec {
-        id: crate::new_id()?,
-        name: options.name.clone(),
-        root,
-        mounts,
-        namespaces: [Namespace::Mount, Namespace::Pid, Namespace::Ipc, Namespace::Uts, Namespace::Cgroup]
-            .into(),
-        hostname: Some(options.name.as_str().to_owned()),
-        masked: paths(&MASKED)?,
-        read_only: paths(&READ_ONLY)?,
-        process,
-        init: options.init,
-        cgroup: true,
-        stop_signal: portable.stop_signal,
-    })
+    let mut spec = Spec::new(crate::new_id()?, options.name.clone(), root, process);
+    spec.mounts = mounts;
+    spec.namespaces =
+        own([Namespace::Mount, Namespace::Pid, Namespace::Ipc, Namespace::Uts, Namespace::Cgroup]);
+    spec.hostname = Some(options.name.as_str().to_owned());
+    spec.masked = paths(&MASKED)?;
+    spec.read_only = paths(&READ_ONLY)?;
+    spec.init = options.init;
+    spec.cgroup = true;
+    spec.stop_signal = portable.stop_signal;
+    Ok(spec)
 }
 
 fn process(portable: &Portable, options: &RunOptions) -> Process {
@@ -141,16 +141,17 @@ fn process(portable: &Portable, options: &RunOptions) -> Process {
         env.entry("TERM".to_owned()).or_insert_with(|| "xterm".to_owned());
     }
     env.extend(options.env.iter().cloned());
+    let argv = if options.args.is_empty() { portable.command.clone() } else { options.args.clone() };
     Process {
-        argv: if options.args.is_empty() { portable.command.clone() } else { options.args.clone() },
         env: env.into_iter().map(|(key, value)| format!("{key}={value}")).collect(),
         cwd: portable.cwd.clone(),
         user: options.user.clone().unwrap_or_else(|| portable.user.clone()),
-        capabilities: DEFAULT_CAPABILITIES,
+        capabilities: Capabilities::of(DEFAULT_CAPABILITIES),
         no_new_privs: !portable.gain_privilege,
-        seccomp: true,
+        seccomp: Choice::Default,
         terminal: options.terminal,
         rlimits: default_limits(),
+        ..Process::new(argv)
     }
 }
 
@@ -166,12 +167,14 @@ const CORE: u32 = 4;
 const OPEN_FILES: u32 = 7;
 
 fn kernel_mounts() -> Result<Vec<Mount>> {
-    let mount = |at: &str, what| -> Result<Mount> { Ok(Mount { at: at.parse()?, what }) };
+    let mount = |at: &str, what| -> Result<Mount> {
+        Ok(Mount { at: at.parse()?, what, flags: MountFlags::default() })
+    };
     Ok(vec![
         mount("/proc", MountKind::Proc)?,
-        mount("/sys", MountKind::Sys)?,
-        mount("/sys/fs/cgroup", MountKind::Cgroup)?,
-        mount("/dev", MountKind::Dev { shm: SHM_BYTES })?,
+        mount("/sys", MountKind::Sys { writable: false })?,
+        mount("/sys/fs/cgroup", MountKind::Cgroup { writable: false })?,
+        mount("/dev", MountKind::Dev { shm: SHM_BYTES, nodes: Nodes::Bound })?,
     ])
 }
 
@@ -192,7 +195,8 @@ fn fresh(tree: &Path, at: RootPath) -> Result<Mount> {
     let seed = size_in(tree, &at).doing(|| format!("measuring {at} of the image"))?;
     let bytes = seed.bytes.saturating_mul(2).max(FRESH_BYTES);
     let inodes = seed.inodes.saturating_mul(2).max(FRESH_INODES);
-    Ok(Mount { at, what: MountKind::Tmpfs { bytes, inodes, seeded: true, mode } })
+    let what = MountKind::Tmpfs { bytes, inodes, seeded: true, mode };
+    Ok(Mount { at, what, flags: MountFlags::default() })
 }
 
 fn size_in(tree: &Path, at: &RootPath) -> std::io::Result<Size> {
@@ -212,11 +216,16 @@ fn volumes(portable: &Portable, tree: &Path, options: &RunOptions) -> Result<Vec
     let mount = |at: &RootPath| match &options.volumes {
         Some(dir) => {
             let source = dir.join(volume_name(at));
-            Ok(Mount { at: at.clone(), what: MountKind::Bind { source, read_only: false } })
+            Ok(bound(source, at.clone(), false))
         }
         None => fresh(tree, at.clone()),
     };
     portable.volumes.iter().filter(given).map(mount).collect()
+}
+
+fn bound(source: PathBuf, at: RootPath, read_only: bool) -> Mount {
+    let flags = MountFlags { read_only, ..MountFlags::default() };
+    Mount { at, what: MountKind::Bind(container::Bind::of(source)), flags }
 }
 
 /// A file of this host in the image's place, if both are there. A package may ask for the few
@@ -225,7 +234,7 @@ fn host_file(tree: &Path, path: &RootPath) -> Option<Mount> {
     HOST_FILES.iter().find(|allowed| allowed.as_bytes() == path.as_bytes())?;
     let source = std::fs::canonicalize(path.as_path()).ok().filter(|source| source.is_file())?;
     let there = std::fs::symlink_metadata(tree.join(path.relative())).is_ok_and(|meta| meta.is_file());
-    there.then(|| Mount { at: path.clone(), what: MountKind::Bind { source, read_only: true } })
+    there.then(|| bound(source, path.clone(), true))
 }
 
 fn binds(binds: &[Bind]) -> Result<Vec<Mount>> {
@@ -239,7 +248,7 @@ fn binds(binds: &[Bind]) -> Result<Vec<Mount>> {
             return Err(Error::user(format!("cannot show {source} at {}: the kernel's own files are there", bind.at))
                 .hint("any place will do that is not / and not in /proc, /sys or /dev; devices and /dev/shm may be given"));
         }
-        Ok(Mount { at: bind.at.clone(), what: MountKind::Bind { source, read_only: bind.read_only } })
+        Ok(bound(source, bind.at.clone(), bind.read_only))
     };
     binds.iter().map(mount).collect()
 }
@@ -292,7 +301,7 @@ mod tests {
         options.binds = vec![Bind { source: "/tmp".into(), at: path("/data"), read_only: true }];
         let spec = resolve(&portable, Path::new("/"), &options).expect("spec");
         let bind = |at: &str| spec.mounts.iter().filter(|mount| mount.at == path(at)).collect::<Vec<_>>();
-        let kept = MountKind::Bind { source: "/state/volumes/var%2flib%2fdb".into(), read_only: false };
+        let kept = MountKind::Bind(container::Bind::of("/state/volumes/var%2flib%2fdb"));
         assert_eq!(bind("/var/lib/db")[0].what, kept);
         assert_eq!(bind("/data").len(), 1);
     }

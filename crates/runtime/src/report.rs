@@ -134,7 +134,7 @@ fn advise(error: Error, step: &Step, fault: Fault) -> Error {
             error.hint(format!("the working directory {path} does not exist in the container"))
         }
         (Step::PrivateMounts | Step::Groups { .. }, _, Errno::PERM) => error.hint("run it with sudo"),
-        (Step::Join, ..) => error.hint("the container is stopping"),
+        (Step::Join { .. }, ..) => error.hint("the container is stopping"),
         _ => error,
     }
 }

@@ -2,13 +2,19 @@
 //!
 //! A pure function of the spec. A feature that is left out has no step and costs nothing.
 
-use std::collections::BTreeSet;
-use std::fmt;
+mod words;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::container::{Mount, MountKind, Namespace, Process, Root, Spec};
+use crate::container::{
+    Capabilities, Clocks, Device, IoPriority, Labels, Landlock, Mount, Namespace, Place, Process, Root,
+    RootChange, Scheduler, Spec, Users,
+};
 use crate::portable::Ids;
+use crate::seccomp::Choice;
 use crate::{Id, Name, RootPath};
 
 /// How one process is started: a container's first, or one that joins it later.
@@ -20,6 +26,8 @@ pub struct Plan {
     pub name: Name,
     /// Namespaces that are made with the process; empty for one that joins.
     pub namespaces: BTreeSet<Namespace>,
+    /// Who the container's users are on the host, if it has a user namespace of its own.
+    pub users: Option<Users>,
     /// It gets a pseudo-terminal of its own.
     pub terminal: bool,
     /// What the new process does, in this order.
@@ -27,6 +35,10 @@ pub struct Plan {
 }
 
 /// One step of the new process. Steps up to [`Step::Gate`] run before the start returns.
+///
+/// The process begins in the caller's user namespace, with the caller's privileges, and enters the
+/// container's only after everything is mounted: so the container's root owns none of its other
+/// namespaces (but those of [`Step::Own`]), and what it is shown needs no permission of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Step {
@@ -35,14 +47,31 @@ pub enum Step {
         /// And hide everything above them, in a control group namespace.
         namespace: bool,
     },
-    /// Enter the namespaces of the running container.
-    Join,
+    /// Enter these namespaces of the running container.
+    Join {
+        /// Which; the user namespace is entered by [`Step::Users`].
+        namespaces: BTreeSet<Namespace>,
+    },
+    /// Enter a namespace that exists, by its file on the host.
+    Enter {
+        /// Which.
+        namespace: Namespace,
+        /// The file.
+        path: PathBuf,
+    },
     /// Cut the mounts off from those of the host.
     PrivateMounts,
     /// Put the root file system in place.
-    Root(Root),
+    Root {
+        /// Where it comes from.
+        root: Root,
+        /// Its owners are shown as the container's.
+        idmapped: bool,
+    },
     /// Mount something in it.
     Mount(Mount),
+    /// Show a device of the host.
+    Device(Device),
     /// Hide a path, if it is there.
     Mask {
         /// Inside.
@@ -55,15 +84,39 @@ pub enum Step {
     },
     /// Make the root file system the root; the host's becomes unreachable.
     Pivot,
+    /// Make it the root of this process only.
+    Chroot,
     /// Set the host name.
     Hostname {
         /// The name.
         name: String,
     },
-    /// Fork: process 1 stays behind as a reaping init, its child goes on.
-    Init,
-    /// A new session; the terminal, if there is one, controls it.
-    Session,
+    /// Set the NIS domain name.
+    Domainname {
+        /// The name.
+        name: String,
+    },
+    /// Set the clocks of the time namespace.
+    Clocks(Clocks),
+    /// How likely this process is killed when memory runs out.
+    OomScore {
+        /// -1000 to 1000.
+        adjustment: i32,
+    },
+    /// Priority.
+    Nice {
+        /// -20 to 19.
+        level: i32,
+    },
+    /// Scheduling policy.
+    Scheduler(Scheduler),
+    /// Priority of input and output.
+    IoPriority(IoPriority),
+    /// Execution domain.
+    Personality {
+        /// As in personality(2).
+        persona: u32,
+    },
     /// Set a resource limit.
     Limit {
         /// Number as in resource.h.
@@ -73,6 +126,24 @@ pub enum Step {
         /// Hard limit.
         hard: u64,
     },
+    /// Enter the container's user namespace: from here on, root is nobody on the host.
+    Users,
+    /// Make a namespace that the container's root owns.
+    Own {
+        /// Which.
+        namespace: Namespace,
+    },
+    /// Set a kernel parameter of the container's namespaces.
+    Sysctl {
+        /// With dots.
+        name: String,
+        /// As it is written.
+        value: String,
+    },
+    /// Fork: process 1 stays behind as a reaping init, its child goes on.
+    Init,
+    /// A new session; the terminal, if there is one, controls it.
+    Session,
     /// Enter the working directory.
     Directory {
         /// Inside.
@@ -85,10 +156,16 @@ pub enum Step {
         /// Bits numbered as in capability.h.
         bounding: u64,
     },
+    /// What a security module applies at exec.
+    Label(Labels),
     /// No exec gains privilege from here on.
     NoNewPrivileges,
-    /// Load the default system call filter for a process with these capabilities.
+    /// Restrict files and ports.
+    Landlock(Landlock),
+    /// Load the system call filter for a process with these capabilities.
     Filter {
+        /// Which.
+        choice: Choice,
         /// Bits numbered as in capability.h.
         capabilities: u64,
     },
@@ -96,8 +173,8 @@ pub enum Step {
     Gate,
     /// Give up every other capability.
     Capabilities {
-        /// The effective and permitted set.
-        set: u64,
+        /// The sets.
+        sets: Capabilities,
     },
     /// Execute the command.
     Execute {
@@ -110,103 +187,135 @@ pub enum Step {
 
 /// The plan for a container's first process.
 pub fn plan(spec: &Spec) -> Plan {
-    let mut namespaces = spec.namespaces.clone();
-    namespaces.insert(Namespace::Mount);
+    let mut steps = Vec::with_capacity(spec.mounts.len() + spec.masked.len() + spec.read_only.len() + 24);
     // Made by a step of its own: it must happen after the control groups were entered.
-    let hides_groups = namespaces.remove(&Namespace::Cgroup);
-    let mut steps = Vec::with_capacity(spec.mounts.len() + spec.masked.len() + spec.read_only.len() + 20);
+    let hides_groups = spec.owns(Namespace::Cgroup);
     if spec.cgroup || hides_groups {
         steps.push(Step::Groups { namespace: hides_groups });
     }
-    steps.extend([Step::PrivateMounts, Step::Root(spec.root.clone())]);
-    steps.extend(spec.mounts.iter().cloned().map(Step::Mount));
-    steps.extend(spec.masked.iter().cloned().map(|path| Step::Mask { path }));
-    steps.extend(spec.read_only.iter().cloned().map(|path| Step::ReadOnly { path }));
-    steps.push(Step::Pivot);
+    // Before anything of ours is mounted: a mount namespace that is joined brings its own root.
+    steps.extend(entered(spec, |namespace| namespace != Namespace::User));
+    steps.extend(file_system_steps(spec));
     steps.extend(spec.hostname.clone().map(|name| Step::Hostname { name }));
-    if spec.init {
-        steps.push(Step::Init);
-    }
+    steps.extend(spec.domainname.clone().map(|name| Step::Domainname { name }));
+    steps.extend((spec.clocks != Clocks::default()).then_some(Step::Clocks(spec.clocks)));
+    steps.extend(privileged_steps(&spec.process));
+    steps.extend(spec.users.is_some().then_some(Step::Users));
+    steps.extend(entered(spec, |namespace| namespace == Namespace::User));
+    steps.extend(owned_inside(spec).map(|namespace| Step::Own { namespace }));
+    let sysctl =
+        |(name, value): (&String, &String)| Step::Sysctl { name: name.clone(), value: value.clone() };
+    steps.extend(spec.sysctls.iter().map(sysctl));
+    steps.extend(spec.init.then_some(Step::Init));
     steps.extend(process_steps(&spec.process));
-    Plan { id: spec.id, name: spec.name.clone(), namespaces, terminal: spec.process.terminal, steps }
+    Plan {
+        id: spec.id,
+        name: spec.name.clone(),
+        namespaces: born_with(spec),
+        users: spec.users.clone(),
+        terminal: spec.process.terminal,
+        steps,
+    }
 }
 
-/// The plan for one more process in the running container of `spec`, confined like its first.
-pub fn join(spec: &Spec, process: &Process) -> Plan {
-    let mut steps = vec![Step::Groups { namespace: false }, Step::Join];
+/// The plan for one more process in the running container of `spec`, confined like its first, in
+/// these of its namespaces.
+pub fn join(spec: &Spec, process: &Process, namespaces: &BTreeSet<Namespace>) -> Plan {
+    let mut steps = vec![Step::Groups { namespace: false }];
+    let mut namespaces = namespaces.clone();
+    let joins_users = namespaces.remove(&Namespace::User);
+    steps.push(Step::Join { namespaces });
+    steps.extend(privileged_steps(process));
+    steps.extend(joins_users.then_some(Step::Users));
     steps.extend(process_steps(process));
     Plan {
         id: spec.id,
         name: spec.name.clone(),
         namespaces: BTreeSet::new(),
+        users: spec.users.clone(),
         terminal: process.terminal,
         steps,
     }
 }
 
-fn process_steps(process: &Process) -> Vec<Step> {
-    let mut steps = vec![Step::Session];
-    let limit = |&(resource, soft, hard): &(u32, u64, u64)| Step::Limit { resource, soft, hard };
-    steps.extend(process.rlimits.iter().map(limit));
-    steps.push(Step::Directory { path: process.cwd.clone() });
-    steps.push(Step::Identity { user: process.user.clone(), bounding: process.capabilities });
-    if process.no_new_privs {
-        steps.push(Step::NoNewPrivileges);
+/// The namespaces of a container that are not the host's, and so can be joined.
+pub fn joinable(spec: &Spec) -> BTreeSet<Namespace> {
+    spec.namespaces.keys().copied().collect()
+}
+
+/// Namespaces that the process is born in. The control groups' is unshared in time, and what
+/// the container's root shall own comes after the user namespace.
+fn born_with(spec: &Spec) -> BTreeSet<Namespace> {
+    let later: BTreeSet<Namespace> = owned_inside(spec).chain([Namespace::Cgroup, Namespace::User]).collect();
+    let own = spec.namespaces.iter().filter(|(_, place)| **place == Place::Own);
+    own.map(|(namespace, _)| *namespace).filter(|namespace| !later.contains(namespace)).collect()
+}
+
+/// Of the namespaces of its own only the network is administered from inside: without it a root
+/// in a user namespace could not even bind port 80 of it.
+fn owned_inside(spec: &Spec) -> impl Iterator<Item = Namespace> {
+    (spec.owns(Namespace::User) && spec.owns(Namespace::Net)).then_some(Namespace::Net).into_iter()
+}
+
+fn entered(spec: &Spec, which: impl Fn(Namespace) -> bool) -> Vec<Step> {
+    let paths: BTreeMap<Namespace, &PathBuf> = (spec.namespaces.iter())
+        .filter_map(|(namespace, place)| match place {
+            Place::Path(path) => Some((*namespace, path)),
+            Place::Own => None,
+        })
+        .collect();
+    let wanted = paths.into_iter().filter(|(namespace, _)| which(*namespace));
+    wanted.map(|(namespace, path)| Step::Enter { namespace, path: path.clone() }).collect()
+}
+
+fn file_system_steps(spec: &Spec) -> Vec<Step> {
+    let mut steps = Vec::new();
+    steps.extend(spec.owns(Namespace::Mount).then_some(Step::PrivateMounts));
+    if spec.root != Root::Host {
+        // What the caller has mounted for it may not take an id mapping, and needs none.
+        let idmapped = spec.users.is_some() && !matches!(spec.root, Root::Mounted { .. });
+        steps.push(Step::Root { root: spec.root.clone(), idmapped });
     }
-    if process.seccomp {
-        steps.push(Step::Filter { capabilities: process.capabilities });
-    }
-    steps.push(Step::Gate);
-    steps.push(Step::Capabilities { set: process.capabilities });
-    steps.push(Step::Execute { argv: process.argv.clone(), env: process.env.clone() });
+    steps.extend(spec.mounts.iter().cloned().map(Step::Mount));
+    steps.extend(spec.devices.iter().cloned().map(Step::Device));
+    steps.extend(spec.masked.iter().cloned().map(|path| Step::Mask { path }));
+    steps.extend(spec.read_only.iter().cloned().map(|path| Step::ReadOnly { path }));
+    steps.extend(match spec.root_change {
+        RootChange::Pivot => Some(Step::Pivot),
+        RootChange::Chroot => Some(Step::Chroot),
+        RootChange::None => None,
+    });
     steps
 }
 
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Groups { .. } => write!(f, "entering the control groups"),
-            Self::Join => write!(f, "entering the container's namespaces"),
-            Self::PrivateMounts => write!(f, "separating the mounts from the host's"),
-            Self::Root(Root::Tree { path }) => write!(f, "showing the tree {}", path.display()),
-            Self::Root(Root::Scratch { path, .. }) => {
-                write!(f, "laying a writable layer over {}", path.display())
-            }
-            Self::Root(Root::Mounted { path }) => write!(f, "taking the root from {}", path.display()),
-            Self::Mount(mount) => write!(f, "mounting {} at {}", mount.what, mount.at),
-            Self::Mask { path } => write!(f, "masking {path}"),
-            Self::ReadOnly { path } => write!(f, "making {path} read-only"),
-            Self::Pivot => write!(f, "changing the root"),
-            Self::Hostname { name } => write!(f, "setting the host name to {name}"),
-            Self::Init => write!(f, "forking the init process"),
-            Self::Session => write!(f, "opening a session"),
-            Self::Limit { resource, soft, hard } => {
-                write!(f, "setting resource limit {resource} to {soft}:{hard}")
-            }
-            Self::Directory { path } => write!(f, "entering the working directory {path}"),
-            Self::Identity { user, .. } => write!(f, "becoming user {} group {}", user.uid, user.gid),
-            Self::NoNewPrivileges => write!(f, "setting no_new_privs"),
-            Self::Filter { .. } => write!(f, "loading the system call filter"),
-            Self::Gate => write!(f, "waiting for the start"),
-            Self::Capabilities { .. } => write!(f, "giving up capabilities"),
-            Self::Execute { argv, .. } => {
-                write!(f, "executing {:?}", argv.first().map_or("", String::as_str))
-            }
-        }
-    }
+/// What takes privileges of the host, so before the container's user namespace is entered.
+fn privileged_steps(process: &Process) -> Vec<Step> {
+    let mut steps = Vec::new();
+    steps.extend(process.oom_score_adj.map(|adjustment| Step::OomScore { adjustment }));
+    steps.extend(process.scheduler.map(Step::Scheduler));
+    steps.extend(process.nice.map(|level| Step::Nice { level }));
+    steps.extend(process.io_priority.map(Step::IoPriority));
+    steps.extend(process.personality.map(|persona| Step::Personality { persona }));
+    let limit = |&(resource, soft, hard): &(u32, u64, u64)| Step::Limit { resource, soft, hard };
+    steps.extend(process.rlimits.iter().map(limit));
+    steps
 }
 
-impl fmt::Display for MountKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Proc => f.write_str("proc"),
-            Self::Sys => f.write_str("sysfs"),
-            Self::Cgroup => f.write_str("the control groups"),
-            Self::Dev { .. } => f.write_str("devices"),
-            Self::Tmpfs { .. } => f.write_str("a tmpfs"),
-            Self::Bind { source, .. } => write!(f, "{}", source.display()),
-        }
+fn process_steps(process: &Process) -> Vec<Step> {
+    let mut steps = vec![Step::Session, Step::Directory { path: process.cwd.clone() }];
+    let sets = process.capabilities;
+    steps.extend((process.labels != Labels::default()).then(|| Step::Label(process.labels.clone())));
+    steps.push(Step::Identity { user: process.user.clone(), bounding: sets.bounding });
+    steps.extend(process.no_new_privs.then_some(Step::NoNewPrivileges));
+    steps.extend(process.landlock.clone().map(Step::Landlock));
+    if process.seccomp != Choice::None {
+        let choice = process.seccomp.clone();
+        steps.push(Step::Filter { choice, capabilities: sets.bounding });
     }
+    steps.push(Step::Gate);
+    steps.push(Step::Capabilities { sets });
+    steps.push(Step::Execute { argv: process.argv.clone(), env: process.env.clone() });
+    steps
 }
 
 #[cfg(test)]
@@ -214,30 +323,11 @@ mod tests {
     use super::*;
 
     fn spec() -> Spec {
-        Spec {
-            id: Id::from_bytes([1; 6]),
-            name: "web".parse().expect("name"),
-            root: Root::Tree { path: "/tree".into() },
-            mounts: Vec::new(),
-            namespaces: BTreeSet::from([Namespace::Mount, Namespace::Pid]),
-            hostname: None,
-            masked: Vec::new(),
-            read_only: Vec::new(),
-            process: Process {
-                argv: vec!["true".into()],
-                env: Vec::new(),
-                cwd: RootPath::root(),
-                user: Ids::default(),
-                capabilities: 0,
-                no_new_privs: false,
-                seccomp: false,
-                terminal: false,
-                rlimits: Vec::new(),
-            },
-            init: false,
-            cgroup: false,
-            stop_signal: 15,
-        }
+        let root = Root::Tree { path: "/tree".into() };
+        let name = "web".parse().expect("name");
+        let mut spec = Spec::new(Id::from_bytes([1; 6]), name, root, Process::new(vec!["true".into()]));
+        spec.namespaces.insert(Namespace::Pid, Place::Own);
+        spec
     }
 
     fn words(plan: &Plan) -> Vec<String> {
@@ -263,26 +353,27 @@ mod tests {
     #[test]
     fn the_cgroup_namespace_comes_after_entering_the_groups() {
         let mut spec = spec();
-        spec.namespaces.insert(Namespace::Cgroup);
+        spec.namespaces.insert(Namespace::Cgroup, Place::Own);
         spec.init = true;
         spec.process.no_new_privs = true;
-        spec.process.seccomp = true;
+        spec.process.seccomp = Choice::Default;
         let plan = plan(&spec);
         assert!(!plan.namespaces.contains(&Namespace::Cgroup));
         assert_eq!(plan.steps[0], Step::Groups { namespace: true });
         let at = |wanted: &Step| plan.steps.iter().position(|step| step == wanted).expect("step");
         assert!(at(&Step::Pivot) < at(&Step::Init));
-        assert!(at(&Step::NoNewPrivileges) < at(&Step::Filter { capabilities: 0 }));
-        assert!(at(&Step::Filter { capabilities: 0 }) < at(&Step::Gate));
+        let filter = Step::Filter { choice: Choice::Default, capabilities: 0 };
+        assert!(at(&Step::NoNewPrivileges) < at(&filter));
+        assert!(at(&filter) < at(&Step::Gate));
     }
 
     #[test]
     fn a_joining_process_makes_no_namespace_and_no_mount() {
         let spec = spec();
-        let plan = join(&spec, &spec.process);
+        let plan = join(&spec, &spec.process, &joinable(&spec));
         assert!(plan.namespaces.is_empty());
-        assert_eq!(plan.steps[1], Step::Join);
-        assert!(!plan.steps.iter().any(|step| matches!(step, Step::Mount(_) | Step::Root(_))));
+        assert_eq!(plan.steps[1], Step::Join { namespaces: joinable(&spec) });
+        assert!(!plan.steps.iter().any(|step| matches!(step, Step::Mount(_) | Step::Root { .. })));
     }
 
     #[test]
@@ -290,5 +381,24 @@ mod tests {
         let plan = plan(&spec());
         let bytes = postcard::to_stdvec(&plan).expect("encode");
         assert_eq!(postcard::from_bytes::<Plan>(&bytes).expect("decode"), plan);
+    }
+
+    #[test]
+    fn the_user_namespace_comes_after_the_mounts_and_owns_the_network() {
+        let mut spec = spec();
+        spec.users = Some(Users::anywhere());
+        for namespace in [Namespace::User, Namespace::Net, Namespace::Uts] {
+            spec.namespaces.insert(namespace, Place::Own);
+        }
+        let plan = plan(&spec);
+        assert_eq!(plan.namespaces, [Namespace::Mount, Namespace::Pid, Namespace::Uts].into());
+        let at = |wanted: &Step| plan.steps.iter().position(|step| step == wanted).expect("step");
+        assert!(at(&Step::Pivot) < at(&Step::Users));
+        assert!(at(&Step::Users) < at(&Step::Own { namespace: Namespace::Net }));
+        assert!(plan.steps.contains(&Step::Root { root: spec.root.clone(), idmapped: true }));
+        let mut joining = joinable(&spec);
+        assert_eq!(join(&spec, &spec.process, &joining).steps[2], Step::Users);
+        joining.remove(&Namespace::User);
+        assert!(!join(&spec, &spec.process, &joining).steps.contains(&Step::Users));
     }
 }

@@ -12,6 +12,12 @@ pub const PID: u64 = libc::CLONE_NEWPID as u64;
 pub const IPC: u64 = libc::CLONE_NEWIPC as u64;
 /// CLONE_NEWUTS.
 pub const UTS: u64 = libc::CLONE_NEWUTS as u64;
+/// CLONE_NEWNET.
+pub const NET: u64 = libc::CLONE_NEWNET as u64;
+/// CLONE_NEWUSER.
+pub const USER: u64 = libc::CLONE_NEWUSER as u64;
+/// CLONE_NEWTIME.
+pub const TIME: u64 = 0x80;
 /// CLONE_NEWCGROUP.
 pub const CGROUP: u64 = libc::CLONE_NEWCGROUP as u64;
 

@@ -22,9 +22,10 @@ pub(super) fn enter(tasks: &[OwnedFd], namespace: bool) -> Result<(), Fault> {
 
 /// Enters the namespaces of the process behind `target` (but for its pid namespace, which this
 /// child was born in) and opens its root.
-pub(super) fn join(target: BorrowedFd<'_>) -> Result<OwnedFd, Fault> {
-    use sys::namespace::{CGROUP, IPC, MOUNT, UTS};
-    sys::namespace::enter(target, MOUNT | IPC | UTS | CGROUP)?;
+pub(super) fn join(target: BorrowedFd<'_>, namespaces: u64) -> Result<OwnedFd, Fault> {
+    if namespaces != 0 {
+        sys::namespace::enter(target, namespaces)?;
+    }
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(rustix::fs::open(c"/", flags, Mode::empty())?)
 }

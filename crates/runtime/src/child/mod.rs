@@ -118,8 +118,8 @@ impl Walk<'_> {
     fn execute(&mut self, op: &Op) -> Result<(), Fault> {
         match op {
             Op::Groups { tasks, namespace } => groups::enter(tasks, *namespace),
-            Op::Join { target } => {
-                self.root = Some(groups::join(target.as_fd())?);
+            Op::Join { target, namespaces } => {
+                self.root = Some(groups::join(target.as_fd(), *namespaces)?);
                 Ok(())
             }
             Op::PrivateMounts => mounts::separate(),

@@ -6,6 +6,7 @@ mod file_system;
 mod mounts;
 mod place;
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -26,7 +27,7 @@ pub(crate) use place::Place;
 #[derive(Debug)]
 pub(crate) enum Op {
     Groups { tasks: Vec<OwnedFd>, namespace: bool },
-    Join { target: OwnedFd },
+    Join { target: OwnedFd, namespaces: u64 },
     PrivateMounts,
     Tree { source: CString, attributes: u64 },
     Scratch { layer: OwnedFd, lower: CString },
@@ -112,8 +113,8 @@ pub(crate) fn prepare(plan: &Plan, given: Given<'_>) -> Result<Prepared> {
             Step::Groups { namespace } => {
                 Op::Groups { tasks: tasks.take().unwrap_or_default(), namespace: *namespace }
             }
-            Step::Join => join(given.target)?,
-            Step::Root(root) => mounts::root(root).doing(|| step.to_string())?,
+            Step::Join { namespaces } => join(given.target, namespaces)?,
+            Step::Root { root, .. } => mounts::root(root).doing(|| step.to_string())?,
             Step::Mount(mount) => mounts::mount(plan, mount, &prepared).doing(|| step.to_string())?,
             other => simple(other)?,
         };
@@ -135,30 +136,19 @@ fn simple(step: &Step) -> Result<Op> {
         Step::Directory { path } => Op::Directory { path: c_path(path.relative())? },
         Step::Identity { user, bounding } => identity(user, *bounding)?,
         Step::NoNewPrivileges => Op::NoNewPrivileges,
-        Step::Filter { capabilities } => Op::Filter { program: filter(*capabilities)? },
+        Step::Filter { choice, capabilities } => Op::Filter { program: chosen(choice, *capabilities)? },
         Step::Gate => Op::Gate,
-        Step::Capabilities { set } => Op::Capabilities { set: *set },
+        Step::Capabilities { sets } => Op::Capabilities { set: sets.effective },
         Step::Execute { argv, env } => command::execute(argv, env)?,
-        Step::Groups { .. } | Step::Join | Step::Root(_) | Step::Mount(_) => {
+        Step::Groups { .. } | Step::Join { .. } | Step::Root { .. } | Step::Mount(_) => {
             return Err(Error::internal(format!("{step} takes more than the step")));
         }
+        _ => return Err(Error::unsupported(format!("{step} is not possible yet"))),
     })
 }
 
 fn flags(plan: &Plan) -> Result<u64> {
-    let mut flags = 0;
-    for namespace in &plan.namespaces {
-        flags |= match namespace {
-            Namespace::Mount => sys::namespace::MOUNT,
-            Namespace::Pid => sys::namespace::PID,
-            Namespace::Ipc => sys::namespace::IPC,
-            Namespace::Uts => sys::namespace::UTS,
-            Namespace::Cgroup => 0,
-            other @ (Namespace::Net | Namespace::User | Namespace::Time) => {
-                return Err(Error::unsupported(format!("this version makes no {other:?} namespace")));
-            }
-        };
-    }
+    let flags = plan.namespaces.iter().fold(0, |all, one| all | flag(*one));
     let needs = |step: fn(&Step) -> bool, namespace, what| {
         if plan.steps.iter().any(step) && !plan.namespaces.contains(&namespace) {
             return Err(Error::user(format!(
@@ -172,10 +162,25 @@ fn flags(plan: &Plan) -> Result<u64> {
     Ok(flags)
 }
 
-fn join(target: Option<BorrowedFd<'_>>) -> Result<Op> {
+/// Its `CLONE_NEW…`.
+fn flag(namespace: Namespace) -> u64 {
+    match namespace {
+        Namespace::Mount => sys::namespace::MOUNT,
+        Namespace::Pid => sys::namespace::PID,
+        Namespace::Ipc => sys::namespace::IPC,
+        Namespace::Uts => sys::namespace::UTS,
+        Namespace::Cgroup => sys::namespace::CGROUP,
+        Namespace::Net => sys::namespace::NET,
+        Namespace::User => sys::namespace::USER,
+        Namespace::Time => sys::namespace::TIME,
+    }
+}
+
+fn join(target: Option<BorrowedFd<'_>>, namespaces: &BTreeSet<Namespace>) -> Result<Op> {
     let target = target.ok_or_else(|| Error::internal("joining a container without saying which"))?;
     let target = target.try_clone_to_owned().doing(|| "duplicating a pidfd")?;
-    Ok(Op::Join { target: above_standard(target)? })
+    let entered = namespaces.iter().filter(|namespace| **namespace != Namespace::Pid).map(|one| flag(*one));
+    Ok(Op::Join { target: above_standard(target)?, namespaces: entered.fold(0, |all, one| all | one) })
 }
 
 fn identity(user: &spec::portable::Ids, bounding: u64) -> Result<Op> {
@@ -211,6 +216,13 @@ fn filter(capabilities: u64) -> Result<Vec<Instruction>> {
         return Err(Error::unsupported("the default system call filter exists for x86-64 only"));
     }
     Ok(crate::filter::program(capabilities))
+}
+
+fn chosen(choice: &spec::seccomp::Choice, capabilities: u64) -> Result<Vec<Instruction>> {
+    match choice {
+        spec::seccomp::Choice::Default => filter(capabilities),
+        _ => Err(Error::unsupported("only the default system call filter is possible yet")),
+    }
 }
 
 fn open_terminal(plan: &Plan, devpts: Option<BorrowedFd<'_>>) -> Result<Pair> {
@@ -255,7 +267,9 @@ impl Op {
     fn descriptors(&self) -> Vec<RawFd> {
         match self {
             Self::Groups { tasks, .. } => tasks.iter().map(AsRawFd::as_raw_fd).collect(),
-            Self::Join { target: fd } | Self::Scratch { layer: fd, .. } | Self::Attach { mount: fd, .. } => {
+            Self::Join { target: fd, .. }
+            | Self::Scratch { layer: fd, .. }
+            | Self::Attach { mount: fd, .. } => {
                 vec![fd.as_raw_fd()]
             }
             Self::Devices(devices) => vec![devices.devpts.as_raw_fd()],

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
-use spec::container::{Mount, MountKind, Namespace, Root};
+use spec::container::{Mount, MountFlags, MountKind, Namespace, Root};
 use spec::plan::{Plan, Step};
 use spec::{Error, Result, ResultExt, RootPath};
 use sys::mount::{NO_DEV, NO_EXEC, NO_SUID, READ_ONLY};
@@ -24,6 +24,7 @@ pub(super) fn root(root: &Root) -> Result<Op> {
         Root::Scratch { path, bytes, inodes } => {
             Op::Scratch { layer: layer(path, *bytes, *inodes)?, lower: overlay_path(path)? }
         }
+        Root::Host => return Err(Error::internal("the host's root is no step")),
     })
 }
 
@@ -60,20 +61,33 @@ pub(super) fn mount(plan: &Plan, mount: &Mount, prepared: &Prepared) -> Result<O
     let hard = NO_SUID | NO_DEV | NO_EXEC;
     Ok(match &mount.what {
         MountKind::Proc => plain(at(true)?, c"proc", hard),
-        MountKind::Sys => plain(at(true)?, c"sysfs", hard | READ_ONLY),
-        MountKind::Cgroup => cgroups::mount(at(true)?)?,
-        MountKind::Dev { shm } => devices(plan, at(true)?, *shm, prepared)?,
+        MountKind::Sys { writable } => {
+            plain(at(true)?, c"sysfs", hard | if *writable { 0 } else { READ_ONLY })
+        }
+        MountKind::Cgroup { .. } => cgroups::mount(at(true)?)?,
+        MountKind::Dev { shm, .. } => devices(plan, at(true)?, *shm, prepared)?,
         MountKind::Tmpfs { bytes, inodes, seeded: false, mode } => {
             Op::FileSystem { at: at(false)?, make: tmpfs(*bytes, *inodes, *mode)? }
         }
         MountKind::Tmpfs { bytes, inodes, seeded: true, mode } => {
             Op::Attach { at: at(false)?, mount: seeded(plan, &mount.at, tmpfs(*bytes, *inodes, *mode)?)? }
         }
-        MountKind::Bind { source, read_only } => {
-            let attributes = if *read_only { READ_ONLY | NO_DEV } else { NO_DEV };
-            Op::Bind { at: at(false)?, source: c_path(source)?, attributes }
+        MountKind::Bind(bind) => {
+            let attributes = NO_DEV | attributes(&mount.flags);
+            Op::Bind { at: at(false)?, source: c_path(&bind.source)?, attributes }
+        }
+        MountKind::Devpts | MountKind::Mqueue => {
+            return Err(Error::unsupported("only as a part of /dev"));
         }
     })
+}
+
+fn attributes(flags: &MountFlags) -> u64 {
+    let bit = |set: bool, bit: u64| if set { bit } else { 0 };
+    bit(flags.read_only, READ_ONLY)
+        | bit(flags.no_suid, NO_SUID)
+        | bit(flags.no_dev, NO_DEV)
+        | bit(flags.no_exec, NO_EXEC)
 }
 
 fn plain(at: Place, kind: &'static CStr, attributes: u64) -> Op {
@@ -108,7 +122,10 @@ fn seeded(plan: &Plan, at: &RootPath, file_system: FileSystem) -> Result<OwnedFd
 
 fn source_of(plan: &Plan, at: &RootPath) -> Result<Option<OwnedFd>> {
     let tree = plan.steps.iter().find_map(|step| match step {
-        Step::Root(Root::Tree { path } | Root::Scratch { path, .. } | Root::Mounted { path }) => Some(path),
+        Step::Root {
+            root: Root::Tree { path } | Root::Scratch { path, .. } | Root::Mounted { path },
+            ..
+        } => Some(path),
         _ => None,
     });
     let tree = tree.ok_or_else(|| Error::internal("a plan without a root"))?;

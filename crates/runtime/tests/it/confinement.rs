@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use spec::ErrorKind;
-use spec::container::capability;
+use spec::container::{Capabilities, DEFAULT_CAPABILITIES, capability};
+use spec::seccomp::Choice;
 
 use crate::harness::{container, shell};
 
@@ -45,7 +46,7 @@ fn nonsense_users_and_unknown_powers_are_refused() {
     made.spec.process.user.uid = u32::MAX;
     assert_eq!(made.fails().kind(), ErrorKind::User);
     let mut made = shell("true");
-    made.spec.process.capabilities |= 1 << 55;
+    made.spec.process.capabilities = Capabilities::of(DEFAULT_CAPABILITIES | 1 << 55);
     made.fails();
 }
 
@@ -69,7 +70,7 @@ fn the_filter_refuses_what_docker_refuses() {
     );
     assert_eq!(shell("grep Seccomp: /proc/self/status | grep -o '[0-9]'").said(), "2");
     let mut unfiltered = shell("grep Seccomp: /proc/self/status | grep -o '[0-9]'");
-    unfiltered.spec.process.seccomp = false;
+    unfiltered.spec.process.seccomp = Choice::None;
     assert_eq!(unfiltered.said(), "0");
 }
 
@@ -134,7 +135,7 @@ fn a_hook_on_proc_self_exe_gets_nothing_of_the_host() {
     let _ = evil.start().map(|(mut child, _)| child.wait());
     let mut link = container(&["/bin/self"]);
     symlink("/proc/self/exe", link.tree().join("bin/self")).expect("link");
-    link.spec.process.capabilities = capability("CHOWN").expect("known");
+    link.spec.process.capabilities = Capabilities::of(capability("CHOWN").expect("known"));
     let _ = link.start().map(|(mut child, _)| child.wait());
     assert_eq!(fs::metadata(&own).expect("own program").len(), before);
 }

@@ -1,13 +1,16 @@
 //! A root file system of busybox, a spec over it, and a run of it that captures its output.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use spec::container::{DEFAULT_CAPABILITIES, Mount, MountKind, Namespace, Process, Root, Spec};
+use spec::container::{
+    Bind, Capabilities, DEFAULT_CAPABILITIES, Mount, MountFlags, MountKind, Namespace, Nodes, Process, Root,
+    Spec, own,
+};
+use spec::seccomp::Choice;
 use spec::{Id, Result, RootPath};
 use tempfile::TempDir;
 use tsubo_runtime::{Child, Options, Stdio};
@@ -22,7 +25,13 @@ pub(crate) fn path(text: &str) -> RootPath {
 }
 
 pub(crate) fn mount(at: &str, what: MountKind) -> Mount {
-    Mount { at: path(at), what }
+    Mount { at: path(at), what, flags: MountFlags::default() }
+}
+
+/// A bind of a host's path.
+pub(crate) fn bind(at: &str, source: &Path, read_only: bool) -> Mount {
+    let flags = MountFlags { read_only, ..MountFlags::default() };
+    Mount { flags, ..mount(at, MountKind::Bind(Bind::of(source))) }
 }
 
 /// A read-only root with all mounts and confinement of a production container.
@@ -40,36 +49,25 @@ pub(crate) fn container(argv: &[&str]) -> Box {
         symlink("busybox", tree.join("bin").join(applet)).expect(applet);
     }
     let process = Process {
-        argv: argv.iter().map(ToString::to_string).collect(),
         env: vec!["PATH=/bin".into()],
-        cwd: RootPath::root(),
-        user: spec::portable::Ids::default(),
-        capabilities: DEFAULT_CAPABILITIES,
+        capabilities: Capabilities::of(DEFAULT_CAPABILITIES),
         no_new_privs: true,
-        seccomp: true,
-        terminal: false,
-        rlimits: Vec::new(),
+        seccomp: Choice::Default,
+        ..Process::new(argv.iter().map(ToString::to_string).collect())
     };
-    let namespaces = [Namespace::Mount, Namespace::Pid, Namespace::Ipc, Namespace::Uts, Namespace::Cgroup];
-    let spec = Spec {
-        id: Id::from_bytes([7; 6]),
-        name: "box".parse().expect("a name"),
-        root: Root::Tree { path: tree.to_owned() },
-        mounts: vec![
-            mount("/proc", MountKind::Proc),
-            mount("/sys", MountKind::Sys),
-            mount("/sys/fs/cgroup", MountKind::Cgroup),
-            mount("/dev", MountKind::Dev { shm: 64 << 20 }),
-        ],
-        namespaces: BTreeSet::from(namespaces),
-        hostname: Some("inside".into()),
-        masked: vec![path("/proc/kcore"), path("/proc/acpi"), path("/proc/nothing-here")],
-        read_only: vec![path("/proc/sys")],
-        process,
-        init: false,
-        cgroup: false,
-        stop_signal: 15,
-    };
+    let name = "box".parse().expect("a name");
+    let mut spec = Spec::new(Id::from_bytes([7; 6]), name, Root::Tree { path: tree.to_owned() }, process);
+    spec.mounts = vec![
+        mount("/proc", MountKind::Proc),
+        mount("/sys", MountKind::Sys { writable: false }),
+        mount("/sys/fs/cgroup", MountKind::Cgroup { writable: false }),
+        mount("/dev", MountKind::Dev { shm: 64 << 20, nodes: Nodes::Bound }),
+    ];
+    spec.namespaces =
+        own([Namespace::Mount, Namespace::Pid, Namespace::Ipc, Namespace::Uts, Namespace::Cgroup]);
+    spec.hostname = Some("inside".into());
+    spec.masked = vec![path("/proc/kcore"), path("/proc/acpi"), path("/proc/nothing-here")];
+    spec.read_only = vec![path("/proc/sys")];
     Box { directory, spec }
 }
 
@@ -89,6 +87,11 @@ impl Box {
 
     pub(crate) fn mount(mut self, at: &str, what: MountKind) -> Self {
         self.spec.mounts.push(mount(at, what));
+        self
+    }
+
+    pub(crate) fn bind(mut self, at: &str, source: &Path, read_only: bool) -> Self {
+        self.spec.mounts.push(bind(at, source, read_only));
         self
     }
 

@@ -118,11 +118,10 @@ fn a_seed_that_does_not_fit_is_an_error() {
 fn bound_directories_and_files() {
     let outside = tempfile::tempdir().expect("dir");
     fs::write(outside.path().join("file"), "from outside\n").expect("file");
-    let bind = |name: &str, read_only| MountKind::Bind { source: outside.path().join(name), read_only };
     let made = shell("cat /srv/file /run/new/one; echo more >> /srv/file; echo x >> /run/new/one || echo refused; touch /srv/made")
         .scratch()
-        .mount("/srv", bind(".", false))
-        .mount("/run/new/one", bind("file", true));
+        .bind("/srv", outside.path(), false)
+        .bind("/run/new/one", &outside.path().join("file"), true);
     let said = made.said();
     assert!(said.starts_with("from outside\nfrom outside") && said.ends_with("refused"), "{said}");
     assert!(outside.path().join("made").exists());
@@ -132,8 +131,11 @@ fn bound_directories_and_files() {
 #[test]
 fn read_only_binds_have_no_writable_holes() {
     let outside = tempfile::tempdir().expect("dir");
-    let made = shell("touch /srv/x 2>/dev/null || touch /srv/hole/x 2>/dev/null || echo none")
-        .mount("/srv", MountKind::Bind { source: outside.path().to_owned(), read_only: true });
+    let made = shell("touch /srv/x 2>/dev/null || touch /srv/hole/x 2>/dev/null || echo none").bind(
+        "/srv",
+        outside.path(),
+        true,
+    );
     fs::create_dir(outside.path().join("hole")).expect("dir");
     assert_eq!(made.said(), "none");
 }

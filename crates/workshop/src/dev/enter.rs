@@ -7,8 +7,12 @@ use std::time::Duration;
 use lifecycle::Bind;
 use runtime::{Child, Options, Stdio};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use spec::container::{DEFAULT_CAPABILITIES, Mount, MountKind, Namespace, Process, Root, Spec};
+use spec::container::{
+    self, Capabilities, DEFAULT_CAPABILITIES, Mount, MountFlags, MountKind, Namespace, Nodes, Process, Root,
+    Spec,
+};
 use spec::portable::Ids;
+use spec::seccomp::Choice;
 use spec::{Error, ErrorKind, Id, Name, Result, ResultExt, RootPath};
 
 use super::Development;
@@ -24,46 +28,44 @@ const SHM: u64 = 64 << 20;
 /// The spec of a container that runs over a mounted, writable root: a development container or
 /// the throw-away copy of one.
 pub fn spec_over(stack: &Stack, name: &Name, id: Id, process: Process, binds: &[Bind]) -> Spec {
-    let mount = |at: &str, what| Mount { at: at.parse().unwrap_or_else(|_| RootPath::root()), what };
+    let mount = |at: &str, what| Mount {
+        at: at.parse().unwrap_or_else(|_| RootPath::root()),
+        what,
+        flags: MountFlags::default(),
+    };
     let mut mounts = vec![
         mount("/proc", MountKind::Proc),
-        mount("/sys", MountKind::Sys),
-        mount("/sys/fs/cgroup", MountKind::Cgroup),
-        mount("/dev", MountKind::Dev { shm: SHM }),
+        mount("/sys", MountKind::Sys { writable: false }),
+        mount("/sys/fs/cgroup", MountKind::Cgroup { writable: false }),
+        mount("/dev", MountKind::Dev { shm: SHM, nodes: Nodes::Bound }),
     ];
     mounts.extend(binds.iter().map(|bind| Mount {
         at: bind.at.clone(),
-        what: MountKind::Bind { source: bind.source.clone(), read_only: bind.read_only },
+        what: MountKind::Bind(container::Bind::of(&bind.source)),
+        flags: MountFlags { read_only: bind.read_only, ..MountFlags::default() },
     }));
-    Spec {
-        id,
-        name: name.clone(),
-        root: Root::Mounted { path: stack.root.clone() },
-        mounts,
-        namespaces: [Namespace::Mount, Namespace::Pid, Namespace::Ipc, Namespace::Uts, Namespace::Cgroup]
-            .into(),
-        hostname: Some(name.as_str().to_owned()),
-        masked: lifecycle::MASKED.iter().filter_map(|path| path.parse().ok()).collect(),
-        read_only: lifecycle::READ_ONLY.iter().filter_map(|path| path.parse().ok()).collect(),
-        process,
-        init: false,
-        cgroup: true,
-        stop_signal: 15,
-    }
+    let root = Root::Mounted { path: stack.root.clone() };
+    let mut spec = Spec::new(id, name.clone(), root, process);
+    spec.mounts = mounts;
+    spec.namespaces =
+        container::own([Namespace::Mount, Namespace::Pid, Namespace::Ipc, Namespace::Uts, Namespace::Cgroup]);
+    spec.hostname = Some(name.as_str().to_owned());
+    spec.masked = lifecycle::MASKED.iter().filter_map(|path| path.parse().ok()).collect();
+    spec.read_only = lifecycle::READ_ONLY.iter().filter_map(|path| path.parse().ok()).collect();
+    spec.cgroup = true;
+    spec
 }
 
 /// A process with the defaults of a container: Docker's capabilities and system call filter.
 pub fn process(argv: Vec<String>, env: &BTreeMap<String, String>, cwd: RootPath, user: Ids) -> Process {
     Process {
-        argv,
         env: env.iter().map(|(key, value)| format!("{key}={value}")).collect(),
         cwd,
         user,
-        capabilities: DEFAULT_CAPABILITIES,
-        no_new_privs: false,
-        seccomp: true,
-        terminal: false,
+        capabilities: Capabilities::of(DEFAULT_CAPABILITIES),
+        seccomp: Choice::Default,
         rlimits: lifecycle::default_limits(),
+        ..Process::new(argv)
     }
 }
 

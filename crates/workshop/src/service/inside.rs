@@ -74,7 +74,7 @@ impl Inside<'_> {
         options.listen = Some(&filter);
         options.die_with_parent = true;
         service.admit(&mut options)?;
-        let plan = spec::plan::join(self.spec, &process);
+        let plan = spec::plan::join(self.spec, &process, &spec::plan::joinable(self.spec));
         let mut child = runtime::join(&plan, options, Target { pidfd: service.pidfd(), devpts: None })?;
         let listener =
             child.listener().ok_or_else(|| Error::internal("the exercise did not hand over its listener"))?;
