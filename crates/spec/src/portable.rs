@@ -46,6 +46,21 @@ pub struct Portable {
     pub host_files: BTreeSet<RootPath>,
     /// Ports that were seen to be listened on.
     pub ports: BTreeSet<Port>,
+    /// What the tests and the replays showed that it needs of the kernel; None: nothing is known,
+    /// and the defaults hold that suit any service.
+    #[serde(default)]
+    pub policy: Option<Policy>,
+}
+
+/// What a service was seen to need of the kernel.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// The system calls that were made, by name; empty: unknown.
+    pub syscalls: BTreeSet<String>,
+    /// The capabilities without which it does not work, as `CAP_CHOWN`.
+    pub capabilities: BTreeSet<String>,
+    /// Something below `/sys/fs/cgroup` was looked at.
+    pub groups_seen: bool,
 }
 
 /// Numeric user and groups; names are looked up in the container's own files beforehand.
@@ -77,6 +92,7 @@ impl Portable {
             gain_privilege: false,
             host_files: BTreeSet::new(),
             ports: BTreeSet::new(),
+            policy: None,
         }
     }
 }

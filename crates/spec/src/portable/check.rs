@@ -3,12 +3,17 @@
 use std::collections::BTreeSet;
 
 use super::Portable;
+use crate::container::CAPABILITY_NAMES;
 use crate::{Error, Result, RootPath};
 
 /// So many directories of one kind are a mistake or an attack: each becomes a mount.
 const MOST_DIRECTORIES: usize = 1000;
 /// The length of a volume's name: 255 on every file system, less the ending of an unfinished one.
 const LONGEST_NAME: usize = 250;
+/// More names than any kernel has system calls.
+const MOST_CALLS: usize = 1000;
+/// No system call's name is nearly as long.
+const LONGEST_CALL: usize = 64;
 /// The last real-time signal.
 const LAST_SIGNAL: i32 = 64;
 
@@ -18,7 +23,13 @@ impl Portable {
     /// # Errors
     /// The first such value, named with the package.
     pub fn check(&self) -> Result<()> {
-        let checks = [Self::check_directories, Self::check_command, Self::check_user, Self::check_signal];
+        let checks = [
+            Self::check_directories,
+            Self::check_command,
+            Self::check_user,
+            Self::check_signal,
+            Self::check_policy,
+        ];
         let refused = |why| {
             Error::user(format!("package {}: {why}", self.name))
                 .hint("a package of tsubo pack has no such value")
@@ -64,6 +75,29 @@ impl Portable {
             other => Err(format!("its stop signal {other} is none of 1 to {LAST_SIGNAL}")),
         }
     }
+
+    fn check_policy(&self) -> std::result::Result<(), String> {
+        let Some(policy) = &self.policy else { return Ok(()) };
+        if policy.syscalls.len() > MOST_CALLS {
+            return Err(format!("{} system calls are more than any kernel has", policy.syscalls.len()));
+        }
+        if let Some(name) = policy.syscalls.iter().find(|name| !is_call(name)) {
+            return Err(format!("{name:?} is no name of a system call"));
+        }
+        match policy.capabilities.iter().find(|name| !is_capability(name)) {
+            Some(name) => Err(format!("{name:?} is no name of a capability")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn is_call(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
+    (1..=LONGEST_CALL).contains(&name.len()) && name.bytes().all(plain)
+}
+
+fn is_capability(name: &str) -> bool {
+    name.strip_prefix("CAP_").is_some_and(|name| CAPABILITY_NAMES.contains(&name))
 }
 
 fn directories(what: &str, list: &BTreeSet<RootPath>) -> std::result::Result<(), String> {
@@ -90,6 +124,7 @@ pub fn volume_name(at: &RootPath) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Policy;
     use super::*;
 
     fn path(text: &str) -> RootPath {
@@ -142,5 +177,27 @@ mod tests {
         for signal in [0, -9, 65, i32::MAX] {
             assert!(refusal(|portable| portable.stop_signal = signal).contains("stop signal"));
         }
+    }
+    #[test]
+    fn policies_name_calls_and_capabilities() {
+        let with = |calls: &[&str], capabilities: &[&str]| {
+            let set = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+            let mut portable = Portable::new("web".parse().expect("name"), vec!["/bin/web".into()]);
+            let (syscalls, capabilities) = (set(calls), set(capabilities));
+            portable.policy = Some(Policy { syscalls, capabilities, groups_seen: false });
+            portable.check()
+        };
+        with(&["read", "fchmodat2", "syscall-470"], &["CAP_CHOWN", "CAP_CHECKPOINT_RESTORE"]).expect("good");
+        with(&[], &[]).expect("empty");
+        let long = "a".repeat(65);
+        for call in ["", "Read", "a b", "read\0", long.as_str()] {
+            assert!(with(&[call], &[]).expect_err(call).to_string().contains("system call"));
+        }
+        for capability in ["CHOWN", "CAP_", "CAP_ALL", "cap_chown"] {
+            assert!(with(&[], &[capability]).expect_err(capability).to_string().contains("capability"));
+        }
+        let many: Vec<String> = (0..1001).map(|n| format!("syscall-{n}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        with(&many, &[]).expect_err("too many");
     }
 }
