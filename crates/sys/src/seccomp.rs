@@ -1,4 +1,9 @@
-//! Loading of seccomp filters, with or without a listener.
+//! Seccomp filters: assembled from tables, looked through, loaded with or without a listener.
+
+pub mod assemble;
+mod evaluate;
+
+pub use evaluate::{Call, evaluate, is_sound};
 
 use std::os::fd::{FromRawFd, OwnedFd};
 
@@ -21,9 +26,21 @@ pub struct Instruction {
 /// The longest program that the kernel takes (BPF_MAXINSNS).
 pub const MAX_INSTRUCTIONS: usize = 4096;
 
+/// Flag of [`load_with`]: refused calls are written to the kernel's log.
+pub const LOG: u32 = libc::SECCOMP_FILTER_FLAG_LOG as u32;
+/// Flag of [`load_with`]: the process keeps its right to speculate past stores. Kernels before 5.16
+/// take it from every process with a filter, which slows it down, and for nothing: whoever runs
+/// untrusted code inside one process asks for that himself (prctl). Younger ones never do.
+pub const SPEC_ALLOW: u32 = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW as u32;
+
 /// Installs `program` for the calling thread and what it starts. Needs no_new_privs or CAP_SYS_ADMIN.
 pub fn load(program: &[Instruction]) -> Result<()> {
-    install(program, 0).map(drop)
+    load_with(program, SPEC_ALLOW)
+}
+
+/// Installs `program` with just these flags.
+pub fn load_with(program: &[Instruction], flags: u32) -> Result<()> {
+    install(program, flags.into()).map(drop)
 }
 
 /// Installs `program` and returns the descriptor (close-on-exec) to which its notifications go.
