@@ -1,43 +1,10 @@
 //! Bad input: one clear error, the right exit code, nothing left behind.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::base::small;
-use crate::support::{House, fail, port};
-
-/// A complaint is one line that begins with `error:` and names `needles`; ways out may follow.
-#[track_caller]
-fn one_clear_error(complaint: &str, needles: &[&str]) {
-    let errors: Vec<&str> = complaint.lines().filter(|line| line.starts_with("error:")).collect();
-    assert_eq!(errors.len(), 1, "{complaint}");
-    for needle in needles {
-        assert!(complaint.contains(needle), "{needle:?} in {complaint}");
-    }
-    assert!(!complaint.contains("panicked") && !complaint.contains('\x1b'), "{complaint}");
-}
-
-/// Everything below a state directory but locks, which stay on purpose, and the store's empty
-/// folders for objects, of which there are 256 at most.
-fn everything(root: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut open = vec![root.to_owned()];
-    while let Some(dir) = open.pop() {
-        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
-            let path = entry.path();
-            let empty = || std::fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_none());
-            if entry.file_name() == "locks" || dir.ends_with("store/objects") && empty() {
-                continue;
-            }
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                open.push(path.clone());
-            }
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
-}
+use crate::support::leftovers::everything;
+use crate::support::{House, fail, one_clear_error, port};
 
 fn developed() -> House {
     let house = House::new();

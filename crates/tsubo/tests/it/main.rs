@@ -6,6 +6,7 @@ mod cli;
 mod containers;
 mod definition;
 mod faults;
+mod hostile;
 mod inodes;
 mod jobs;
 mod minimal;

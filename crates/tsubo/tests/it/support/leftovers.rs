@@ -1,5 +1,6 @@
 //! What a state directory may leave in the kernel, and must not.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Mounts below `root`, control groups of `ids`, processes that run in it or name it.
@@ -53,4 +54,44 @@ fn touches(pid: &str, root: &Path) -> bool {
 fn command_line(pid: &str) -> String {
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&line).replace('\0', " ")
+}
+
+/// Everything below a state directory but locks, which stay on purpose, and the store's empty
+/// folders for objects, of which there are 256 at most.
+pub fn everything(root: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![root.to_owned()];
+    while let Some(dir) = open.pop() {
+        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let empty = || std::fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_none());
+            if entry.file_name() == "locks" || dir.ends_with("store/objects") && empty() {
+                continue;
+            }
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                open.push(path.clone());
+            }
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Control groups of containers, of this house or of others that run beside it.
+pub fn all_groups() -> BTreeSet<PathBuf> {
+    let hierarchies = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+    let parents = hierarchies.map(|entry| entry.path().join("tsubo")).chain(["/sys/fs/cgroup/tsubo".into()]);
+    let children = parents.flat_map(|parent| std::fs::read_dir(parent).into_iter().flatten().flatten());
+    children.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+}
+
+/// Those that came since `before` and nobody is in. Another test may just be making one.
+#[track_caller]
+pub fn no_empty_group_since(before: &BTreeSet<PathBuf>) {
+    let used =
+        |group: &Path| std::fs::read_to_string(group.join("cgroup.procs")).is_ok_and(|list| !list.is_empty());
+    super::until("empty control groups are gone", || {
+        all_groups().difference(before).all(|group| used(group) || !group.exists())
+    });
 }

@@ -2,6 +2,8 @@
 //! nothing is left of them.
 
 pub mod base;
+#[path = "../../../../store/tests/store/forge.rs"]
+pub mod forge;
 pub mod leftovers;
 
 use std::ffi::OsStr;
@@ -250,6 +252,17 @@ pub fn fail(mut command: Command, code: i32) -> String {
 fn told(command: &Command, output: &Output) -> String {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     format!("{command:?}: {}\n--- stdout\n{out}\n--- stderr\n{err}", output.status)
+}
+
+/// A complaint is one line that begins with `error:` and names `needles`; ways out may follow.
+#[track_caller]
+pub fn one_clear_error(complaint: &str, needles: &[&str]) {
+    let errors: Vec<&str> = complaint.lines().filter(|line| line.starts_with("error:")).collect();
+    assert_eq!(errors.len(), 1, "{complaint}");
+    for needle in needles {
+        assert!(complaint.contains(needle), "{needle:?} in {complaint}");
+    }
+    assert!(!complaint.contains("panicked") && !complaint.contains('\x1b'), "{complaint}");
 }
 
 /// Runs a command of the host's shell, which must succeed.
