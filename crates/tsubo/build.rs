@@ -1,0 +1,11 @@
+//! Links a static program at a fixed address: one that first relocates itself writes to pages that
+//! every start pays for.
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    let features = std::env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
+    if features.split(',').any(|feature| feature == "crt-static") {
+        println!("cargo::rustc-link-arg-bins=-static");
+        println!("cargo::rustc-link-arg-bins=-no-pie");
+    }
+}
