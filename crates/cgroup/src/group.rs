@@ -44,11 +44,11 @@ pub struct Peak {
 }
 
 impl Group {
-    /// Makes the group in every hierarchy where that is possible; None where it is in none
-    /// ([`available`](Self::available) says why).
+    /// Makes the group in every hierarchy that containers need and where that is possible; None
+    /// where it is in none ([`available`](Self::available) says why).
     pub fn create(id: Id) -> Result<Option<Self>> {
         let mut group = Self::default();
-        for hierarchy in &Layout::detect()?.hierarchies {
+        for hierarchy in Layout::detect()?.needed() {
             match make(&hierarchy.own, id, hierarchy.version) {
                 Ok(directory) => group.directories.push((hierarchy.version, directory)),
                 Err(error) if error.kind() == spec::ErrorKind::Conflict => return Err(error),
@@ -117,9 +117,9 @@ impl Group {
     /// What was used at most.
     pub fn peak(&self) -> Peak {
         let most = |names: &[&str]| {
-            let files =
+            let mut files =
                 self.directories.iter().flat_map(|(_, dir)| names.iter().map(move |name| dir.join(name)));
-            files.filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok()).max().unwrap_or(0)
+            files.find_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok()).unwrap_or(0)
         };
         Peak { memory: most(&["memory.peak", "memory.max_usage_in_bytes"]), tasks: most(&["pids.peak"]) }
     }
@@ -174,6 +174,20 @@ impl Group {
         }
     }
 
+    /// Removes it with whoever is still in it. That is mostly nobody any more: asking first would
+    /// cost more than the removal.
+    pub fn end(&self) -> Result<()> {
+        let gone = |result: io::Result<()>| match result {
+            Err(error) => error.kind() == ErrorKind::NotFound,
+            Ok(()) => true,
+        };
+        if self.directories.iter().all(|(_, directory)| gone(fs::remove_dir(directory))) {
+            return Ok(());
+        }
+        self.kill()?;
+        self.remove()
+    }
+
     /// Removes it; what is gone already is no error. All hierarchies are tried before one fails.
     pub fn remove(&self) -> Result<()> {
         let results: Vec<_> =
@@ -186,8 +200,16 @@ impl Group {
 }
 
 fn make(own: &Path, id: Id, version: Version) -> Result<PathBuf> {
-    let directory = make_parent(own, version)?.join(id.to_string());
-    fs::create_dir(&directory).doing(|| format!("making the control group {}", directory.display()))?;
+    let directory = own.join(PARENT).join(id.to_string());
+    let made = match fs::create_dir(&directory) {
+        // Only the first container of a host finds it missing.
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            make_parent(own, version)?;
+            fs::create_dir(&directory)
+        }
+        made => made,
+    };
+    made.doing(|| format!("making the control group {}", directory.display()))?;
     Ok(directory)
 }
 

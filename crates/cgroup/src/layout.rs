@@ -1,6 +1,7 @@
 //! Which hierarchies this host has, and where in them the caller is.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -37,10 +38,25 @@ pub struct Layout {
 /// hierarchies belong to service managers.
 const UNUSED: [&str; 3] = ["cpuset", "name=systemd", "name=elogind"];
 
+/// What a container gets a group for on version 1: limits and figures of memory, tasks, processor
+/// and devices of blocks. Each more costs every start what it takes to make, enter and remove one
+/// (40 to 80 µs); whoever sets rules for devices makes that group then.
+const NEEDED: [&str; 5] = ["memory", "pids", "cpu", "cpuacct", "blkio"];
+
 impl Layout {
+    /// Those that every container has a group in. Without version 2, which freezes too, the
+    /// freezer is one of them.
+    pub fn needed(&self) -> impl Iterator<Item = &Hierarchy> {
+        let unified = self.hierarchies.iter().any(|hierarchy| hierarchy.version == Version::Two);
+        let needed = move |name: &String| NEEDED.contains(&name.as_str()) || name == "freezer" && !unified;
+        self.hierarchies.iter().filter(move |hierarchy| {
+            hierarchy.version == Version::Two || hierarchy.controllers.iter().any(needed)
+        })
+    }
+
     /// Reads it from /proc.
     pub fn detect() -> Result<Self> {
-        let read = |path: &str| fs::read_to_string(path).doing(|| format!("reading {path}"));
+        let read = |path: &str| read_text(path).doing(|| format!("reading {path}"));
         Ok(Self::parse(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?))
     }
 
@@ -67,6 +83,14 @@ impl Layout {
         });
         Self { hierarchies }
     }
+}
+
+/// Reads a file of /proc in few pieces: the kernel makes its text anew for every call, and has no
+/// size to tell beforehand.
+fn read_text(path: &str) -> std::io::Result<String> {
+    let mut text = Vec::with_capacity(32 << 10);
+    fs::File::open(path)?.read_to_end(&mut text)?;
+    String::from_utf8(text).map_err(std::io::Error::other)
 }
 
 /// One line of mountinfo: `36 35 0:31 ROOT POINT OPTIONS … - TYPE SOURCE SUPER-OPTIONS`.
@@ -132,6 +156,22 @@ mod tests {
             layout.hierarchies.iter().map(|hierarchy| hierarchy.own.to_str().expect("text")).collect();
         assert_eq!(own, ["/c/memory/a", "/c/cpu/y", "/c/unified/"]);
         assert_eq!(layout.name(), "hybrid");
+    }
+
+    #[test]
+    fn version_2_spares_the_freezer_and_nobody_needs_devices() {
+        let mounts = "32 24 0:28 / /c/freezer rw - cgroup cgroup rw,freezer\n\
+                      33 24 0:29 / /c/devices rw - cgroup cgroup rw,devices\n\
+                      34 24 0:30 / /c/pids rw - cgroup cgroup rw,pids";
+        let unified = "31 24 0:27 / /c/unified rw - cgroup2 cgroup rw";
+        let groups = "4:freezer:/\n3:devices:/\n2:pids:/\n0::/\n";
+        let needed = |mounts: &str| {
+            let layout = Layout::parse(mounts, groups);
+            let own = layout.needed().map(|hierarchy| hierarchy.own.display().to_string());
+            own.collect::<Vec<_>>()
+        };
+        assert_eq!(needed(mounts), ["/c/freezer/", "/c/pids/"]);
+        assert_eq!(needed(&format!("{mounts}\n{unified}")), ["/c/pids/", "/c/unified/"]);
     }
 
     #[test]

@@ -26,10 +26,11 @@ pub(crate) fn finish(mut keeper: Keeper, code: i32) {
     // Processes that were executed later have died with the pid namespace too.
     let codes: Vec<i32> =
         keeper.connections.iter_mut().map(|connection| end_exec(connection, code)).collect();
-    let peak = keeper.group.as_ref().map(cgroup::Group::peak).unwrap_or_default();
+    let measured = keeper.group.as_ref().filter(|_| !keeper.job.remove);
+    let peak = measured.map(cgroup::Group::peak).unwrap_or_default();
     if let Some(group) = &keeper.group {
         // Nobody is left to be told; the next command that looks tries again.
-        let _ = group.kill().and_then(|()| group.remove());
+        let _ = group.end();
     }
     let _ = state::ended(&keeper.job, code, peak);
     for (connection, code) in keeper.connections.iter_mut().zip(codes) {
@@ -76,6 +77,6 @@ fn end_exec(connection: &mut Connection, code: i32) -> i32 {
 /// Takes back what a start that failed has made; the caller removes the container itself.
 pub(crate) fn undo(job: &Job) {
     // The failure of the start is the one to tell.
-    let _ = cgroup::Group::of(job.spec.id).and_then(|group| group.kill().and_then(|()| group.remove()));
+    let _ = cgroup::Group::of(job.spec.id).and_then(|group| group.end());
     let _ = std::fs::remove_dir_all(&job.run);
 }
