@@ -1,7 +1,6 @@
 //! One command at a time on one container.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -39,7 +38,7 @@ impl Lock {
     pub(crate) fn try_take(dir: &Path) -> Result<Option<Self>> {
         let path = file_of(dir);
         let doing = || format!("locking {}", dir.display());
-        let mut file = open(&path).doing(doing)?;
+        let file = open(&path).doing(doing)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => return Ok(None),
             result => result.map_err(std::io::Error::from).doing(doing)?,
@@ -49,11 +48,6 @@ impl Lock {
         if std::fs::metadata(&path).map_or(0, |meta| meta.ino()) != held {
             return Ok(None);
         }
-        // For the message to whoever comes second; not worth failing for on a full disk.
-        let _ = file
-            .set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| write!(file, "{}", std::process::id()));
         Ok(Some(Self { _file: file, path }))
     }
 
@@ -114,9 +108,56 @@ fn open(path: &Path) -> std::io::Result<File> {
 }
 
 fn busy(dir: &Path, name: &Name) -> Error {
-    let mut holder = String::new();
-    let _ = File::open(file_of(dir)).and_then(|file| file.take(20).read_to_string(&mut holder));
-    let by = if holder.is_empty() { String::new() } else { format!(" (process {holder})") };
+    let by = holder(&file_of(dir)).map_or_else(String::new, |pid| format!(" (process {pid})"));
     Error::conflict(format!("another command is working on container {name}{by}"))
         .hint("try again when it has finished")
+}
+
+/// Who took the lock on a file, as the kernel lists it: a pid written into the file would cost
+/// every start a write that a journal has to follow.
+fn holder(path: &Path) -> Option<u32> {
+    let meta = std::fs::metadata(path).ok()?;
+    let (major, minor) = (rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()));
+    let inode = format!("{major:02x}:{minor:02x}:{}", meta.ino());
+    holder_in(&std::fs::read_to_string("/proc/locks").ok()?, &inode)
+}
+
+/// A line of /proc/locks: `1: FLOCK  ADVISORY  WRITE 4321 fe:00:1234 0 EOF`; those who wait have an
+/// arrow in the second field.
+fn holder_in(locks: &str, inode: &str) -> Option<u32> {
+    let mut lines = locks.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let line = lines.find(|line| line.get(1) == Some(&"FLOCK") && line.get(5) == Some(&inode))?;
+    line.get(4)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_tells_who_has_a_lock() {
+        let dir = scratch();
+        let container = dir.join("containers/web");
+        let lock = Lock::try_take(&container).expect("a lock").expect("nobody has it");
+        assert_eq!(holder(&file_of(&container)), Some(std::process::id()));
+        let error = busy(&container, &"web".parse().expect("name")).chain();
+        lock.discard();
+        assert_eq!(holder(&file_of(&container)), None);
+        std::fs::remove_dir_all(dir).expect("clean");
+        assert!(error.contains(&format!("(process {})", std::process::id())), "{error}");
+    }
+
+    #[test]
+    fn who_waits_has_no_lock() {
+        let locks =
+            "1: -> FLOCK  ADVISORY  WRITE 7 fe:00:12 0 EOF\n2: FLOCK  ADVISORY  WRITE 8 fe:00:12 0 EOF";
+        assert_eq!(holder_in(locks, "fe:00:12"), Some(8));
+        assert_eq!(holder_in(locks, "fe:00:1"), None);
+    }
+
+    fn scratch() -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("tsubo-lock-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("dir");
+        dir
+    }
 }
