@@ -3,6 +3,8 @@
 //! [`Choice`] is what a definition picks; [`Profile`] is what a file in the form of the OCI runtime
 //! specification or of Docker says. The runtime compiles either to a program for the kernel.
 
+pub mod calls;
+
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
 
