@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::isolation::Isolation;
 use crate::{Error, Name, Result, RootPath};
 
 /// What `tsubo build` reads. Only `name` and `command` must be said.
@@ -67,6 +68,9 @@ pub struct Definition {
     /// Paths (globs) that are cut in any case.
     #[serde(default)]
     pub drop: Vec<String>,
+    /// How the package's containers are isolated; what is not said is a secure default.
+    #[serde(default)]
+    pub isolation: Isolation,
     /// Where the package is written. Default: `NAME.tsubo`.
     #[serde(default)]
     pub output: Option<String>,
@@ -115,7 +119,7 @@ impl Definition {
 }
 
 /// The message with its line, without the drawing that toml makes of it.
-fn one_line(error: &toml::de::Error, text: &str) -> String {
+pub(crate) fn one_line(error: &toml::de::Error, text: &str) -> String {
     let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
     let message = error.message().lines().collect::<Vec<_>>().join(", ");
     line.map_or_else(|| message.clone(), |line| format!("line {line}: {message}"))
@@ -128,10 +132,18 @@ fn check_keys(table: &toml::Table, file: &str, text: &str) -> Result<()> {
     for copy in copies.filter_map(toml::Value::as_table) {
         check_table(copy, &schema["$defs"]["Copy"], file, text)?;
     }
+    if let Some(isolation) = table.get("isolation").and_then(toml::Value::as_table) {
+        check_table(isolation, &schema["$defs"]["Isolation"], file, text)?;
+    }
     check_table(table, &schema, file, text)
 }
 
-fn check_table(table: &toml::Table, schema: &serde_json::Value, file: &str, text: &str) -> Result<()> {
+pub(crate) fn check_table(
+    table: &toml::Table,
+    schema: &serde_json::Value,
+    file: &str,
+    text: &str,
+) -> Result<()> {
     let known: Vec<&str> =
         schema["properties"].as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
     let Some(unknown) = table.keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };

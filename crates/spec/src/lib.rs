@@ -10,6 +10,7 @@ pub mod definition;
 pub mod digest;
 pub mod error;
 pub mod id;
+pub mod isolation;
 pub mod life;
 pub mod name;
 pub mod observation;

@@ -1,0 +1,60 @@
+//! `KEY=VALUE` on the command line, for every key of the table.
+
+use super::Isolation;
+use crate::{Error, Result};
+
+/// One setting as a layer: `KEY=VALUE`, the key with dots for a table in the table. The value is
+/// TOML; what is no TOML is a text, and where a list is wanted its words between commas.
+///
+/// # Errors
+/// An unknown key, with the nearest known one; a value that the key does not take.
+pub fn set(text: &str) -> Result<Isolation> {
+    let (key, value) = text.split_once('=').ok_or_else(|| {
+        Error::user(format!("{text:?} is no setting")).hint("as in namespaces.net=own or hostname=web")
+    })?;
+    let (key, value) = (key.trim(), value.trim());
+    let quoted = toml::Value::String(value.to_owned()).to_string();
+    let words: Vec<String> =
+        value.split(',').map(|word| toml::Value::String(word.to_owned()).to_string()).collect();
+    let forms = [value.to_owned(), quoted, format!("[{}]", words.join(", "))];
+    let parsed = forms.iter().map(|form| Isolation::parse(&format!("{key} = {form}\n"), text));
+    let mut first = None;
+    for result in parsed {
+        match result {
+            Ok(layer) => return Ok(layer),
+            // The failure of the quoted form tells most: the bare one may merely not be TOML.
+            Err(error)
+                if first.is_none() || error.hints().iter().any(|hint| hint.starts_with("did you mean")) =>
+            {
+                first = Some(error);
+            }
+            Err(_) => {}
+        }
+    }
+    Err(first.unwrap_or_else(|| Error::user(format!("{text:?} is no setting"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::Namespace;
+    use crate::isolation::Origin;
+
+    #[test]
+    fn texts_numbers_lists_and_tables() {
+        assert_eq!(set("hostname=web").expect("text").hostname.as_deref(), Some("web"));
+        assert_eq!(set("nice=5").expect("number").nice, Some(5));
+        assert_eq!(set("namespaces.net=own").expect("table").namespaces[&Namespace::Net], Origin::Own);
+        assert_eq!(set("capabilities.add=CHOWN,KILL").expect("list").capabilities.add, ["CHOWN", "KILL"]);
+        assert_eq!(set("sysctls={ \"net.core.somaxconn\" = \"1\" }").expect("inline").sysctls.len(), 1);
+        assert_eq!(set("devices=/dev/fuse").expect("list of one").devices.len(), 1);
+    }
+
+    #[test]
+    fn a_wrong_key_names_the_nearest() {
+        let error = set("hostnam=web").expect_err("unknown");
+        assert!(error.hints()[0].contains("\"hostname\""), "{error:?}");
+        assert!(set("hostname").is_err());
+        assert!(set("nice=fast").is_err());
+    }
+}
