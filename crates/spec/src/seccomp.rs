@@ -4,11 +4,14 @@
 //! specification or of Docker says. The runtime compiles either to a program for the kernel.
 
 pub mod calls;
+mod parse;
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
 
 use serde::{Deserialize, Serialize};
+
+pub use parse::Parsed;
 
 /// What decides about a container's system calls.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,576 @@
+//! Profiles in the form of the OCI runtime specification (`linux.seccomp`) and in Docker's.
+//!
+//! Docker's is the other with more words: machines (`archMap`), and rules that are in force for
+//! some containers only (`includes`, `excludes`). So one reader reads both.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::{Action, Architecture, Comparison, Condition, Flag, Profile, Rule, When, calls};
+use crate::{Error, Result};
+
+/// A profile, and what a reader of it should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parsed {
+    /// The profile.
+    pub profile: Profile,
+    /// What was skipped or understood in one of several ways, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// EPERM, which is meant where no error number is given.
+const EPERM: u16 = 1;
+/// The greatest error number that the kernel passes on.
+const MAX_ERRNO: u64 = 4095;
+
+impl Profile {
+    /// Reads a profile: Docker's form, `linux.seccomp` of an OCI bundle, or such a bundle's whole
+    /// `config.json`. What makes no sense is an error that names the place; names of calls that
+    /// nobody knows are skipped with a warning, as others do, because they may be younger than we.
+    pub fn parse(text: &str) -> Result<Parsed> {
+        let bad = |cause| Error::user("reading a seccomp profile").because(cause);
+        let document: Document = serde_json::from_str(text).map_err(bad)?;
+        match document {
+            Document { linux: Some(Linux { seccomp: Some(written) }), .. } => {
+                written.resolve("linux.seccomp.")
+            }
+            Document { linux: Some(_), .. } | Document { bundle: Some(_), .. } => {
+                Err(Error::user("the bundle has no linux.seccomp")
+                    .hint("seccomp = \"none\" runs without a filter"))
+            }
+            _ => serde_json::from_str::<Written>(text).map_err(bad)?.resolve(""),
+        }
+    }
+}
+
+/// Tells a bundle from a profile.
+#[derive(Deserialize)]
+struct Document {
+    #[serde(rename = "ociVersion")]
+    bundle: Option<IgnoredAny>,
+    linux: Option<Linux>,
+}
+
+#[derive(Deserialize)]
+struct Linux {
+    seccomp: Option<Written>,
+}
+
+/// What no reader knows is passed over, as the specification wants it, and told.
+type Unknown = BTreeMap<String, IgnoredAny>;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Written {
+    default_action: String,
+    default_errno_ret: Option<u64>,
+    default_errno: Option<String>,
+    #[serde(default)]
+    architectures: Option<Vec<String>>,
+    #[serde(default)]
+    arch_map: Option<Vec<WrittenMachine>>,
+    #[serde(default)]
+    flags: Option<Vec<String>>,
+    #[serde(default)]
+    syscalls: Option<Vec<WrittenRule>>,
+    listener_path: Option<String>,
+    #[serde(rename = "listenerMetadata")]
+    _listener_metadata: Option<IgnoredAny>,
+    #[serde(flatten)]
+    unknown: Unknown,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WrittenMachine {
+    architecture: String,
+    #[serde(default)]
+    sub_architectures: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WrittenRule {
+    #[serde(default)]
+    names: Vec<String>,
+    name: Option<String>,
+    action: String,
+    errno_ret: Option<u64>,
+    errno: Option<String>,
+    #[serde(default)]
+    args: Option<Vec<WrittenCondition>>,
+    #[serde(default)]
+    includes: Option<WrittenWhen>,
+    #[serde(default)]
+    excludes: Option<WrittenWhen>,
+    #[serde(rename = "comment")]
+    _comment: Option<IgnoredAny>,
+    #[serde(flatten)]
+    unknown: Unknown,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WrittenCondition {
+    index: u64,
+    value: u64,
+    #[serde(default)]
+    value_two: u64,
+    op: String,
+    #[serde(flatten)]
+    unknown: Unknown,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WrittenWhen {
+    #[serde(default)]
+    caps: Option<Vec<String>>,
+    #[serde(default)]
+    arches: Option<Vec<String>>,
+    min_kernel: Option<String>,
+    #[serde(flatten)]
+    unknown: Unknown,
+}
+
+/// Collects warnings while the words become a profile.
+struct Reader {
+    /// What stands before every place.
+    inside: &'static str,
+    warnings: Vec<String>,
+    unknown_calls: BTreeSet<String>,
+}
+
+impl Written {
+    fn resolve(self, inside: &'static str) -> Result<Parsed> {
+        let mut reader = Reader { inside, warnings: Vec::new(), unknown_calls: BTreeSet::new() };
+        reader.unknown("", &self.unknown);
+        if self.listener_path.is_some_and(|path| !path.is_empty()) {
+            return Err(no_listener(reader.place("listenerPath")));
+        }
+        let default = reader.action(
+            "defaultAction",
+            &self.default_action,
+            ("defaultErrnoRet", self.default_errno_ret),
+            self.default_errno.as_deref(),
+        )?;
+        let mut rules = Vec::new();
+        for (index, rule) in self.syscalls.unwrap_or_default().into_iter().enumerate() {
+            reader.rule(&format!("syscalls[{index}]"), rule, &mut rules)?;
+        }
+        let architectures = reader.architectures(self.architectures.unwrap_or_default(), self.arch_map)?;
+        let flags = reader.flags(&self.flags.unwrap_or_default())?;
+        Ok(Parsed { profile: Profile { default, architectures, flags, rules }, warnings: reader.finish() })
+    }
+}
+
+impl Reader {
+    fn place(&self, place: &str) -> String {
+        format!("{}{place}", self.inside)
+    }
+
+    fn unknown(&mut self, place: &str, unknown: &Unknown) {
+        let dot = if place.is_empty() { "" } else { "." };
+        let place = self.place(place);
+        self.warnings
+            .extend(unknown.keys().map(|key| format!("{place}{dot}{key} is unknown and has no effect")));
+    }
+
+    fn finish(mut self) -> Vec<String> {
+        if !self.unknown_calls.is_empty() {
+            let names: Vec<_> = self.unknown_calls.into_iter().collect();
+            self.warnings.push(format!("unknown system calls were skipped: {}", names.join(", ")));
+        }
+        self.warnings
+    }
+
+    fn rule(&mut self, place: &str, written: WrittenRule, rules: &mut Vec<Rule>) -> Result<()> {
+        self.unknown(place, &written.unknown);
+        let action = self.action(
+            &format!("{place}.action"),
+            &written.action,
+            (&format!("{place}.errnoRet"), written.errno_ret),
+            written.errno.as_deref(),
+        )?;
+        let mut names = written.names;
+        names.extend(written.name.filter(|name| !name.is_empty()));
+        if names.is_empty() {
+            return Err(Error::user(format!("{} names no system call", self.place(place))));
+        }
+        names.retain(|name| {
+            let known = calls::is_known(name);
+            if !known {
+                self.unknown_calls.insert(name.clone());
+            }
+            known
+        });
+        let mut conditions = Vec::new();
+        for (index, condition) in written.args.unwrap_or_default().iter().enumerate() {
+            conditions.push(self.condition(&format!("{place}.args[{index}]"), condition)?);
+        }
+        let when =
+            self.when(place, written.includes.unwrap_or_default(), written.excludes.unwrap_or_default())?;
+        for conditions in self.alternatives(place, conditions) {
+            rules.push(Rule { names: names.clone(), action, conditions, when: when.clone() });
+        }
+        Ok(())
+    }
+
+    /// Two conditions on one argument are alternatives: so runc and crun have it, because
+    /// libseccomp cannot do otherwise, and profiles are written for them.
+    fn alternatives(&mut self, place: &str, conditions: Vec<Condition>) -> Vec<Vec<Condition>> {
+        let arguments: BTreeSet<_> = conditions.iter().map(|condition| condition.argument).collect();
+        if arguments.len() == conditions.len() {
+            return vec![conditions];
+        }
+        let place = self.place(place);
+        self.warnings.push(format!(
+            "{place} has several conditions on one argument: each of its conditions suffices, as with runc"
+        ));
+        conditions.into_iter().map(|condition| vec![condition]).collect()
+    }
+
+    fn action(
+        &self,
+        place: &str,
+        word: &str,
+        errno: (&str, Option<u64>),
+        name: Option<&str>,
+    ) -> Result<Action> {
+        let place = self.place(place);
+        Ok(match word {
+            "SCMP_ACT_ALLOW" => Action::Allow,
+            "SCMP_ACT_LOG" => Action::Log,
+            "SCMP_ACT_TRAP" => Action::Trap,
+            "SCMP_ACT_KILL" | "SCMP_ACT_KILL_THREAD" => Action::KillThread,
+            "SCMP_ACT_KILL_PROCESS" => Action::KillProcess,
+            "SCMP_ACT_ERRNO" => Action::Errno(self.errno(errno.0, errno.1, name)?),
+            "SCMP_ACT_TRACE" => {
+                return Err(Error::unsupported(format!(
+                    "{place}: SCMP_ACT_TRACE asks a tracer, and a container has none"
+                ))
+                .hint("SCMP_ACT_LOG has the call logged; SCMP_ACT_ERRNO refuses it"));
+            }
+            "SCMP_ACT_NOTIFY" => return Err(no_listener(place)),
+            other => return Err(unknown(&place, other, "an action", &ACTIONS)),
+        })
+    }
+
+    fn errno(&self, place: &str, number: Option<u64>, name: Option<&str>) -> Result<u16> {
+        match (number, name) {
+            (Some(number), _) if number > MAX_ERRNO => Err(Error::user(format!(
+                "{}: {number} is no error number, the greatest is {MAX_ERRNO}",
+                self.place(place)
+            ))),
+            (Some(number), _) => Ok(number as u16),
+            (None, None | Some("" | "EPERM")) => Ok(EPERM),
+            (None, Some(name)) => {
+                Err(Error::user(format!("{} is missing beside the name {name}", self.place(place)))
+                    .hint("error numbers are given by number, ENOSYS is 38"))
+            }
+        }
+    }
+
+    fn condition(&mut self, place: &str, written: &WrittenCondition) -> Result<Condition> {
+        self.unknown(place, &written.unknown);
+        let argument = u8::try_from(written.index).ok().filter(|index| *index < 6).ok_or_else(|| {
+            Error::user(format!(
+                "{}: {} is no argument, they are 0 to 5",
+                self.place(&format!("{place}.index")),
+                written.index
+            ))
+        })?;
+        let (comparison, value) = match written.op.as_str() {
+            "SCMP_CMP_NE" => (Comparison::NotEqual, written.value),
+            "SCMP_CMP_LT" => (Comparison::Less, written.value),
+            "SCMP_CMP_LE" => (Comparison::AtMost, written.value),
+            "SCMP_CMP_EQ" => (Comparison::Equal, written.value),
+            "SCMP_CMP_GE" => (Comparison::AtLeast, written.value),
+            "SCMP_CMP_GT" => (Comparison::Greater, written.value),
+            "SCMP_CMP_MASKED_EQ" => (Comparison::MaskedEqual(written.value), written.value_two),
+            other => {
+                return Err(unknown(
+                    &self.place(&format!("{place}.op")),
+                    other,
+                    "a comparison",
+                    &COMPARISONS,
+                ));
+            }
+        };
+        Ok(Condition { argument, comparison, value })
+    }
+
+    fn when(&mut self, place: &str, includes: WrittenWhen, excludes: WrittenWhen) -> Result<When> {
+        let (inside, outside) = (format!("{place}.includes"), format!("{place}.excludes"));
+        self.unknown(&inside, &includes.unknown);
+        self.unknown(&outside, &excludes.unknown);
+        Ok(When {
+            with: self.capabilities(&inside, &includes)?,
+            without: self.capabilities(&outside, &excludes)?,
+            since: self.version(&inside, &includes)?,
+            before: self.version(&outside, &excludes)?,
+            on: includes.arches.unwrap_or_default().into_iter().collect(),
+            not_on: excludes.arches.unwrap_or_default().into_iter().collect(),
+        })
+    }
+
+    fn capabilities(&self, place: &str, when: &WrittenWhen) -> Result<u64> {
+        let mut bits = 0;
+        for (index, name) in when.caps.iter().flatten().enumerate() {
+            bits |= crate::container::capability(name).ok_or_else(|| {
+                Error::user(format!(
+                    "{}: {name} is no capability",
+                    self.place(&format!("{place}.caps[{index}]"))
+                ))
+            })?;
+        }
+        Ok(bits)
+    }
+
+    fn version(&self, place: &str, when: &WrittenWhen) -> Result<Option<(u32, u32)>> {
+        let Some(text) = when.min_kernel.as_deref().filter(|text| !text.is_empty()) else { return Ok(None) };
+        let version =
+            text.split_once('.').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+        let place = self.place(&format!("{place}.minKernel"));
+        version.map(Some).ok_or_else(|| Error::user(format!("{place}: {text} is no version such as 4.8")))
+    }
+
+    fn architectures(
+        &self,
+        list: Vec<String>,
+        map: Option<Vec<WrittenMachine>>,
+    ) -> Result<BTreeSet<Architecture>> {
+        let mut known = BTreeSet::new();
+        for (index, word) in list.iter().enumerate() {
+            known.extend(self.architecture(&format!("architectures[{index}]"), word)?);
+        }
+        for (index, machine) in map.unwrap_or_default().iter().enumerate() {
+            known
+                .extend(self.architecture(&format!("archMap[{index}].architecture"), &machine.architecture)?);
+            for (sub, word) in machine.sub_architectures.iter().flatten().enumerate() {
+                known.extend(self.architecture(&format!("archMap[{index}].subArchitectures[{sub}]"), word)?);
+            }
+        }
+        Ok(known)
+    }
+
+    /// None for one on which we do not run. x32 is accepted and never let through: its calls are
+    /// those of x86-64 under other numbers, and hardly any kernel has them.
+    fn architecture(&self, place: &str, word: &str) -> Result<Option<Architecture>> {
+        match word {
+            "SCMP_ARCH_X86_64" => Ok(Some(Architecture::X86_64)),
+            "SCMP_ARCH_X86" => Ok(Some(Architecture::I386)),
+            "SCMP_ARCH_AARCH64" => Ok(Some(Architecture::Aarch64)),
+            other if OTHER_ARCHITECTURES.contains(&other) => Ok(None),
+            other => Err(unknown(&self.place(place), other, "an architecture", &ARCHITECTURES)),
+        }
+    }
+
+    fn flags(&self, words: &[String]) -> Result<BTreeSet<Flag>> {
+        let flag = |(index, word): (usize, &String)| match word.as_str() {
+            "SECCOMP_FILTER_FLAG_LOG" => Ok(Flag::Log),
+            "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => Ok(Flag::SpecAllow),
+            "SECCOMP_FILTER_FLAG_TSYNC" => Ok(Flag::ThreadSync),
+            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => {
+                Err(no_listener(self.place(&format!("flags[{index}]"))))
+            }
+            other => Err(unknown(&self.place(&format!("flags[{index}]")), other, "a flag", &FLAGS)),
+        };
+        words.iter().enumerate().map(flag).collect()
+    }
+}
+
+const ACTIONS: [&str; 6] = [
+    "SCMP_ACT_ALLOW",
+    "SCMP_ACT_ERRNO",
+    "SCMP_ACT_KILL",
+    "SCMP_ACT_KILL_PROCESS",
+    "SCMP_ACT_LOG",
+    "SCMP_ACT_TRAP",
+];
+const COMPARISONS: [&str; 7] = [
+    "SCMP_CMP_NE",
+    "SCMP_CMP_LT",
+    "SCMP_CMP_LE",
+    "SCMP_CMP_EQ",
+    "SCMP_CMP_GE",
+    "SCMP_CMP_GT",
+    "SCMP_CMP_MASKED_EQ",
+];
+const FLAGS: [&str; 3] =
+    ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC"];
+const ARCHITECTURES: [&str; 3] = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_AARCH64"];
+const OTHER_ARCHITECTURES: [&str; 20] = [
+    "SCMP_ARCH_NATIVE",
+    "SCMP_ARCH_X32",
+    "SCMP_ARCH_ARM",
+    "SCMP_ARCH_LOONGARCH64",
+    "SCMP_ARCH_M68K",
+    "SCMP_ARCH_MIPS",
+    "SCMP_ARCH_MIPS64",
+    "SCMP_ARCH_MIPS64N32",
+    "SCMP_ARCH_MIPSEL",
+    "SCMP_ARCH_MIPSEL64",
+    "SCMP_ARCH_MIPSEL64N32",
+    "SCMP_ARCH_PARISC",
+    "SCMP_ARCH_PARISC64",
+    "SCMP_ARCH_PPC",
+    "SCMP_ARCH_PPC64",
+    "SCMP_ARCH_PPC64LE",
+    "SCMP_ARCH_RISCV64",
+    "SCMP_ARCH_S390",
+    "SCMP_ARCH_S390X",
+    "SCMP_ARCH_SHEB",
+];
+
+fn unknown(place: &str, word: &str, what: &str, words: &[&str]) -> Error {
+    Error::user(format!("{place}: {word} is not {what}")).hint(format!("there are {}", words.join(", ")))
+}
+
+fn no_listener(place: String) -> Error {
+    Error::unsupported(format!(
+        "{place} wants another process to decide about calls, which no part of ours does yet"
+    ))
+    .hint("SCMP_ACT_ERRNO refuses them")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Parsed {
+        Profile::parse(text).unwrap_or_else(|error| panic!("{error:?}"))
+    }
+
+    fn refused(text: &str) -> String {
+        Profile::parse(text).expect_err(text).chain()
+    }
+
+    #[test]
+    fn a_profile_of_a_bundle() {
+        let text = r#"{"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38,
+            "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X32", "SCMP_ARCH_X86"],
+            "flags": ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"],
+            "syscalls": [
+                {"names": ["read", "write"], "action": "SCMP_ACT_ALLOW"},
+                {"names": ["clone"], "action": "SCMP_ACT_ALLOW",
+                 "args": [{"index": 0, "value": 2114060288, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}]},
+                {"names": ["ptrace"], "action": "SCMP_ACT_KILL_PROCESS"}]}"#;
+        let Parsed { profile, warnings } = parse(text);
+        assert_eq!(warnings, Vec::<String>::new());
+        assert_eq!(profile.default, Action::Errno(38));
+        assert_eq!(profile.architectures, [Architecture::X86_64, Architecture::I386].into());
+        assert_eq!(profile.flags, [Flag::Log, Flag::SpecAllow].into());
+        assert_eq!(profile.rules.len(), 3);
+        let condition = Condition { argument: 0, comparison: Comparison::MaskedEqual(0x7e02_0000), value: 0 };
+        assert_eq!(profile.rules[1].conditions, [condition]);
+        let bundle = parse(&format!(r#"{{"ociVersion": "1.0.2", "linux": {{"seccomp": {text}}}}}"#));
+        assert_eq!(bundle.profile, profile);
+        assert!(refused(r#"{"ociVersion": "1.0.2", "linux": {}}"#).contains("no linux.seccomp"));
+    }
+
+    #[test]
+    fn a_profile_of_docker() {
+        let Parsed { profile, warnings } = parse(
+            r#"{"defaultAction": "SCMP_ACT_ERRNO",
+                "archMap": [{"architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["SCMP_ARCH_X86"]},
+                            {"architecture": "SCMP_ARCH_RISCV64", "subArchitectures": null}],
+                "syscalls": [
+                    {"names": ["ptrace"], "action": "SCMP_ACT_ALLOW", "args": null, "comment": "old kernels",
+                     "includes": {"minKernel": "4.8", "caps": ["CAP_SYS_PTRACE"]}, "excludes": {}},
+                    {"name": "clone", "action": "SCMP_ACT_ALLOW",
+                     "excludes": {"caps": ["CAP_SYS_ADMIN"], "arches": ["s390", "s390x"]}}]}"#,
+        );
+        assert_eq!(warnings, Vec::<String>::new());
+        assert_eq!(profile.default, Action::Errno(1));
+        assert_eq!(profile.architectures, [Architecture::X86_64, Architecture::I386].into());
+        assert_eq!(profile.rules[0].when, When { with: 1 << 19, since: Some((4, 8)), ..When::default() });
+        let s390 = ["s390", "s390x"].map(str::to_owned).into();
+        assert_eq!(profile.rules[1].when, When { without: 1 << 21, not_on: s390, ..When::default() });
+        assert_eq!(profile.rules[1].names, ["clone"]);
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_its_place() {
+        let rule = |rule: &str| format!(r#"{{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{rule}]}}"#);
+        for (text, expected) in [
+            (
+                r#"{"defaultAction": "SCMP_ACT_MAYBE"}"#.to_owned(),
+                "defaultAction: SCMP_ACT_MAYBE is not an action",
+            ),
+            (rule(r#"{"names": ["read"], "action": "ALLOW"}"#), "syscalls[0].action: ALLOW is not an action"),
+            (rule(r#"{"names": [], "action": "SCMP_ACT_LOG"}"#), "syscalls[0] names no system call"),
+            (
+                rule(r#"{"names": ["read"], "action": "SCMP_ACT_ERRNO", "errnoRet": 5000}"#),
+                "syscalls[0].errnoRet: 5000",
+            ),
+            (
+                rule(
+                    r#"{"names": ["read"], "action": "SCMP_ACT_LOG", "args": [{"index": 6, "value": 0, "op": "SCMP_CMP_EQ"}]}"#,
+                ),
+                "syscalls[0].args[0].index: 6 is no argument",
+            ),
+            (
+                rule(
+                    r#"{"names": ["read"], "action": "SCMP_ACT_LOG", "args": [{"index": 0, "value": 0, "op": "=="}]}"#,
+                ),
+                "syscalls[0].args[0].op: == is not a comparison",
+            ),
+            (
+                rule(r#"{"names": ["read"], "action": "SCMP_ACT_LOG", "includes": {"caps": ["CAP_FLY"]}}"#),
+                "syscalls[0].includes.caps[0]: CAP_FLY is no capability",
+            ),
+            (
+                rule(r#"{"names": ["read"], "action": "SCMP_ACT_LOG", "excludes": {"minKernel": "five"}}"#),
+                "syscalls[0].excludes.minKernel: five is no version",
+            ),
+            (rule(r#"{"names": ["read"], "action": "SCMP_ACT_TRACE"}"#), "SCMP_ACT_TRACE asks a tracer"),
+            (
+                rule(r#"{"names": ["read"], "action": "SCMP_ACT_NOTIFY"}"#),
+                "syscalls[0].action wants another process",
+            ),
+            (
+                r#"{"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/x"}"#.to_owned(),
+                "listenerPath wants another process",
+            ),
+            (
+                r#"{"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_Z80"]}"#.to_owned(),
+                "architectures[0]: SCMP_ARCH_Z80 is not an architecture",
+            ),
+            (
+                r#"{"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "flags": ["FAST"]}}}"#
+                    .to_owned(),
+                "linux.seccomp.flags[0]: FAST is not a flag",
+            ),
+            ("{".to_owned(), "reading a seccomp profile"),
+            ("[]".to_owned(), "reading a seccomp profile"),
+            ("{}".to_owned(), "defaultAction"),
+        ] {
+            let said = refused(&text);
+            assert!(said.contains(expected), "{said} for {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_passed_over_is_told() {
+        let Parsed { profile, warnings } = parse(
+            r#"{"defaultAction": "SCMP_ACT_ERRNO", "colour": 1, "syscalls": [
+                {"names": ["read", "warp_drive", "arm_fadvise64_64"], "action": "SCMP_ACT_ALLOW", "arg": []},
+                {"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [
+                    {"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}, {"index": 0, "value": 2, "op": "SCMP_CMP_EQ"}]}]}"#,
+        );
+        assert_eq!(profile.rules[0].names, ["read", "arm_fadvise64_64"]);
+        assert_eq!(profile.rules.len(), 3, "two conditions on one argument are two rules");
+        assert_eq!(
+            warnings,
+            [
+                "colour is unknown and has no effect",
+                "syscalls[0].arg is unknown and has no effect",
+                "syscalls[1] has several conditions on one argument: each of its conditions suffices, as with runc",
+                "unknown system calls were skipped: warp_drive",
+            ]
+        );
+    }
+}
