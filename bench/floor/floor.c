@@ -1,155 +1,123 @@
-/* The floor: what the kernel alone takes for a container, with nothing that anybody could leave out.
+/* The floor: what the kernel alone takes for a container, by bare system calls.
  *
- * Namespaces, a control group in every hierarchy, 7 mounts, pivot_root, exec, wait, remove the
- * groups. No configuration, no state, no filter, no log. Exits with the program's status.
+ * No configuration, no state, no log; every kernel object that is named and nothing else. Exits
+ * with the program's status.
  *
- *   floor [-n] [-p] ROOT PROGRAM [ARGS...]
- *     -n  a network namespace too
- *     -p  on cgroup v1, the parent writes the child's pid into cgroup.procs, as most engines do;
- *         without it the single-threaded child writes 0 into tasks, which spares a grace period
- *         of the kernel after a pause
+ *   floor [-p] [-d] [-g GROUP] PARTS ROOT PROGRAM [ARGS...]
+ *     PARTS  `minimal`, `default`, or names from parts.c, with commas between
+ *     -p     on cgroup v1, the parent writes the child's pid into cgroup.procs, as most engines do;
+ *            without it the single-threaded child writes 0 into tasks, which spares a grace period
+ *            of the kernel after a pause
+ *     -d     leaves it running, its groups with it
+ *     -g     the name of the control groups
+ *   floor -k GROUP
+ *     kills what -d has left running, and removes its groups
  */
-#define _GNU_SOURCE
-#include <errno.h>
+#include "floor.h"
 #include <fcntl.h>
 #include <linux/sched.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
-#define CGROUPS "/sys/fs/cgroup"
-static const char *const V1[] = {"cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids"};
-enum { COUNT = sizeof V1 / sizeof *V1 };
+int unshare(int flags);
 
-static void die(const char *what) {
-    fprintf(stderr, "floor: %s: %s\n", what, strerror(errno));
-    _exit(125);
-}
+struct job {
+    unsigned parts;
+    int v1, by_parent, detach;
+    const char *group, *root;
+    char **argv;
+    struct trees trees;
+    int joins[HIERARCHIES], into, gate[2];
+};
 
-static void must(int result, const char *what) {
-    if (result < 0) die(what);
-}
-
-static void put(const char *path, const char *text) {
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    must(fd, path);
-    must((int)write(fd, text, strlen(text)), path);
-    close(fd);
-}
-
-static void group_path(char *out, size_t size, const char *hierarchy, const char *file) {
-    snprintf(out, size, CGROUPS "/%s/floor-%d%s", hierarchy, (int)getpid(), file);
-}
-
-/* Groups in all v1 hierarchies; a cpuset of its own is unusable until its parent's is copied. */
-static void make_v1(int joins[COUNT], int by_child) {
-    char path[256], text[256];
-    for (int i = 0; i < COUNT; i++) {
-        group_path(path, sizeof path, V1[i], "");
-        must(mkdir(path, 0755), path);
-        if (strcmp(V1[i], "cpuset") == 0) {
-            for (int k = 0; k < 2; k++) {
-                const char *knob = k ? "mems" : "cpus";
-                snprintf(path, sizeof path, CGROUPS "/cpuset/cpuset.%s", knob);
-                int fd = open(path, O_RDONLY | O_CLOEXEC);
-                must(fd, path);
-                ssize_t n = read(fd, text, sizeof text - 1);
-                must((int)n, path);
-                close(fd);
-                text[n] = 0;
-                snprintf(path, sizeof path, CGROUPS "/cpuset/floor-%d/cpuset.%s", (int)getpid(), knob);
-                put(path, text);
-            }
-        }
-        group_path(path, sizeof path, V1[i], by_child ? "/tasks" : "/cgroup.procs");
-        must(joins[i] = open(path, O_WRONLY | O_CLOEXEC), path);
-    }
-}
-
-static void join_v1(const int joins[COUNT], int pid) {
-    char text[16];
-    int n = snprintf(text, sizeof text, "%d", pid);
-    for (int i = 0; i < COUNT; i++) must((int)write(joins[i], text, n), "joining a group");
-}
-
-static void mounts(const char *root) {
-    must(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), "private");
-    must(mount(root, root, NULL, MS_BIND | MS_REC, NULL), root);
-    must(chdir(root), root);
-    must(mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL), "proc");
-    must(mount("sysfs", "sys", "sysfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL), "sys");
-    must(mount("tmpfs", "dev", "tmpfs", MS_NOSUID, "mode=755,size=65536k"), "dev");
-    must(mkdir("dev/pts", 0755), "dev/pts");
-    must(mkdir("dev/shm", 0755), "dev/shm");
-    must(mkdir("dev/mqueue", 0755), "dev/mqueue");
-    must(mount("devpts", "dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620"), "devpts");
-    must(mount("shm", "dev/shm", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=1777,size=65536k"), "shm");
-    must(mount("mqueue", "dev/mqueue", "mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL), "mqueue");
-    must((int)syscall(SYS_pivot_root, ".", "."), "pivot_root");
-    must(umount2(".", MNT_DETACH), "umount");
-    must(chdir("/"), "chdir");
-}
-
-int main(int argc, char **argv) {
-    int network = 0, by_parent = 0, option;
-    while ((option = getopt(argc, argv, "+np")) != -1) {
-        if (option == 'n') network = 1;
-        else if (option == 'p') by_parent = 1;
-        else return 125;
-    }
-    if (argc - optind < 2) {
-        fprintf(stderr, "floor [-n] [-p] ROOT PROGRAM [ARGS...]\n");
-        return 125;
-    }
-    int v1 = access(CGROUPS "/memory/tasks", F_OK) == 0;
-    int joins[COUNT], gate[2], into = -1;
-    char path[256];
-    if (v1) {
-        make_v1(joins, !by_parent);
-    } else {
-        group_path(path, sizeof path, "", "");
-        must(mkdir(path, 0755), path);
-        must(into = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), path);
-    }
-    must(pipe2(gate, O_CLOEXEC), "pipe");
+static pid_t start(struct job *job) {
+    const struct { unsigned part; uint64_t flag; } spaces[] = {
+        {MNT, CLONE_NEWNS}, {PID, CLONE_NEWPID}, {IPC, CLONE_NEWIPC}, {UTS, CLONE_NEWUTS},
+        {NET, CLONE_NEWNET}, {USER, CLONE_NEWUSER}, {TIME, CLONE_NEWTIME},
+    };
     struct clone_args args = {.exit_signal = SIGCHLD};
-    args.flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;
-    if (network) args.flags |= CLONE_NEWNET;
-    if (!v1) {
+    for (size_t i = 0; i < sizeof spaces / sizeof *spaces; i++)
+        if (job->parts & spaces[i].part) args.flags |= spaces[i].flag;
+    if (job->parts & GROUPS && !job->v1) {
         args.flags |= CLONE_INTO_CGROUP;
-        args.cgroup = (uint64_t)into;
+        args.cgroup = (uint64_t)job->into;
     }
     pid_t child = (pid_t)syscall(SYS_clone3, &args, sizeof args);
     must(child, "clone3");
-    if (child == 0) {
-        char byte;
-        if (v1 && !by_parent) join_v1(joins, 0);
-        if (v1 && by_parent) must((int)read(gate[0], &byte, 1), "gate");
-        must(unshare(CLONE_NEWCGROUP), "cgroup namespace");
-        mounts(argv[optind]);
-        must(sethostname("floor", 5), "sethostname");
-        char *const environment[] = {"PATH=/bin:/usr/bin", NULL};
-        execve(argv[optind + 1], argv + optind + 1, environment);
-        die(argv[optind + 1]);
+    return child;
+}
+
+static void execute(const struct job *job) {
+    char path[4096], *const environment[] = {"PATH=/bin:/usr/bin", NULL};
+    snprintf(path, sizeof path, "%s%s", job->parts & PIVOT ? "" : job->root, job->argv[0]);
+    execve(path, job->argv, environment);
+    die(path);
+}
+
+static void child(const struct job *job) {
+    char byte;
+    close(job->gate[1]);
+    if (job->parts & GROUPS && job->v1 && !job->by_parent) groups_join_v1(job->joins, 0);
+    if ((job->by_parent || job->parts & USER) && read(job->gate[0], &byte, 1) != 1) _exit(125);
+    if (job->parts & CGROUP) must(unshare(CLONE_NEWCGROUP), "cgroup namespace");
+    if (job->parts & USER) guard_become_root();
+    if (job->parts & MNT) mounts_make(job->parts, job->trees, job->root);
+    if (job->parts & UTS) must(sethostname("floor", 5), "sethostname");
+    guard_bind(job->parts);
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    execute(job);
+}
+
+/* What only the parent's privileges allow. */
+static void help(const struct job *job, pid_t child) {
+    if (job->parts & USER) {
+        int user_namespace = guard_map_ids(child);
+        if (job->parts & IDMAP) mounts_map(job->trees, user_namespace);
     }
-    if (v1 && by_parent) {
-        join_v1(joins, child);
-        must((int)write(gate[1], "g", 1), "gate");
+    if (job->by_parent) groups_join_v1(job->joins, child);
+    if (job->by_parent || job->parts & USER) must((int)write(job->gate[1], "g", 1), "gate");
+}
+
+static int run(struct job *job) {
+    if (job->parts & GROUPS) {
+        if (job->v1) groups_make_v1(job->group, !job->by_parent, job->joins);
+        else job->into = groups_make_v2(job->group);
     }
+    job->trees = mounts_prepare(job->parts, job->root);
+    must(pipe2(job->gate, O_CLOEXEC), "pipe");
+    pid_t pid = start(job);
+    if (pid == 0) child(job);
+    help(job, pid);
+    if (job->detach) return 0;
     int status;
-    must(waitpid(child, &status, 0), "wait");
-    for (int i = 0; v1 && i < COUNT; i++) {
-        group_path(path, sizeof path, V1[i], "");
-        must(rmdir(path), path);
-    }
-    if (!v1) must(rmdir(path), path);
+    must(waitpid(pid, &status, 0), "wait");
+    if (job->parts & GROUPS) groups_remove(job->group);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int main(int argc, char **argv) {
+    static char own[32];
+    struct job job = {.v1 = groups_are_v1(), .group = own};
+    snprintf(own, sizeof own, "floor-%d", (int)getpid());
+    for (int option; (option = getopt(argc, argv, "+pdg:k:")) != -1;) {
+        if (option == 'k') return groups_end(optarg), 0;
+        if (option == 'p') job.by_parent = job.v1;
+        else if (option == 'd') job.detach = 1;
+        else if (option == 'g') job.group = optarg;
+        else return 125;
+    }
+    if (argc - optind < 3) {
+        fprintf(stderr, "floor [-p] [-d] [-g GROUP] PARTS ROOT PROGRAM [ARGS...] | floor -k GROUP\n");
+        return 125;
+    }
+    /* ^C is for who started us: the groups are removed in any case. */
+    signal(SIGINT, SIG_IGN);
+    signal(SIGTERM, SIG_IGN);
+    job.parts = parts_named(argv[optind]);
+    job.root = argv[optind + 1];
+    job.argv = argv + optind + 2;
+    return run(&job);
 }

@@ -2,9 +2,15 @@
 //!
 //! Absolute times drift from day to day; only what was measured in the same run may be compared.
 
+mod burst;
+mod crowd;
+mod exec;
+mod fleet;
+mod footprint;
 mod machine;
 mod minimal;
 mod pack;
+mod parts;
 mod runtimes;
 mod samples;
 mod services;
@@ -17,6 +23,8 @@ mod watch;
 pub(crate) use state::State;
 pub(crate) use timer::run as timer;
 
+use std::path::PathBuf;
+
 use crate::shell::{self, Result};
 use crate::{apt, build, house, table};
 
@@ -27,21 +35,38 @@ pub(crate) struct Findings {
     notes: Vec<String>,
 }
 
-type Bench = (&'static str, fn(&std::path::Path) -> Result<Findings>);
+/// What the command line wants.
+pub(crate) struct Ask {
+    /// Where the programs are.
+    dist: PathBuf,
+    /// How many containers, where the benchmark does not decide.
+    count: Option<u32>,
+    /// Few rounds, to see whether a benchmark works.
+    quick: bool,
+}
 
-const BENCHES: [Bench; 5] = [
+type Bench = (&'static str, fn(&Ask) -> Result<Findings>);
+
+const BENCHES: [Bench; 10] = [
     ("start", start::run),
-    ("size", size::run),
-    ("minimal", minimal::run),
-    ("watch", watch::run),
-    ("pack", pack::run),
+    ("parts", parts::run),
+    ("crowd", crowd::run),
+    ("burst", burst::run),
+    ("exec", exec::run),
+    ("footprint", footprint::run),
+    ("size", |ask| size::run(&ask.dist)),
+    ("minimal", |ask| minimal::run(&ask.dist)),
+    ("watch", |ask| watch::run(&ask.dist)),
+    ("pack", |ask| pack::run(&ask.dist)),
 ];
 
 /// Runs the named benchmarks, or all; `--record` adds what they found to docs/benchmarks.md,
-/// `--as-built` takes `dist/` as it is.
+/// `--as-built` takes `dist/` as it is, `--count=N` so many containers, `--quick` few rounds.
 pub(crate) fn run(args: &[String]) -> Result {
     let (options, wanted): (Vec<&String>, Vec<&String>) = args.iter().partition(|a| a.starts_with("--"));
-    let [record, as_built] = ["--record", "--as-built"].map(|o| options.iter().any(|a| *a == o));
+    let [record, as_built, quick] =
+        ["--record", "--as-built", "--quick"].map(|o| options.iter().any(|a| *a == o));
+    let count = options.iter().find_map(|o| o.strip_prefix("--count=")).map(str::parse).transpose()?;
     if let Some(unknown) = wanted.iter().find(|w| BENCHES.iter().all(|b| b.0 != **w)) {
         return Err(format!("no benchmark is called {unknown}").into());
     }
@@ -50,15 +75,23 @@ pub(crate) fn run(args: &[String]) -> Result {
     }
     apt::ensure(apt::BENCHES);
     let dist = if as_built { house::top().join("dist") } else { build::release()? };
+    let ask = Ask { dist, count, quick };
     let mut all = Vec::new();
     for (name, bench) in BENCHES {
         if wanted.is_empty() || wanted.iter().any(|w| *w == name) {
-            let found = bench(&dist)?;
+            let found = bench(&ask)?;
             println!("\n{}\n", found.text(table::columns));
             all.push(found);
         }
     }
     if record { machine::record(&all) } else { Ok(()) }
+}
+
+impl Ask {
+    /// So many rounds, or few.
+    fn rounds(&self, many: u32) -> u32 {
+        if self.quick { many.min(3) } else { many }
+    }
 }
 
 impl Findings {

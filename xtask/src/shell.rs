@@ -26,7 +26,8 @@ pub(crate) fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
-fn unless_interrupted() -> Result {
+/// An error once we have been interrupted.
+pub(crate) fn unless_interrupted() -> Result {
     if interrupted() { Err("interrupted".into()) } else { Ok(()) }
 }
 

@@ -1,0 +1,97 @@
+//! `./x bench crowd`: create, start and delete, with ever more containers running.
+
+use std::path::Path;
+
+use super::fleet::{self, Fleet};
+use super::runtimes::{self, Ground, Runtime, Words};
+use super::samples::Samples;
+use super::timer::{Timer, Until};
+use super::{Ask, Findings, State};
+use crate::shell::{self, Result};
+
+const CROWD: u32 = 1000;
+const ROUNDS: u32 = 30;
+const WHO: [&str; 3] = ["tsubo run --rm", "floor", "crun"];
+
+pub(crate) fn run(ask: &Ask) -> Result<Findings> {
+    let state = State::new(&ask.dist, Path::new("/var/tmp"))?;
+    let ground = Ground::lay(&state.file("g"))?;
+    let mut tables = Vec::new();
+    for runtime in runtimes::select(&runtimes::all(&state, &ground)?, &WHO) {
+        for lap in laps(&runtime) {
+            tables.push(lap.table(&runtime, ask)?);
+        }
+    }
+    Ok(Findings {
+        title: "Crowd: create, start and delete, while others run",
+        tables,
+        notes: vec![format!(
+            "Medians of {} rounds, milliseconds from the command to its exit status. Goal: with {CROWD} running, a start takes at \
+             most 1.3 times what it takes with one. Of the floor's, run is to the exit of what leaves the program running.",
+            ask.rounds(ROUNDS)
+        )],
+    })
+}
+
+/// Commands that are timed one after the other, on one container; the second column of times is
+/// compared.
+struct Lap {
+    names: Vec<&'static str>,
+    commands: Vec<Words>,
+}
+
+/// In steps where the runtime has them, and in one.
+fn laps(runtime: &Runtime) -> Vec<Lap> {
+    let lap = |steps: &[(&'static str, &Option<Words>)]| {
+        let commands = steps.iter().map(|s| s.1.clone()).collect::<Option<Vec<_>>>()?;
+        Some(Lap { names: steps.iter().map(|s| s.0).collect(), commands })
+    };
+    let (create, start, remove) = (&runtime.create, &runtime.start, &runtime.remove);
+    let steps = lap(&[("create", create), ("start", start), ("delete", remove)]);
+    steps.into_iter().chain(lap(&[("run", &runtime.detach), ("delete", remove)])).collect()
+}
+
+impl Lap {
+    fn table(&self, runtime: &Runtime, ask: &Ask) -> Result<Vec<Vec<String>>> {
+        let crowd = ask.count.unwrap_or(CROWD);
+        let name = runtime.name.split(" run").next().unwrap_or_default();
+        let head = [&[name, "running"], &self.names[..], &["all to the first"]].concat();
+        let mut rows = vec![head.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>()];
+        let detach = runtime.detach.as_ref().ok_or("nothing to leave running")?;
+        let mut fleet = Fleet::new(runtime, detach)?;
+        let mut first: Option<f64> = None;
+        for running in [1, 10, crowd] {
+            fleet.grow(running)?;
+            let medians = self.measure(runtime, ask.rounds(ROUNDS))?;
+            let starts: f64 = medians[..medians.len() - 1].iter().sum();
+            let ratio = starts / *first.get_or_insert(starts);
+            let times = medians.iter().map(|t| format!("{t:.2}"));
+            let times: Vec<String> = times.chain([format!("{ratio:.2}")]).collect();
+            rows.push([vec![String::new(), running.to_string()], times].concat());
+        }
+        Ok(rows)
+    }
+
+    /// The median of each command.
+    fn measure(&self, runtime: &Runtime, rounds: u32) -> Result<Vec<f64>> {
+        let commands: Vec<&Words> = self.commands.iter().collect();
+        let mut timer = Timer::start(&runtime.wrapper, &commands, Until::Success)?;
+        let mut samples = vec![Samples::default(); commands.len()];
+        for round in 0..=rounds {
+            shell::unless_interrupted()?;
+            let times = timer.laps(round, 1, 0).inspect_err(|_| forget(runtime, round))?.concat();
+            // The first pays for what the kernel and the disk have not yet got at hand.
+            for (samples, time) in samples.iter_mut().zip(times).filter(|_| round > 0) {
+                samples.extend([time]);
+            }
+        }
+        Ok(samples.iter().map(Samples::median).collect())
+    }
+}
+
+/// Removes what a lap that failed may have left.
+fn forget(runtime: &Runtime, number: u32) {
+    if let Some(remove) = &runtime.remove {
+        let _ = fleet::remove_all(runtime, remove, number, 1);
+    }
+}
