@@ -14,4 +14,4 @@ mod shield;
 mod spawn;
 
 pub use shield::{read_only_program, shield};
-pub use spawn::{Child, Options, Stdio, Target, join, spawn};
+pub use spawn::{Child, Options, Stdio, Target, join, spawn, spawn_while};

@@ -90,16 +90,31 @@ pub struct Child {
 /// Starts the first process of a container and returns when it stands at the gate: everything is
 /// set up, the filters are installed, nothing is executed yet.
 pub fn spawn(plan: &Plan, options: Options<'_>) -> Result<Child> {
-    start(plan, options, None)
+    start(plan, options, None, |_| Ok(()))
+}
+
+/// Like [`spawn`]; does `meanwhile`, with the new process's pid, while that sets itself up. If it
+/// fails, nothing is executed.
+pub fn spawn_while(
+    plan: &Plan,
+    options: Options<'_>,
+    meanwhile: impl FnOnce(i32) -> Result<()>,
+) -> Result<Child> {
+    start(plan, options, None, meanwhile)
 }
 
 /// Starts one more process in a running container, likewise up to the gate. The plan is one of
 /// [`spec::plan::join`].
 pub fn join(plan: &Plan, options: Options<'_>, target: Target<'_>) -> Result<Child> {
-    start(plan, options, Some(target))
+    start(plan, options, Some(target), |_| Ok(()))
 }
 
-fn start(plan: &Plan, mut options: Options<'_>, target: Option<Target<'_>>) -> Result<Child> {
+fn start(
+    plan: &Plan,
+    mut options: Options<'_>,
+    target: Option<Target<'_>>,
+    meanwhile: impl FnOnce(i32) -> Result<()>,
+) -> Result<Child> {
     let tasks = std::mem::take(&mut options.cgroup_tasks).into_iter().map(above_standard);
     let given = Given {
         tasks: tasks.collect::<Result<_>>()?,
@@ -125,7 +140,9 @@ fn start(plan: &Plan, mut options: Options<'_>, target: Option<Target<'_>>) -> R
         devpts,
         exit: None,
     };
+    let done = meanwhile(child.pid);
     child.wait_for_gate()?;
+    done?;
     Ok(child)
 }
 
