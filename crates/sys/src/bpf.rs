@@ -289,6 +289,18 @@ pub fn attach(program: &Assembler, name: &CStr) -> io::Result<Attached> {
     Ok(Attached { _link: link })
 }
 
+/// A signal makes the kernel give up while it verifies, as if something were not there yet: after
+/// the handler has run it can go on.
+fn load_once(load: &Load) -> io::Result<i32> {
+    const TRIES: usize = 100;
+    let again =
+        |done: &io::Result<i32>| done.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EAGAIN));
+    (0..TRIES)
+        .map(|_| bpf(PROGRAM_LOAD, load))
+        .find(|done| !again(done))
+        .unwrap_or_else(|| bpf(PROGRAM_LOAD, load))
+}
+
 fn load(steps: &[Step]) -> io::Result<i32> {
     let mut load = Load {
         kind: RAW_TRACEPOINT,
@@ -303,13 +315,13 @@ fn load(steps: &[Step]) -> io::Result<i32> {
         kernel: 0,
         flags: 0,
     };
-    let error = match bpf(PROGRAM_LOAD, &load) {
+    let error = match load_once(&load) {
         Err(error) if error.raw_os_error() != Some(libc::EPERM) => error,
         other => return other,
     };
     let mut log = vec![0u8; 1 << 16];
     (load.log_level, load.log_size, load.log) = (1, log.len() as u32, log.as_mut_ptr() as u64);
-    let _ = bpf(PROGRAM_LOAD, &load);
+    let _ = load_once(&load);
     let text = log.split(|byte| *byte == 0).next().unwrap_or_default();
     Err(io::Error::other(format!("{error}: {}", String::from_utf8_lossy(text).trim())))
 }
