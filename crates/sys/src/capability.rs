@@ -3,6 +3,8 @@
 use rustix::io::{Errno, Result};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
+/// The number of CAP_DAC_OVERRIDE.
+pub const DAC_OVERRIDE: u32 = 1;
 /// The number of CAP_KILL.
 pub const KILL: u32 = 5;
 /// The number of CAP_SETPCAP.
@@ -23,6 +25,35 @@ pub fn set(set: u64) -> Result<()> {
     let sets = CapabilitySets { effective: set, permitted: set, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, sets)?;
     rustix::thread::clear_ambient_capability_set()
+}
+
+/// Makes `set` the effective set, within the permitted one.
+pub fn set_effective(set: u64) -> Result<()> {
+    let sets = rustix::thread::capabilities(None)?;
+    rustix::thread::set_capabilities(
+        None,
+        CapabilitySets { effective: CapabilitySet::from_bits_retain(set), ..sets },
+    )
+}
+
+/// Makes these the sets of the calling thread (all but the bounding one).
+pub fn set_all(permitted: u64, effective: u64, inheritable: u64, ambient: u64) -> Result<()> {
+    let bits = CapabilitySet::from_bits_retain;
+    let sets = CapabilitySets {
+        effective: bits(effective),
+        permitted: bits(permitted),
+        inheritable: bits(inheritable),
+    };
+    rustix::thread::set_capabilities(None, sets)?;
+    rustix::thread::clear_ambient_capability_set()?;
+    for number in (0..64_u32).filter(|number| ambient & (1 << number) != 0) {
+        let raise = libc::PR_CAP_AMBIENT_RAISE;
+        // SAFETY: prctl with numbers only.
+        if unsafe { libc::prctl(libc::PR_CAP_AMBIENT, raise, libc::c_ulong::from(number), 0, 0) } < 0 {
+            return Err(crate::last_error());
+        }
+    }
+    Ok(())
 }
 
 /// Drops from the bounding set everything that is not in `keep`.

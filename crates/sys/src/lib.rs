@@ -6,15 +6,19 @@
 pub mod bpf;
 pub mod capability;
 pub mod fanotify;
+pub mod landlock;
+pub mod loopback;
 pub mod mount;
 pub mod namespace;
 pub mod notify;
 pub mod private_mounts;
 pub mod process;
 pub mod pty;
+pub mod schedule;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod users;
 
 /// The error of the call before, without an allocation.
 fn last_error() -> rustix::io::Errno {

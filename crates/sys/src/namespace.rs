@@ -35,3 +35,14 @@ pub fn enter(target: BorrowedFd<'_>, namespaces: u64) -> Result<()> {
     let result = unsafe { libc::setns(target.as_raw_fd(), namespaces as i32) };
     if result < 0 { Err(crate::last_error()) } else { Ok(()) }
 }
+
+/// Which kind of namespace a descriptor of `/proc/PID/ns` stands for: one of the constants above.
+///
+/// # Errors
+/// `ENOTTY` if it stands for no namespace.
+pub fn kind(namespace: BorrowedFd<'_>) -> Result<u64> {
+    const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
+    // SAFETY: this request takes no argument.
+    let result = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_NSTYPE) };
+    if result < 0 { Err(crate::last_error()) } else { Ok(result as u64) }
+}
