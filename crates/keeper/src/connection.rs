@@ -8,15 +8,22 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use spec::Result;
-use spec::protocol::{Decoder, Reply, Request, encode};
+use spec::protocol::{Decoder, Reply, Request, Stream, encode};
 
 use crate::task::Task;
 
 /// Above this much waiting output a client that must get all of it holds the container up.
 const FULL: usize = 1 << 20;
 
-/// Above this much a client that merely looks on is let go.
+/// Above this much a client misses what comes, until it has taken what waits for it: the container
+/// and the others do not wait.
+const BEHIND: usize = 256 << 10;
+
+/// Above this much a client is let go.
 const HOPELESS: usize = 8 << 20;
+
+/// What a client's buffer may keep when it is empty.
+const IDLE: usize = 16 << 10;
 
 /// How long a client may take for the answer to a start.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -88,6 +95,18 @@ impl Connection {
         matches!(self.role, Role::Launch | Role::Exec) && self.out.len() > FULL
     }
 
+    /// Passes on what the container says to one who is there for that.
+    pub(crate) fn pass(&mut self, stream: Stream, bytes: &[u8]) {
+        let room = match self.role {
+            Role::Launch => FULL + BEHIND,
+            Role::Attached => BEHIND,
+            _ => return,
+        };
+        if self.out.len() <= room {
+            self.send(&Reply::Output { stream, bytes: bytes.to_vec() });
+        }
+    }
+
     /// Queues a message and sends what can be sent at once.
     pub(crate) fn send(&mut self, reply: &Reply) {
         match encode(reply) {
@@ -110,6 +129,9 @@ impl Connection {
                 Err(Errno::INTR) => {}
                 Err(_) => self.closed = true,
             }
+        }
+        if self.out.is_empty() && self.out.capacity() > IDLE {
+            self.out = VecDeque::new();
         }
     }
 

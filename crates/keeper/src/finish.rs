@@ -32,7 +32,8 @@ pub(crate) fn finish(mut keeper: Keeper, code: i32) {
         // Nobody is left to be told; the next command that looks tries again.
         let _ = group.end();
     }
-    let _ = state::ended(&keeper.job, code, peak);
+    let _ = state::ended(&keeper.job, &keeper.ended(code, peak));
+    keeper.tell_last(code);
     for (connection, code) in keeper.connections.iter_mut().zip(codes) {
         connection.send(&Reply::Exit { code });
     }

@@ -11,6 +11,8 @@ use spec::protocol::{Reply, Stream};
 
 use crate::connection::{Connection, Role};
 use crate::finish;
+use crate::health::Checks;
+use crate::restart::Restarts;
 use crate::task::Task;
 
 /// How long a container that was asked to stop may take before it is killed.
@@ -29,6 +31,12 @@ pub(crate) struct Keeper {
     pub(crate) log: Writer,
     pub(crate) connections: Vec<Connection>,
     kill_at: Option<Instant>,
+    pub(crate) restarts: Restarts,
+    pub(crate) checks: Option<Checks>,
+    /// Its processes are held.
+    pub(crate) paused: bool,
+    /// Processes that were executed, and whose caller has gone.
+    pub(crate) loose: Vec<Task>,
 }
 
 impl Keeper {
@@ -40,7 +48,20 @@ impl Keeper {
         signals: OwnedFd,
         log: Writer,
     ) -> Self {
-        Self { job, task, group, listener, signals, log, connections: Vec::new(), kill_at: None }
+        Self {
+            job,
+            task,
+            group,
+            listener,
+            signals,
+            log,
+            connections: Vec::new(),
+            kill_at: None,
+            restarts: Restarts::new(),
+            checks: None,
+            paused: false,
+            loose: Vec::new(),
+        }
     }
 
     pub(crate) fn pid(&self) -> i32 {
@@ -53,13 +74,16 @@ impl Keeper {
 
     /// Keeps the container until it has ended and everything of it is cleaned up.
     pub(crate) fn keep(mut self) {
+        self.begin_checks();
         loop {
             self.wait();
             self.take_signals();
             self.accept();
             self.serve_connections();
+            self.serve_loose();
             self.pass_output();
-            if let Some(code) = self.task.ended() {
+            self.check_health();
+            if let Some(code) = self.end_for_good() {
                 return finish::finish(self, code);
             }
             self.kill_if_overdue();
@@ -68,16 +92,21 @@ impl Keeper {
 
     /// Sleeps until something can be done.
     fn wait(&self) {
-        let full =
-            self.connections.iter().any(|connection| connection.role == Role::Launch && connection.is_full());
-        let mut polled = vec![
-            PollFd::new(&self.signals, PollFlags::IN),
-            PollFd::from_borrowed_fd(self.task.pidfd(), PollFlags::IN),
-        ];
+        let mut polled = vec![PollFd::new(&self.signals, PollFlags::IN)];
+        if !self.restarts.is_resting() {
+            polled.push(PollFd::from_borrowed_fd(self.task.pidfd(), PollFlags::IN));
+            watch_task(&mut polled, &self.task, self.is_held_up());
+        }
         if self.connections.len() < MAX_CONNECTIONS {
             polled.push(PollFd::new(&self.listener, PollFlags::IN));
         }
-        watch_task(&mut polled, &self.task, full);
+        for task in &self.loose {
+            polled.push(PollFd::from_borrowed_fd(task.pidfd(), PollFlags::IN));
+            watch_task(&mut polled, task, false);
+        }
+        if let Some(checks) = &self.checks {
+            checks.watch(&mut polled);
+        }
         for connection in &self.connections {
             let task = connection.task.as_ref();
             let interest = connection.interest(self.reads_from(connection));
@@ -87,11 +116,25 @@ impl Keeper {
                 watch_task(&mut polled, task, connection.is_full());
             }
         }
-        let timeout = self.kill_at.map(|at| at.saturating_duration_since(Instant::now()));
+        let timeout = self.due().map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = timeout
             .map(|time| Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() });
         // Interrupted or not: everything is looked at without blocking.
         let _ = rustix::event::poll(&mut polled, timeout.as_ref());
+    }
+
+    /// When there is something to do though nothing happens.
+    fn due(&self) -> Option<Instant> {
+        let checks = self.checks.as_ref().filter(|_| !self.paused).map(Checks::due);
+        [self.kill_at, self.restarts.due(), checks].into_iter().flatten().min()
+    }
+
+    /// Output waits for the one who started the container and must get all of it, unless others
+    /// look on: nobody holds up what others see.
+    fn is_held_up(&self) -> bool {
+        let looks_on = |connection: &Connection| connection.role == Role::Attached;
+        let waits = |connection: &Connection| connection.role == Role::Launch && connection.is_full();
+        self.connections.iter().any(waits) && !self.connections.iter().any(looks_on)
     }
 
     /// Whether there is room for what a client may say: input that its process does not take waits
@@ -113,6 +156,11 @@ impl Keeper {
 
     /// Asks the container to stop; in time it is killed.
     fn stop(&mut self) {
+        self.restarts.quitting = true;
+        if self.paused {
+            // What cannot be let go on is killed below.
+            let _ = self.let_go_on();
+        }
         if self.kill_at.is_none() {
             // One that has just ended needs no signal.
             let _ = self.task.signal(self.job.spec.stop_signal);
@@ -169,8 +217,7 @@ impl Keeper {
 
     fn pass_output(&mut self) {
         self.task.feed();
-        if !self.connections.iter().any(|connection| connection.role == Role::Launch && connection.is_full())
-        {
+        if !self.is_held_up() {
             self.read_once();
         }
     }
@@ -180,11 +227,7 @@ impl Keeper {
         let (log, connections) = (&mut self.log, &mut self.connections);
         self.task.read(&mut |stream: Stream, bytes| {
             log.add(stream, bytes);
-            for connection in connections.iter_mut() {
-                if matches!(connection.role, Role::Launch | Role::Attached) {
-                    connection.send(&Reply::Output { stream, bytes: bytes.to_vec() });
-                }
-            }
+            connections.iter_mut().for_each(|connection| connection.pass(stream, bytes));
         })
     }
 }

@@ -7,8 +7,11 @@
 
 mod connection;
 mod finish;
+mod health;
 mod keep;
+mod orders;
 mod request;
+mod restart;
 mod setup;
 mod task;
 

@@ -6,7 +6,8 @@ use spec::{Error, Result};
 
 use crate::connection::{Connection, Role};
 use crate::keep::Keeper;
-use crate::task::{Setup, Task};
+use crate::orders::Entry;
+use crate::task::Task;
 
 impl Keeper {
     /// Answers everything that has come in on a connection.
@@ -35,9 +36,18 @@ impl Keeper {
             Request::Hello { .. } => Err(Error::internal("greeted twice")),
             Request::Attach => take_role(connection, Role::Attached),
             Request::Wait => take_role(connection, Role::Waiting),
-            Request::Exec { process, input } => self.execute(connection, &process, input),
+            Request::Exec { process, input } => {
+                self.execute(connection, &process, Entry { input, ..Entry::default() })
+            }
+            Request::ExecWith { process, input, without, alone } => {
+                self.execute(connection, &process, Entry { input, without, alone })
+            }
             Request::Signal { number } => self.fed(connection).map_or(Ok(()), |task| task.signal(number)),
             Request::Resize { rows, columns } => {
+                if matches!(connection.role, Role::Launch | Role::Attached) {
+                    // For when it is started again.
+                    self.job.size = Some((rows, columns));
+                }
                 self.fed(connection).map_or(Ok(()), |task| task.resize(rows, columns))
             }
             Request::Input { bytes } => {
@@ -48,6 +58,7 @@ impl Keeper {
                 self.fed(connection).into_iter().for_each(Task::end_input);
                 Ok(())
             }
+            order => self.obey(connection, order),
         }
     }
 
@@ -59,13 +70,15 @@ impl Keeper {
         }
     }
 
-    fn execute(&mut self, connection: &mut Connection, process: &Process, input: bool) -> Result<()> {
+    fn execute(&mut self, connection: &mut Connection, process: &Process, entry: Entry) -> Result<()> {
         take_role(connection, Role::Exec)?;
-        let plan = spec::plan::join(&self.job.spec, process);
-        let setup = Setup { group: self.group.as_ref(), input, size: None };
-        let task = Task::join(&plan, setup, &self.task)?;
+        let task = self.join(process, &entry)?;
         connection.send(&Reply::Started { pid: task.pid() });
-        connection.task = Some(task);
+        if entry.alone {
+            self.loose.push(task);
+        } else {
+            connection.task = Some(task);
+        }
         Ok(())
     }
 }

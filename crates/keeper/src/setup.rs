@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
+use lifecycle::events::What;
 use lifecycle::job::{Job, SOCKET};
 use lifecycle::log::Writer;
 use lifecycle::state;
@@ -26,6 +27,7 @@ pub(crate) fn run() -> ExitCode {
     match start(job) {
         Ok(mut keeper) => {
             launch.send(&Reply::Started { pid: keeper.pid() });
+            keeper.tell([What::Start]);
             if attached {
                 keeper.attach_launch(launch);
             } else {

@@ -134,6 +134,12 @@ impl Task {
             .doing(|| "sizing the terminal")
     }
 
+    /// Kills it with all that it has started and that has stayed in its session's first group.
+    pub(crate) fn end_session(&self) {
+        // Not reaped yet, so the number is its own.
+        let _ = sys::process::kill(-self.child.pid(), 9);
+    }
+
     /// The exit code once it has ended.
     pub(crate) fn ended(&mut self) -> Option<i32> {
         if self.code.is_none() {

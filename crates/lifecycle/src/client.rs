@@ -2,7 +2,9 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
+use rustix::net::sockopt::Timeout;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 use serde::Serialize;
 use spec::protocol::{Decoder, Reply, Request, VERSION, encode};
@@ -24,6 +26,11 @@ impl Client {
 
     /// Connects to the keeper with this run directory, and greets it.
     pub(crate) fn connect(run: &Path) -> Result<Self> {
+        Self::connect_within(run, None)
+    }
+
+    /// The same, for a keeper that may not be there to answer: each message takes so long at most.
+    pub(crate) fn connect_within(run: &Path, time: Option<Duration>) -> Result<Self> {
         let dir = std::fs::File::open(run).doing(|| "looking for the container's keeper")?;
         // A socket's path has 107 bytes at most; this way it may lie anywhere.
         let address = SocketAddrUnix::new(format!("/proc/self/fd/{}/{SOCKET}", dir.as_raw_fd()));
@@ -34,6 +41,8 @@ impl Client {
                 SocketFlags::CLOEXEC,
                 None,
             )?;
+            rustix::net::sockopt::set_socket_timeout(&socket, Timeout::Recv, time)?;
+            rustix::net::sockopt::set_socket_timeout(&socket, Timeout::Send, time)?;
             rustix::net::connect(&socket, &address?)?;
             Ok(socket)
         };
@@ -96,6 +105,8 @@ impl Client {
                 self.decoder.push(&buffer[..count]);
                 Ok(true)
             }
+            Err(rustix::io::Errno::AGAIN) => Err(Error::conflict("the container's keeper does not answer")
+                .hint("it may be stopped; tsubo rm -f ends it with its container")),
             Err(error) => Err(Error::io("listening to the container's keeper", error.into())),
         }
     }

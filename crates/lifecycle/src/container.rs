@@ -5,13 +5,19 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use spec::life::Restart;
+use spec::protocol::Request;
 use spec::{Error, Id, Name, Result, ResultExt};
 
 use crate::disk::{self, Durable, remove_tree};
+use crate::events::{Subject, What};
 use crate::lock::Lock;
 use crate::log;
 use crate::pinned::{boot_id, ends_within};
 use crate::record::{self, Ended, Record, Running, Status};
+
+/// SIGKILL.
+const KILL: i32 = 9;
 
 /// How long a keeper may take to clean up after its container.
 pub(crate) const CLEANUP: Duration = Duration::from_secs(15);
@@ -53,6 +59,11 @@ impl Container {
 
     pub(crate) fn run_dir(&self) -> &Path {
         &self.run
+    }
+
+    /// Whom events of it are about.
+    pub(crate) fn subject(&self) -> Subject<'_> {
+        Subject { run: &self.run, id: self.id(), name: self.name(), image: &self.record.image }
     }
 
     /// Where it stands. A container whose keeper was lost is ended first.
@@ -104,13 +115,17 @@ impl Container {
         self.record_loss("the machine was restarted, or its keeper lost").map(Status::Exited)
     }
 
+    pub(crate) fn has_ended(&self) -> bool {
+        self.dir.join("exit.json").exists()
+    }
+
     fn has_run(&self) -> bool {
         self.dir.join("log").exists()
     }
 
     /// Whether its name is still its own: it may have been removed, and another made, since we read
     /// its record.
-    fn is_current(&self) -> Result<bool> {
+    pub(crate) fn is_current(&self) -> Result<bool> {
         let record = disk::read_json::<Record>(&self.dir.join("container.json"))?;
         Ok(record.is_some_and(|record| record.spec.id == self.id()))
     }
@@ -138,8 +153,7 @@ impl Container {
     }
 
     fn record_loss(&self, note: &str) -> Result<Ended> {
-        let peak = cgroup::Peak::default();
-        let ended = Ended { code: 137, finished: 0, note: Some(note.to_owned()), peak };
+        let ended = Ended { code: 137, note: Some(note.to_owned()), ..Ended::default() };
         disk::write_json(&self.dir.join("exit.json"), &ended, Durable::No)?;
         Ok(ended)
     }
@@ -148,6 +162,7 @@ impl Container {
     pub(crate) fn mend(&self) -> Result<bool> {
         match self.status()? {
             Status::Running(_) => Ok(true),
+            Status::Created if self.record.life.standing => Ok(true),
             Status::Exited(_) if !self.record.remove => Ok(true),
             // Ended but still there: its keeper was to remove it, and may be about to. Created but
             // not started: whoever was at it holds the lock.
@@ -171,39 +186,77 @@ impl Container {
         disk::read_json::<Running>(&self.run.join("state.json")).ok()??.keeper.open()
     }
 
-    fn running(&self) -> Result<Running> {
+    pub(crate) fn running(&self) -> Result<Running> {
         match self.status()? {
             Status::Running(state) => Ok(state),
             other => {
-                Err(Error::conflict(format!("container {} is not running: {}", self.name(), other.word())))
+                let error =
+                    Error::conflict(format!("container {} is not running: {}", self.name(), other.word()));
+                Err(error.hint(format!("start it: tsubo start {}", self.name())))
             }
         }
     }
 
-    /// Sends a signal to its first process.
+    /// Sends a signal to its first process. What ends it by force ends it for good, whatever its
+    /// restart policy says.
     pub fn kill(&self, signo: i32) -> Result<()> {
-        let first = self.running()?.first.open();
-        let first =
-            first.ok_or_else(|| Error::conflict(format!("container {} has just ended", self.name())))?;
+        let state = self.running()?;
+        let ends = signo == KILL || signo == self.record.spec.stop_signal;
+        if ends {
+            self.quit()?;
+        }
+        let first = match state.first.open() {
+            Some(first) => first,
+            None if ends && state.resting => return Ok(()),
+            None => return Err(Error::conflict(format!("container {} has just ended", self.name()))),
+        };
         let sent = sys::process::send_signal(first.as_fd(), signo).map_err(std::io::Error::from);
-        sent.doing(|| format!("sending signal {signo} to container {}", self.name()))
+        sent.doing(|| format!("sending signal {signo} to container {}", self.name()))?;
+        self.tell(What::Kill { signal: signo });
+        match &state.group {
+            // Only then does one that is held on version 1 hear of it.
+            Some(group) if signo == KILL => group.thaw(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Its keeper shall not start it again.
+    fn quit(&self) -> Result<()> {
+        match self.record.life.restart {
+            Restart::No => Ok(()),
+            _ => self.order(&Request::Quit).or_else(|error| match self.keeper() {
+                // It has ended by itself meanwhile.
+                None => Ok(()),
+                Some(_) => Err(error),
+            }),
+        }
     }
 
     /// Asks it to stop, kills it after `timeout`, and returns when it has ended and is cleaned up.
     pub fn stop(&self, timeout: Duration) -> Result<()> {
         let _lock = Lock::take(&self.dir, self.name())?;
         let state = self.running()?;
+        self.quit()?;
+        if let Some(group) = &state.group {
+            group.thaw()?;
+        }
         if let Some(first) = state.first.open() {
             let asks = listens_to(state.first.pid, self.record.spec.stop_signal);
             if asks && sys::process::send_signal(first.as_fd(), self.record.spec.stop_signal).is_ok() {
                 ends_within(&first, timeout);
             }
         }
-        self.end(&state)
+        self.end(&state)?;
+        self.tell(What::Stop);
+        Ok(())
     }
 
     fn end(&self, state: &Running) -> Result<()> {
         let keeper = state.keeper.open();
+        if let (Some(first), Some(group)) = (state.first.open(), &state.group) {
+            // It may be held, and on version 1 hears of nothing then.
+            let _ = sys::process::send_signal(first.as_fd(), KILL).map(|()| group.thaw());
+        }
         kill_and_wait(state.first.open(), CLEANUP);
         match keeper {
             Some(keeper) if !ends_within(&keeper, CLEANUP) => Err(Error::internal(format!(
@@ -225,7 +278,13 @@ impl Container {
             return Ok(());
         }
         match self.status()? {
-            Status::Running(state) if force => self.end(&state)?,
+            Status::Running(state) if force => {
+                if self.quit().is_err() {
+                    // With a keeper that does not answer its container goes too.
+                    kill_and_wait(state.keeper.open(), CLEANUP);
+                }
+                self.end(&state)?;
+            }
             Status::Running(_) => {
                 return Err(Error::conflict(format!("container {} is running", self.name()))
                     .hint(format!("stop it first, or use tsubo rm -f {}", self.name())));
@@ -241,7 +300,9 @@ impl Container {
         let group = cgroup::Group::of(self.id())?;
         group.kill().and_then(|()| group.remove())?;
         remove_tree(&self.run)?;
-        disk::retire(&self.dir)
+        disk::retire(&self.dir)?;
+        self.tell(What::Destroy);
+        Ok(())
     }
 
     /// Its log from the oldest line on.
@@ -273,6 +334,10 @@ impl Container {
     pub fn wait(&self) -> Result<i32> {
         match self.status()? {
             Status::Exited(ended) => Ok(ended.code),
+            Status::Created if self.record.life.standing => {
+                Err(Error::conflict(format!("container {} was never started", self.name()))
+                    .hint(format!("start it: tsubo start {}", self.name())))
+            }
             _ => crate::client::wait(&self.run).or_else(|error| match self.ended()? {
                 Some(ended) => Ok(ended.code),
                 None => Err(error),

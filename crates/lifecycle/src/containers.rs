@@ -10,9 +10,10 @@ use spec::{Error, Name, Result, ResultExt};
 
 use crate::container::Container;
 use crate::disk::{self, Durable};
+use crate::events::{Events, Watch, What};
 use crate::lock::{ImagesLock, Lock};
 use crate::record::{self, Record, Status};
-use crate::{Home, RunOptions, damaged, new_id, resolve, volumes};
+use crate::{Home, RunOptions, damaged, new_id, rename, resolve, volumes};
 
 /// After this time an empty group is nobody's: between its making and its first process are
 /// milliseconds.
@@ -69,6 +70,8 @@ impl Containers {
             image: source.image.to_owned(),
             created: record::now(),
             remove,
+            life: options.life,
+            ports: source.portable.ports.clone(),
         };
         let durable = if remove { Durable::No } else { Durable::Yes };
         let made = volumes::prepare(source.portable, source.tree, &volumes)
@@ -79,7 +82,22 @@ impl Containers {
             lock.discard();
             return Err(error);
         }
-        Ok(Container::new(record, dir, self.run.join(id.to_string()), Some(lock)))
+        let container = Container::new(record, dir, self.run.join(id.to_string()), Some(lock));
+        container.tell(What::Create);
+        Ok(container)
+    }
+
+    /// What has happened to them, from the oldest event that is kept.
+    pub fn events(&self) -> Events {
+        Events::of(self.run.parent().unwrap_or(&self.run))
+    }
+
+    /// Tells when there are more events.
+    ///
+    /// # Errors
+    /// When the run directory cannot be watched.
+    pub fn watch(&self) -> Result<Watch> {
+        Watch::of(self.run.parent().unwrap_or(&self.run))
     }
 
     /// Where the declared volumes of the container of this name are. They outlive it: the next one
@@ -209,9 +227,12 @@ impl Containers {
         if !dir.is_dir() {
             return Ok(Found::Nothing);
         }
-        let Some(record) = disk::read_json::<Record>(&dir.join("container.json"))? else {
+        let Some(mut record) = disk::read_json::<Record>(&dir.join("container.json"))? else {
             return without_record(&dir);
         };
+        if record.spec.name != *name {
+            record = renamed(&dir, name, record)?;
+        }
         let run = self.run.join(record.spec.id.to_string());
         let container = Container::new(record, dir, run, None);
         Ok(if container.mend()? { Found::Here(Box::new(container)) } else { Found::Nothing })
@@ -267,7 +288,17 @@ fn without_record(dir: &Path) -> Result<Found> {
     Ok(Found::Nothing)
 }
 
-fn taken(name: &Name) -> Error {
+/// The name of its directory is the truth. Unless somebody is just renaming it, the rest follows.
+fn renamed(dir: &Path, name: &Name, mut record: Record) -> Result<Record> {
+    if let Some(_lock) = Lock::try_take(dir)? {
+        rename::finish(dir, name)?;
+        record = disk::read_json(&dir.join("container.json"))?.unwrap_or(record);
+    }
+    record.spec.name = name.clone();
+    Ok(record)
+}
+
+pub(crate) fn taken(name: &Name) -> Error {
     Error::conflict(format!("there is a container {name} already"))
         .hint(format!("remove it with tsubo rm {name}, or choose another --name"))
 }

@@ -50,6 +50,14 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     value.map(Some).map_err(|cause| Error::internal(format!("{} is damaged", path.display())).because(cause))
 }
 
+/// Removes a file; gone already is as good.
+pub(crate) fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        result => result.doing(|| format!("removing {}", path.display())),
+    }
+}
+
 /// What the name of a directory that is being removed begins with: that of no container.
 const GONE: &str = ".gone-";
 

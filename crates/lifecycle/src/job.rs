@@ -1,9 +1,20 @@
 //! What a keeper is told when it is started: the first frame on its first connection.
 
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
+use rustix::io::IoSliceMut;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
+};
 use serde::{Deserialize, Serialize};
 use spec::container::Spec;
+use spec::life::Life;
+use spec::protocol::{Decoder, encode};
+use spec::{Error, Result, ResultExt};
 
 /// One container to keep.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +34,86 @@ pub struct Job {
     pub input: bool,
     /// Rows and columns of the terminal.
     pub size: Option<(u16, u16)>,
+    /// What is done when it ends, and how its health is told.
+    pub life: Life,
+    /// What it was made from, for those who follow the events.
+    pub image: String,
+    /// It has run before.
+    pub again: bool,
+    /// Its control groups where the caller has made them: it has the time while a keeper starts.
+    pub group: Option<cgroup::Group>,
 }
 
 /// The keeper's control socket, in the run directory.
 pub const SOCKET: &str = "control";
+
+/// A job as it came.
+#[derive(Debug)]
+pub struct Received {
+    /// The job.
+    pub job: Job,
+    /// The caller's lock on the container; whoever has it last gives it back.
+    pub lock: Option<OwnedFd>,
+    /// What came behind the job.
+    pub decoder: Decoder,
+}
+
+/// Sends a job with the lock.
+pub(crate) fn send(socket: BorrowedFd<'_>, job: &Job, lock: Option<BorrowedFd<'_>>) -> Result<()> {
+    let frame = encode(job)?;
+    let mut sent = 0;
+    while sent < frame.len() {
+        let rights: &[_] = if sent == 0 { lock.as_slice() } else { &[] };
+        sent += send_part(socket, &frame[sent..], rights)
+            .map_err(std::io::Error::from)
+            .doing(|| "talking to the container's keeper")?;
+    }
+    Ok(())
+}
+
+fn send_part(socket: BorrowedFd<'_>, bytes: &[u8], rights: &[BorrowedFd<'_>]) -> rustix::io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !rights.is_empty() {
+        control.push(SendAncillaryMessage::ScmRights(rights));
+    }
+    rustix::io::retry_on_intr(|| {
+        rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)
+    })
+}
+
+/// Receives the job.
+///
+/// # Errors
+/// When the connection closes without one, or brings something else.
+pub fn receive(socket: impl AsFd) -> Result<Received> {
+    let (mut decoder, mut lock) = (Decoder::default(), None);
+    let mut buffer = vec![0; 16 << 10];
+    loop {
+        if let Some(job) = decoder.take()? {
+            return Ok(Received { job, lock, decoder });
+        }
+        let (count, came) = receive_part(socket.as_fd(), &mut buffer)
+            .map_err(std::io::Error::from)
+            .doing(|| "receiving the job")?;
+        lock = lock.or(came);
+        match count {
+            0 => return Err(Error::internal("the first connection closed without a job")),
+            count => decoder.push(&buffer[..count]),
+        }
+    }
+}
+
+fn receive_part(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> rustix::io::Result<(usize, Option<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = rustix::io::retry_on_intr(|| {
+        let buffer = &mut [IoSliceMut::new(buffer)];
+        rustix::net::recvmsg(socket, buffer, &mut control, RecvFlags::CMSG_CLOEXEC)
+    })?;
+    let came = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    Ok((received.bytes, came))
+}

@@ -58,7 +58,7 @@ impl Container {
         started
     }
 
-    fn start_keeper(&self, launch: Launch) -> Result<Session> {
+    pub(crate) fn start_keeper(&self, launch: Launch) -> Result<Session> {
         let terminal = self.record().spec.process.terminal;
         let job = Job {
             spec: self.record().spec.clone(),
@@ -66,7 +66,10 @@ impl Container {
             run: self.run_dir().to_owned(),
             remove: self.record().remove,
             attached: launch.attached,
-            input: launch.attached && launch.input,
+            input: launch.input,
+            life: self.record().life.clone(),
+            image: self.record().image.clone(),
+            again: self.has_ended(),
             size: if terminal { crate::terminal::size() } else { None },
         };
         let (ours, theirs) = connection()?;
@@ -74,7 +77,10 @@ impl Container {
         let mut client = Client::over(ours);
         client.send(&job)?;
         match client.receive()? {
-            Some(Reply::Started { pid }) => Ok(Session::new(client, pid, terminal, job.input, Some(keeper))),
+            Some(Reply::Started { pid }) => {
+                let input = launch.attached && launch.input;
+                Ok(Session::new(client, pid, terminal, input, Some(keeper)))
+            },
             Some(Reply::Failed(failure)) => {
                 finish(keeper);
                 Err(failure.into())

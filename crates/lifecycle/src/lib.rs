@@ -5,22 +5,29 @@
 //! it runs. Every look at a container mends what killed commands and keepers left.
 #![forbid(unsafe_code)]
 
+mod again;
 mod client;
 mod container;
 mod containers;
 mod damaged;
 mod disk;
+pub mod events;
 mod home;
 pub mod job;
 mod launch;
+pub mod living;
 mod lock;
 pub mod log;
+mod orders;
 mod pinned;
+mod processes;
 mod record;
+pub mod rename;
 mod resolve;
 mod session;
 pub mod state;
 pub mod terminal;
+mod update;
 mod volumes;
 
 pub use container::{Container, listens_to};
@@ -29,6 +36,8 @@ pub use home::{Home, new_id};
 pub use launch::{Exec, Launch};
 pub use lock::ImagesLock;
 pub use pinned::{Pinned, boot_id};
-pub use record::{Ended, Record, Running, Status};
+pub use processes::Process;
+pub use record::{Ended, HealthState, Probe, Record, Running, Status};
 pub use resolve::{Bind, MASKED, READ_ONLY, RunOptions, default_limits, resolve};
 pub use session::Session;
+pub use update::Limit;

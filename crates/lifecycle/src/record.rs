@@ -1,16 +1,19 @@
 //! What the state directory holds of a container.
 
+use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use spec::container::Spec;
+use spec::life::{Life, Wellness};
+use spec::observation::Port;
 
 use crate::pinned::Pinned;
 
 /// The version of the format.
 pub(crate) const VERSION: u32 = 1;
 
-/// `container.json`: written when the container is created, never changed.
+/// `container.json`: written when the container is created, changed by `rename` and `update` only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Format version.
@@ -23,6 +26,12 @@ pub struct Record {
     pub created: u64,
     /// It is removed when it ends.
     pub remove: bool,
+    /// How it lives.
+    #[serde(default)]
+    pub life: Life,
+    /// Ports that its package was seen to listen on.
+    #[serde(default)]
+    pub ports: BTreeSet<Port>,
 }
 
 /// `state.json` in the run directory: true while it runs, and only on this boot.
@@ -38,10 +47,41 @@ pub struct Running {
     pub group: Option<cgroup::Group>,
     /// Milliseconds since 1970.
     pub started: u64,
+    /// How often its keeper has started it again.
+    #[serde(default)]
+    pub restarts: u32,
+    /// It has ended and waits to be started again.
+    #[serde(default)]
+    pub resting: bool,
+    /// What its health checks have told, if it has any.
+    #[serde(default)]
+    pub health: Option<HealthState>,
+}
+
+/// What the health checks of a running container have told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthState {
+    /// In one word.
+    pub status: Wellness,
+    /// How many have failed in a row.
+    pub failing: u32,
+    /// The last check.
+    pub last: Option<Probe>,
+}
+
+/// One health check.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// When it ended, in milliseconds since 1970.
+    pub ended: u64,
+    /// Its exit code; None where it took too long.
+    pub code: Option<i32>,
+    /// The first of what it said.
+    pub output: String,
 }
 
 /// `exit.json`: how it ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
     /// Exit code, or 128 and the number of a signal.
     pub code: i32,
@@ -51,12 +91,21 @@ pub struct Ended {
     pub note: Option<String>,
     /// The most that it used.
     pub peak: cgroup::Peak,
+    /// It was stopped by hand.
+    #[serde(default)]
+    pub stopped: bool,
+    /// The kernel had to kill for lack of memory.
+    #[serde(default)]
+    pub oom: bool,
+    /// How often it had been started again.
+    #[serde(default)]
+    pub restarts: u32,
 }
 
 /// Where a container stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
-    /// A command is just starting it.
+    /// It was never started, or a command is just about to.
     Created,
     /// It runs.
     Running(Running),
@@ -69,9 +118,26 @@ impl Status {
     pub fn word(&self) -> String {
         match self {
             Self::Created => "created".to_owned(),
-            Self::Running(_) => "running".to_owned(),
+            Self::Running(running) => running.word(),
             Self::Exited(ended) => format!("exited ({})", ended.code),
         }
+    }
+}
+
+impl Running {
+    /// How it does, in one word or two.
+    fn word(&self) -> String {
+        match (&self.health, self.resting, self.is_paused()) {
+            (_, true, _) => format!("restarting ({})", self.restarts + 1),
+            (_, _, true) => "paused".to_owned(),
+            (Some(health), ..) => format!("running ({})", health.status),
+            (None, ..) => "running".to_owned(),
+        }
+    }
+
+    /// Whether its processes are held.
+    pub fn is_paused(&self) -> bool {
+        self.group.as_ref().is_some_and(cgroup::Group::is_frozen)
     }
 }
 

@@ -11,6 +11,7 @@ use spec::container::{
     self, Capabilities, DEFAULT_CAPABILITIES, Mount, MountFlags, MountKind, Namespace, Nodes, Process, Root,
     Spec, own,
 };
+use spec::life::Life;
 use spec::portable::{Ids, Portable, is_reserved, volume_name};
 use spec::seccomp::Choice;
 use spec::{Error, Name, Result, ResultExt, RootPath};
@@ -76,6 +77,8 @@ pub struct RunOptions {
     /// Where declared volumes that are not given with `binds` are kept on the host; None makes
     /// them fresh at each start.
     pub volumes: Option<PathBuf>,
+    /// How it lives.
+    pub life: Life,
 }
 
 impl RunOptions {
@@ -91,6 +94,7 @@ impl RunOptions {
             user: None,
             init: false,
             volumes: None,
+            life: Life::default(),
         }
     }
 }

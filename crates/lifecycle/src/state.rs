@@ -26,14 +26,22 @@ pub fn started(job: &Job, first: i32, group: Option<&cgroup::Group>) -> Result<(
         first: Pinned::of(first)?,
         group: group.cloned(),
         started: now(),
+        restarts: 0,
+        resting: false,
+        health: None,
     };
-    disk::write_json(&job.run.join("state.json"), &running, Durable::No)
+    disk::write_json(&job.run.join("state.json"), &running, Durable::No)?;
+    if job.again {
+        // From here on the state is what counts.
+        disk::remove_file(&job.dir.join("exit.json"))?;
+    }
+    Ok(())
 }
 
 /// Writes how the container ended, and removes what was true while it ran; all of it if it was
 /// to be removed. If the end cannot be written, the state stays: the next command that looks finds
 /// a keeper that is gone, and knows from that.
-pub fn ended(job: &Job, code: i32, peak: cgroup::Peak) -> Result<()> {
+pub fn ended(job: &Job, ended: &Ended) -> Result<()> {
     if job.remove {
         // Who has it waits for us, or looks and finds that we are still there.
         let lock = Lock::try_take(&job.dir).unwrap_or(None);
@@ -42,7 +50,6 @@ pub fn ended(job: &Job, code: i32, peak: cgroup::Peak) -> Result<()> {
         lock.into_iter().for_each(Lock::discard);
         return removed;
     }
-    let ended = Ended { code, finished: now(), note: None, peak };
-    disk::write_json(&job.dir.join("exit.json"), &ended, Durable::No)?;
+    disk::write_json(&job.dir.join("exit.json"), ended, Durable::No)?;
     disk::remove_tree(&job.run)
 }

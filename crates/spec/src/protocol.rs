@@ -5,11 +5,14 @@
 //! side is [`Request::Hello`] and [`Reply::Hello`], which never change; then one of them speaks as
 //! the lower of both versions allows.
 
+use std::collections::BTreeSet;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::container::Process;
-use crate::{Error, ErrorKind, Result};
+use crate::container::{Namespace, Process};
+use crate::life::Life;
+use crate::{Error, ErrorKind, Name, Result};
 
 /// The version spoken by this program.
 pub const VERSION: u32 = 1;
@@ -66,6 +69,37 @@ pub enum Request {
         process: Process,
         /// Whether input comes; otherwise it is empty.
         input: bool,
+    },
+    /// Closing this connection ends nothing from now on: a caller goes away from what it started.
+    Loosen,
+    /// It is being stopped: when it has ended, it is not started again.
+    Quit,
+    /// Hold all its processes.
+    Pause,
+    /// Let them go on.
+    Unpause,
+    /// It has another name, and its directory too.
+    Rename {
+        /// The new name.
+        name: Name,
+    },
+    /// These are the choices from now on.
+    Update {
+        /// About its life.
+        life: Life,
+        /// Resource limits for when it is started again.
+        rlimits: Vec<(u32, u64, u64)>,
+    },
+    /// Execute one more process, as [`Request::Exec`] does, with more choices.
+    ExecWith {
+        /// What to execute.
+        process: Process,
+        /// Whether input comes; otherwise it is empty.
+        input: bool,
+        /// Namespaces of the container that it does not enter.
+        without: BTreeSet<Namespace>,
+        /// Nobody stays with it: nobody hears what it says, and it outlives this connection.
+        alone: bool,
     },
 }
 

@@ -188,20 +188,25 @@ pub fn dup_onto(fd: BorrowedFd<'_>, at: RawFd) -> rustix::io::Result<()> {
 /// setrlimit by the kernel's number of the resource. What may not be raised (it takes
 /// CAP_SYS_RESOURCE, and open files have a highest number) stays at the present hard limit.
 pub fn set_limit(resource: u32, soft: u64, hard: u64) -> rustix::io::Result<()> {
-    match limit(resource, Some(&libc::rlimit64 { rlim_cur: soft.min(hard), rlim_max: hard })) {
+    match limit(0, resource, Some(&libc::rlimit64 { rlim_cur: soft.min(hard), rlim_max: hard })) {
         Err(Errno::PERM) => {
-            let most = limit(resource, None)?.rlim_max.min(hard);
-            limit(resource, Some(&libc::rlimit64 { rlim_cur: soft.min(most), rlim_max: most })).map(drop)
+            let most = limit(0, resource, None)?.rlim_max.min(hard);
+            limit(0, resource, Some(&libc::rlimit64 { rlim_cur: soft.min(most), rlim_max: most })).map(drop)
         }
         result => result.map(drop),
     }
 }
 
+/// Sets a limit of another process, exactly so or not at all.
+pub fn set_limit_of(pid: i32, resource: u32, soft: u64, hard: u64) -> rustix::io::Result<()> {
+    limit(pid, resource, Some(&libc::rlimit64 { rlim_cur: soft, rlim_max: hard })).map(drop)
+}
+
 /// The limit as it was, and the new one, if any.
-fn limit(resource: u32, new: Option<&libc::rlimit64>) -> rustix::io::Result<libc::rlimit64> {
+fn limit(pid: i32, resource: u32, new: Option<&libc::rlimit64>) -> rustix::io::Result<libc::rlimit64> {
     let mut old = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
     let new = new.map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: prlimit64 reads one structure, if it is given, and writes the other.
-    let result = unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, new, &raw mut old) };
+    let result = unsafe { libc::syscall(libc::SYS_prlimit64, pid, resource, new, &raw mut old) };
     if result < 0 { Err(crate::last_error()) } else { Ok(old) }
 }

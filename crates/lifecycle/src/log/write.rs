@@ -26,8 +26,9 @@ pub struct Writer {
 impl Writer {
     /// Logs into `dir`.
     pub fn new(dir: &Path) -> Result<Self> {
-        let file = begin(dir).doing(|| format!("beginning a log in {}", dir.display()))?;
-        Ok(Self { dir: dir.to_owned(), file, written: 0, unfinished: Default::default(), lines: Vec::new() })
+        let opened = open(dir).and_then(|file| Ok((file.metadata()?.len(), file)));
+        let (written, file) = opened.doing(|| format!("beginning a log in {}", dir.display()))?;
+        Ok(Self { dir: dir.to_owned(), file, written, unfinished: Default::default(), lines: Vec::new() })
     }
 
     /// Adds output as it came. A disk that is full loses lines; it never stops the container.
@@ -50,6 +51,11 @@ impl Writer {
             }
         }
         self.flush();
+    }
+
+    /// The directory has another name from now on.
+    pub fn follow(&mut self, dir: &Path) {
+        self.dir = dir.to_owned();
     }
 
     /// Ends lines that were not ended.
@@ -85,5 +91,10 @@ fn begin(dir: &Path) -> std::io::Result<File> {
             _ => {}
         }
     }
-    OpenOptions::new().append(true).create_new(true).mode(0o600).open(dir.join(file_name(0)))
+    open(dir)
+}
+
+/// That of a container that has run before goes on.
+fn open(dir: &Path) -> std::io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(dir.join(file_name(0)))
 }

@@ -1,0 +1,132 @@
+//! The restart policy: the same keeper starts its container again, after a while that doubles.
+
+use std::time::{Duration, Instant};
+
+use lifecycle::events::What;
+use lifecycle::living;
+use spec::protocol::Stream;
+
+use crate::keep::Keeper;
+use crate::task::{Setup, Task};
+
+/// The first pause between an end and the next start.
+const FIRST: Duration = Duration::from_millis(100);
+
+/// The longest.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// After running for so long it is well again: the pauses begin anew.
+const WELL: Duration = Duration::from_secs(10);
+
+/// Where the policy stands. Times are of the monotonic clock, which nobody sets.
+pub(crate) struct Restarts {
+    /// How often it was started again.
+    pub(crate) times: u32,
+    /// It was asked to end, and stays ended.
+    pub(crate) quitting: bool,
+    begun: Instant,
+    pause: Duration,
+    /// It has ended with this code and is started at this moment.
+    rest: Option<(i32, Instant)>,
+}
+
+impl Restarts {
+    pub(crate) fn new() -> Self {
+        Self { times: 0, quitting: false, begun: Instant::now(), pause: FIRST, rest: None }
+    }
+
+    /// When it is started again, if it waits for that.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.rest.map(|(_, at)| at)
+    }
+
+    pub(crate) fn is_resting(&self) -> bool {
+        self.rest.is_some()
+    }
+
+    fn rest(&mut self, code: i32) {
+        self.pause = next_pause(self.pause, self.begun.elapsed(), self.times == 0);
+        self.rest = Some((code, Instant::now() + self.pause));
+    }
+}
+
+fn next_pause(last: Duration, ran: Duration, first: bool) -> Duration {
+    if first || ran >= WELL { FIRST } else { (last * 2).min(LONGEST) }
+}
+
+impl Keeper {
+    /// The exit code once it has ended for good.
+    pub(crate) fn end_for_good(&mut self) -> Option<i32> {
+        let Some((code, due)) = self.restarts.rest else {
+            let code = self.task.ended()?;
+            return self.end_or_rest(code);
+        };
+        if self.restarts.quitting {
+            return Some(code);
+        }
+        if due > Instant::now() {
+            return None;
+        }
+        self.restarts.rest = None;
+        self.restarts.times = self.restarts.times.saturating_add(1);
+        self.restarts.begun = Instant::now();
+        match self.start_again() {
+            Ok(()) => None,
+            Err(error) => {
+                let told = format!("tsubo-keeper: cannot start it again: {}\n", error.chain());
+                self.log.add(Stream::Error, told.as_bytes());
+                self.end_or_rest(i32::from(error.kind().exit_code()))
+            }
+        }
+    }
+
+    fn end_or_rest(&mut self, code: i32) -> Option<i32> {
+        let wanted = self.job.life.restart.again(code, self.restarts.times);
+        if self.restarts.quitting || !wanted {
+            return Some(code);
+        }
+        // No more than the pipes hold: whoever could write has died with the pid namespace.
+        while self.read_once() {}
+        self.log.finish();
+        if let Some(group) = &self.group {
+            // Where it has no pid namespace of its own, the others live on. Nobody is left to be
+            // told of a failure; the next end tries again.
+            let _ = group.kill();
+        }
+        self.checks = None;
+        self.tell_end(code, []);
+        // Where the state cannot be written it says what was true before; the container matters more.
+        let _ = living::rests(&self.job);
+        self.restarts.rest(code);
+        None
+    }
+
+    fn start_again(&mut self) -> spec::Result<()> {
+        let plan = spec::plan::plan(&self.job.spec);
+        let setup = Setup { group: self.group.as_ref(), input: self.job.input, size: self.job.size };
+        let (job, times) = (&self.job, self.restarts.times);
+        let task = Task::first(&plan, setup, |first| living::runs_again(job, first, times))?;
+        self.task = task;
+        self.begin_checks();
+        self.tell([What::Restart { times: Some(times) }, What::Start]);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_minute_and_begin_anew_when_it_has_run_well() {
+        let mut pause = next_pause(LONGEST, Duration::ZERO, true);
+        let mut seen = vec![pause];
+        for _ in 0..11 {
+            pause = next_pause(pause, Duration::from_millis(3), false);
+            seen.push(pause);
+        }
+        let millis: Vec<u128> = seen.iter().map(Duration::as_millis).collect();
+        assert_eq!(millis, [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 51_200, 60_000, 60_000]);
+        assert_eq!(next_pause(pause, WELL, false), FIRST);
+    }
+}

@@ -1,0 +1,68 @@
+//! Starting a container that was created before, or has ended: the same spec, the same name; its
+//! log goes on.
+
+use spec::life::Restart;
+use spec::{Error, Result};
+
+use crate::container::Container;
+use crate::disk::{self, Durable};
+use crate::events::What;
+use crate::launch::Launch;
+use crate::lock::Lock;
+use crate::record::{Ended, Status, now};
+use crate::session::Session;
+
+impl Container {
+    /// Starts it once more. Whatever fails, it stays, and [`Ended::note`] tells why.
+    ///
+    /// # Errors
+    /// Conflict if it runs; whatever keeps it from starting.
+    pub fn start_again(&self, launch: Launch) -> Result<Session> {
+        let lock = Lock::take(self.dir(), self.name())?;
+        self.must_be_current()?;
+        if let Status::Running(_) = self.status()? {
+            return Err(Error::conflict(format!("container {} is running already", self.name())));
+        }
+        let started = self.start_keeper(launch, None, Some(&lock));
+        if let Err(error) = &started {
+            let code = i32::from(error.kind().exit_code());
+            let ended = Ended { code, finished: now(), note: Some(error.chain()), ..Ended::default() };
+            // The failure of the start is the one to tell.
+            let _ = disk::write_json(&self.dir().join("exit.json"), &ended, Durable::No);
+        }
+        started
+    }
+
+    /// Ends it, if it runs, as [`stop`](Self::stop) does, and starts it again.
+    ///
+    /// # Errors
+    /// As both of these.
+    pub fn restart(&self, timeout: std::time::Duration, launch: Launch) -> Result<Session> {
+        match self.stop(timeout) {
+            Err(_) if !self.status()?.is_running() => {}
+            stopped => stopped?,
+        }
+        let session = self.start_again(launch)?;
+        self.tell(What::Restart { times: None });
+        Ok(session)
+    }
+
+    /// Whether its policy asks for it to be started now that the machine, or its keeper, was lost.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn is_due(&self) -> Result<bool> {
+        let policy: Restart = self.record().life.restart;
+        Ok(match self.status()? {
+            Status::Exited(ended) => policy.after_reboot(ended.code, ended.stopped),
+            Status::Created | Status::Running(_) => false,
+        })
+    }
+
+    pub(crate) fn must_be_current(&self) -> Result<()> {
+        if self.is_current()? {
+            return Ok(());
+        }
+        Err(Error::not_found(format!("container {} has just been removed or renamed", self.name())))
+    }
+}

@@ -1,0 +1,91 @@
+//! Another name: the container's directory and its declared volumes move, and its record says so.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags};
+use spec::container::{MountKind, Spec};
+use spec::protocol::Request;
+use spec::{Error, Name, Result, ResultExt};
+
+use crate::container::Container;
+use crate::containers::taken;
+use crate::disk::{self, Durable};
+use crate::events::What;
+use crate::lock::Lock;
+use crate::record::{Record, Status};
+
+impl Container {
+    /// Gives it another name. Its host name stays what it was.
+    ///
+    /// # Errors
+    /// Conflict if the name is taken.
+    pub fn rename(&self, to: &Name) -> Result<()> {
+        if to == self.name() {
+            return Err(Error::user(format!("container {to} has this name already")));
+        }
+        let _own = Lock::take(self.dir(), self.name())?;
+        self.must_be_current()?;
+        let dir = self.dir().with_file_name(to.as_str());
+        let others = Lock::take(&dir, to)?;
+        if dir.exists() {
+            return Err(taken(to));
+        }
+        match self.status()? {
+            // Its keeper writes there, and has to know in the same moment.
+            Status::Running(_) => self.order(&Request::Rename { name: to.clone() })?,
+            _ => move_directory(self.dir(), to).map(drop)?,
+        }
+        drop(others);
+        let mut subject = self.subject();
+        subject.name = to;
+        subject.tell(What::Rename { from: self.name().clone() });
+        Ok(())
+    }
+}
+
+/// Moves a container's directory, and what hangs on its name. The name of the directory is the
+/// truth: what is left undone here is done by [`finish`] when somebody looks.
+pub fn move_directory(dir: &Path, to: &Name) -> Result<PathBuf> {
+    let new = dir.with_file_name(to.as_str());
+    let moved = rustix::fs::renameat_with(CWD, dir, CWD, &new, RenameFlags::NOREPLACE);
+    moved.map_err(std::io::Error::from).doing(|| format!("renaming {} to {to}", dir.display()))?;
+    finish(&new, to)?;
+    Ok(new)
+}
+
+/// Makes volumes and record follow the name of the directory.
+pub(crate) fn finish(dir: &Path, name: &Name) -> Result<()> {
+    let file = dir.join("container.json");
+    let Some(mut record) = disk::read_json::<Record>(&file)? else { return Ok(()) };
+    let old = std::mem::replace(&mut record.spec.name, name.clone());
+    if old == *name {
+        return Ok(());
+    }
+    let home = dir.parent().and_then(Path::parent).unwrap_or(dir);
+    let (from, to) = (home.join("volumes").join(&old), home.join("volumes").join(name));
+    // Those of a container that has taken the old name meanwhile stay.
+    if !dir.with_file_name(old.as_str()).exists() {
+        match fs::rename(&from, &to) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::io(format!("moving the volumes {}", from.display()), error)
+                    .hint(format!("{} may be in the way", to.display())));
+            }
+            _ => {}
+        }
+    }
+    move_sources(&mut record.spec, &from, &to);
+    let durable = if record.remove { Durable::No } else { Durable::Yes };
+    disk::write_json(&file, &record, durable)
+}
+
+fn move_sources(spec: &mut Spec, from: &Path, to: &Path) {
+    for mount in &mut spec.mounts {
+        if let MountKind::Bind(bind) = &mut mount.what {
+            if let Ok(below) = bind.source.strip_prefix(from) {
+                bind.source = to.join(below);
+            }
+        }
+    }
+}
