@@ -3,7 +3,8 @@
 //! Three instruments, one thread: fanotify marks on the container's file systems see every file
 //! that is opened or executed, also by the kernel itself; a seccomp listener sees the calls that
 //! name a path without opening it; an eBPF program sees how opens spelt their path, so that
-//! symlinks on the way and failed opens are known too. Where eBPF is not to be had, the listener
+//! symlinks on the way and failed opens are known too; another sees which capabilities the kernel
+//! asked for. Where eBPF is not to be had, the listener
 //! takes all opens ([`Opens::Listener`]): slower, and as exact.
 //!
 //! Whatever arrives late from a queue is read before a call is let go that would change what it
@@ -11,8 +12,10 @@
 #![forbid(unsafe_code)]
 
 mod best;
+mod btf;
 mod cache;
 mod calls;
+mod checks;
 mod filter;
 mod interpreter;
 mod mounts;
@@ -31,8 +34,9 @@ mod whereabouts;
 mod written;
 
 pub use best::best;
+pub use checks::Asked;
 pub use filter::filter;
-pub use record::Seen;
+pub use record::{CAPABILITY_CHECKS, SYSTEM_CALLS, Seen};
 pub use watch::Watch;
 pub use written::written;
 

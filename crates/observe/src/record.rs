@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use spec::RootPath;
 use spec::observation::{PathUse, Stage, Use};
 
+use crate::checks::Asked;
 use crate::programs::Program;
 
 /// Everything that one run showed.
@@ -16,11 +17,25 @@ pub struct Seen {
     pub warnings: BTreeSet<String>,
     /// The instruments that watched: `fanotify`, `seccomp-listener`, `ebpf`.
     pub instruments: BTreeSet<String>,
-    /// The system calls that were used, by name; empty without eBPF.
+    /// The system calls that were used, by name; all of them only where [`SYSTEM_CALLS`] is among the
+    /// instruments.
     pub syscalls: BTreeSet<String>,
     /// A program was executed that is set-uid, set-gid or has file capabilities.
     pub gained_privilege: bool,
+    /// Something below `/sys/fs/cgroup` was named.
+    pub groups: bool,
+    /// The capabilities that the kernel asked for and found, with the programs that had them;
+    /// nothing is known unless [`CAPABILITY_CHECKS`] is among the instruments.
+    pub capabilities: Asked,
+    /// Those that it asked for in vain.
+    pub refused: Asked,
 }
+
+/// The instrument that sees capabilities.
+pub const CAPABILITY_CHECKS: &str = "capability-checks";
+
+/// The instrument that sees all system calls.
+pub const SYSTEM_CALLS: &str = "system-calls";
 
 /// Names that were looked for in vain and are remembered one by one: who looks for random names
 /// does not fill our memory. No later step needs each of them.
@@ -45,6 +60,9 @@ pub(crate) struct Record {
     beyond: HashMap<RootPath, u64>,
     pub(crate) warnings: BTreeSet<String>,
     pub(crate) gained_privilege: bool,
+    pub(crate) groups: bool,
+    /// Calls were made by an interface whose numbers are not those of eBPF's table.
+    pub(crate) foreign: bool,
 }
 
 impl Record {
@@ -89,6 +107,7 @@ impl Record {
             paths: self.paths.into_iter().map(|(path, entry)| (path, finished(entry))).collect(),
             warnings: self.warnings,
             gained_privilege: self.gained_privilege,
+            groups: self.groups,
             ..Seen::default()
         }
     }

@@ -14,9 +14,10 @@ use sys::fanotify::Fanotify;
 use sys::notify::Listener;
 
 use crate::cache::Cache;
+use crate::checks::Checks;
 use crate::mounts::{Meta, Places};
 use crate::programs::{Program, Programs};
-use crate::record::{Record, Seen};
+use crate::record::{CAPABILITY_CHECKS, Record, SYSTEM_CALLS, Seen};
 use crate::trace::Trace;
 use crate::whereabouts::Whereabouts;
 
@@ -43,6 +44,9 @@ pub(crate) struct Server {
     /// fanotify's queue was empty a moment ago.
     pub(crate) rests: Option<Instant>,
     pub(crate) trace: Option<Trace>,
+    /// Where the listener sees all opens: the names of the calls all the same.
+    pub(crate) calls: Option<Trace>,
+    pub(crate) checks: Option<Checks>,
     /// How often files were opened, by device and inode.
     pub(crate) opens: HashMap<((u32, u32), u64), u32>,
     /// What went wrong. From then on calls are only let go: a service whose calls nobody lets go
@@ -122,14 +126,32 @@ impl Server {
         }
         self.drain()?;
         self.check_losses()?;
+        let foreign = self.record.foreign;
         let mut seen = self.record.seen(self.programs.names());
         seen.instruments.extend(["fanotify".to_owned(), "seccomp-listener".to_owned()]);
-        if let Some(trace) = &self.trace {
+        if self.trace.is_some() {
             seen.instruments.insert("ebpf".to_owned());
+        }
+        if let Some(trace) = self.trace.as_ref().or(self.calls.as_ref()) {
+            let complete = (!foreign).then(|| SYSTEM_CALLS.to_owned());
+            seen.instruments.extend(complete);
             let names = trace.syscalls();
             seen.syscalls = names.map_err(|error| broken("reading the system calls", error))?;
         }
+        if let Some(checks) = &self.checks {
+            seen.instruments.insert(CAPABILITY_CHECKS.to_owned());
+            let failed = |error| broken("reading the checks of capabilities", error);
+            seen.capabilities = checks.granted().map_err(failed)?;
+            seen.refused = checks.refused().map_err(failed)?;
+        }
         Ok(seen)
+    }
+
+    /// From now on eBPF looks at processes in other pid namespaces too.
+    pub(crate) fn look_at_everybody(&self) -> std::io::Result<()> {
+        let traces = [&self.trace, &self.calls];
+        traces.into_iter().flatten().try_for_each(Trace::look_at_everybody)?;
+        self.checks.as_ref().map_or(Ok(()), Checks::look_at_everybody)
     }
 
     /// Waits for work. fanotify is not listened to while its events gather.

@@ -45,6 +45,8 @@ pub(crate) struct Trace {
 
 /// Room for about 100,000 opens that were not read yet.
 const RING: u32 = 1 << 24;
+/// One that nothing is written to.
+const SMALLEST_RING: u32 = 1 << 12;
 /// Opens that are remembered in order to filter out repeats.
 const REMEMBERED: u32 = 1 << 14;
 /// System calls that are told apart.
@@ -56,18 +58,31 @@ const EPOCH: u32 = 0;
 const EVERYBODY: u32 = 1;
 /// How many opens were lost.
 const LOST: u32 = 2;
+/// Not 0: opens are told.
+const OPENS: u32 = 3;
 
 /// The first pid namespace's inode: in it, the numbers that the program sees are ours too.
-const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
+pub(crate) const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
 
 impl Trace {
     /// Starts watching the pid namespace of process `init`.
     pub(crate) fn start(init: i32) -> io::Result<Self> {
+        let trace = Self::of_calls(init, RING)?;
+        trace.settings.set(OPENS, 1)?;
+        Ok(trace)
+    }
+
+    /// The same for the names of system calls alone.
+    pub(crate) fn calls_only(init: i32) -> io::Result<Self> {
+        Self::of_calls(init, SMALLEST_RING)
+    }
+
+    fn of_calls(init: i32, ring: u32) -> io::Result<Self> {
         if pid_namespace("self")?.inode != FIRST_PID_NAMESPACE {
             return Err(io::Error::other("this is not the machine's first pid namespace"));
         }
-        let ring = Ring::new(RING)?;
-        let settings = Map::new(Kind::Array, 4, 8, 3)?;
+        let ring = Ring::new(ring)?;
+        let settings = Map::new(Kind::Array, 4, 8, 4)?;
         let syscalls = Map::new(Kind::Array, 4, 8, NUMBERS)?;
         let repeats = Map::new(Kind::Forgetful, RECORD_SIZE as u32, 8, REMEMBERED)?;
         let maps = Maps { ring: ring.map(), settings: &settings, syscalls: &syscalls, repeats: &repeats };
@@ -128,7 +143,7 @@ impl AsFd for Trace {
     }
 }
 
-fn pid_namespace(process: &str) -> io::Result<Meta> {
+pub(crate) fn pid_namespace(process: &str) -> io::Result<Meta> {
     Ok(Meta::at(CWD, format!("/proc/{process}/ns/pid"), AtFlags::empty())?)
 }
 
@@ -182,6 +197,7 @@ fn program(namespace: &Meta, maps: &Maps<'_>) -> Assembler {
     let mut code = Assembler::default();
     of_the_container(&mut code, namespace, maps);
     which_call(&mut code, maps);
+    opens_are_told(&mut code, maps);
     which_path(&mut code);
     fill_record(&mut code, maps);
     send_short(&mut code, maps);
@@ -219,6 +235,12 @@ fn which_call(code: &mut Assembler, maps: &Maps<'_>) {
     code.call(LOOK_UP).jump_if(0, If::Equal, 0, "out");
     code.load(Width::Double, 1, 0, 0).jump_if(1, If::NotEqual, 0, "known");
     code.store_value(Width::Double, 0, 0, 1).label("known");
+}
+
+/// Leaves where the listener sees all opens.
+fn opens_are_told(code: &mut Assembler, maps: &Maps<'_>) {
+    element(code, maps.settings, OPENS);
+    code.load(Width::Double, 1, 0, 0).jump_if(1, If::Equal, 0, "out");
 }
 
 /// Leaves unless the open is ours to tell. r7 becomes the path's address, r9 the flags.

@@ -76,6 +76,7 @@ impl Server {
         let number = call.nr as u32;
         let number = match call.arch {
             I386 => {
+                self.record.foreign = true;
                 self.warn(
                     call.tid,
                     "is a 32-bit program: pack keeps what it was seen to use, as for any other",
@@ -83,6 +84,7 @@ impl Server {
                 calls::from_i386(number)?
             }
             _ if number >= X32_BIT => {
+                self.record.foreign = true;
                 self.warn(call.tid, "made system calls of the x32 ABI, which are not observed");
                 return None;
             }
@@ -109,10 +111,8 @@ impl Server {
         self.views_differ = true;
         self.whereabouts.clear();
         self.places.unsettle();
-        if flags & NEW_NUMBERS != 0
-            && let Some(trace) = &self.trace
-        {
-            let done = trace.look_at_everybody();
+        if flags & NEW_NUMBERS != 0 {
+            let done = self.look_at_everybody();
             done.map_err(|error| broken("looking into another pid namespace", error))?;
         }
         self.forget()
@@ -147,6 +147,7 @@ impl Server {
     /// told any more.
     pub(crate) fn named(&mut self, named: &Named) -> spec::Result<()> {
         let by = self.programs.of(named.process);
+        self.record.groups |= named.path.starts_with(b"/sys/fs/cgroup");
         if named.path.first() != Some(&b'/') || named.deed == Deed::Execute || !self.remembers(named.tid) {
             return self.walked(named, by).map(drop);
         }

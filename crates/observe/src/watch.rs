@@ -14,6 +14,7 @@ use sys::fanotify::Fanotify;
 use sys::notify::Listener;
 
 use crate::cache::Cache;
+use crate::checks::Checks;
 use crate::mounts::Places;
 use crate::programs::Programs;
 use crate::record::{Record, Seen};
@@ -81,6 +82,9 @@ impl Watch {
             Opens::Fanotify => Some(Trace::start(init).doing(|| "starting the eBPF program")?),
             Opens::Listener => None,
         };
+        // More than the paths is told where the kernel can: without it nothing is wrong, just unknown.
+        let calls = if trace.is_none() { Trace::calls_only(init).ok() } else { None };
+        let checks = Checks::start(init).ok();
         let listener = Listener::new(listener);
         listener.wake_synchronously();
         let server = Server {
@@ -99,6 +103,8 @@ impl Watch {
             thread: 0,
             rests: None,
             trace,
+            calls,
+            checks,
             opens: HashMap::new(),
             failure: None,
         };

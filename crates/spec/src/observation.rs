@@ -33,10 +33,21 @@ pub struct Observation {
     /// would break it.
     #[serde(default)]
     pub gained_privilege: bool,
+    /// Capabilities that the kernel asked for and found (`CAP_CHOWN`), with the programs that had
+    /// them. Complete if all runs have `capability-checks` among their instruments.
+    #[serde(default)]
+    pub capabilities: BTreeMap<String, BTreeSet<String>>,
+    /// Something below `/sys/fs/cgroup` was named. Observations that do not tell are taken for yes.
+    #[serde(default = "unknown_means_yes")]
+    pub groups: bool,
     /// The most of each resource that any run used.
     pub peak: Peak,
     /// What a reader of this observation should know (a 32-bit program, a gained privilege, …).
     pub warnings: BTreeSet<String>,
+}
+
+fn unknown_means_yes() -> bool {
+    true
 }
 
 /// One watched run.
@@ -165,6 +176,8 @@ impl Observation {
             ports: BTreeSet::new(),
             syscalls: BTreeSet::new(),
             gained_privilege: false,
+            capabilities: BTreeMap::new(),
+            groups: false,
             peak: Peak::default(),
             warnings: BTreeSet::new(),
         }
@@ -201,6 +214,10 @@ impl Observation {
         self.ports.extend(other.ports);
         self.syscalls.extend(other.syscalls);
         self.gained_privilege |= other.gained_privilege;
+        for (capability, by) in other.capabilities {
+            self.capabilities.entry(capability).or_default().extend(by);
+        }
+        self.groups |= other.groups;
         self.peak.memory = self.peak.memory.max(other.peak.memory);
         self.peak.tasks = self.peak.tasks.max(other.peak.tasks);
         self.peak.files = self.peak.files.max(other.peak.files);

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 const MAP_CREATE: libc::c_int = 0;
 const MAP_LOOKUP: libc::c_int = 1;
 const MAP_UPDATE: libc::c_int = 2;
+const MAP_NEXT_KEY: libc::c_int = 4;
 const PROGRAM_LOAD: libc::c_int = 5;
 const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
 const RAW_TRACEPOINT: u32 = 17;
@@ -34,6 +35,8 @@ fn owned(fd: i32) -> OwnedFd {
 #[derive(Debug, Clone, Copy)]
 #[repr(u32)]
 pub enum Kind {
+    /// A hash table.
+    Hash = 1,
     /// An array of values.
     Array = 2,
     /// A hash table that forgets what was not used for long.
@@ -46,7 +49,9 @@ pub enum Kind {
 #[derive(Debug)]
 pub struct Map {
     fd: OwnedFd,
+    key: usize,
     value: usize,
+    entries: usize,
 }
 
 #[repr(C)]
@@ -71,7 +76,8 @@ impl Map {
     /// Makes a map with keys and values of these sizes in bytes.
     pub fn new(kind: Kind, key: u32, value: u32, entries: u32) -> io::Result<Self> {
         let fd = bpf(MAP_CREATE, &Create { kind: kind as u32, key, value, entries, flags: 0 })?;
-        Ok(Self { fd: owned(fd), value: value as usize })
+        let (key, value, entries) = (key as usize, value as usize, entries as usize);
+        Ok(Self { fd: owned(fd), key, value, entries })
     }
 
     /// Sets an element of an array of 64-bit values.
@@ -86,6 +92,27 @@ impl Map {
         let mut value = 0u64;
         bpf(MAP_LOOKUP, &self.element(&index, (&raw mut value) as u64))?;
         Ok(value)
+    }
+
+    /// The keys of a hash table, each of `N` bytes.
+    pub fn keys<const N: usize>(&self) -> io::Result<Vec<[u8; N]>> {
+        if self.key != N {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        let mut keys: Vec<[u8; N]> = Vec::new();
+        loop {
+            let mut next = [0u8; N];
+            // Before the first key there is none: the kernel takes a null pointer for that.
+            let key = keys.last().map_or(0, |key| key.as_ptr() as u64);
+            let map = self.fd.as_raw_fd() as u32;
+            let value = next.as_mut_ptr() as u64;
+            match bpf(MAP_NEXT_KEY, &Element { map, padding: 0, key, value, flags: 0 }) {
+                Ok(_) if keys.len() < self.entries => keys.push(next),
+                Ok(_) => return Ok(keys),
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(keys),
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// The kernel copies as many bytes as a value of the map has.
@@ -186,6 +213,11 @@ impl Assembler {
     /// `to += value`
     pub fn add(&mut self, to: Register, value: i32) -> &mut Self {
         self.step(0x07, to, 0, 0, value)
+    }
+
+    /// `to &= from`
+    pub fn and(&mut self, to: Register, from: Register) -> &mut Self {
+        self.step(0x5f, to, from, 0, 0)
     }
 
     /// `to = address of the stack at offset`

@@ -3,5 +3,6 @@
 
 mod changes;
 mod harness;
+mod needs;
 mod paths;
 mod services;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use observe::{Seen, Settings, Watch};
+use observe::{Asked, CAPABILITY_CHECKS, SYSTEM_CALLS, Seen, Settings, Watch};
 use spec::container::Spec;
 use spec::observation::{PathUse, Peak, Port, Stage};
 use spec::{Error, Result};
@@ -226,7 +226,21 @@ fn merge(seen: &mut Seen, inside: Seen) {
         entry.stage = entry.stage.min(new.stage);
     }
     seen.warnings.extend(inside.warnings);
-    seen.instruments.extend(inside.instruments);
+    // What one of them may have missed is not complete.
+    for instrument in [CAPABILITY_CHECKS, SYSTEM_CALLS] {
+        if !inside.instruments.contains(instrument) {
+            seen.instruments.remove(instrument);
+        }
+    }
     seen.syscalls.extend(inside.syscalls);
     seen.gained_privilege |= inside.gained_privilege;
+    seen.groups |= inside.groups;
+    add(&mut seen.capabilities, inside.capabilities);
+    add(&mut seen.refused, inside.refused);
+}
+
+fn add(all: &mut Asked, more: Asked) {
+    for (capability, by) in more {
+        all.entry(capability).or_default().extend(by);
+    }
 }

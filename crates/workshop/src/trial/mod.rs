@@ -105,6 +105,8 @@ fn assemble(
     observation.paths = seen.paths;
     observation.warnings = seen.warnings;
     observation.syscalls = seen.syscalls;
+    observation.capabilities = seen.capabilities;
+    observation.groups = seen.groups;
     observation.gained_privilege = seen.gained_privilege;
     observation.ports = held.ports;
     observation.peak = held.peak;
