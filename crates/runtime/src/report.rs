@@ -134,6 +134,10 @@ fn advise(error: Error, step: &Step, fault: Fault) -> Error {
             error.hint(format!("the working directory {path} does not exist in the container"))
         }
         (Step::PrivateMounts | Step::Groups { .. }, _, Errno::PERM) => error.hint("run it with sudo"),
+        (Step::Limit { resource, .. }, _, Errno::PERM) => error.hint(format!(
+            "more than our own hard limit {resource} takes CAP_SYS_RESOURCE, and open files end at fs.nr_open: \
+             ask for less, or raise the hard limit of whoever starts it"
+        )),
         (Step::Join { .. }, ..) => error.hint("the container is stopping"),
         _ => error,
     }

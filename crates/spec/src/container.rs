@@ -23,8 +23,8 @@ pub use landlock::Landlock;
 pub use mount::{
     Bind, Device, DeviceKind, Mount, MountFlags, MountKind, Nodes, Propagation, Root, RootChange,
 };
-pub use namespace::{Clocks, IdRange, Namespace, Place, Users, own};
-pub use process::{IoClass, IoPriority, Labels, Process, Scheduler, SchedulerPolicy};
+pub use namespace::{Clocks, IDS, IdRange, Namespace, Place, Users, own};
+pub use process::{DEFAULT_LIMITS, IoClass, IoPriority, Labels, Process, Scheduler, SchedulerPolicy};
 
 /// Everything that is needed to start one container on this host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::container::{
-    Capabilities, Clocks, Device, IoPriority, Labels, Landlock, Mount, Namespace, Place, Process, Root,
-    RootChange, Scheduler, Spec, Users,
+    Capabilities, Clocks, DEFAULT_LIMITS, Device, IoPriority, Labels, Landlock, Mount, Namespace, Place,
+    Process, Root, RootChange, Scheduler, Spec, Users,
 };
 use crate::portable::Ids;
 use crate::seccomp::Choice;
@@ -125,6 +125,8 @@ pub enum Step {
         soft: u64,
         /// Hard limit.
         hard: u64,
+        /// An error where the host does not allow as much; else lowered to what it allows.
+        exact: bool,
     },
     /// Enter the container's user namespace: from here on, root is nobody on the host.
     Users,
@@ -200,12 +202,11 @@ pub fn plan(spec: &Spec) -> Plan {
     steps.extend(spec.domainname.clone().map(|name| Step::Domainname { name }));
     steps.extend((spec.clocks != Clocks::default()).then_some(Step::Clocks(spec.clocks)));
     steps.extend(privileged_steps(&spec.process));
+    steps.extend(sysctls(spec, |name| !set_inside(spec, name)));
     steps.extend(spec.users.is_some().then_some(Step::Users));
     steps.extend(entered(spec, |namespace| namespace == Namespace::User));
     steps.extend(owned_inside(spec).map(|namespace| Step::Own { namespace }));
-    let sysctl =
-        |(name, value): (&String, &String)| Step::Sysctl { name: name.clone(), value: value.clone() };
-    steps.extend(spec.sysctls.iter().map(sysctl));
+    steps.extend(sysctls(spec, |name| set_inside(spec, name)));
     steps.extend(spec.init.then_some(Step::Init));
     steps.extend(process_steps(&spec.process));
     Plan {
@@ -225,6 +226,9 @@ pub fn join(spec: &Spec, process: &Process, namespaces: &BTreeSet<Namespace>) ->
     let mut namespaces = namespaces.clone();
     let joins_users = namespaces.remove(&Namespace::User);
     steps.push(Step::Join { namespaces });
+    // Its root is not that of any mount namespace that could be joined.
+    let loose = spec.root_change == RootChange::Chroot && !spec.namespaces.contains_key(&Namespace::Mount);
+    steps.extend(loose.then_some(Step::Chroot));
     steps.extend(privileged_steps(process));
     steps.extend(joins_users.then_some(Step::Users));
     steps.extend(process_steps(process));
@@ -257,11 +261,21 @@ fn owned_inside(spec: &Spec) -> impl Iterator<Item = Namespace> {
     (spec.owns(Namespace::User) && spec.owns(Namespace::Net)).then_some(Namespace::Net).into_iter()
 }
 
+/// The parameters of a namespace belong to who owns it, and that is who can set them.
+fn set_inside(spec: &Spec, name: &str) -> bool {
+    name.starts_with("user.") || (name.starts_with("net.") && owned_inside(spec).next().is_some())
+}
+
+fn sysctls(spec: &Spec, which: impl Fn(&str) -> bool) -> impl Iterator<Item = Step> {
+    let wanted = spec.sysctls.iter().filter(move |(name, _)| which(name));
+    wanted.map(|(name, value)| Step::Sysctl { name: name.clone(), value: value.clone() })
+}
+
 fn entered(spec: &Spec, which: impl Fn(Namespace) -> bool) -> Vec<Step> {
     let paths: BTreeMap<Namespace, &PathBuf> = (spec.namespaces.iter())
         .filter_map(|(namespace, place)| match place {
             Place::Path(path) => Some((*namespace, path)),
-            Place::Own => None,
+            Place::Own | Place::Container(_) => None,
         })
         .collect();
     let wanted = paths.into_iter().filter(|(namespace, _)| which(*namespace));
@@ -296,7 +310,10 @@ fn privileged_steps(process: &Process) -> Vec<Step> {
     steps.extend(process.nice.map(|level| Step::Nice { level }));
     steps.extend(process.io_priority.map(Step::IoPriority));
     steps.extend(process.personality.map(|persona| Step::Personality { persona }));
-    let limit = |&(resource, soft, hard): &(u32, u64, u64)| Step::Limit { resource, soft, hard };
+    let limit = |limit: &(u32, u64, u64)| {
+        let exact = !DEFAULT_LIMITS.contains(limit);
+        Step::Limit { resource: limit.0, soft: limit.1, hard: limit.2, exact }
+    };
     steps.extend(process.rlimits.iter().map(limit));
     steps
 }

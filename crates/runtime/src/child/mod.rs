@@ -136,7 +136,12 @@ impl Walk<'_> {
             Op::Hostname { name } => Ok(rustix::system::sethostname(name.to_bytes())?),
             Op::Init { .. } => Err(Errno::INVAL.into()),
             Op::Session => process::session(self.slave()),
-            Op::Limit { resource, soft, hard } => Ok(sys::process::set_limit(*resource, *soft, *hard)?),
+            Op::Limit { resource, soft, hard, exact: false } => {
+                Ok(sys::process::set_limit(*resource, *soft, *hard)?)
+            }
+            Op::Limit { resource, soft, hard, exact: true } => {
+                Ok(sys::process::set_limit_of(0, *resource, *soft, *hard)?)
+            }
             Op::Directory { path } => process::enter_directory(self.root()?, path),
             Op::Identity(identity) => {
                 process::become_user(identity)?;

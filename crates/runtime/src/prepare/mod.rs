@@ -42,7 +42,7 @@ pub(crate) enum Op {
     Hostname { name: CString },
     Init { filter: Vec<Instruction> },
     Session,
-    Limit { resource: u32, soft: u64, hard: u64 },
+    Limit { resource: u32, soft: u64, hard: u64, exact: bool },
     Directory { path: CString },
     Identity(Identity),
     NoNewPrivileges,
@@ -132,7 +132,9 @@ fn simple(step: &Step) -> Result<Op> {
         Step::Hostname { name } => Op::Hostname { name: c_string(name.as_bytes())? },
         Step::Init => Op::Init { filter: filter(crate::child::init::CAPABILITIES)? },
         Step::Session => Op::Session,
-        Step::Limit { resource, soft, hard } => Op::Limit { resource: *resource, soft: *soft, hard: *hard },
+        Step::Limit { resource, soft, hard, exact } => {
+            Op::Limit { resource: *resource, soft: *soft, hard: *hard, exact: *exact }
+        }
         Step::Directory { path } => Op::Directory { path: c_path(path.relative())? },
         Step::Identity { user, bounding } => identity(user, *bounding)?,
         Step::NoNewPrivileges => Op::NoNewPrivileges,

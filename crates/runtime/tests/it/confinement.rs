@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use spec::ErrorKind;
-use spec::container::{Capabilities, DEFAULT_CAPABILITIES, capability};
+use spec::container::{Capabilities, DEFAULT_CAPABILITIES, DEFAULT_LIMITS, capability};
 use spec::seccomp::Choice;
 
 use crate::harness::{container, shell};
@@ -114,13 +114,23 @@ fn limits_mask_signals_and_session() {
 }
 
 #[test]
-fn a_limit_that_may_not_be_raised_stays_where_it_is() {
+fn a_default_limit_is_lowered_to_what_the_host_allows() {
+    let mut made = shell("ulimit -Sn; ulimit -Hn");
+    made.spec.process.rlimits = DEFAULT_LIMITS.to_vec();
+    let said = made.said();
+    let ours = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+    let ours = ours.unwrap_or(u64::MAX).min(524_288);
+    let raised = format!("{}\n524288", 1024);
+    assert!(said == format!("{}\n{ours}", ours.min(1024)) || said == raised, "{said}");
+}
+
+#[test]
+fn a_limit_that_was_asked_for_is_set_or_an_error() {
     let mut made = shell("ulimit -Sn; ulimit -Hn");
     // No host has as many open files as this, so not even CAP_SYS_RESOURCE may raise it so far.
     made.spec.process.rlimits = vec![(7, 1024, u64::MAX - 1)];
-    let said = made.said();
-    let ours = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.expect("finite");
-    assert_eq!(said, format!("{}\n{ours}", ours.min(1024)));
+    let error = made.fails();
+    assert!(error.hints().iter().any(|hint| hint.contains("hard limit")), "{error:?}");
 }
 
 #[test]

@@ -38,6 +38,7 @@ pub(crate) fn check_process(spec: &Spec, process: &Process) -> Result<()> {
     };
     within("effective", sets.effective, "permitted", sets.permitted)?;
     within("permitted", sets.permitted, "bounding", sets.bounding)?;
+    within("inheritable", sets.inheritable, "bounding", sets.bounding)?;
     within("ambient", sets.ambient, "permitted", sets.permitted)?;
     within("ambient", sets.ambient, "inheritable", sets.inheritable)?;
     check_numbers(process)?;

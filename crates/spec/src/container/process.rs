@@ -7,6 +7,12 @@ use crate::RootPath;
 use crate::portable::Ids;
 use crate::seccomp::Choice;
 
+/// The resource limits of every container that says nothing else: number as in resource.h, soft,
+/// hard. No core dumps, which would be lost with the container or land wherever the host's pattern
+/// says; open files as for every program that uses select, and as systemd has it. Where the host
+/// allows less, these (and only these) are lowered to that; any other limit is set or an error.
+pub const DEFAULT_LIMITS: [(u32, u64, u64); 2] = [(4, 0, 0), (7, 1024, 524_288)];
+
 /// The first process of a container, or one that is executed in it later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {

@@ -50,7 +50,7 @@ impl Step {
             }
             Self::Personality { persona } => write!(f, "setting the personality to {persona:#x}"),
             Self::Session => write!(f, "opening a session"),
-            Self::Limit { resource, soft, hard } => {
+            Self::Limit { resource, soft, hard, .. } => {
                 write!(f, "setting resource limit {resource} to {soft}:{hard}")
             }
             Self::Directory { path } => write!(f, "entering the working directory {path}"),
