@@ -7,6 +7,7 @@
 
 mod child;
 pub mod filter;
+pub mod ids;
 mod prepare;
 mod report;
 pub mod seed;
