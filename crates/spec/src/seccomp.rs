@@ -3,6 +3,7 @@
 //! [`Choice`] is what a definition picks; [`Profile`] is what a file in the form of the OCI runtime
 //! specification or of Docker says. The runtime compiles either to a program for the kernel.
 
+pub mod base;
 pub mod calls;
 mod parse;
 

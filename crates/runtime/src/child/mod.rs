@@ -148,7 +148,7 @@ impl Walk<'_> {
                 self.follow_parent()
             }
             Op::NoNewPrivileges => Ok(rustix::thread::set_no_new_privs(true)?),
-            Op::Filter { program } => Ok(sys::seccomp::load(program)?),
+            Op::Filter { program, flags } => Ok(sys::seccomp::load_with(program, *flags)?),
             Op::Gate => self.gate(),
             Op::Capabilities { set } => Ok(sys::capability::set(*set)?),
             Op::Execute { candidates, argv, env } => Err(process::execute(candidates, argv, env)),

@@ -1,164 +1,115 @@
-//! The default system call filter: Docker's default profile as a BPF program.
+//! The filter of system calls: what was chosen, as a program for the kernel.
 //!
-//! Deny by default, decided by a binary search over ranges of system call numbers. The tables by
-//! number are made by the compiler; what is left to do at start is about a microsecond of emitting.
+//! Every choice becomes a table of answers by number for each architecture, and the tables a program
+//! of about 300 instructions ([`sys::seccomp::assemble`]).
 
-mod assemble;
+mod compiled;
+mod default;
+mod profile;
 mod table;
 
-use sys::seccomp::Instruction;
+use std::collections::BTreeSet;
 
-use assemble::{Answer, Program};
+use spec::seccomp::{Architecture, Choice, Flag, base, calls};
+use spec::{Error, Result};
+use sys::seccomp::assemble::{self, KILL_PROCESS, Table, Verdict};
+use sys::seccomp::{Instruction, MAX_INSTRUCTIONS};
 
-/// What the profile says about one system call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rule {
-    Deny,
-    Allow,
-    Capability(u8),
-    Clone,
-    Clone3,
-    Personality,
-    Socket,
-}
+pub use compiled::Compiled;
+use default::{REFUSE, Rule};
 
-type Entry = (&'static str, u16, u16, Rule);
+/// The architecture of this program and of the kernel under it.
+pub const NATIVE: Architecture =
+    if cfg!(target_arch = "aarch64") { Architecture::Aarch64 } else { Architecture::X86_64 };
 
-/// The system call does not exist on this architecture.
-const NONE: u16 = u16::MAX;
-
-/// Numbers from here on are younger than this profile: they are answered with ENOSYS, so that
-/// programs fall back instead of failing.
-const KNOWN: usize = 470;
-
-static X86_64: [Rule; KNOWN] = by_number(true);
-static I386: [Rule; KNOWN] = by_number(false);
-
-const fn by_number(native: bool) -> [Rule; KNOWN] {
-    let mut rules = [Rule::Deny; KNOWN];
-    let mut index = 0;
-    while index < table::TABLE.len() {
-        let (_, on_x86_64, on_i386, rule) = table::TABLE[index];
-        let number = if native { on_x86_64 } else { on_i386 };
-        if number != NONE {
-            rules[number as usize] = rule;
-        }
-        index += 1;
+/// The program for a process that holds `capabilities`; empty where nothing is to be loaded.
+pub fn program(choice: &Choice, capabilities: u64) -> Result<Vec<Instruction>> {
+    if !cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) && *choice != Choice::None {
+        return Err(Error::unsupported("system call filters exist for x86-64 and aarch64 only"));
     }
-    rules
-}
-
-const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
-const AUDIT_ARCH_I386: u32 = 0x4000_0003;
-
-/// The program for a process that holds `capabilities`. x32 calls (a number with bit 30 set) do not
-/// exist for it; i386 programs run, as under Docker.
-pub fn program(capabilities: u64) -> Vec<Instruction> {
-    let native = search(&X86_64, capabilities);
-    let other = search(&I386, capabilities);
-    let mut program = Program::default();
-    program.load_architecture();
-    program.skip_unless_equal(AUDIT_ARCH_X86_64, native.len());
-    program.append(native);
-    program.skip_unless_equal(AUDIT_ARCH_I386, other.len());
-    program.append(other);
-    program.answer(Answer::Refuse);
-    program.instructions
-}
-
-fn search(rules: &[Rule], capabilities: u64) -> Program {
-    let mut ranges: Vec<(u32, Answer)> = Vec::with_capacity(256);
-    let answers = rules.iter().map(|rule| answer(*rule, capabilities));
-    for (number, answer) in answers.chain([Answer::NoSuchCall]).enumerate() {
-        if ranges.last().is_none_or(|(_, last)| *last != answer) {
-            ranges.push((number as u32, answer));
+    match choice {
+        Choice::None => Ok(Vec::new()),
+        Choice::Default => Ok(default_program(capabilities)),
+        Choice::Observed(seen) => observed(seen, capabilities),
+        Choice::Profile(profile) => {
+            let program = assemble::assemble(&profile::tables(profile, capabilities)?, KILL_PROCESS);
+            if program.len() > MAX_INSTRUCTIONS {
+                let len = program.len();
+                return Err(Error::user(format!(
+                    "the seccomp profile makes {len} instructions, and the kernel takes {MAX_INSTRUCTIONS}"
+                )));
+            }
+            profile::lets_start(&program)?;
+            Ok(program)
         }
     }
-    let mut program = Program::default();
-    program.load_number();
-    program.append(assemble::binary_search(&ranges));
-    program
 }
 
-fn answer(rule: Rule, capabilities: u64) -> Answer {
-    let administrator = capabilities & (1 << sys::capability::SYS_ADMIN) != 0;
-    match rule {
-        Rule::Deny => Answer::Refuse,
-        Rule::Allow => Answer::Allow,
-        Rule::Capability(number) if capabilities & (1 << number) != 0 => Answer::Allow,
-        Rule::Capability(_) => Answer::Refuse,
-        Rule::Clone | Rule::Clone3 if administrator => Answer::Allow,
-        // Its flags lie in memory, out of a filter's reach: glibc falls back to clone.
-        Rule::Clone3 => Answer::NoSuchCall,
-        Rule::Clone => Answer::CloneWithoutNamespaces,
-        Rule::Personality => Answer::HarmlessPersonality,
-        Rule::Socket => Answer::OrdinarySocket,
+/// The flags with which the program of `choice` is loaded ([`sys::seccomp::load_with`]).
+pub fn flags(choice: &Choice) -> u32 {
+    let Choice::Profile(profile) = choice else { return sys::seccomp::SPEC_ALLOW };
+    if profile.flags.is_empty() {
+        return sys::seccomp::SPEC_ALLOW;
+    }
+    let bit = |flag: &Flag| match flag {
+        Flag::Log => sys::seccomp::LOG,
+        Flag::SpecAllow => sys::seccomp::SPEC_ALLOW,
+        // There is one thread when a container starts.
+        Flag::ThreadSync => 0,
+    };
+    profile.flags.iter().map(bit).fold(0, |all, bit| all | bit)
+}
+
+/// The default program for a process that holds `capabilities`. x32 calls do not exist for it;
+/// i386 programs run, as under Docker.
+pub fn default_program(capabilities: u64) -> Vec<Instruction> {
+    let tables: Vec<Table> = family().iter().map(|one| default::table(*one, capabilities)).collect();
+    assemble::assemble(&tables, REFUSE)
+}
+
+/// What the default program lets through, as far as it was seen or is in the base. The calls of
+/// i386 are gone with it, unless a program was seen that makes them: of those nobody has noted
+/// which, so it gets what the default lets through.
+fn observed(seen: &BTreeSet<String>, capabilities: u64) -> Result<Vec<Instruction>> {
+    if seen.is_empty() {
+        return Err(Error::user(
+            "the observation holds no system calls: its host had no instrument for them",
+        )
+        .hint("seccomp = \"default\" takes the default filter"));
+    }
+    let mut tables = vec![observed_table(&base::admitted(seen), capabilities)];
+    if base::has_i386(seen) {
+        tables.extend(family()[1..].iter().map(|one| default::table(*one, capabilities)));
+    }
+    Ok(assemble::assemble(&tables, REFUSE))
+}
+
+fn observed_table(admitted: &BTreeSet<&str>, capabilities: u64) -> Table {
+    let mut rules = *default::rules(NATIVE);
+    for (number, _) in calls::all(NATIVE).filter(|(_, name)| !admitted.contains(name)) {
+        let rule = &mut rules[number as usize];
+        // What is to look missing goes on doing so.
+        *rule = if matches!(rule, Rule::Absent | Rule::Clone3) { Rule::Absent } else { Rule::Refuse };
+    }
+    default::by_answers(NATIVE, rules.iter().map(|rule| default::verdict(*rule, capabilities)))
+}
+
+/// The architectures of which a process of this machine can make calls; this program's own first.
+fn family() -> &'static [Architecture] {
+    match NATIVE {
+        Architecture::Aarch64 => &[Architecture::Aarch64],
+        _ => &[Architecture::X86_64, Architecture::I386],
+    }
+}
+
+/// As the kernel's audit subsystem numbers it.
+fn audit(architecture: Architecture) -> u32 {
+    match architecture {
+        Architecture::X86_64 => assemble::X86_64,
+        Architecture::I386 => assemble::I386,
+        Architecture::Aarch64 => assemble::AARCH64,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use assemble::tests::{Outcome, run};
-
-    const DEFAULT: u64 = spec::container::DEFAULT_CAPABILITIES;
-
-    fn outcome(program: &[Instruction], arch: u32, number: u32, argument: u64) -> Outcome {
-        run(program, arch, number, argument)
-    }
-
-    #[test]
-    fn every_call_gets_the_answer_of_its_rule() {
-        for capabilities in [0, DEFAULT, u64::MAX] {
-            let program = program(capabilities);
-            for (arch, rules) in [(AUDIT_ARCH_X86_64, &X86_64), (AUDIT_ARCH_I386, &I386)] {
-                for (number, rule) in rules.iter().enumerate() {
-                    let expected = match answer(*rule, capabilities) {
-                        Answer::Refuse => Outcome::Errno(1),
-                        Answer::NoSuchCall => Outcome::Errno(38),
-                        _ => Outcome::Allow,
-                    };
-                    assert_eq!(outcome(&program, arch, number as u32, 0), expected, "{arch:x} {number}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn arguments_decide_about_clone_personality_and_socket() {
-        let program = program(DEFAULT);
-        let x86_64 = |number, argument| outcome(&program, AUDIT_ARCH_X86_64, number, argument);
-        assert_eq!(x86_64(56, 0x1000_0000), Outcome::Errno(1), "clone(CLONE_NEWUSER)");
-        assert_eq!(x86_64(56, 0x003d_0f00), Outcome::Allow, "pthread_create");
-        assert_eq!(x86_64(135, 8), Outcome::Allow);
-        assert_eq!(x86_64(135, 0x40000), Outcome::Errno(1), "personality(ADDR_NO_RANDOMIZE)");
-        assert_eq!(x86_64(41, 2), Outcome::Allow, "socket(AF_INET)");
-        assert_eq!(x86_64(41, 40), Outcome::Errno(1), "socket(AF_VSOCK)");
-    }
-
-    #[test]
-    fn no_i386_call_gets_around_the_rule_of_socket() {
-        let program = program(DEFAULT);
-        let i386 = |number, argument| outcome(&program, AUDIT_ARCH_I386, number, argument);
-        assert_eq!(i386(359, 2), Outcome::Allow, "socket(AF_INET)");
-        assert_eq!(i386(359, 40), Outcome::Errno(1), "socket(AF_VSOCK)");
-        assert_eq!(i386(102, 1), Outcome::Errno(1), "socketcall(SYS_SOCKET)");
-        // What stands in for it: bind, connect, listen, accept4, getsockopt, sendto, recvfrom.
-        assert!([361, 362, 363, 364, 365, 369, 371].iter().all(|call| i386(*call, 0) == Outcome::Allow));
-    }
-
-    #[test]
-    fn foreign_and_future_calls_do_not_get_through() {
-        let program = program(DEFAULT);
-        assert_eq!(outcome(&program, AUDIT_ARCH_X86_64, 0x4000_0000, 0), Outcome::Errno(38), "x32 read");
-        assert_eq!(outcome(&program, AUDIT_ARCH_X86_64, 9999, 0), Outcome::Errno(38));
-        assert_eq!(outcome(&program, 0xc000_00b7, 0, 0), Outcome::Errno(1), "aarch64");
-    }
-
-    #[test]
-    fn the_table_is_sorted_and_the_program_short() {
-        assert!(table::TABLE.is_sorted_by_key(|entry| entry.0));
-        let len = program(DEFAULT).len();
-        assert!(len < 700, "{len} instructions");
-    }
-}
+mod tests;

@@ -15,6 +15,7 @@ use std::path::Path;
 use rustix::fs::{Gid, Uid};
 use spec::container::{Namespace, capability_names};
 use spec::plan::{Plan, Step};
+use spec::seccomp::Choice;
 use spec::{Error, Result, ResultExt};
 use sys::process::Strings;
 use sys::pty::Pair;
@@ -46,7 +47,7 @@ pub(crate) enum Op {
     Directory { path: CString },
     Identity(Identity),
     NoNewPrivileges,
-    Filter { program: Vec<Instruction> },
+    Filter { program: Vec<Instruction>, flags: u32 },
     Gate,
     Capabilities { set: u64 },
     Execute { candidates: Vec<CString>, argv: Strings, env: Strings },
@@ -130,7 +131,7 @@ fn simple(step: &Step) -> Result<Op> {
         Step::ReadOnly { path } => Op::ReadOnly { path: c_path(path.relative())? },
         Step::Pivot => Op::Pivot,
         Step::Hostname { name } => Op::Hostname { name: c_string(name.as_bytes())? },
-        Step::Init => Op::Init { filter: filter(crate::child::init::CAPABILITIES)? },
+        Step::Init => Op::Init { filter: crate::filter::default_program(crate::child::init::CAPABILITIES) },
         Step::Session => Op::Session,
         Step::Limit { resource, soft, hard, exact } => {
             Op::Limit { resource: *resource, soft: *soft, hard: *hard, exact: *exact }
@@ -138,7 +139,7 @@ fn simple(step: &Step) -> Result<Op> {
         Step::Directory { path } => Op::Directory { path: c_path(path.relative())? },
         Step::Identity { user, bounding } => identity(user, *bounding)?,
         Step::NoNewPrivileges => Op::NoNewPrivileges,
-        Step::Filter { choice, capabilities } => Op::Filter { program: chosen(choice, *capabilities)? },
+        Step::Filter { choice, capabilities } => filter(choice, *capabilities)?,
         Step::Gate => Op::Gate,
         Step::Capabilities { sets } => Op::Capabilities { set: sets.effective },
         Step::Execute { argv, env } => command::execute(argv, env)?,
@@ -213,18 +214,9 @@ fn identity(user: &spec::portable::Ids, bounding: u64) -> Result<Op> {
     }))
 }
 
-fn filter(capabilities: u64) -> Result<Vec<Instruction>> {
-    if cfg!(not(target_arch = "x86_64")) {
-        return Err(Error::unsupported("the default system call filter exists for x86-64 only"));
-    }
-    Ok(crate::filter::program(capabilities))
-}
-
-fn chosen(choice: &spec::seccomp::Choice, capabilities: u64) -> Result<Vec<Instruction>> {
-    match choice {
-        spec::seccomp::Choice::Default => filter(capabilities),
-        _ => Err(Error::unsupported("only the default system call filter is possible yet")),
-    }
+fn filter(choice: &Choice, capabilities: u64) -> Result<Op> {
+    let program = crate::filter::program(choice, capabilities)?;
+    Ok(Op::Filter { program, flags: crate::filter::flags(choice) })
 }
 
 fn open_terminal(plan: &Plan, devpts: Option<BorrowedFd<'_>>) -> Result<Pair> {

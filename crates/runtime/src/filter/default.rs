@@ -1,0 +1,133 @@
+//! The default profile: what Docker's lets through, and less.
+//!
+//! What the lists do not name is answered with EPERM: among it keyctl and add_key, io_uring,
+//! userfaultfd, kexec, swapon. Stricter than Docker's is this:
+//!
+//! * the i386 socketcall is refused, because its arguments lie in memory, where no filter sees
+//!   which family is asked for;
+//! * ioctl does not type into a terminal (TIOCSTI, TIOCLINUX);
+//! * what arguments decide is decided by the 32 bits that the kernel looks at (2019-10063);
+//! * bpf and perf_event_open take their own capability, SYS_ADMIN does not do;
+//! * x32 calls do not exist.
+
+use spec::seccomp::Architecture;
+use spec::seccomp::calls::{self, KNOWN};
+use sys::seccomp::assemble::{ALLOW, Case, Check, Table, Test, Verdict, errno};
+
+use super::table::{ALLOWED, RULES};
+
+/// EPERM.
+pub(super) const REFUSE: u32 = errno(1);
+/// ENOSYS.
+pub(super) const NO_SUCH_CALL: u32 = errno(38);
+
+/// What the profile says about one system call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rule {
+    Refuse,
+    Allow,
+    /// As if the kernel did not have it, so that programs fall back to something else.
+    Absent,
+    /// Allowed to a process with this capability.
+    Capability(u8),
+    Clone,
+    Clone3,
+    Ioctl,
+    Personality,
+    Socket,
+}
+
+/// CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET.
+const NAMESPACES: u64 = 0x7e02_0000;
+/// TIOCSTI and TIOCLINUX.
+const TYPING: [u64; 2] = [0x5412, 0x541c];
+/// Linux, UNAME26, and asking; each with and without 32 bit.
+const HARMLESS: [u64; 5] = [0, 8, 0x20000, 0x20008, 0xffff_ffff];
+/// AF_ALG (38, the kernel's ciphers), AF_VSOCK (40, the hypervisor), and what hardly anybody has
+/// any more.
+const REFUSED_FAMILIES: [u64; 9] = [12, 19, 20, 23, 25, 34, 37, 38, 40];
+/// From here on they are younger than the profile; AF_XDP and AF_MCTP it allows.
+const FIRST_UNKNOWN_FAMILY: u64 = 46;
+
+/// The profile of `architecture`, by number.
+pub(super) fn rules(architecture: Architecture) -> &'static [Rule; KNOWN] {
+    static X86_64: [Rule; KNOWN] = by_number(Architecture::X86_64);
+    static I386: [Rule; KNOWN] = by_number(Architecture::I386);
+    static AARCH64: [Rule; KNOWN] = by_number(Architecture::Aarch64);
+    match architecture {
+        Architecture::X86_64 => &X86_64,
+        Architecture::I386 => &I386,
+        Architecture::Aarch64 => &AARCH64,
+    }
+}
+
+/// Made by the compiler: nothing is looked up by name when a container starts.
+const fn by_number(architecture: Architecture) -> [Rule; KNOWN] {
+    let mut rules = [Rule::Absent; KNOWN];
+    let (mut row, mut allowed, mut rule) = (0, 0, 0);
+    // All three lists are sorted by name.
+    while row < calls::TABLE.len() {
+        let name = calls::TABLE[row].0;
+        let mut answer = Rule::Refuse;
+        if allowed < ALLOWED.len() && equal(ALLOWED[allowed], name) {
+            answer = Rule::Allow;
+            allowed += 1;
+        } else if rule < RULES.len() && equal(RULES[rule].0, name) {
+            answer = RULES[rule].1;
+            rule += 1;
+        }
+        if let Some(number) = calls::on(&calls::TABLE[row], architecture) {
+            rules[number as usize] = answer;
+        }
+        row += 1;
+    }
+    assert!(allowed == ALLOWED.len() && rule == RULES.len(), "a name that is unknown or out of order");
+    rules
+}
+
+const fn equal(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let mut index = 0;
+    while index < one.len() && index < other.len() && one[index] == other[index] {
+        index += 1;
+    }
+    index == one.len() && index == other.len()
+}
+
+pub(super) fn table(architecture: Architecture, capabilities: u64) -> Table {
+    by_answers(architecture, rules(architecture).iter().map(|rule| verdict(*rule, capabilities)))
+}
+
+/// A table of the answers to all known numbers; the others, x32's among them, do not exist.
+pub(super) fn by_answers(architecture: Architecture, answers: impl Iterator<Item = Verdict>) -> Table {
+    Table::new(super::audit(architecture), (0..).zip(answers.chain([Verdict::Always(NO_SUCH_CALL)])))
+}
+
+pub(super) fn verdict(rule: Rule, capabilities: u64) -> Verdict {
+    let administrator = capabilities & (1 << sys::capability::SYS_ADMIN) != 0;
+    Verdict::Always(match rule {
+        Rule::Refuse => REFUSE,
+        Rule::Allow => ALLOW,
+        Rule::Capability(number) if capabilities & (1 << number) != 0 => ALLOW,
+        Rule::Capability(_) => REFUSE,
+        Rule::Clone | Rule::Clone3 if administrator => ALLOW,
+        // The flags of clone3 lie in memory, out of a filter's reach: libraries fall back to clone.
+        Rule::Absent | Rule::Clone3 => NO_SUCH_CALL,
+        Rule::Clone => return Verdict::Depends(vec![case(0, Test::Masked(NAMESPACES), 0, ALLOW)], REFUSE),
+        Rule::Ioctl => return Verdict::Depends(equals(1, &TYPING, REFUSE), ALLOW),
+        Rule::Personality => return Verdict::Depends(equals(0, &HARMLESS, ALLOW), REFUSE),
+        Rule::Socket => {
+            let mut cases = equals(0, &REFUSED_FAMILIES, REFUSE);
+            cases.push(case(0, Test::AtLeast, FIRST_UNKNOWN_FAMILY, REFUSE));
+            return Verdict::Depends(cases, ALLOW);
+        }
+    })
+}
+
+fn equals(argument: u8, values: &[u64], answer: u32) -> Vec<Case> {
+    values.iter().map(|value| case(argument, Test::Masked(u64::MAX), *value, answer)).collect()
+}
+
+fn case(argument: u8, test: Test, value: u64, answer: u32) -> Case {
+    Case { checks: vec![Check { argument, wide: false, test, value, not: false }], answer }
+}
