@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use sha2::{Digest as _, Sha256};
 use spec::{Digest, Error, Result, ResultExt, RootPath};
 
@@ -111,8 +111,7 @@ impl Unpacker<'_> {
             return Ok(seal);
         }
         self.tree.file(path, meta, size, &mut self.content.as_slice())?;
-        let (parent, leaf) = self.tree.place(path)?;
-        self.objects.give(&name, parent, leaf, self.spare).map_err(|cause| failed(path, cause))?;
+        self.share(path, &name, meta, size)?;
         Ok(seal)
     }
 
@@ -120,18 +119,13 @@ impl Unpacker<'_> {
     fn exchange(&mut self, path: &RootPath, meta: &Meta, size: u64, hash: &[u8; 32]) -> Result<Digest> {
         let seal = meta.seal(Kind::File.tag(), hash);
         let name = self.taken.next(seal);
-        let (parent, leaf) = self.tree.place(path)?;
-        let exchange = || {
-            let spare = self.spare.as_fd();
-            if self.objects.take(&name, meta, size, spare, b"exchange")? {
-                return Ok(rustix::fs::renameat(spare, "exchange", parent, leaf)?);
-            }
-            self.objects.give(&name, parent, leaf, self.spare)
-        };
-        exchange().map_err(|cause: io::Error| failed(path, cause))?;
-        // Renaming a link over another of the same inode would leave both names.
-        let _ = rustix::fs::unlinkat(self.spare, "exchange", AtFlags::empty());
+        self.share(path, &name, meta, size)?;
         Ok(seal)
+    }
+
+    fn share(&mut self, path: &RootPath, name: &str, meta: &Meta, size: u64) -> Result<()> {
+        let place = self.tree.place(path)?;
+        self.objects.give(name, meta, size, place, self.spare).map_err(|cause| failed(path, cause))
     }
 }
 

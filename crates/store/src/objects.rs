@@ -74,13 +74,15 @@ impl Objects {
         }
     }
 
-    /// Makes the file at `leaf` in `parent` the object `name`, in place of one that cannot be used.
-    /// `spare` is a directory of ours on the same file system.
+    /// Makes the file at `leaf` in `parent` the object `name`, or the object that file: another
+    /// process may have been faster, and both images are to share it. One that cannot be used is
+    /// replaced. `spare` is a directory of ours on the same file system.
     pub(crate) fn give(
         &self,
         name: &str,
-        parent: BorrowedFd<'_>,
-        leaf: &[u8],
+        meta: &Meta,
+        size: u64,
+        (parent, leaf): (BorrowedFd<'_>, &[u8]),
         spare: &OwnedFd,
     ) -> io::Result<()> {
         let link = || rustix::fs::linkat(parent, leaf, &self.dir, name, AtFlags::empty());
@@ -91,13 +93,18 @@ impl Objects {
             },
             other => other,
         };
-        match linked {
-            Err(Errno::EXIST) => {
-                rustix::fs::linkat(parent, leaf, spare, "object", AtFlags::empty())?;
-                Ok(rustix::fs::renameat(spare, "object", &self.dir, name)?)
-            }
-            other => Ok(other?),
+        if linked != Err(Errno::EXIST) {
+            return Ok(linked?);
         }
+        if self.take(name, meta, size, spare.as_fd(), b"object")? {
+            rustix::fs::renameat(spare, "object", parent, leaf)?;
+        } else {
+            rustix::fs::linkat(parent, leaf, spare, "object", AtFlags::empty())?;
+            rustix::fs::renameat(spare, "object", &self.dir, name)?;
+        }
+        // Renaming a link over another of the same inode leaves both names.
+        let _ = rustix::fs::unlinkat(spare, "object", AtFlags::empty());
+        Ok(())
     }
 
     /// Removes the objects that no image links to; gives their number and bytes. An install that
