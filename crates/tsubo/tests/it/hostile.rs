@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use crate::support::busybox::{busybox, places, speaks};
 use crate::support::forge::{Forge, Tar};
 use crate::support::leftovers::{all_groups, everything, no_empty_group_since};
 use crate::support::{House, have, one_clear_error};
@@ -288,39 +289,6 @@ fn attack_50_an_entry_that_comes_twice() {
     trap.refuses_layer(tar().file("a", b"x").dir("a/"), &["/a", "twice"]);
     trap.refuses_layer(tar().file("a", b"x").file("a/b", b"y"), &["/a"]);
     trap.refuses_layer(tar().dir("a/").symlink("a", "/tmp").file("a/b", b"x"), &["/a", "twice"]);
-}
-
-/// A root with one static program, which is a shell and more.
-fn busybox(more: impl FnOnce(Tar) -> Tar) -> Vec<u8> {
-    let program =
-        std::fs::read("/usr/bin/busybox").or_else(|_| std::fs::read("/bin/busybox")).expect("busybox");
-    let executable = |header: &mut ::tar::Header| header.set_mode(0o755);
-    let size = program.len() as u64;
-    let mut tar = tar().dir("bin/").file("bin/busybox", b"").header(executable);
-    tar = tar.header(|header| header.set_size(size));
-    tar.0.extend(program);
-    tar.0.resize(tar.0.len().next_multiple_of(512), 0);
-    let tar = ["sh", "ls", "cat", "id", "stat", "readlink"]
-        .iter()
-        .fold(tar, |tar, name| tar.symlink(&format!("bin/{name}"), "busybox"));
-    more(tar).end()
-}
-
-/// The package of such a root that says what it was given; its spec is changed by `change`.
-fn speaks(layer: &[u8], change: Value) -> Vec<u8> {
-    let mut forge = Forge::package(layer);
-    let text = forge.labels["io.tsuboniwa.spec"].as_str().expect("a spec").to_owned();
-    let mut spec: Value = serde_json::from_str(&text).expect("JSON");
-    spec["command"] = json!(["/bin/sh", "-c", "echo it ran"]);
-    for (key, value) in change.as_object().expect("an object") {
-        spec[key] = value.clone();
-    }
-    forge.labels["io.tsuboniwa.spec"] = json!(spec.to_string());
-    forge.bytes()
-}
-
-fn places(tar: Tar) -> Tar {
-    ["proc/", "sys/", "dev/", "etc/", "tmp/"].iter().fold(tar, |tar, name| tar.dir(name))
 }
 
 #[test]

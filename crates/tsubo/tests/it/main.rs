@@ -4,6 +4,7 @@ mod bad_input;
 mod bases;
 mod cli;
 mod containers;
+mod crowd;
 mod definition;
 mod faults;
 mod hostile;

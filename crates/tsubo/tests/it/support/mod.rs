@@ -2,6 +2,7 @@
 //! nothing is left of them.
 
 pub mod base;
+pub mod busybox;
 #[path = "../../../../store/tests/store/forge.rs"]
 pub mod forge;
 pub mod leftovers;
