@@ -162,8 +162,11 @@ impl Keeper {
             let _ = self.let_go_on();
         }
         if self.kill_at.is_none() {
+            // A process 1 never hears of what it does not catch: waiting for that would be in vain.
+            let asked = self.job.spec.stop_signal;
+            let signo = if lifecycle::listens_to(self.task.pid(), asked) { asked } else { 9 };
             // One that has just ended needs no signal.
-            let _ = self.task.signal(self.job.spec.stop_signal);
+            let _ = self.task.signal(signo);
             self.kill_at = Some(Instant::now() + STOP_TIME);
         }
     }
