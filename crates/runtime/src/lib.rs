@@ -5,9 +5,11 @@
 //! the child (`child`) nothing is allocated and nothing locked; it reports the step and the error
 //! number, and the parent turns those into words (`report`).
 
+mod advice;
 mod child;
 pub mod filter;
 pub mod ids;
+mod nested;
 mod prepare;
 mod report;
 pub mod seed;

@@ -19,9 +19,13 @@ pub(crate) enum Part {
     Terminal,
     MessageQueue,
     KernelFiles,
+    Procfs,
+    KernelFile,
+    AllowedPath,
+    Loopback,
 }
 
-const PARTS: [(Part, &str); 11] = [
+const PARTS: [(Part, &str); 15] = [
     (Part::Whole, ""),
     (Part::Source, "opening the source"),
     (Part::MountPoint, "finding the mount point"),
@@ -33,6 +37,10 @@ const PARTS: [(Part, &str); 11] = [
     (Part::Terminal, "placing the terminal"),
     (Part::MessageQueue, "mounting the message queues"),
     (Part::KernelFiles, "looking whether proc and sys are the kernel's own"),
+    (Part::Procfs, "making a procfs of its own"),
+    (Part::KernelFile, "writing to a file of the kernel"),
+    (Part::AllowedPath, "opening a path that is to be allowed"),
+    (Part::Loopback, "bringing the loopback device up"),
 ];
 
 /// A failed operation in the child.
@@ -40,11 +48,13 @@ const PARTS: [(Part, &str); 11] = [
 pub(crate) struct Fault {
     pub(crate) part: Part,
     pub(crate) errno: Errno,
+    /// Which of several, counted from 0.
+    pub(crate) item: u16,
 }
 
 impl From<Errno> for Fault {
     fn from(errno: Errno) -> Self {
-        Self { part: Part::Whole, errno }
+        Self { part: Part::Whole, errno, item: 0 }
     }
 }
 
@@ -55,7 +65,7 @@ pub(crate) trait During<T> {
 
 impl<T> During<T> for Result<T, Errno> {
     fn during(self, part: Part) -> Result<T, Fault> {
-        self.map_err(|errno| Fault { part, errno })
+        self.map_err(|errno| Fault { part, errno, item: 0 })
     }
 }
 
@@ -82,6 +92,7 @@ impl Message {
             Self::Failed { step, fault } => {
                 bytes[0] = 2;
                 bytes[1] = fault.part as u8;
+                bytes[2..4].copy_from_slice(&fault.item.to_ne_bytes());
                 bytes[4..8].copy_from_slice(&step.to_ne_bytes());
                 bytes[8..].copy_from_slice(&fault.errno.raw_os_error().to_ne_bytes());
             }
@@ -96,7 +107,8 @@ impl Message {
             2 => {
                 let (part, _) = *PARTS.get(usize::from(bytes[1]))?;
                 let errno = Errno::from_raw_os_error(number(8)?);
-                Some(Self::Failed { step: number(4)? as u32, fault: Fault { part, errno } })
+                let item = u16::from_ne_bytes(bytes.get(2..4)?.try_into().ok()?);
+                Some(Self::Failed { step: number(4)? as u32, fault: Fault { part, errno, item } })
             }
             _ => None,
         }
@@ -107,17 +119,29 @@ impl Message {
 pub(crate) fn explain(plan: &Plan, step: u32, fault: Fault) -> Error {
     let cause = std::io::Error::from(fault.errno);
     let Some(step) = plan.steps.get(step as usize) else {
-        return Error::io("setting up the new process", cause);
+        let words = PARTS.iter().find(|(part, _)| *part == fault.part && *part != Part::Whole);
+        return Error::io(words.map_or("setting up the new process", |(_, words)| words), cause);
     };
     if let Step::Execute { argv, .. } = step {
         return cannot_execute(argv.first().map_or("", String::as_str), fault.errno);
     }
     let words = PARTS.iter().find(|(part, _)| *part == fault.part).map_or("", |(_, words)| words);
     let error = match words {
+        _ if fault.part == Part::AllowedPath => {
+            Error::io(allowed_path(step, fault.item), cause).context(step.to_string())
+        }
         "" => Error::io(step.to_string(), cause),
         words => Error::io(words, cause).context(step.to_string()),
     };
     advise(error, step, fault).context(format!("cannot start container {}", plan.name))
+}
+
+fn allowed_path(step: &Step, item: u16) -> String {
+    let path = match step {
+        Step::Landlock(rules) => crate::prepare::allowed_paths(rules).nth(item.into()),
+        _ => None,
+    };
+    path.map_or_else(|| "opening a path".to_owned(), |(path, _)| format!("opening {path}"))
 }
 
 fn advise(error: Error, step: &Step, fault: Fault) -> Error {
@@ -134,12 +158,11 @@ fn advise(error: Error, step: &Step, fault: Fault) -> Error {
             error.hint(format!("the working directory {path} does not exist in the container"))
         }
         (Step::PrivateMounts | Step::Groups { .. }, _, Errno::PERM) => error.hint("run it with sudo"),
-        (Step::Limit { resource, .. }, _, Errno::PERM) => error.hint(format!(
-            "more than our own hard limit {resource} takes CAP_SYS_RESOURCE, and open files end at fs.nr_open: \
-             ask for less, or raise the hard limit of whoever starts it"
-        )),
         (Step::Join { .. }, ..) => error.hint("the container is stopping"),
-        _ => error,
+        _ => match crate::advice::way_out(step, fault) {
+            Some(hint) => error.hint(hint),
+            None => error,
+        },
     }
 }
 
@@ -162,13 +185,13 @@ mod tests {
 
     #[test]
     fn messages_round_trip() {
-        let fault = Fault { part: Part::Device, errno: Errno::NODEV };
+        let fault = Fault { part: Part::Device, errno: Errno::NODEV, item: 513 };
         let Some(Message::Failed { step: 7, fault: back }) =
             Message::decode(&Message::Failed { step: 7, fault }.encode())
         else {
             panic!("not the same message");
         };
-        assert_eq!((back.part, back.errno), (fault.part, fault.errno));
+        assert_eq!((back.part, back.errno, back.item), (fault.part, fault.errno, fault.item));
         for listener in [None, Some(5)] {
             let decoded = Message::decode(&Message::Ready { listener }.encode());
             assert!(matches!(decoded, Some(Message::Ready { listener: back }) if back == listener));

@@ -124,9 +124,11 @@ fn start(
     let mut prepared = prepare(plan, given)?;
     let (ours, theirs) = channel().doing(|| "making a channel to the new process")?;
     let (ours, theirs) = (above_standard(ours)?, above_standard(theirs)?);
-    let (pid, pidfd) = match target {
-        None => clone(&prepared, &mut options, &theirs)?,
-        Some(target) => in_pid_namespace(target.pidfd, || clone(&prepared, &mut options, &theirs))?,
+    let mut make = || clone(&prepared, &mut options, &theirs);
+    let (pid, pidfd) = match (target, prepared.pid_namespace()) {
+        (None, None) => make()?,
+        (None, Some(file)) => crate::nested::born_in_file(file, make)?,
+        (Some(target), _) => in_pid_namespace(target.pidfd, make)?,
     };
     drop(theirs);
     let (terminal, devpts) = (prepared.terminal.take().map(|pair| pair.master), prepared.devpts.take());
@@ -183,15 +185,10 @@ fn cannot_clone(cause: io::Error) -> Error {
 
 /// Children that are made meanwhile are born in the pid namespace of `target`.
 fn in_pid_namespace<T>(target: BorrowedFd<'_>, make: impl FnOnce() -> Result<T>) -> Result<T> {
-    let own = std::fs::File::open("/proc/thread-self/ns/pid").doing(|| "opening our own pid namespace")?;
     let dying = |errno: rustix::io::Errno| {
         Error::conflict("the container is not running any more").because(io::Error::from(errno))
     };
-    sys::namespace::enter(target, sys::namespace::PID).map_err(dying)?;
-    let made = make();
-    let back = sys::namespace::enter(own.as_fd(), sys::namespace::PID).map_err(io::Error::from);
-    back.doing(|| "returning to our own pid namespace")?;
-    made.map_err(|error| {
+    crate::nested::born_in(target, dying, make).map_err(|error| {
         match rustix::process::waitid(
             WaitId::PidFd(target),
             WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT,

@@ -16,8 +16,13 @@ pub const NO_EXEC: u64 = 0x8;
 /// Sets attributes on the mount behind `mount` and on all below it, and makes them private: what
 /// is mounted there later is seen nowhere else.
 pub fn set_attributes_recursively(mount: BorrowedFd<'_>, attributes: u64) -> Result<()> {
+    change_attributes(mount, attributes, 0)
+}
+
+/// Likewise, and takes attributes away.
+pub fn change_attributes(mount: BorrowedFd<'_>, set: u64, clear: u64) -> Result<()> {
     let change =
-        libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: libc::MS_PRIVATE, userns_fd: 0 };
+        libc::mount_attr { attr_set: set, attr_clr: clear, propagation: libc::MS_PRIVATE, userns_fd: 0 };
     // SAFETY: an open descriptor, the empty path that means it, and a structure of the given size.
     let result = unsafe {
         libc::syscall(

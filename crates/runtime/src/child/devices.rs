@@ -63,7 +63,7 @@ pub(super) fn open_device(path: &CStr, (major, minor): (u32, u32)) -> Result<Own
     let status = rustix::fs::fstat(&node).during(Part::Device)?;
     let character = FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice;
     if !character || status.st_rdev != rustix::fs::makedev(major, minor) {
-        return Err(Fault { part: Part::Device, errno: Errno::NODEV });
+        return Err(Errno::NODEV).during(Part::Device);
     }
     Ok(node)
 }

@@ -3,12 +3,17 @@
 //! Nothing here may allocate, lock, panic or log: another thread of the parent may have held the
 //! allocator's lock at the moment of the copy. Whatever is opened is closed by exec.
 
+mod device;
 mod devices;
+mod enter;
 mod groups;
 pub(crate) mod init;
+mod kernel;
+mod landlock;
 mod mounts;
 mod place;
 mod process;
+mod schedule;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -36,12 +41,14 @@ pub(crate) struct Inherited<'a> {
 pub(crate) struct Walk<'a> {
     inherited: &'a Inherited<'a>,
     root: Option<OwnedFd>,
+    /// A procfs of its own, if a step takes one.
+    procfs: Option<OwnedFd>,
     step: u32,
 }
 
 /// Runs the child; returns its exit code, which only matters where nothing was executed.
 pub(crate) fn run(inherited: &Inherited<'_>) -> i32 {
-    let mut walk = Walk { inherited, root: None, step: u32::MAX };
+    let mut walk = Walk { inherited, root: None, procfs: None, step: u32::MAX };
     let code = walk.all().unwrap_or_else(|fault| {
         walk.tell(Message::Failed { step: walk.step, fault });
         125
@@ -54,6 +61,7 @@ pub(crate) fn run(inherited: &Inherited<'_>) -> i32 {
 impl Walk<'_> {
     fn all(&mut self) -> Result<i32, Fault> {
         self.settle()?;
+        self.begin()?;
         for (index, op) in self.inherited.prepared.ops.iter().enumerate() {
             self.step = index as u32;
             match op {
@@ -94,6 +102,20 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// What steps take for granted, while there are all privileges and the host's paths.
+    fn begin(&mut self) -> Result<(), Fault> {
+        let prepared = self.inherited.prepared;
+        enter::loopback(prepared.namespaces)?;
+        if prepared.keeps_root() {
+            self.root = Some(enter::here()?);
+        }
+        if let Some(first) = prepared.takes_procfs() {
+            self.step = first as u32;
+            self.procfs = Some(kernel::private_procfs()?);
+        }
+        Ok(())
+    }
+
     /// Asked again after every change of user, which makes the kernel forget it.
     fn follow_parent(&self) -> Result<(), Fault> {
         if self.inherited.die_with_parent {
@@ -122,7 +144,25 @@ impl Walk<'_> {
                 self.root = Some(groups::join(target.as_fd(), *namespaces)?);
                 Ok(())
             }
+            Op::Enter { namespaces, file } => match enter::enter(file.as_fd(), *namespaces)? {
+                Some(root) => self.take_root(root),
+                None => Ok(()),
+            },
             Op::PrivateMounts => mounts::separate(),
+            Op::LooseRoot { tree } => self.take_root(enter::again(tree.as_fd())?),
+            Op::Chroot { root } => {
+                if let Some(root) = root {
+                    self.take_root(enter::again(root.as_fd())?)?;
+                }
+                enter::change_root(self.root()?)
+            }
+            Op::Device(host) => device::show(self.root()?, host),
+            Op::Domainname { name } => Ok(rustix::system::setdomainname(name.to_bytes())?),
+            Op::Clocks { offsets } => kernel::set_clocks(self.procfs()?, offsets),
+            Op::KernelFiles(files) => files.iter().try_for_each(|file| kernel::write(self.procfs()?, file)),
+            Op::Schedule(schedule) => schedule::set(*schedule),
+            Op::Own { namespaces } => enter::make(*namespaces),
+            Op::Landlock(rules) => landlock::restrict(self.root()?, rules),
             Op::Tree { source, attributes } => self.take_root(mounts::tree(source, *attributes)?),
             Op::Scratch { layer, lower } => self.take_root(mounts::scratch(layer.as_fd(), lower)?),
             Op::FileSystem { at, make } => mounts::file_system(self.root()?, at, make),
@@ -150,13 +190,19 @@ impl Walk<'_> {
             Op::NoNewPrivileges => Ok(rustix::thread::set_no_new_privs(true)?),
             Op::Filter { program, flags } => Ok(sys::seccomp::load_with(program, *flags)?),
             Op::Gate => self.gate(),
-            Op::Capabilities { set } => Ok(sys::capability::set(*set)?),
+            Op::Capabilities { sets } => {
+                Ok(sys::capability::set_all(sets.permitted, sets.effective, sets.inheritable, sets.ambient)?)
+            }
             Op::Execute { candidates, argv, env } => Err(process::execute(candidates, argv, env)),
         }
     }
 
     fn root(&self) -> Result<BorrowedFd<'_>, Fault> {
         self.root.as_ref().map(AsFd::as_fd).ok_or(Fault::from(Errno::BADF))
+    }
+
+    fn procfs(&self) -> Result<BorrowedFd<'_>, Fault> {
+        self.procfs.as_ref().map(AsFd::as_fd).ok_or(Fault::from(Errno::BADF))
     }
 
     fn take_root(&mut self, root: OwnedFd) -> Result<(), Fault> {

@@ -1,19 +1,25 @@
 //! From the steps of a plan to operations that the child can do without memory of its own.
 
 mod cgroups;
+mod chroot;
 mod command;
+mod device;
+mod enter;
 mod file_system;
+mod kernel;
+mod landlock;
 mod mounts;
 mod place;
+mod schedule;
 
 use std::collections::BTreeSet;
 use std::ffi::CString;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{Gid, Uid};
-use spec::container::{Namespace, capability_names};
+use spec::container::{Capabilities, Namespace, capability_names};
 use spec::plan::{Plan, Step};
 use spec::seccomp::Choice;
 use spec::{Error, Result, ResultExt};
@@ -21,14 +27,19 @@ use sys::process::Strings;
 use sys::pty::Pair;
 use sys::seccomp::Instruction;
 
+pub(crate) use device::{HostDevice, Node};
 pub(crate) use file_system::{FileSystem, detached};
+pub(crate) use kernel::KernelFile;
+pub(crate) use landlock::{Allowed, Rules, paths as allowed_paths};
 pub(crate) use place::Place;
+pub(crate) use schedule::Schedule;
 
 /// One operation of the child; its position is that of its step in the plan.
 #[derive(Debug)]
 pub(crate) enum Op {
     Groups { tasks: Vec<OwnedFd>, namespace: bool },
     Join { target: OwnedFd, namespaces: u64 },
+    Enter { namespaces: u64, file: OwnedFd },
     PrivateMounts,
     Tree { source: CString, attributes: u64 },
     Scratch { layer: OwnedFd, lower: CString },
@@ -40,16 +51,25 @@ pub(crate) enum Op {
     Mask { path: CString },
     ReadOnly { path: CString },
     Pivot,
+    LooseRoot { tree: OwnedFd },
+    Chroot { root: Option<OwnedFd> },
+    Device(Box<HostDevice>),
     Hostname { name: CString },
+    Domainname { name: CString },
+    Clocks { offsets: KernelFile },
+    KernelFiles(Vec<KernelFile>),
+    Schedule(Schedule),
+    Own { namespaces: u64 },
     Init { filter: Vec<Instruction> },
     Session,
     Limit { resource: u32, soft: u64, hard: u64, exact: bool },
     Directory { path: CString },
     Identity(Identity),
     NoNewPrivileges,
+    Landlock(Rules),
     Filter { program: Vec<Instruction>, flags: u32 },
     Gate,
-    Capabilities { set: u64 },
+    Capabilities { sets: Capabilities },
     Execute { candidates: Vec<CString>, argv: Strings, env: Strings },
 }
 
@@ -115,6 +135,12 @@ pub(crate) fn prepare(plan: &Plan, given: Given<'_>) -> Result<Prepared> {
                 Op::Groups { tasks: tasks.take().unwrap_or_default(), namespace: *namespace }
             }
             Step::Join { namespaces } => join(given.target, namespaces)?,
+            Step::Enter { namespace, path } => enter::enter(*namespace, path).doing(|| step.to_string())?,
+            Step::Root { root, .. } if chroot::is_loose(plan) => {
+                chroot::root(root).doing(|| step.to_string())?
+            }
+            Step::Chroot => chroot::chroot(given.target)?,
+            Step::Device(device) => device::prepare(plan, device).doing(|| step.to_string())?,
             Step::Root { root, .. } => mounts::root(root).doing(|| step.to_string())?,
             Step::Mount(mount) => mounts::mount(plan, mount, &prepared).doing(|| step.to_string())?,
             other => simple(other)?,
@@ -131,6 +157,13 @@ fn simple(step: &Step) -> Result<Op> {
         Step::ReadOnly { path } => Op::ReadOnly { path: c_path(path.relative())? },
         Step::Pivot => Op::Pivot,
         Step::Hostname { name } => Op::Hostname { name: c_string(name.as_bytes())? },
+        Step::Domainname { name } => Op::Domainname { name: c_string(name.as_bytes())? },
+        Step::Clocks(clocks) => kernel::clocks(clocks)?,
+        Step::Sysctl { name, value } => kernel::sysctl(name, value)?,
+        Step::OomScore { adjustment } => kernel::oom_score(*adjustment)?,
+        Step::Label(labels) => kernel::label(labels)?,
+        Step::Landlock(rules) => landlock::prepare(rules)?,
+        Step::Own { namespace } => Op::Own { namespaces: flag(*namespace) },
         Step::Init => Op::Init { filter: crate::filter::default_program(crate::child::init::CAPABILITIES) },
         Step::Session => Op::Session,
         Step::Limit { resource, soft, hard, exact } => {
@@ -141,17 +174,23 @@ fn simple(step: &Step) -> Result<Op> {
         Step::NoNewPrivileges => Op::NoNewPrivileges,
         Step::Filter { choice, capabilities } => filter(choice, *capabilities)?,
         Step::Gate => Op::Gate,
-        Step::Capabilities { sets } => Op::Capabilities { set: sets.effective },
+        Step::Capabilities { sets } => Op::Capabilities { sets: *sets },
         Step::Execute { argv, env } => command::execute(argv, env)?,
         Step::Groups { .. } | Step::Join { .. } | Step::Root { .. } | Step::Mount(_) => {
             return Err(Error::internal(format!("{step} takes more than the step")));
         }
-        _ => return Err(Error::unsupported(format!("{step} is not possible yet"))),
+        other => match schedule::schedule(other) {
+            Some(schedule) => Op::Schedule(schedule),
+            None => return Err(Error::unsupported(format!("{step} is not possible yet"))),
+        },
     })
 }
 
 fn flags(plan: &Plan) -> Result<u64> {
-    let flags = plan.namespaces.iter().fold(0, |all, one| all | flag(*one));
+    // Who is born in a time namespace can set its clocks no more: its step makes it.
+    let later = |one: &Namespace| *one == Namespace::Time && plan.steps.iter().any(kernel::sets_clocks);
+    let born = plan.namespaces.iter().filter(|one| !later(one));
+    let flags = born.fold(0, |all, one| all | flag(*one));
     let needs = |step: fn(&Step) -> bool, namespace, what| {
         if plan.steps.iter().any(step) && !plan.namespaces.contains(&namespace) {
             return Err(Error::user(format!(
@@ -255,6 +294,25 @@ impl Prepared {
         numbers.extend(self.terminal.iter().map(|pair| pair.slave.as_raw_fd()));
         numbers
     }
+
+    /// The pid namespace that the child is to be born in, if it is another's.
+    pub(crate) fn pid_namespace(&self) -> Option<BorrowedFd<'_>> {
+        self.ops.iter().find_map(|op| match op {
+            Op::Enter { namespaces: sys::namespace::PID, file } => Some(file.as_fd()),
+            _ => None,
+        })
+    }
+
+    /// The first operation that takes a procfs.
+    pub(crate) fn takes_procfs(&self) -> Option<usize> {
+        self.ops.iter().position(|op| matches!(op, Op::Clocks { .. } | Op::KernelFiles(_)))
+    }
+
+    /// Whether the process keeps the root that it is born with.
+    pub(crate) fn keeps_root(&self) -> bool {
+        use Op::{Join, LooseRoot, Scratch, Tree};
+        !self.ops.iter().any(|op| matches!(op, Join { .. } | LooseRoot { .. } | Scratch { .. } | Tree { .. }))
+    }
 }
 
 impl Op {
@@ -263,7 +321,11 @@ impl Op {
             Self::Groups { tasks, .. } => tasks.iter().map(AsRawFd::as_raw_fd).collect(),
             Self::Join { target: fd, .. }
             | Self::Scratch { layer: fd, .. }
-            | Self::Attach { mount: fd, .. } => {
+            | Self::Attach { mount: fd, .. }
+            | Self::Enter { file: fd, .. }
+            | Self::LooseRoot { tree: fd }
+            | Self::Chroot { root: Some(fd) }
+            | Self::Landlock(Rules { set: fd, .. }) => {
                 vec![fd.as_raw_fd()]
             }
             Self::Devices(devices) => vec![devices.devpts.as_raw_fd()],
