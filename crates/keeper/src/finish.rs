@@ -38,6 +38,8 @@ pub(crate) fn finish(mut keeper: Keeper, code: i32) {
         connection.send(&Reply::Exit { code });
     }
     drain(&mut keeper.connections);
+    // What we still hold the kernel takes back, and nobody waits for that.
+    sys::process::exit_now(0);
 }
 
 /// Sends all that is left to all at once.

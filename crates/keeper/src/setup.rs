@@ -4,12 +4,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
 use lifecycle::events::What;
-use lifecycle::job::{Job, SOCKET};
+use lifecycle::job::{self, Job, Received, SOCKET};
 use lifecycle::log::Writer;
 use lifecycle::state;
 use rustix::fs::Mode;
-use rustix::net::{AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType};
-use spec::protocol::{Decoder, Failure, Reply};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use spec::protocol::{Failure, Reply};
 use spec::{Error, Result, ResultExt};
 
 use crate::connection::Connection;
@@ -22,9 +22,13 @@ const SIGNALS: [i32; 3] = [15, 2, 1];
 
 /// Runs a keeper; its exit code says nothing about the container's.
 pub(crate) fn run() -> ExitCode {
-    let Ok((job, mut launch)) = receive_job() else { return ExitCode::FAILURE };
+    let Ok((Received { job, lock, decoder }, socket)) = receive_job() else { return ExitCode::FAILURE };
+    let mut launch = Connection::launched(socket, decoder);
     let attached = job.attached;
-    match start(job) {
+    let started = start(job);
+    // The caller's lock, ours too until the state says what is there: the caller may be killed.
+    drop(lock);
+    match started {
         Ok(mut keeper) => {
             launch.send(&Reply::Started { pid: keeper.pid() });
             keeper.tell([What::Start]);
@@ -46,7 +50,7 @@ pub(crate) fn run() -> ExitCode {
 
 /// The connection moves away from descriptor 0, which becomes `/dev/null`: a session of our own,
 /// nothing of the caller's terminal or directory is kept.
-fn receive_job() -> Result<(Job, Connection)> {
+fn receive_job() -> Result<(Received, OwnedFd)> {
     let moved = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3).map_err(std::io::Error::from);
     let socket = moved.doing(|| "taking the first connection over")?;
     let null = std::fs::File::open("/dev/null").doing(|| "opening /dev/null")?;
@@ -54,19 +58,9 @@ fn receive_job() -> Result<(Job, Connection)> {
     // Fails where we lead a session already, which is as good.
     let _ = rustix::process::setsid();
     rustix::process::umask(Mode::from_raw_mode(0o077));
-    let mut decoder = Decoder::default();
-    let mut buffer = [0; 16 << 10];
-    loop {
-        if let Some(job) = decoder.take::<Job>()? {
-            return Ok((job, Connection::launched(socket, decoder)));
-        }
-        let received =
-            rustix::net::recv(&socket, &mut buffer[..], RecvFlags::empty()).map_err(std::io::Error::from);
-        match received.doing(|| "receiving the job")?.0 {
-            0 => return Err(Error::internal("the first connection closed without a job")),
-            count => decoder.push(&buffer[..count]),
-        }
-    }
+    rustix::process::chdir("/").map_err(std::io::Error::from).doing(|| "leaving the caller's directory")?;
+    let received = job::receive(&socket)?;
+    Ok((received, socket))
 }
 
 /// Starts the container. Whatever fails, nothing of it stays.
@@ -82,15 +76,21 @@ fn start(job: Job) -> Result<Keeper> {
 type Made = (Task, Option<cgroup::Group>, OwnedFd, OwnedFd, Writer);
 
 fn make(job: &Job) -> Result<Made> {
-    state::prepare(job)?;
-    let listener = listen(job)?;
     let signals =
         sys::signal::descriptor(&SIGNALS).map_err(std::io::Error::from).doing(|| "watching signals")?;
-    let log = Writer::new(&job.dir)?;
-    let group = if job.spec.cgroup { cgroup::Group::create(job.spec.id)? } else { None };
+    let group = match &job.group {
+        None if job.spec.cgroup => cgroup::Group::create(job.spec.id)?,
+        made => made.clone(),
+    };
     let setup = Setup { group: group.as_ref(), input: job.input, size: job.size };
-    let task =
-        Task::first(&spec::plan::plan(&job.spec), setup, |first| state::started(job, first, group.as_ref()))?;
+    let mut desk = None;
+    // The new process has the longer way to go.
+    let task = Task::first(&spec::plan::plan(&job.spec), setup, |first| {
+        state::prepare(job)?;
+        desk = Some((listen(job)?, Writer::new(&job.dir)?));
+        state::started(job, first, group.as_ref())
+    })?;
+    let (listener, log) = desk.ok_or_else(|| Error::internal("the container started without its keeper"))?;
     Ok((task, group, listener, signals, log))
 }
 

@@ -37,25 +37,25 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    /// Starts a container's first process; `ready` runs while it stands at the gate.
+    /// Starts a container's first process; `meanwhile` runs while that sets itself up, before
+    /// anything is executed.
     pub(crate) fn first(
         plan: &Plan,
         setup: Setup<'_>,
-        ready: impl FnOnce(i32) -> Result<()>,
+        meanwhile: impl FnOnce(i32) -> Result<()>,
     ) -> Result<Self> {
-        Self::start(plan, setup, ready, runtime::spawn)
+        Self::start(plan, setup, |plan, options| runtime::spawn_while(plan, options, meanwhile))
     }
 
     /// Starts one more process in the container of `first`.
     pub(crate) fn join(plan: &Plan, setup: Setup<'_>, first: &Self) -> Result<Self> {
         let target = Target { pidfd: first.child.pidfd(), devpts: first.devpts.as_ref().map(AsFd::as_fd) };
-        Self::start(plan, setup, |_| Ok(()), |plan, options| runtime::join(plan, options, target))
+        Self::start(plan, setup, |plan, options| runtime::join(plan, options, target))
     }
 
     fn start(
         plan: &Plan,
         setup: Setup<'_>,
-        ready: impl FnOnce(i32) -> Result<()>,
         make: impl FnOnce(&Plan, Options<'_>) -> Result<Child>,
     ) -> Result<Self> {
         let Pipes { stdio, input, outputs } = pipes(plan.terminal, setup.input)?;
@@ -71,7 +71,6 @@ impl Task {
                 .map_err(std::io::Error::from)
                 .doing(|| "sizing the terminal")?;
         }
-        ready(child.pid())?;
         child.release()?;
         let devpts = child.devpts();
         let mut task = Self {

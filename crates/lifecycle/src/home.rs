@@ -27,7 +27,8 @@ impl Home {
             Some(root) => Self { lib: root.to_owned(), run: root.join("run") },
             None => Self { lib: "/var/lib/tsubo".into(), run: "/run/tsubo".into() },
         };
-        for dir in [&home.lib, &home.run] {
+        // Mostly both are there; to look is cheaper than to try.
+        for dir in [&home.lib, &home.run].into_iter().filter(|dir| !dir.is_dir()) {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
             made.doing(|| format!("making the state directory {}", dir.display()))?;
         }

@@ -1,21 +1,20 @@
 //! Starting: a keeper for a container, or one more process in a running one.
 
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use spec::container::Process;
 use spec::portable::Ids;
 use spec::protocol::{Reply, Request};
-use spec::{Error, Result, ResultExt, RootPath};
+use spec::{Error, Result, RootPath};
 
 use crate::client::Client;
 use crate::container::Container;
-use crate::job::Job;
+use crate::job::{self, Job};
+use crate::lock::Lock;
 use crate::session::Session;
+use crate::spare::{Process as KeeperProcess, Spare};
 
 /// How a container is started.
 #[derive(Debug, Clone, Default)]
@@ -47,8 +46,13 @@ pub struct Exec {
 
 impl Container {
     /// Starts it: returns when its command is executed. One that cannot be started is removed.
-    pub fn start(mut self, launch: Launch) -> Result<Session> {
-        let started = self.start_keeper(launch);
+    pub fn start(self, launch: Launch) -> Result<Session> {
+        self.start_with(launch, None)
+    }
+
+    /// Like [`start`](Self::start), with a keeper that has been begun already.
+    pub fn start_with(mut self, launch: Launch, spare: Option<Spare>) -> Result<Session> {
+        let started = self.start_keeper(launch, spare, self.lock.as_ref());
         if started.is_err() {
             // The first failure is the one to tell.
             let _ = self.remove(true);
@@ -58,8 +62,17 @@ impl Container {
         started
     }
 
-    pub(crate) fn start_keeper(&self, launch: Launch) -> Result<Session> {
+    pub(crate) fn start_keeper(
+        &self,
+        launch: Launch,
+        spare: Option<Spare>,
+        lock: Option<&Lock>,
+    ) -> Result<Session> {
         let terminal = self.record().spec.process.terminal;
+        let Spare { process: keeper, connection } = spare.map_or_else(|| Spare::of(launch.keeper), Ok)?;
+        // Made here, they are there by the time that the keeper is.
+        let grouped = self.record().spec.cgroup;
+        let group = if grouped { cgroup::Group::create(self.id())? } else { None };
         let job = Job {
             spec: self.record().spec.clone(),
             dir: self.dir().to_owned(),
@@ -71,21 +84,20 @@ impl Container {
             image: self.record().image.clone(),
             again: self.has_ended(),
             size: if terminal { crate::terminal::size() } else { None },
+            group,
         };
-        let (ours, theirs) = connection()?;
-        let keeper = spawn_keeper(launch.keeper, theirs)?;
-        let mut client = Client::over(ours);
-        client.send(&job)?;
+        job::send(connection.as_fd(), &job, lock.map(AsFd::as_fd))?;
+        let mut client = Client::over(connection);
         match client.receive()? {
             Some(Reply::Started { pid }) => {
                 let input = launch.attached && launch.input;
                 Ok(Session::new(client, pid, terminal, input, Some(keeper)))
-            },
+            }
             Some(Reply::Failed(failure)) => {
-                finish(keeper);
+                finish(&keeper);
                 Err(failure.into())
             }
-            other => Err(keeper_failed(keeper, other)),
+            other => Err(keeper_failed(&keeper, other)),
         }
     }
 
@@ -113,7 +125,7 @@ impl Container {
         Ok(Session::new(client, state.first.pid, false, false, None))
     }
 
-    fn process(&self, exec: Exec) -> Process {
+    pub(crate) fn process(&self, exec: Exec) -> Process {
         let first = &self.record().spec.process;
         let mut env = first.env.clone();
         let term = exec.terminal && !env.iter().any(|entry| entry.starts_with("TERM="));
@@ -133,49 +145,13 @@ impl Container {
     }
 }
 
-fn connection() -> Result<(OwnedFd, OwnedFd)> {
-    let pair = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
-    pair.map_err(std::io::Error::from).doing(|| "making a connection for the keeper")
-}
-
-/// Executes the keeper from a read-only mount of its own: an image that asks the kernel to execute
-/// `/proc/self/exe` gets hold of nothing that can be written (2019-5736).
-fn spawn_keeper(path: Option<PathBuf>, connection: OwnedFd) -> Result<Child> {
-    let path = path.map_or_else(find_keeper, Ok)?;
-    let program = runtime::read_only_program(&path)?;
-    Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()))
-        .arg0("tsubo-keeper")
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::from(connection))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .doing(|| format!("starting {}", path.display()))
-}
-
-/// `TSUBO_KEEPER`, or `tsubo-keeper` beside our own program.
-fn find_keeper() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("TSUBO_KEEPER") {
-        return Ok(path.into());
-    }
-    // A program that runs from a mount of its own has its path as its first argument.
-    let own = std::env::current_exe().ok().filter(|path| path.is_file());
-    let own = own.or_else(|| std::env::args_os().next().map(PathBuf::from));
-    let beside = own.and_then(|own| Some(own.parent()?.join("tsubo-keeper")));
-    beside.filter(|path| path.is_file()).ok_or_else(|| {
-        Error::not_found("tsubo-keeper is not there")
-            .hint("it must lie beside tsubo; or set TSUBO_KEEPER to its path")
-    })
-}
-
-fn finish(mut keeper: Child) {
+fn finish(keeper: &KeeperProcess) {
     // It has said all there is to say; only no zombie shall stay.
     let _ = keeper.wait();
 }
 
-fn keeper_failed(mut keeper: Child, reply: Option<Reply>) -> Error {
-    let _ = keeper.kill();
-    let ended = keeper.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+fn keeper_failed(keeper: &KeeperProcess, reply: Option<Reply>) -> Error {
+    keeper.kill();
+    let ended = keeper.wait().map_or_else(|error| error.to_string(), |code| format!("exit code {code}"));
     Error::internal(format!("the container's keeper failed ({ended}, answer {reply:?})"))
 }

@@ -1,6 +1,7 @@
 //! One command at a time on one container.
 
 use std::fs::{DirBuilder, File, OpenOptions};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Held while a command changes a container; ends with the process, however that ends.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
     path: PathBuf,
 }
 
@@ -48,13 +49,19 @@ impl Lock {
         if std::fs::metadata(&path).map_or(0, |meta| meta.ino()) != held {
             return Ok(None);
         }
-        Ok(Some(Self { _file: file, path }))
+        Ok(Some(Self { file, path }))
     }
 
     /// Gives it back with its file: there is no container of this name any more.
     pub(crate) fn discard(self) {
         // A file that stays is found again, and costs nothing.
         let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+impl AsFd for Lock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

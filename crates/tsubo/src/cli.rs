@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use lifecycle::Spare;
 
 use crate::commands as verbs;
 use crate::ui;
@@ -50,12 +51,38 @@ pub enum Verb {
     Contents(verbs::contents::Args),
     /// Start a container from a package or an installed image
     Run(verbs::run::Args),
+    /// Show the steps by which a container is started
+    Plan(verbs::plan::Args),
+    /// Make a container from a package or an installed image, to be started later
+    Create(verbs::create::Args),
+    /// Start containers that were created, or have ended
+    Start(verbs::start::Args),
+    /// Stop containers and start them again
+    Restart(verbs::restart::Args),
+    /// Start what restart policies ask for after a reboot
+    Boot(verbs::boot::Args),
     /// List containers
     Ps(verbs::ps::Args),
     /// Show what a container has said
     Logs(verbs::logs::Args),
     /// Run a command in a running container
     Exec(verbs::exec::Args),
+    /// Look on at a running container from a terminal, and type
+    Attach(verbs::attach::Args),
+    /// Show the processes of a container
+    Top(verbs::top::Args),
+    /// Show what happens to containers, as it happens
+    Events(verbs::events::Args),
+    /// Wait for the end of containers
+    Wait(verbs::wait::Args),
+    /// Hold all processes of containers
+    Pause(verbs::pause::Args),
+    /// Let the processes of paused containers go on
+    Unpause(verbs::unpause::Args),
+    /// Change restart policy, health check and limits of containers
+    Update(verbs::update::Args),
+    /// Give a container another name
+    Rename(verbs::rename::Args),
     /// Ask a container to stop, and end it if it does not
     Stop(verbs::stop::Args),
     /// Send a signal to a container
@@ -84,7 +111,10 @@ pub enum Verb {
 
 /// Runs the command line `args`; the code is the process's exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    // What goes wrong now goes wrong again when there is something to start, and is told then.
+    let spare = if is_start(&args) { Spare::begin().ok() } else { None };
+    let cli = match parse(&args) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -93,12 +123,48 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         return ExitCode::SUCCESS;
     };
     let home = verbs::Place::new(cli.root);
-    match dispatch(verb, &home) {
+    match dispatch(verb, &home, spare) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             ui::error::show(&error);
             ExitCode::from(error.kind().exit_code())
         }
+    }
+}
+
+/// The verb whose start must not wait for anything, with what may stand before it: to describe all
+/// the others to the parser takes longer than to parse.
+#[derive(Debug, Parser)]
+#[command(name = "tsubo", disable_help_flag = true, disable_help_subcommand = true)]
+struct Start {
+    #[arg(long, global = true)]
+    root: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: StartVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum StartVerb {
+    Run(verbs::run::Args),
+}
+
+fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
+    if is_start(args) {
+        // Whatever it does not understand, the whole parser has the words for.
+        if let Ok(Start { root, verb: StartVerb::Run(run) }) = Start::try_parse_from(args) {
+            return Ok(Cli { root, verb: Some(Verb::Run(run)) });
+        }
+    }
+    Cli::try_parse_from(args)
+}
+
+/// Whether this is `tsubo [--root DIR] run …`.
+fn is_start(args: &[OsString]) -> bool {
+    let words: Vec<_> = args.iter().skip(1).take(3).map(|word| word.to_str().unwrap_or_default()).collect();
+    match words.as_slice() {
+        ["run", ..] | ["--root", _, "run"] => true,
+        [root, "run", ..] => root.starts_with("--root="),
+        _ => false,
     }
 }
 
@@ -126,7 +192,7 @@ fn argument(error: &clap::Error) -> String {
     }
 }
 
-fn dispatch(verb: Verb, place: &verbs::Place) -> spec::Result<u8> {
+fn dispatch(verb: Verb, place: &verbs::Place, spare: Option<Spare>) -> spec::Result<u8> {
     // These become the parent of processes in containers, which could write to the program that
     // runs them (2019-5736) if it were reachable for writing.
     if matches!(verb, Verb::Dev(_) | Verb::Test(_) | Verb::Pack(_) | Verb::Build(_)) {
@@ -139,7 +205,20 @@ fn dispatch(verb: Verb, place: &verbs::Place) -> spec::Result<u8> {
         Verb::Pack(args) => verbs::pack::run(args, place),
         Verb::Build(args) => verbs::build::run(args, place),
         Verb::Contents(args) => verbs::contents::run(&args),
-        Verb::Run(args) => verbs::run::run(args, place),
+        Verb::Run(args) => verbs::run::run(args, place, spare),
+        Verb::Plan(args) => verbs::plan::run(&args, place),
+        Verb::Create(args) => verbs::create::run(&args, place),
+        Verb::Start(args) => verbs::start::run(args, place),
+        Verb::Restart(args) => verbs::restart::run(&args, place),
+        Verb::Boot(args) => verbs::boot::run(&args, place),
+        Verb::Attach(args) => verbs::attach::run(args, place),
+        Verb::Top(args) => verbs::top::run(&args, place),
+        Verb::Events(args) => verbs::events::run(&args, place),
+        Verb::Wait(args) => verbs::wait::run(&args, place),
+        Verb::Pause(args) => verbs::pause::run(&args, place),
+        Verb::Unpause(args) => verbs::unpause::run(&args, place),
+        Verb::Update(args) => verbs::update::run(&args, place),
+        Verb::Rename(args) => verbs::rename::run(&args, place),
         Verb::Ps(args) => verbs::ps::run(&args, place),
         Verb::Logs(args) => verbs::logs::run(&args, place),
         Verb::Exec(args) => verbs::exec::run(args, place),

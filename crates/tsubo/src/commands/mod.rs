@@ -1,28 +1,45 @@
 //! One file for each verb.
 
+pub mod attach;
+pub mod boot;
 pub mod build;
 pub mod contents;
+pub mod create;
 pub mod dev;
 pub mod diff;
+pub mod events;
 pub mod exec;
+mod free_name;
 pub mod gc;
 pub mod generate;
 pub mod images;
 pub mod info;
 pub mod inspect;
 pub mod install;
+pub mod isolation;
 pub mod kill;
+mod life_flags;
 pub mod logs;
 pub mod observation;
 pub mod pack;
 pub mod path;
+pub mod pause;
 pub mod place;
+pub mod plan;
 pub mod ps;
+pub mod rename;
+pub mod restart;
 pub mod rm;
 pub mod rmi;
 pub mod run;
+pub mod start;
 pub mod stop;
+mod terminal_flags;
 pub mod test;
+pub mod top;
+pub mod unpause;
+pub mod update;
+pub mod wait;
 
 pub use place::Place;
 

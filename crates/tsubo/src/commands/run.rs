@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use lifecycle::{Bind, Containers, Launch, RunOptions, Source};
+use lifecycle::{Bind, Containers, Launch, RunOptions, Source, Spare};
 use spec::{Error, Name, Result, RootPath};
 use store::{Image, Install};
 use workshop::progress::Progress;
 
 use super::Place;
+use super::free_name::with_free_name;
+use super::isolation::{self, IsolationArgs};
 use crate::ui;
 
 const EXAMPLES: &str = "\
@@ -66,6 +68,9 @@ pub struct Args {
     #[arg(long)]
     pub init: bool,
 
+    #[command(flatten)]
+    pub isolation: IsolationArgs,
+
     /// A package file, or the name or digest of an installed image
     #[arg(value_name = "FILE|NAME")]
     pub image: String,
@@ -76,29 +81,28 @@ pub struct Args {
 }
 
 /// Runs the verb; the code is the container's when it runs in the foreground.
-pub fn run(args: Args, place: &Place) -> Result<u8> {
+pub fn run(args: Args, place: &Place, spare: Option<Spare>) -> Result<u8> {
     let home = place.home()?;
     let image = find_or_install(&args.image, place)?;
     let containers = Containers::of(&home);
-    let options = options(&args, &image, &containers)?;
     let label = format!("{}@{}", image.name, image.digest.short());
     let source = Source { portable: &image.portable, tree: &image.tree, image: &label };
-    let name = options.name.clone();
-    let container = containers.create(source, options, args.rm)?;
-    let session =
-        container.start(Launch { attached: !args.detach, input: args.interactive, keeper: None })?;
+    let create = |name| containers.create(source, options(&args, &image, name)?, args.rm);
+    let container = match &args.name {
+        Some(name) => create(name.clone()),
+        None => with_free_name(&image.name, &containers, create),
+    }?;
+    let name = container.name().clone();
+    let launch = Launch { attached: !args.detach, input: args.interactive, keeper: None };
+    let session = container.start_with(launch, spare)?;
     if args.detach {
         ui::line(name.as_str());
         return Ok(0);
     }
-    Ok(session.relay()?.clamp(0, 255) as u8)
+    Ok(session.last().relay()?.clamp(0, 255) as u8)
 }
 
-fn options(args: &Args, image: &Image, containers: &Containers) -> Result<RunOptions> {
-    let name = match &args.name {
-        Some(name) => name.clone(),
-        None => free_name(&image.name, containers)?,
-    };
+fn options(args: &Args, image: &Image, name: Name) -> Result<RunOptions> {
     let mut options = RunOptions::named(name);
     options.user =
         args.user.as_deref().map(|user| workshop::passwd::look_up(&image.tree, user)).transpose()?;
@@ -108,18 +112,9 @@ fn options(args: &Args, image: &Image, containers: &Containers) -> Result<RunOpt
     options.terminal = args.tty;
     options.writable_root = args.writable;
     options.init = args.init;
+    options.isolation = args.isolation.layer();
+    options.as_packaged = args.isolation.as_packaged;
     Ok(options)
-}
-
-/// The image's name if no container has it, else with the first free number.
-fn free_name(image: &Name, containers: &Containers) -> Result<Name> {
-    // Looking at them removes what killed commands have left, and frees its names.
-    containers.look()?;
-    let taken: Vec<String> = containers.names()?.iter().map(ToString::to_string).collect();
-    let stem: String = image.as_str().chars().take(spec::name::MAX_LEN - 7).collect();
-    let numbered = (2..1_000_000).map(|number| format!("{stem}-{number}"));
-    let free = std::iter::once(image.to_string()).chain(numbered).find(|name| !taken.contains(name));
-    free.ok_or_else(|| Error::conflict("all names are taken").hint("give it one with --name"))?.parse()
 }
 
 /// A file is installed; anything else is the name or digest of an image.
@@ -141,14 +136,23 @@ fn looks_like_file(text: &str) -> bool {
         || text.ends_with(".tsubo")
 }
 
-/// Understands `-v SRC:DST[:ro]`.
+/// Understands `-v SRC:DST[:ro,noidmap]`.
 pub fn volume(text: &str) -> Result<Bind, String> {
     let parts: Vec<&str> = text.split(':').collect();
-    let (source, at, read_only) = match parts.as_slice() {
-        [source, at] | [source, at, "rw"] => (source, at, false),
-        [source, at, "ro"] => (source, at, true),
+    let (source, at, options) = match parts.as_slice() {
+        [source, at] => (source, at, ""),
+        [source, at, options] => (source, at, *options),
         _ => return Err("expected SOURCE:DESTINATION or SOURCE:DESTINATION:ro".to_owned()),
     };
+    let (mut read_only, mut idmapped) = (false, true);
+    for option in options.split(',').filter(|_| parts.len() == 3) {
+        match option {
+            "ro" => read_only = true,
+            "rw" => read_only = false,
+            "noidmap" => idmapped = false,
+            _ => return Err(format!("{option:?} is none of ro, rw, noidmap; --mount has more")),
+        }
+    }
     if source.is_empty() {
         return Err("the source is empty".to_owned());
     }
@@ -157,7 +161,7 @@ pub fn volume(text: &str) -> Result<Bind, String> {
         return Err("the destination cannot be the container's root".to_owned());
     }
     let source = std::path::absolute(source).map_err(|error| error.to_string())?;
-    Ok(Bind { source, at, read_only })
+    Ok(Bind { source, at, read_only, idmapped })
 }
 
 /// Understands `-e K=V`; `-e K` takes the value from our own environment.
