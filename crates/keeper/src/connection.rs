@@ -52,6 +52,8 @@ pub(crate) struct Connection {
     pub(crate) role: Role,
     /// What it executed.
     pub(crate) task: Option<Task>,
+    /// That stays when the client goes.
+    pub(crate) loose: bool,
     pub(crate) closed: bool,
 }
 
@@ -64,6 +66,7 @@ impl Connection {
             greeted: false,
             role: Role::New,
             task: None,
+            loose: false,
             closed: false,
         }
     }
@@ -159,7 +162,7 @@ impl Connection {
 
     /// Reads once.
     pub(crate) fn fill(&mut self) {
-        let mut buffer = [0; 64 << 10];
+        let mut buffer = [0; 4 << 10];
         match rustix::net::recv(&self.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
             Ok((0, _)) => self.closed = true,
             Ok((count, _)) => self.decoder.push(&buffer[..count]),

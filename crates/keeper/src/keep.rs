@@ -18,6 +18,9 @@ use crate::task::Task;
 /// How long a container that was asked to stop may take before it is killed.
 const STOP_TIME: Duration = Duration::from_secs(10);
 
+/// After so long without anything to do it is taken to be resting.
+const BUSY: Duration = Duration::from_secs(1);
+
 /// How many clients there may be at once; more wait.
 const MAX_CONNECTIONS: usize = 256;
 
@@ -31,6 +34,8 @@ pub(crate) struct Keeper {
     pub(crate) log: Writer,
     pub(crate) connections: Vec<Connection>,
     kill_at: Option<Instant>,
+    /// What the start took has been given back.
+    settled: bool,
     pub(crate) restarts: Restarts,
     pub(crate) checks: Option<Checks>,
     /// Its processes are held.
@@ -57,6 +62,7 @@ impl Keeper {
             log,
             connections: Vec::new(),
             kill_at: None,
+            settled: false,
             restarts: Restarts::new(),
             checks: None,
             paused: false,
@@ -91,7 +97,7 @@ impl Keeper {
     }
 
     /// Sleeps until something can be done.
-    fn wait(&self) {
+    fn wait(&mut self) {
         let mut polled = vec![PollFd::new(&self.signals, PollFlags::IN)];
         if !self.restarts.is_resting() {
             polled.push(PollFd::from_borrowed_fd(self.task.pidfd(), PollFlags::IN));
@@ -116,11 +122,22 @@ impl Keeper {
                 watch_task(&mut polled, task, connection.is_full());
             }
         }
-        let timeout = self.due().map(|at| at.saturating_duration_since(Instant::now()));
+        let quiet = (!self.settled).then(|| Instant::now() + BUSY);
+        let due = [self.due(), quiet].into_iter().flatten().min();
+        let timeout = due.map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = timeout
             .map(|time| Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() });
         // Interrupted or not: everything is looked at without blocking.
-        let _ = rustix::event::poll(&mut polled, timeout.as_ref());
+        let woken = rustix::event::poll(&mut polled, timeout.as_ref());
+        self.settle(woken == Ok(0));
+    }
+
+    /// The first time that nothing happens for a while, gives back what the start has taken.
+    fn settle(&mut self, idle: bool) {
+        if idle && !self.settled {
+            sys::memory::settle();
+        }
+        self.settled |= idle;
     }
 
     /// When there is something to do though nothing happens.
@@ -210,8 +227,12 @@ impl Keeper {
     /// stayed with it.
     fn let_go(&mut self, connection: &mut Connection) {
         if let Some(task) = connection.task.take() {
-            // Dropping it kills and reaps.
-            drop(task);
+            if connection.loose {
+                self.loose.push(task);
+            } else {
+                // Kills and reaps.
+                drop(task);
+            }
         }
         if connection.role == Role::Launch {
             self.stop();

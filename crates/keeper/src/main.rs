@@ -15,6 +15,6 @@ mod restart;
 mod setup;
 mod task;
 
-fn main() -> std::process::ExitCode {
+sys::program!(setup::run);
     setup::run()
 }

@@ -28,7 +28,7 @@ impl Keeper {
     /// Does what is asked for and says so.
     pub(crate) fn obey(&mut self, connection: &mut Connection, request: Request) -> Result<()> {
         match request {
-            Request::Loosen => return self.loosen(connection),
+            Request::Loosen => return Self::loosen(connection),
             Request::Quit => self.restarts.quitting = true,
             Request::Pause => self.pause()?,
             Request::Unpause => self.unpause()?,
@@ -40,12 +40,12 @@ impl Keeper {
         Ok(())
     }
 
-    /// The connection goes away, and what it started stays.
-    fn loosen(&mut self, connection: &mut Connection) -> Result<()> {
+    /// When the connection goes away, what it started stays.
+    fn loosen(connection: &mut Connection) -> Result<()> {
         if connection.role == Role::Launch {
             connection.role = Role::Attached;
         }
-        self.loose.extend(connection.task.take());
+        connection.loose = true;
         Ok(())
     }
 

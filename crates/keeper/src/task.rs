@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use runtime::{Child, Options, Stdio, Target};
+use rustix::buffer::spare_capacity;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
@@ -13,6 +14,9 @@ use spec::{Error, Result, ResultExt};
 
 /// Input that waits for the process to read it; above this, no more is taken.
 const INPUT_BYTES: usize = 256 << 10;
+
+/// What is read at once until more turns out to be there: one who says little takes little memory.
+const LEAST_CHUNK: usize = 4 << 10;
 
 /// End-of-file on a terminal (^D).
 const END_OF_FILE: u8 = 4;
@@ -34,6 +38,8 @@ pub(crate) struct Task {
     outputs: Vec<(Stream, OwnedFd)>,
     devpts: Option<OwnedFd>,
     code: Option<i32>,
+    /// How much is read at once.
+    chunk: usize,
 }
 
 impl Task {
@@ -82,6 +88,7 @@ impl Task {
             outputs,
             devpts,
             code: None,
+            chunk: LEAST_CHUNK,
         };
         task.use_terminal(terminal, setup.input)?;
         Ok(task)
@@ -149,19 +156,23 @@ impl Task {
 
     /// Reads what it says; calls `each` at most once for every output. Closed ones are dropped.
     pub(crate) fn read(&mut self, each: &mut dyn FnMut(Stream, &[u8])) -> bool {
-        let mut buffer = [0; MAX_CHUNK];
-        let mut any = false;
-        self.outputs.retain(|(stream, fd)| match rustix::io::read(fd, &mut buffer) {
-            Ok(0) => false,
-            Ok(count) => {
-                any = true;
-                each(*stream, &buffer[..count]);
-                true
+        let mut most = 0;
+        let mut buffer = Vec::with_capacity(self.chunk);
+        self.outputs.retain(|(stream, fd)| {
+            buffer.clear();
+            match rustix::io::read(fd, spare_capacity(&mut buffer)) {
+                Ok(0) => false,
+                Ok(count) => {
+                    most = most.max(count);
+                    each(*stream, &buffer);
+                    true
+                }
+                // A terminal whose last user has gone says EIO.
+                Err(error) => matches!(error, Errno::AGAIN | Errno::INTR),
             }
-            // A terminal whose last user has gone says EIO.
-            Err(error) => matches!(error, Errno::AGAIN | Errno::INTR),
         });
-        any
+        self.chunk = if most < self.chunk { LEAST_CHUNK } else { MAX_CHUNK };
+        most > 0
     }
 
     /// Hands input on, as far as there is room.

@@ -46,6 +46,12 @@ impl Containers {
         Self { lib: home.lib().join("containers"), run: home.run().join("containers") }
     }
 
+    /// Those of the state directory that a job is of.
+    pub(crate) fn beside(job: &crate::job::Job) -> Self {
+        let above = |dir: &Path| dir.parent().unwrap_or(dir).to_owned();
+        Self { lib: above(&job.dir), run: above(&job.run) }
+    }
+
     /// Makes a container; it is not started yet. With `remove` it will not outlive its end, and is
     /// not written to survive a power failure either.
     ///
@@ -61,6 +67,7 @@ impl Containers {
         }
         let volumes = self.volumes(&name);
         options.volumes = Some(volumes.clone());
+        options.presets = self.presets();
         let mut spec = resolve(source.portable, source.tree, &options)?;
         spec.id = id;
         let lock = self.reserve(&name, &dir)?;
@@ -104,6 +111,11 @@ impl Containers {
     /// of the name finds them as they were left.
     pub fn volumes(&self, name: &Name) -> PathBuf {
         self.home().join("volumes").join(name)
+    }
+
+    /// Where presets of one's own are: in the state directory, and of the whole host.
+    pub fn presets(&self) -> Vec<PathBuf> {
+        vec![self.home().join("presets"), "/etc/tsubo/presets".into()]
     }
 
     /// Removes the declared volumes of a container that is gone; false if there are none.

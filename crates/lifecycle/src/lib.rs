@@ -6,11 +6,14 @@
 #![forbid(unsafe_code)]
 
 mod again;
+mod attach;
 mod client;
 mod container;
 mod containers;
 mod damaged;
+mod detach;
 mod disk;
+mod enter;
 pub mod events;
 mod home;
 pub mod job;
@@ -25,6 +28,8 @@ mod record;
 pub mod rename;
 mod resolve;
 mod session;
+mod spare;
+mod settle;
 pub mod state;
 pub mod terminal;
 mod update;
@@ -32,12 +37,15 @@ mod volumes;
 
 pub use container::{Container, listens_to};
 pub use containers::{Containers, Damaged, Source};
+pub use detach::Keys;
 pub use home::{Home, new_id};
 pub use launch::{Exec, Launch};
 pub use lock::ImagesLock;
 pub use pinned::{Pinned, boot_id};
 pub use processes::Process;
 pub use record::{Ended, HealthState, Probe, Record, Running, Status};
-pub use resolve::{Bind, MASKED, READ_ONLY, RunOptions, default_limits, resolve};
+pub use resolve::{Bind, MASKED, READ_ONLY, Reason, RunOptions, default_limits, explained, resolve};
 pub use session::Session;
+pub use settle::{Settled, settle};
+pub use spare::Spare;
 pub use update::Limit;

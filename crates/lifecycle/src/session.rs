@@ -2,7 +2,6 @@
 
 use std::io::{Write, stderr, stdin, stdout};
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::Child;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
@@ -11,6 +10,8 @@ use spec::{Error, Result, ResultExt};
 
 use crate::client::Client;
 use crate::container::listens_to;
+use crate::detach::{Keys, Matcher};
+use crate::spare::Process;
 use crate::terminal::{self, Raw};
 
 /// Signals that are passed on: HUP INT QUIT USR1 USR2 TERM.
@@ -29,13 +30,53 @@ pub struct Session {
     pid: i32,
     terminal: bool,
     input: bool,
-    keeper: Option<Child>,
+    keeper: Option<Process>,
+    /// Whether the keeper's end is waited for.
+    reaps: bool,
     code: Option<i32>,
+    /// Looks for the keys by which a person goes away.
+    keys: Option<Matcher>,
+    detached: bool,
+    /// The end of our input is not the process's.
+    keeps_open: bool,
+    /// Signals that we get are not passed on.
+    deaf: bool,
 }
 
 impl Session {
-    pub(crate) fn new(client: Client, pid: i32, terminal: bool, input: bool, keeper: Option<Child>) -> Self {
-        Self { client, pid, terminal, input, keeper, code: None }
+    pub(crate) fn new(
+        client: Client,
+        pid: i32,
+        terminal: bool,
+        input: bool,
+        keeper: Option<Process>,
+    ) -> Self {
+        Self { client, pid, terminal, input, keeper, reaps: true, code: None, keys: None, detached: false, keeps_open: false, deaf: false }
+    }
+
+    /// For a caller that ends with the relay: whoever reaps what that leaves reaps the keeper too.
+    /// What the container was is gone by then; the keeper only has to end.
+    pub fn last(self) -> Self {
+        Self { reaps: false, ..self }
+    }
+
+    /// These keys, typed on a terminal, leave it running.
+    pub fn detached_by(self, keys: Keys) -> Self {
+        let keys = (self.terminal && self.input).then(|| Matcher::new(keys));
+        Self { keys, ..self }
+    }
+
+    /// Signals that the caller gets concern the caller alone; its end ends nothing.
+    ///
+    /// # Errors
+    /// When the keeper has gone.
+    pub fn without_signals(self) -> Result<Self> {
+        self.client.send(&Request::Loosen)?;
+        Ok(Self { deaf: true, ..self })
+    }
+
+    pub(crate) fn keeps_input_open(self) -> Self {
+        Self { keeps_open: true, ..self }
     }
 
     /// Its pid on the host.
@@ -44,9 +85,14 @@ impl Session {
     }
 
     /// Relays between it and the caller's own standard input and output until it ends; returns its
-    /// exit code. Signals that the caller gets are passed on.
+    /// exit code, or 0 if the caller went away before. Signals that the caller gets are passed on.
     pub fn relay(self) -> Result<i32> {
-        self.relay_to(&mut |stream, bytes| {
+        Ok(self.converse()?.unwrap_or(0))
+    }
+
+    /// Likewise; None if the caller went away.
+    pub fn converse(self) -> Result<Option<i32>> {
+        self.converse_to(&mut |stream, bytes| {
             match stream {
                 Stream::Out => stdout().write_all(bytes).and_then(|()| stdout().flush()),
                 Stream::Error => stderr().write_all(bytes),
@@ -56,30 +102,41 @@ impl Session {
     }
 
     /// Like [`relay`](Self::relay), with the output going to `output`.
-    pub fn relay_to(mut self, output: &mut dyn FnMut(Stream, &[u8]) -> Result<()>) -> Result<i32> {
-        let signals: Vec<i32> = PASSED.into_iter().chain(self.terminal.then_some(RESIZED)).collect();
+    pub fn relay_to(self, output: &mut dyn FnMut(Stream, &[u8]) -> Result<()>) -> Result<i32> {
+        Ok(self.converse_to(output)?.unwrap_or(0))
+    }
+
+    fn converse_to(mut self, output: Output<'_>) -> Result<Option<i32>> {
+        let passed = PASSED.into_iter().filter(|_| !self.deaf);
+        let signals: Vec<i32> = passed.chain(self.terminal.then_some(RESIZED)).collect();
         let before = sys::signal::block(&[]);
         let signals =
             sys::signal::descriptor(&signals).map_err(std::io::Error::from).doing(|| "watching signals")?;
         let raw = if self.terminal && self.input { Raw::enter()? } else { None };
         let ended = self.relay_until_end(&signals, output);
         drop(raw);
+        if self.detached {
+            // What we have started, the keeper among it, goes on.
+            self.client.send(&Request::Loosen)?;
+            sys::signal::restore(&before);
+            return Ok(None);
+        }
         sys::signal::restore(&before);
         // Output that can go nowhere ends the connection, and with it what we started.
         let code = ended?;
-        let keeper = self.keeper.take();
+        let keeper = self.keeper.take().filter(|_| self.reaps);
         drop(self.client);
-        if let Some(mut keeper) = keeper {
+        if let Some(keeper) = keeper {
             // It may live longer only where other sessions keep it.
-            keeper.wait().doing(|| "waiting for the container's keeper")?;
+            keeper.wait()?;
         }
-        Ok(code)
+        Ok(Some(code))
     }
 
     fn relay_until_end(&mut self, signals: &OwnedFd, output: Output<'_>) -> Result<i32> {
         // What came together with the answer to the start.
         self.take_replies(output, true)?;
-        while self.code.is_none() {
+        while self.code.is_none() && !self.detached {
             let [from_keeper, signal, input] = self.wait_for_something(signals)?;
             if signal {
                 self.pass_signal(signals)?;
@@ -89,6 +146,9 @@ impl Session {
             } else if input {
                 self.pass_input()?;
             }
+        }
+        if self.detached {
+            return Ok(0);
         }
         self.code
             .ok_or_else(|| Error::internal("the container's keeper was lost").hint("tsubo ps -a tells more"))
@@ -132,10 +192,19 @@ impl Session {
             Err(Errno::INTR | Errno::AGAIN) => Ok(()),
             Ok(0) | Err(_) => {
                 self.input = false;
-                self.tell(&Request::InputEnd)
+                if self.keeps_open { Ok(()) } else { self.tell(&Request::InputEnd) }
             }
-            Ok(count) => self.tell(&Request::Input { bytes: buffer[..count].to_vec() }),
+            Ok(count) => self.pass_typed(&buffer[..count]),
         }
+    }
+
+    fn pass_typed(&mut self, typed: &[u8]) -> Result<()> {
+        let (bytes, detached) = match &mut self.keys {
+            Some(keys) => keys.pass(typed),
+            None => (typed.to_vec(), false),
+        };
+        self.detached = detached;
+        if bytes.is_empty() { Ok(()) } else { self.tell(&Request::Input { bytes }) }
     }
 
     fn pass_signal(&self, signals: &OwnedFd) -> Result<()> {

@@ -19,7 +19,7 @@ use crate::{Error, Result, RootPath};
 
 pub use caps::CapabilityWords;
 pub use mounts::{DeviceWord, MountType, MountWord, bytes};
-pub use numbers::{io_priority, personality, rlimit, rlimit_number, scheduler};
+pub use numbers::{id_range, io_priority, personality, rlimit, rlimit_number, scheduler};
 pub use origin::Origin;
 pub use set::set;
 
@@ -55,7 +55,7 @@ pub struct Isolation {
     /// No program gains privilege by being executed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_new_privileges: Option<bool>,
-    /// Resource limits by name (`nofile`), each `N`, `SOFT:HARD` or `unlimited`.
+    /// Resource limits by name (`nofile`), each `N`, `SOFT:HARD`, `unlimited`, or `host` to leave it as it is.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub rlimits: BTreeMap<String, String>,
     /// Kernel parameters of the container's namespaces.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::isolation::Isolation;
 use crate::observation::Port;
 use crate::ready::Ready;
 use crate::{Name, RootPath};
@@ -50,6 +51,9 @@ pub struct Portable {
     /// and the defaults hold that suit any service.
     #[serde(default)]
     pub policy: Option<Policy>,
+    /// What its definition says of its isolation.
+    #[serde(default, skip_serializing_if = "Isolation::is_empty")]
+    pub isolation: Isolation,
 }
 
 /// What a service was seen to need of the kernel.
@@ -93,6 +97,7 @@ impl Portable {
             host_files: BTreeSet::new(),
             ports: BTreeSet::new(),
             policy: None,
+            isolation: Isolation::default(),
         }
     }
 }

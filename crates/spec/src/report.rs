@@ -33,6 +33,20 @@ pub struct Report {
     pub kept: BTreeMap<RootPath, Kept>,
     /// What was cut, in sum.
     pub cut: Cut,
+    /// What became of each capability that the service had in the tests.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub capabilities: BTreeMap<String, Judged>,
+}
+
+/// Whether a capability is granted, and why.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judged {
+    /// It is granted.
+    pub kept: bool,
+    /// The programs that had it checked in the tests; none where that could not be seen.
+    pub by: BTreeSet<String>,
+    /// Why.
+    pub why: String,
 }
 
 /// Why a path is in the package.

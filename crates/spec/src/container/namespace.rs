@@ -65,6 +65,8 @@ pub enum Place {
     Own,
     /// One that exists, by its file on the host, as in `/proc/PID/ns/net`.
     Path(PathBuf),
+    /// That of another container, which is looked up when this one is started.
+    Container(String),
 }
 
 /// These namespaces, each of the container's own.

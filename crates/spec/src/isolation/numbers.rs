@@ -1,6 +1,6 @@
 //! Words for what the kernel knows by numbers: resource limits, scheduling, personality.
 
-use crate::container::{IoClass, IoPriority, Scheduler, SchedulerPolicy};
+use crate::container::{IdRange, IoClass, IoPriority, Scheduler, SchedulerPolicy};
 use crate::{Error, Result};
 
 /// The names of resource limits, each at its number of resource.h.
@@ -94,6 +94,20 @@ pub fn io_priority(text: &str) -> Result<IoPriority> {
     };
     let level = if class == IoClass::Idle { 0 } else { level.parse().map_err(|_| bad())? };
     Ok(IoPriority { class, level })
+}
+
+/// `INSIDE:HOST:COUNT`.
+///
+/// # Errors
+/// Anything else.
+pub fn id_range(text: &str) -> Result<IdRange> {
+    let numbers: Vec<Option<u32>> = text.split(':').map(|part| part.parse().ok()).collect();
+    match numbers.as_slice() {
+        [Some(inside), Some(host), Some(count)] => {
+            Ok(IdRange { inside: *inside, host: *host, count: *count })
+        }
+        _ => Err(Error::user(format!("{text:?} is no range of ids")).hint("as in 0:100000:65536, or auto")),
+    }
 }
 
 /// `linux`, `linux32`, or a number.

@@ -1,5 +1,7 @@
 //! `KEY=VALUE` on the command line, for every key of the table.
 
+use serde_json::Value;
+
 use super::Isolation;
 use crate::{Error, Result};
 
@@ -34,6 +36,31 @@ pub fn set(text: &str) -> Result<Isolation> {
     Err(first.unwrap_or_else(|| Error::user(format!("{text:?} is no setting"))))
 }
 
+impl Isolation {
+    /// This layer with a stronger one over it, as one: lists grow, tables are merged, anything else
+    /// is replaced.
+    #[must_use]
+    pub fn merged(self, stronger: Self) -> Self {
+        let value = |layer: &Self| serde_json::to_value(layer).unwrap_or_default();
+        let mut merged = value(&self);
+        lay_over(&mut merged, value(&stronger));
+        // Both were valid, so is every field of the two together.
+        serde_json::from_value(merged).unwrap_or(stronger)
+    }
+}
+
+fn lay_over(below: &mut Value, above: Value) {
+    match (below, above) {
+        (Value::Object(below), Value::Object(above)) => {
+            for (key, value) in above {
+                lay_over(below.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (Value::Array(below), Value::Array(above)) => below.extend(above),
+        (below, above) => *below = above,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,6 +75,14 @@ mod tests {
         assert_eq!(set("capabilities.add=CHOWN,KILL").expect("list").capabilities.add, ["CHOWN", "KILL"]);
         assert_eq!(set("sysctls={ \"net.core.somaxconn\" = \"1\" }").expect("inline").sysctls.len(), 1);
         assert_eq!(set("devices=/dev/fuse").expect("list of one").devices.len(), 1);
+    }
+
+    #[test]
+    fn layers_merge() {
+        let one = set("capabilities.add=CHOWN").expect("list");
+        let two = set("capabilities.add=KILL").expect("list").merged(set("nice=3").expect("number"));
+        let both = one.merged(two);
+        assert_eq!((both.capabilities.add.len(), both.nice), (2, Some(3)));
     }
 
     #[test]

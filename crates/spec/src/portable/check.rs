@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Portable;
-use crate::container::CAPABILITY_NAMES;
+use crate::container::{CAPABILITY_NAMES, DEFAULT_CAPABILITIES, capability};
 use crate::{Error, Result, RootPath};
 
 /// So many directories of one kind are a mistake or an attack: each becomes a mount.
@@ -84,8 +84,13 @@ impl Portable {
         if let Some(name) = policy.syscalls.iter().find(|name| !is_call(name)) {
             return Err(format!("{name:?} is no name of a system call"));
         }
-        match policy.capabilities.iter().find(|name| !is_capability(name)) {
-            Some(name) => Err(format!("{name:?} is no name of a capability")),
+        if let Some(name) = policy.capabilities.iter().find(|name| !is_capability(name)) {
+            return Err(format!("{name:?} is no name of a capability"));
+        }
+        // No test of ours grants more, so none can have shown that more is needed.
+        let usual = |name: &&String| capability(name).is_some_and(|bit| bit & DEFAULT_CAPABILITIES != 0);
+        match policy.capabilities.iter().find(|name| !usual(name)) {
+            Some(name) => Err(format!("its policy asks for {name}, which no container has by default")),
             None => Ok(()),
         }
     }
@@ -187,7 +192,8 @@ mod tests {
             portable.policy = Some(Policy { syscalls, capabilities, groups_seen: false });
             portable.check()
         };
-        with(&["read", "fchmodat2", "syscall-470"], &["CAP_CHOWN", "CAP_CHECKPOINT_RESTORE"]).expect("good");
+        with(&["read", "fchmodat2", "syscall-470"], &["CAP_CHOWN", "CAP_SETFCAP"]).expect("good");
+        assert!(with(&[], &["CAP_SYS_ADMIN"]).expect_err("too much").to_string().contains("CAP_SYS_ADMIN"));
         with(&[], &[]).expect("empty");
         let long = "a".repeat(65);
         for call in ["", "Read", "a b", "read\0", long.as_str()] {

@@ -143,7 +143,7 @@ fn bring(development: &Development, from: &str, to: &RootPath, interrupt: &Inter
     let directory = source.is_dir();
     // In the container's own /dev: the mount point is of the right type each time and stays nowhere.
     let at: RootPath = "/dev/tsubo-copy".parse()?;
-    let bind = Bind { source, at: at.clone(), read_only: true };
+    let bind = Bind { source, at: at.clone(), read_only: true, idmapped: true };
     let script = if directory {
         "mkdir -p \"$2\" && cp -R \"$1/.\" \"$2/\""
     } else {

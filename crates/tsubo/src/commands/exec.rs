@@ -1,17 +1,27 @@
 //! `tsubo exec`: run a command in a running container.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use lifecycle::{Containers, Exec};
-use spec::{Result, RootPath};
+use lifecycle::{Containers, Exec, Limit};
+use spec::container::Namespace;
+use spec::{Error, Result, RootPath};
 
-use super::{Place, run};
+use super::terminal_flags::TerminalFlags;
+use super::{Place, run, update};
+use crate::ui;
 
 const EXAMPLES: &str = "\
 Examples:
   tsubo exec web nginx -s reload
-  tsubo exec -it web sh                           a shell, if the package has one
+  tsubo exec -it web sh                           a shell, if the package has one; Ctrl-P Ctrl-Q leaves it
   tsubo exec -u www-data -w /srv web ls
+  tsubo exec -d web sleep 60                      nobody waits for it; prints its number on the host
+  tsubo exec --no-net web ls                      everything of the container but its network
+  tsubo exec --ns net,uts,ipc web ss -tln         this host's files and programs in its network
+
+Exit codes: the command's own, 128+N if signal N ended it, 125 if tsubo failed,
+126 if the command cannot be executed, 127 if it does not exist.
 ";
 
 /// Run a command in a running container, confined like the container itself.
@@ -26,6 +36,10 @@ pub struct Args {
     #[arg(short, long)]
     pub tty: bool,
 
+    /// Leave it alone: it has no input, nobody hears what it says, and it may outlive this command
+    #[arg(short, long, conflicts_with_all = ["interactive", "tty"])]
+    pub detach: bool,
+
     /// Set a variable of its environment
     #[arg(short, long, value_name = "K=V", value_parser = run::variable)]
     pub env: Vec<(String, String)>,
@@ -38,6 +52,16 @@ pub struct Args {
     #[arg(short, long, value_name = "DIR")]
     pub workdir: Option<RootPath>,
 
+    /// A resource limit of its own
+    #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]", value_parser = update::ulimit)]
+    pub ulimits: Vec<Limit>,
+
+    #[command(flatten)]
+    pub entering: Entering,
+
+    #[command(flatten)]
+    pub terminal: TerminalFlags,
+
     /// Name or id of the container
     pub name: String,
 
@@ -46,8 +70,78 @@ pub struct Args {
     pub command: Vec<String>,
 }
 
+/// Which of the container's namespaces it enters.
+#[derive(Debug, clap::Args)]
+pub struct Entering {
+    /// Enter these only: mount, pid, ipc, uts, cgroup, net, user, time
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = namespace, help_heading = "Namespaces")]
+    pub ns: Option<Vec<Namespace>>,
+
+    /// Stay with this host's files and programs (needs --no-pid)
+    #[arg(long, help_heading = "Namespaces")]
+    pub no_mount: bool,
+
+    /// Stay with this host's process numbers
+    #[arg(long, help_heading = "Namespaces")]
+    pub no_pid: bool,
+
+    /// Stay with this host's System V IPC and message queues
+    #[arg(long, help_heading = "Namespaces")]
+    pub no_ipc: bool,
+
+    /// Stay with this host's name
+    #[arg(long, help_heading = "Namespaces")]
+    pub no_uts: bool,
+
+    /// Stay with this host's view of control groups
+    #[arg(long, help_heading = "Namespaces")]
+    pub no_cgroup: bool,
+
+    /// Stay with this host's network
+    #[arg(long, help_heading = "Namespaces")]
+    pub no_net: bool,
+
+    /// Stay with this host's clocks
+    #[arg(long, help_heading = "Namespaces")]
+    pub no_time: bool,
+}
+
+impl Entering {
+    /// Those that are not entered.
+    fn without(&self) -> Result<BTreeSet<Namespace>> {
+        let left = [
+            (Namespace::Mount, self.no_mount),
+            (Namespace::Pid, self.no_pid),
+            (Namespace::Ipc, self.no_ipc),
+            (Namespace::Uts, self.no_uts),
+            (Namespace::Cgroup, self.no_cgroup),
+            (Namespace::Net, self.no_net),
+            (Namespace::Time, self.no_time),
+        ];
+        let mut without: BTreeSet<Namespace> =
+            left.into_iter().filter(|(_, left)| *left).map(|(namespace, _)| namespace).collect();
+        if let Some(only) = &self.ns {
+            // Whose user it is stays as with the container: it would have more rights otherwise.
+            without.extend(Namespace::ALL.into_iter().filter(|one| !only.contains(one) && *one != Namespace::User));
+        }
+        if without.contains(&Namespace::Mount) && !without.contains(&Namespace::Pid) {
+            return Err(Error::user("a process with this host's files cannot be shown to the container's processes")
+                .hint("they could reach the host's files through it; add --no-pid, or leave pid out of --ns"));
+        }
+        Ok(without)
+    }
+}
+
+fn namespace(text: &str) -> Result<Namespace> {
+    Namespace::ALL.into_iter().find(|one| one.word() == text || one.file() == text).ok_or_else(|| {
+        let words: Vec<_> = Namespace::ALL.iter().map(|one| one.word()).collect();
+        Error::user(format!("{text:?} is no namespace")).hint(format!("they are {}", words.join(", ")))
+    })
+}
+
 /// Runs the verb; the code is the command's.
 pub fn run(args: Args, place: &Place) -> Result<u8> {
+    let without = args.entering.without()?;
     let container = Containers::of(&place.home()?).find(&args.name)?;
     let user = match &args.user {
         Some(user) => Some(workshop::passwd::look_up(Path::new(&super::path::root_of(&container)?), user)?),
@@ -61,5 +155,37 @@ pub fn run(args: Args, place: &Place) -> Result<u8> {
         terminal: args.tty,
         input: args.interactive,
     };
-    Ok(container.exec(exec)?.relay()?.clamp(0, 255) as u8)
+    if args.detach {
+        ui::line(container.exec_alone(exec, without, &args.ulimits)?.to_string());
+        return Ok(0);
+    }
+    let session = args.terminal.apply(container.exec_with(exec, without, &args.ulimits)?)?;
+    Ok(session.relay()?.clamp(0, 255) as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        entering: Entering,
+    }
+
+    fn without(args: &[&str]) -> Result<BTreeSet<Namespace>> {
+        let line = <Line as clap::Parser>::try_parse_from([&["x"], args].concat()).expect("parse");
+        line.entering.without()
+    }
+
+    #[test]
+    fn the_hosts_files_are_not_shown_to_the_container() {
+        assert_eq!(without(&[]).expect("all"), BTreeSet::new());
+        assert_eq!(without(&["--no-net"]).expect("one"), [Namespace::Net].into());
+        let net = without(&["--ns", "net,uts"]).expect("two");
+        assert!(!net.contains(&Namespace::Net) && net.contains(&Namespace::Mount) && !net.contains(&Namespace::User));
+        for bad in [&["--no-mount"][..], &["--ns", "pid,net"]] {
+            assert!(without(bad).expect_err("refused").hints()[0].contains("--no-pid"));
+        }
+    }
 }

@@ -1,0 +1,182 @@
+//! What is mounted on top of the image: fresh directories, volumes, files and devices of the host.
+
+use std::collections::BTreeSet;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use runtime::seed::Size;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use spec::container::{self, Device, DeviceKind, Mount, MountFlags, MountKind, Namespace, Root, Spec};
+use spec::isolation::DeviceWord;
+use spec::portable::{Portable, is_reserved, volume_name};
+use spec::{Error, Result, ResultExt, RootPath};
+
+use super::reason::Reasons;
+use super::{Bind, Resolving, RunOptions};
+
+/// Files of the host that a package may ask for.
+const HOST_FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
+
+/// Least size of a directory that is fresh at each start, in bytes; memory is used as it fills.
+pub(super) const FRESH_BYTES: u64 = 256 << 20;
+/// Its inodes, at the least.
+pub(super) const FRESH_INODES: u64 = 65_536;
+
+impl Resolving<'_> {
+    pub(super) fn files(&self, spec: &mut Spec, reasons: &mut Reasons) -> Result<()> {
+        if spec.owns(Namespace::Mount) && spec.root != Root::Host {
+            spec.mounts = self.kernel_mounts(spec, reasons)?;
+            spec.mounts.extend(self.image_mounts()?);
+        } else {
+            reasons.add(
+                "mounts",
+                "none",
+                "it has no mounts of its own to put them in",
+                "--namespace mount=own",
+            );
+        }
+        spec.mounts.extend(binds(&self.options.binds)?);
+        for word in self.layers.mounts() {
+            let mut mount = word.mount()?;
+            if let MountKind::Bind(bind) = &mut mount.what {
+                bind.source = existing(&bind.source)?;
+            }
+            spec.mounts.retain(|other| other.at != mount.at);
+            spec.mounts.push(mount);
+        }
+        spec.mounts.sort_by_key(|mount| mount.at.as_bytes().iter().filter(|byte| **byte == b'/').count());
+        spec.devices = self.layers.all(|layer| &layer.devices).iter().map(device).collect::<Result<_>>()?;
+        self.tell(spec, reasons);
+        self.hidden(spec, reasons)
+    }
+
+    /// Directories that were seen to be written, volumes, and files of the host that it asks for.
+    fn image_mounts(&self) -> Result<Vec<Mount>> {
+        let mut mounts = Vec::new();
+        if !self.writable_root() {
+            for at in outermost(&self.portable.writable) {
+                mounts.push(fresh(self.tree, at)?);
+            }
+        }
+        mounts.extend(volumes(self.portable, self.tree, self.options)?);
+        mounts.extend(self.portable.host_files.iter().filter_map(|path| host_file(self.tree, path)));
+        Ok(mounts)
+    }
+
+    fn tell(&self, spec: &Spec, reasons: &mut Reasons) {
+        let (state, why) = match (&spec.root, self.layers.get(|layer| layer.writable_root)) {
+            (Root::Scratch { .. }, Some((_, whose))) => ("writable, in memory", whose),
+            (Root::Scratch { .. }, None) => ("writable, in memory", "asked for"),
+            (Root::Host, _) => ("the host's", "asked for"),
+            _ => ("read-only", "default; what was seen to be written is fresh at each start"),
+        };
+        reasons.add("root", state, why, "--writable");
+        let devices: Vec<String> = spec.devices.iter().map(|device| device.at.to_string()).collect();
+        let (state, why) = if devices.is_empty() {
+            ("the usual ones".to_owned(), "default")
+        } else {
+            (format!("and {}", devices.join(" ")), "asked for")
+        };
+        reasons.add("devices", state, why, "--device PATH");
+    }
+}
+
+/// Looked at now, and again when it is given: what it is may not change in between.
+fn device(word: &DeviceWord) -> Result<Device> {
+    let meta = std::fs::metadata(&word.source)
+        .map_err(|cause| Error::io(format!("cannot give the device {}", word.source.display()), cause))?;
+    let kind = meta.file_type();
+    if !kind.is_block_device() && !kind.is_char_device() {
+        return Err(Error::user(format!("{} is no device", word.source.display()))
+            .hint("files and directories are shown with -v"));
+    }
+    let kind = DeviceKind {
+        block: kind.is_block_device(),
+        major: rustix::fs::major(meta.rdev()),
+        minor: rustix::fs::minor(meta.rdev()),
+    };
+    Ok(Device { source: word.source.clone(), at: word.at.clone(), read_only: word.read_only, kind })
+}
+
+fn existing(source: &Path) -> Result<PathBuf> {
+    std::fs::canonicalize(source).map_err(|cause| {
+        Error::io(format!("cannot show {} in the container", source.display()), cause).hint("make it first")
+    })
+}
+
+/// The directories that do not lie in another of them.
+fn outermost(dirs: &BTreeSet<RootPath>) -> Vec<RootPath> {
+    let inner = |dir: &RootPath| dir.ancestors().any(|above| dirs.contains(&above));
+    dirs.iter().filter(|dir| !inner(dir)).cloned().collect()
+}
+
+/// Room for what the image has there and as much again.
+fn fresh(tree: &Path, at: RootPath) -> Result<Mount> {
+    let shared = matches!(at.as_bytes(), b"/tmp" | b"/var/tmp" | b"/run/lock");
+    let mode = if shared { 0o1777 } else { 0o755 };
+    let seed = size_in(tree, &at).doing(|| format!("measuring {at} of the image"))?;
+    let bytes = seed.bytes.saturating_mul(2).max(FRESH_BYTES);
+    let inodes = seed.inodes.saturating_mul(2).max(FRESH_INODES);
+    let what = MountKind::Tmpfs { bytes, inodes, seeded: true, mode };
+    Ok(Mount { at, what, flags: MountFlags::default() })
+}
+
+fn size_in(tree: &Path, at: &RootPath) -> std::io::Result<Size> {
+    let root = std::fs::File::open(tree)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    match rustix::fs::openat2(&root, at.relative(), flags, Mode::empty(), inside) {
+        Ok(directory) => runtime::seed::measure_tree(directory.as_fd()),
+        Err(Errno::NOENT) => Ok(Size::default()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Declared volumes, but for those that are given on the command line.
+fn volumes(portable: &Portable, tree: &Path, options: &RunOptions) -> Result<Vec<Mount>> {
+    let given = |at: &&RootPath| !options.binds.iter().any(|bind| bind.at == **at);
+    let mount = |at: &RootPath| match &options.volumes {
+        Some(dir) => Ok(bound(dir.join(volume_name(at)), at.clone(), false, true)),
+        None => fresh(tree, at.clone()),
+    };
+    portable.volumes.iter().filter(given).map(mount).collect()
+}
+
+fn bound(source: PathBuf, at: RootPath, read_only: bool, idmapped: bool) -> Mount {
+    let flags = MountFlags { read_only, ..MountFlags::default() };
+    Mount { at, what: MountKind::Bind(container::Bind { idmapped, ..container::Bind::of(source) }), flags }
+}
+
+/// A file of this host in the image's place, if both are there. A package may ask for the few
+/// files that say how to reach the network, and for no other file of the host.
+fn host_file(tree: &Path, path: &RootPath) -> Option<Mount> {
+    HOST_FILES.iter().find(|allowed| allowed.as_bytes() == path.as_bytes())?;
+    let source = std::fs::canonicalize(path.as_path()).ok().filter(|source| source.is_file())?;
+    let there = std::fs::symlink_metadata(tree.join(path.relative())).is_ok_and(|meta| meta.is_file());
+    // What everybody may read needs no other owner, and it may lie where none can be shown.
+    there.then(|| bound(source, path.clone(), true, false))
+}
+
+fn binds(binds: &[Bind]) -> Result<Vec<Mount>> {
+    let mount = |bind: &Bind| {
+        let source = std::fs::canonicalize(&bind.source).map_err(|cause| {
+            Error::io(format!("cannot show {} in the container", bind.source.display()), cause)
+                .hint("make it first; -v takes SOURCE:DESTINATION[:ro]")
+        })?;
+        if is_reserved(&bind.at) || hides_devices(&source, &bind.at) {
+            let source = bind.source.display();
+            return Err(Error::user(format!("cannot show {source} at {}: the kernel's own files are there", bind.at))
+                .hint("any place will do that is not / and not in /proc, /sys or /dev; devices and /dev/shm may be given"));
+        }
+        Ok(bound(source, bind.at.clone(), bind.read_only, bind.idmapped))
+    };
+    binds.iter().map(mount).collect()
+}
+
+/// A directory in /dev would lie over devices; single devices and sockets are given on purpose.
+fn hides_devices(source: &Path, at: &RootPath) -> bool {
+    let dev = RootPath::root().join(b"dev");
+    at.is_within(&dev) && *at != dev.join(b"shm") && source.is_dir()
+}

@@ -1,0 +1,131 @@
+//! Which namespaces a container has, and who its users are.
+
+use spec::Result;
+use spec::container::{Namespace, Place, Spec, Users};
+use spec::isolation::Origin;
+
+use super::Resolving;
+use super::reason::Reasons;
+
+/// Unless something else is said.
+const OWN: [Namespace; 5] =
+    [Namespace::Mount, Namespace::Pid, Namespace::Ipc, Namespace::Uts, Namespace::Cgroup];
+
+impl Resolving<'_> {
+    pub(super) fn namespaces(&self, spec: &mut Spec, reasons: &mut Reasons) -> Result<()> {
+        spec.namespaces.clear();
+        spec.cgroup = self.layers.value(|layer| layer.cgroup).unwrap_or(true);
+        for namespace in Namespace::ALL.into_iter().filter(|namespace| *namespace != Namespace::User) {
+            let said = self.layers.get(|layer| layer.namespaces.get(&namespace).cloned());
+            let (origin, why) = match said {
+                Some((origin, whose)) => (origin, whose.to_owned()),
+                None => self.usual(spec, namespace),
+            };
+            reasons.add(
+                about(namespace),
+                origin.to_string(),
+                why,
+                "--namespace NAME=own|host|container:C|PATH",
+            );
+            spec.namespaces.extend(place(origin).map(|place| (namespace, place)));
+        }
+        self.users(spec, reasons)
+    }
+
+    fn usual(&self, spec: &Spec, namespace: Namespace) -> (Origin, String) {
+        match namespace {
+            Namespace::Cgroup if !spec.cgroup => (Origin::Host, "it has no control groups".to_owned()),
+            Namespace::Net => {
+                (Origin::Host, "networks of its own come later; own has loopback only".to_owned())
+            }
+            Namespace::Time => (Origin::Host, "its clocks are the host's".to_owned()),
+            other if OWN.contains(&other) => (Origin::Own, "default".to_owned()),
+            _ => (Origin::Host, "default".to_owned()),
+        }
+    }
+
+    /// A user namespace of its own wherever that can work: root inside is nobody outside.
+    fn users(&self, spec: &mut Spec, reasons: &mut Reasons) -> Result<()> {
+        const OTHERWISE: &str = "--namespace user=own|host, --users auto|INSIDE:HOST:COUNT";
+        let said = self.layers.get(|layer| layer.namespaces.get(&Namespace::User).cloned());
+        let ranges = self.layers.get(|layer| layer.users.clone());
+        let (origin, why) = match (said, &ranges) {
+            (Some((origin, whose)), _) => (origin, whose.to_owned()),
+            (None, Some((_, whose))) => (Origin::Own, (*whose).to_owned()),
+            (None, None) => match self.obstacle(spec) {
+                Some(why) => (Origin::Host, why),
+                None => (Origin::Own, "default: root inside is nobody on the host".to_owned()),
+            },
+        };
+        let hosts = origin == Origin::Host;
+        reasons.add("user namespace", origin.to_string(), why, OTHERWISE);
+        if hosts {
+            reasons.notable();
+        }
+        if origin == Origin::Own {
+            spec.users = Some(match ranges {
+                Some((words, _)) => self.mapping(&words)?,
+                None => Users::anywhere(),
+            });
+        }
+        spec.namespaces.extend(place(origin).map(|place| (Namespace::User, place)));
+        Ok(())
+    }
+
+    /// Why a user namespace of its own would not work here.
+    fn obstacle(&self, spec: &Spec) -> Option<String> {
+        if std::env::var_os("TSUBO_OWN_USERS").is_none() {
+            return Some("not yet".to_owned());
+        }
+        if spec.namespaces.get(&Namespace::Mount) != Some(&Place::Own) {
+            return Some("without mounts of its own the image cannot be shown with other owners".to_owned());
+        }
+        if !self.facts.mappable {
+            return Some("the file system of the image cannot be shown with other owners".to_owned());
+        }
+        let low = self.portable.ports.iter().find(|port| port.port < self.facts.first_free_port);
+        let hosts_net = !spec.owns(Namespace::Net);
+        low.filter(|_| hosts_net).map(|port| {
+            format!(
+                "it listens on port {} of the host's network, which takes the host's privilege",
+                port.port
+            )
+        })
+    }
+
+    fn mapping(&self, words: &[String]) -> Result<Users> {
+        if words == ["auto"] {
+            return Ok(Users::anywhere());
+        }
+        let groups = self.layers.value(|layer| layer.groups.clone());
+        let uids = ranges(words)?;
+        let gids = groups.as_deref().map(ranges).transpose()?.unwrap_or_else(|| uids.clone());
+        Ok(Users { uids, gids, anywhere: false })
+    }
+}
+
+fn ranges(words: &[String]) -> Result<Vec<spec::container::IdRange>> {
+    words.iter().map(|word| spec::isolation::id_range(word)).collect()
+}
+
+fn place(origin: Origin) -> Option<Place> {
+    match origin {
+        Origin::Own => Some(Place::Own),
+        Origin::Host => None,
+        Origin::Container(name) => Some(Place::Container(name)),
+        Origin::Path(path) => Some(Place::Path(path)),
+    }
+}
+
+fn about(namespace: Namespace) -> &'static str {
+    match namespace {
+        Namespace::Mount => "mount namespace",
+        Namespace::Pid => "pid namespace",
+        Namespace::Ipc => "ipc namespace",
+        Namespace::Uts => "uts namespace",
+        Namespace::Cgroup => "cgroup namespace",
+        Namespace::Net => "network",
+        Namespace::User => "user namespace",
+        Namespace::Time => "time namespace",
+    }
+}

@@ -1,0 +1,55 @@
+//! `tsubo top`: the processes of a running container.
+
+use lifecycle::{Containers, Process, Status};
+use serde_json::{Value, json};
+use spec::{Error, Result};
+
+use super::Place;
+use crate::ui;
+
+/// Show the processes of a running container, with their numbers on the host.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  tsubo top web\n  tsubo top web --format json | jq '.[].command'\n\nPID is the number on the host, IN the one in the container; MEMORY is what is resident.\n")]
+pub struct Args {
+    /// Name or id of the container
+    pub name: String,
+
+    #[command(flatten)]
+    pub format: ui::FormatArg,
+}
+
+/// Runs the verb.
+pub fn run(args: &Args, place: &Place) -> Result<u8> {
+    let container = Containers::of(&place.home()?).find(&args.name)?;
+    let Status::Running(state) = container.status()? else {
+        return Err(Error::conflict(format!("container {} is not running", container.name()))
+            .hint(format!("start it: tsubo start {}", container.name())));
+    };
+    let processes = state.top();
+    if args.format.is_json() {
+        ui::json(&processes.iter().map(value).collect::<Vec<_>>())?;
+        return Ok(0);
+    }
+    let mut table = ui::table::new(&["PID", "IN", "PARENT", "UID", "STATE", "MEMORY", "CPU", "AGE", "COMMAND"]);
+    for process in &processes {
+        table.add_row([
+            process.pid.to_string(),
+            process.inside.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
+            process.parent.to_string(),
+            process.uid.to_string(),
+            process.state.to_string(),
+            ui::size(process.memory),
+            format!("{:.2} s", process.cpu as f64 / 1000.0),
+            format!("{} s", process.age / 1000),
+            process.command.clone(),
+        ]);
+    }
+    ui::table::print(&table);
+    Ok(0)
+}
+
+fn value(process: &Process) -> Value {
+    json!({ "pid": process.pid, "inside": process.inside, "parent": process.parent, "uid": process.uid,
+        "state": process.state, "memory": process.memory, "cpu_ms": process.cpu, "age_ms": process.age,
+        "command": process.command })
+}

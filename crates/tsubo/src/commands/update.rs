@@ -1,0 +1,86 @@
+//! `tsubo update`: change what can change about containers, also while they run.
+
+use lifecycle::{Containers, Limit};
+use spec::{Error, Result};
+
+use super::Place;
+use super::life_flags::LifeFlags;
+use crate::ui;
+
+const EXAMPLES: &str = "\
+Examples:
+  tsubo update --restart unless-stopped web db
+  tsubo update --health-cmd 'curl -fs http://127.0.0.1/' --health-interval 10s web
+  tsubo update --health-cmd none web
+  tsubo update --ulimit nofile=4096:8192 web
+
+What is not named stays. It takes effect at once and is kept for the next start.
+";
+
+/// Change restart policy, health check and resource limits of containers.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    pub life: LifeFlags,
+
+    /// A resource limit of all its processes
+    #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]", value_parser = ulimit)]
+    pub ulimits: Vec<Limit>,
+
+    /// Not yet
+    #[arg(long, hide = true, num_args = 0..=1, value_name = "N")]
+    pub memory: Option<Option<String>>,
+
+    /// Not yet
+    #[arg(long, hide = true, num_args = 0..=1, value_name = "N")]
+    pub memory_swap: Option<Option<String>>,
+
+    /// Not yet
+    #[arg(long, hide = true, num_args = 0..=1, value_name = "N")]
+    pub cpus: Option<Option<String>>,
+
+    /// Not yet
+    #[arg(long, hide = true, num_args = 0..=1, value_name = "N")]
+    pub cpuset_cpus: Option<Option<String>>,
+
+    /// Not yet
+    #[arg(long, hide = true, num_args = 0..=1, value_name = "N")]
+    pub pids_limit: Option<Option<String>>,
+
+    /// Names or ids of containers
+    #[arg(required = true)]
+    pub names: Vec<String>,
+}
+
+/// Runs the verb.
+pub fn run(args: &Args, place: &Place) -> Result<u8> {
+    let groups = [&args.memory, &args.memory_swap, &args.cpus, &args.cpuset_cpus, &args.pids_limit];
+    if groups.into_iter().any(Option::is_some) {
+        return Err(Error::unsupported("limits of control groups (memory, processors, tasks) cannot be set yet")
+            .hint("--ulimit limits single processes: nofile, nproc, as, cpu, fsize, ..."));
+    }
+    if args.life.is_empty() && args.ulimits.is_empty() {
+        return Err(Error::user("nothing was said to change").hint("tsubo update --help tells what can be"));
+    }
+    let containers = Containers::of(&place.home()?);
+    super::for_each(&args.names, |name| {
+        let container = containers.find(name)?;
+        let mut life = container.record().life.clone();
+        args.life.apply(&mut life)?;
+        if container.record().remove && life.restart != spec::life::Restart::No {
+            return Err(Error::user(format!("container {name} is removed when it ends, so it cannot be started again")));
+        }
+        container.update(|own| *own = life, &args.ulimits)?;
+        ui::line(name);
+        Ok(())
+    })
+}
+
+/// Understands `nofile=1024:4096`.
+pub fn ulimit(text: &str) -> Result<Limit> {
+    let (name, limits) = text.split_once('=').ok_or_else(|| {
+        Error::user(format!("{text:?} is no limit")).hint("write it as in nofile=1024:4096")
+    })?;
+    spec::isolation::rlimit(name, limits)
+}
