@@ -154,7 +154,8 @@ impl Container {
 
     fn record_loss(&self, note: &str) -> Result<Ended> {
         let ended = Ended { code: 137, note: Some(note.to_owned()), ..Ended::default() };
-        disk::write_json(&self.dir.join("exit.json"), &ended, Durable::No)?;
+        // On a disk that is full it cannot be written: the next look finds the same once more.
+        let _ = disk::write_json(&self.dir.join("exit.json"), &ended, Durable::No);
         Ok(ended)
     }
 

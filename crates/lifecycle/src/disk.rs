@@ -27,11 +27,15 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize, durable: Durable) 
 fn write_whole(path: &Path, bytes: &[u8], durable: Durable) -> std::io::Result<()> {
     let temporary = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(bytes)?;
-    if durable == Durable::Yes {
-        file.sync_all()?;
+    let written = file.write_all(bytes).and_then(|()| match durable {
+        Durable::Yes => file.sync_all(),
+        Durable::No => Ok(()),
+    });
+    if let Err(error) = written.and_then(|()| fs::rename(&temporary, path)) {
+        // The first failure is the one to tell.
+        let _ = fs::remove_file(&temporary);
+        return Err(error);
     }
-    fs::rename(&temporary, path)?;
     match path.parent() {
         Some(parent) if durable == Durable::Yes => File::open(parent)?.sync_all(),
         _ => Ok(()),

@@ -8,6 +8,7 @@ use spec::{Result, ResultExt};
 use crate::disk::{self, Durable};
 use crate::job::Job;
 use crate::lock::Lock;
+use crate::log;
 use crate::pinned::{Pinned, boot_id};
 use crate::record::{Ended, Running, now};
 
@@ -50,6 +51,8 @@ pub fn ended(job: &Job, ended: &Ended) -> Result<()> {
         lock.into_iter().for_each(Lock::discard);
         return removed;
     }
-    disk::write_json(&job.dir.join("exit.json"), ended, Durable::No)?;
+    let write = || disk::write_json(&job.dir.join("exit.json"), ended, Durable::No);
+    // How it ended is worth more than the last lines of a log that has filled the disk.
+    write().or_else(|error| if log::give_room(&job.dir) { write() } else { Err(error) })?;
     disk::remove_tree(&job.run)
 }

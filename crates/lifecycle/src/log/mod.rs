@@ -7,9 +7,11 @@
 
 mod format;
 mod read;
+mod room;
 mod write;
 
 pub use read::{Line, Reader};
+pub(crate) use room::give_room;
 pub use write::Writer;
 
 /// The most that one file holds.
