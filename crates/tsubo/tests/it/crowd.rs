@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::support::busybox::installed;
 use crate::support::leftovers::{all_groups, everything, no_empty_group_since};
-use crate::support::{House, one_clear_error, until};
+use crate::support::{House, ended, one_clear_error, until};
 
 /// Starts all of them before it waits for any.
 #[track_caller]
@@ -16,22 +16,7 @@ fn together(commands: impl IntoIterator<Item = Command>) -> Vec<Output> {
     let spawn =
         |mut command: Command| command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("spawn");
     let children: Vec<Child> = commands.into_iter().map(spawn).collect();
-    children.into_iter().map(ended).collect()
-}
-
-/// Waits for a child that must not hang.
-#[track_caller]
-fn ended(mut child: Child) -> Output {
-    let end = Instant::now() + Duration::from_secs(60);
-    while child.try_wait().expect("wait").is_none() {
-        if Instant::now() > end {
-            let _ = child.kill();
-            let _ = child.wait();
-            panic!("it hangs");
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    child.wait_with_output().expect("output")
+    children.into_iter().map(|child| ended(child, "one of many")).collect()
 }
 
 fn complaint(output: &Output) -> String {

@@ -2,11 +2,11 @@
 //! commands work and nothing is left.
 
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::support::base::small;
-use crate::support::{House, until};
+use crate::support::{House, ended, until, with_small_disk};
 
 const INT: i32 = 2;
 const KILL: i32 = 9;
@@ -19,21 +19,6 @@ fn signal(pid: u32, number: i32) {
         pid,
         rustix::process::Signal::from_named_raw(number).expect("a signal"),
     );
-}
-
-/// Waits for a child that must not hang.
-#[track_caller]
-fn ended(mut child: Child, what: &str) -> Output {
-    let end = Instant::now() + Duration::from_secs(20);
-    while child.try_wait().expect("wait").is_none() {
-        if Instant::now() > end {
-            let _ = child.kill();
-            let _ = child.wait();
-            panic!("{what} hangs");
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    child.wait_with_output().expect("output")
 }
 
 /// Starts the command, sends the signal after the delay, and checks how it ended.
@@ -184,17 +169,6 @@ fn fault_a_killed_keeper_takes_its_container_along() {
         house.ok(["rm", "one"]);
         nothing_is_left(&house);
     }
-}
-
-/// Runs a script in a mount namespace of its own with a small tmpfs at `at`.
-fn with_small_disk(house: &House, options: &str, script: &str) -> Output {
-    let at = house.path("small");
-    std::fs::create_dir_all(&at).expect("mkdir");
-    let mut unshare = Command::new("unshare");
-    let mount = format!("mount -t tmpfs -o {options} small {}; {script}", at.display());
-    unshare.args(["-m", "sh", "-c", &mount]).env("TSUBO", env!("CARGO_BIN_EXE_tsubo")).env("S", &at);
-    unshare.current_dir(house.dir()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    ended(unshare.spawn().expect("unshare"), script)
 }
 
 #[track_caller]

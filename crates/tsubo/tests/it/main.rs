@@ -7,6 +7,7 @@ mod containers;
 mod crowd;
 mod definition;
 mod faults;
+mod floods;
 mod hostile;
 mod inodes;
 mod jobs;

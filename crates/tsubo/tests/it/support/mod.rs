@@ -306,8 +306,14 @@ pub fn mode(path: &Path, mode: u32) {
 
 /// Waits until `what` is true.
 #[track_caller]
-pub fn until(what: &str, mut is: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
+pub fn until(what: &str, is: impl FnMut() -> bool) {
+    until_within(20, what, is);
+}
+
+/// The same for what takes longer.
+#[track_caller]
+pub fn until_within(seconds: u64, what: &str, mut is: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(seconds);
     while !is() {
         assert!(Instant::now() < end, "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(20));
@@ -344,4 +350,44 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Waits for a child that must not hang.
+#[track_caller]
+pub fn ended(mut child: Child, what: &str) -> Output {
+    // What it says is read meanwhile, so that it never waits for us.
+    let [out, error] = [readers(child.stdout.take()), readers(child.stderr.take())];
+    let end = Instant::now() + Duration::from_secs(60);
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("wait") {
+            break status;
+        }
+        if Instant::now() > end {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("{what} hangs");
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    Output { status, stdout: out.join().expect("output"), stderr: error.join().expect("errors") }
+}
+
+fn readers(stream: Option<impl std::io::Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What was read until then is what there is.
+        let _ = stream.map(|mut stream| stream.read_to_end(&mut bytes));
+        bytes
+    })
+}
+
+/// Runs a script in a mount namespace of its own with a small tmpfs at `at`.
+pub fn with_small_disk(house: &House, options: &str, script: &str) -> Output {
+    let at = house.path("small");
+    std::fs::create_dir_all(&at).expect("mkdir");
+    let mut unshare = Command::new("unshare");
+    let mount = format!("mount -t tmpfs -o {options} small {}; {script}", at.display());
+    unshare.args(["-m", "sh", "-c", &mount]).env("TSUBO", env!("CARGO_BIN_EXE_tsubo")).env("S", &at);
+    unshare.current_dir(house.dir()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    ended(unshare.spawn().expect("unshare"), script)
 }
