@@ -7,7 +7,7 @@ use lifecycle::state;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use spec::protocol::Reply;
 
-use crate::connection::Connection;
+use crate::connection::{Connection, Role};
 use crate::keep::Keeper;
 
 /// How long the clients together may go without taking any of the last bytes.
@@ -26,6 +26,9 @@ pub(crate) fn finish(mut keeper: Keeper, code: i32) {
     // Processes that were executed later have died with the pid namespace too.
     let codes: Vec<i32> =
         keeper.connections.iter_mut().map(|connection| end_exec(connection, code)).collect();
+    if keeper.job.remove {
+        vanish(&mut keeper, code);
+    }
     let measured = keeper.group.as_ref().filter(|_| !keeper.job.remove);
     let peak = measured.map(cgroup::Group::peak).unwrap_or_default();
     if let Some(group) = &keeper.group {
@@ -34,12 +37,24 @@ pub(crate) fn finish(mut keeper: Keeper, code: i32) {
     }
     let _ = state::ended(&keeper.job, &keeper.ended(code, peak));
     keeper.tell_last(code);
+    let told = |connection: &Connection| keeper.job.remove && connection.role == Role::Launch;
     for (connection, code) in keeper.connections.iter_mut().zip(codes) {
-        connection.send(&Reply::Exit { code });
+        if !told(connection) {
+            connection.send(&Reply::Exit { code });
+        }
     }
     drain(&mut keeper.connections);
     // What we still hold the kernel takes back, and nobody waits for that.
     sys::process::exit_now(0);
+}
+
+/// Takes the name of a container away that nobody shall find any more, and tells the one who
+/// started it: the rest, which has no name, is no concern of theirs.
+fn vanish(keeper: &mut Keeper, code: i32) {
+    // What cannot be removed is found by the next command that looks.
+    let _ = state::vanish(&keeper.job);
+    let launch = keeper.connections.iter_mut().filter(|connection| connection.role == Role::Launch);
+    launch.for_each(|connection| connection.send(&Reply::Exit { code }));
 }
 
 /// Sends all that is left to all at once.

@@ -42,6 +42,8 @@ pub(crate) struct Keeper {
     pub(crate) paused: bool,
     /// Processes that were executed, and whose caller has gone.
     pub(crate) loose: Vec<Task>,
+    /// Holds the container's place among the host's users.
+    pub(crate) claim: Option<runtime::ids::Claim>,
 }
 
 impl Keeper {
@@ -67,6 +69,7 @@ impl Keeper {
             checks: None,
             paused: false,
             loose: Vec::new(),
+            claim: None,
         }
     }
 

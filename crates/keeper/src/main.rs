@@ -4,6 +4,7 @@
 //! starts the container, holds its input and output, writes the log, answers on a socket, reaps,
 //! and cleans up. One thread, one loop over poll.
 #![forbid(unsafe_code)]
+#![no_main]
 
 mod connection;
 mod finish;
@@ -16,5 +17,3 @@ mod setup;
 mod task;
 
 sys::program!(setup::run);
-    setup::run()
-}

@@ -102,7 +102,7 @@ impl Keeper {
     }
 
     fn start_again(&mut self) -> spec::Result<()> {
-        let plan = spec::plan::plan(&self.job.spec);
+        let plan = lifecycle::plan(&self.job)?;
         let setup = Setup { group: self.group.as_ref(), input: self.job.input, size: self.job.size };
         let (job, times) = (&self.job, self.restarts.times);
         let task = Task::first(&plan, setup, |first| living::runs_again(job, first, times))?;

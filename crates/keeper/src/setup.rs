@@ -1,7 +1,6 @@
 //! From the first connection to a running container.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::ExitCode;
 
 use lifecycle::events::What;
 use lifecycle::job::{self, Job, Received, SOCKET};
@@ -10,7 +9,7 @@ use lifecycle::state;
 use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use spec::protocol::{Failure, Reply};
-use spec::{Error, Result, ResultExt};
+use spec::{Error, Id, Result, ResultExt};
 
 use crate::connection::Connection;
 use crate::finish;
@@ -21,11 +20,13 @@ use crate::task::{Setup, Task};
 const SIGNALS: [i32; 3] = [15, 2, 1];
 
 /// Runs a keeper; its exit code says nothing about the container's.
-pub(crate) fn run() -> ExitCode {
-    let Ok((Received { job, lock, decoder }, socket)) = receive_job() else { return ExitCode::FAILURE };
+pub(crate) fn run() -> u8 {
+    // Held until it is known what for: whatever ends us before takes them along.
+    let groups = std::env::args().nth(1).and_then(|id| id.parse().ok()).map(Early::make);
+    let Ok((Received { job, lock, decoder }, socket)) = receive_job() else { return 1 };
     let mut launch = Connection::launched(socket, decoder);
     let attached = job.attached;
-    let started = start(job);
+    let started = start(job, groups);
     // The caller's lock, ours too until the state says what is there: the caller may be killed.
     drop(lock);
     match started {
@@ -38,12 +39,12 @@ pub(crate) fn run() -> ExitCode {
                 launch.drain();
             }
             keeper.keep();
-            ExitCode::SUCCESS
+            0
         }
         Err(error) => {
             launch.send(&Reply::Failed(Failure::from(&error)));
             launch.drain();
-            ExitCode::FAILURE
+            1
         }
     }
 }
@@ -63,29 +64,58 @@ fn receive_job() -> Result<(Received, OwnedFd)> {
     Ok((received, socket))
 }
 
+/// Control groups that were made before the job came, while there was nothing else to do.
+struct Early {
+    id: Id,
+    group: Option<Result<Option<cgroup::Group>>>,
+}
+
+impl Early {
+    fn make(id: Id) -> Self {
+        Self { id, group: Some(cgroup::Group::create(id)) }
+    }
+
+    fn keep(mut self) -> Result<Option<cgroup::Group>> {
+        self.group.take().unwrap_or(Ok(None))
+    }
+}
+
+impl Drop for Early {
+    /// No container came to use them.
+    fn drop(&mut self) {
+        if let Some(Ok(Some(group))) = &self.group {
+            // `tsubo gc` finds what stays.
+            let _ = group.end();
+        }
+    }
+}
+
 /// Starts the container. Whatever fails, nothing of it stays.
-fn start(job: Job) -> Result<Keeper> {
-    let made = make(&job);
+fn start(mut job: Job, groups: Option<Early>) -> Result<Keeper> {
+    let made = lifecycle::claim(&mut job.spec).and_then(|claim| Ok((claim, make(&job, groups)?)));
     if made.is_err() {
         finish::undo(&job);
     }
-    let (task, group, listener, signals, log) = made?;
-    Ok(Keeper::new(job, task, group, listener, signals, log))
+    let (claim, (task, group, listener, signals, log)) = made?;
+    let mut keeper = Keeper::new(job, task, group, listener, signals, log);
+    keeper.claim = claim;
+    Ok(keeper)
 }
 
 type Made = (Task, Option<cgroup::Group>, OwnedFd, OwnedFd, Writer);
 
-fn make(job: &Job) -> Result<Made> {
+fn make(job: &Job, groups: Option<Early>) -> Result<Made> {
     let signals =
         sys::signal::descriptor(&SIGNALS).map_err(std::io::Error::from).doing(|| "watching signals")?;
-    let group = match &job.group {
-        None if job.spec.cgroup => cgroup::Group::create(job.spec.id)?,
-        made => made.clone(),
+    let group = match groups {
+        Some(group) if group.id == job.spec.id && job.spec.cgroup => group.keep()?,
+        _ if job.spec.cgroup => cgroup::Group::create(job.spec.id)?,
+        _ => None,
     };
     let setup = Setup { group: group.as_ref(), input: job.input, size: job.size };
     let mut desk = None;
     // The new process has the longer way to go.
-    let task = Task::first(&spec::plan::plan(&job.spec), setup, |first| {
+    let task = Task::first(&lifecycle::plan(job)?, setup, |first| {
         state::prepare(job)?;
         desk = Some((listen(job)?, Writer::new(&job.dir)?));
         state::started(job, first, group.as_ref())

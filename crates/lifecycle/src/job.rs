@@ -40,8 +40,6 @@ pub struct Job {
     pub image: String,
     /// It has run before.
     pub again: bool,
-    /// Its control groups where the caller has made them: it has the time while a keeper starts.
-    pub group: Option<cgroup::Group>,
 }
 
 /// The keeper's control socket, in the run directory.

@@ -69,10 +69,8 @@ impl Container {
         lock: Option<&Lock>,
     ) -> Result<Session> {
         let terminal = self.record().spec.process.terminal;
-        let Spare { process: keeper, connection } = spare.map_or_else(|| Spare::of(launch.keeper), Ok)?;
-        // Made here, they are there by the time that the keeper is.
-        let grouped = self.record().spec.cgroup;
-        let group = if grouped { cgroup::Group::create(self.id())? } else { None };
+        let spare = spare.map_or_else(|| Spare::of(launch.keeper, self.id()), Ok)?;
+        let Spare { process: keeper, connection, .. } = spare;
         let job = Job {
             spec: self.record().spec.clone(),
             dir: self.dir().to_owned(),
@@ -84,7 +82,6 @@ impl Container {
             image: self.record().image.clone(),
             again: self.has_ended(),
             size: if terminal { crate::terminal::size() } else { None },
-            group,
         };
         job::send(connection.as_fd(), &job, lock.map(AsFd::as_fd))?;
         let mut client = Client::over(connection);

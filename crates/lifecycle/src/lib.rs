@@ -46,6 +46,6 @@ pub use processes::Process;
 pub use record::{Ended, HealthState, Probe, Record, Running, Status};
 pub use resolve::{Bind, MASKED, READ_ONLY, Reason, RunOptions, default_limits, explained, resolve};
 pub use session::Session;
-pub use settle::{Settled, settle};
+pub use settle::{claim, plan};
 pub use spare::Spare;
 pub use update::Limit;

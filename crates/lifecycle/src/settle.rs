@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use runtime::ids::Claim;
 use spec::container::{Namespace, Place, Spec};
+use spec::plan::Plan;
 use spec::{Error, Result, ResultExt};
 
 use crate::Containers;
@@ -14,34 +15,35 @@ use crate::record::Status;
 /// One for the whole host, whatever state directory a container is of: ids are the host's.
 const HOST: &str = "/run/tsubo";
 
-/// A spec that names only what is there.
-#[derive(Debug)]
-pub struct Settled {
-    /// Ready to be planned.
-    pub spec: Spec,
-    /// Holds the container's place among the host's users; as long as it runs.
-    pub claim: Option<Claim>,
-}
-
-/// Settles what a start needs of the host.
+/// Finds a place on the host for the users of a container that has users of its own. Whoever has the
+/// claim holds the place: as long as the container runs.
 ///
 /// # Errors
-/// When all places are taken; a container whose namespace is to be joined does not run.
-pub fn settle(job: &Job) -> Result<Settled> {
-    let mut spec = job.spec.clone();
-    let mut claim = None;
-    if let Some(users) = spec.users.as_mut().filter(|users| users.anywhere) {
-        std::fs::create_dir_all(HOST).doing(|| format!("making {HOST}"))?;
-        let taken = Claim::take(Path::new(HOST))?;
-        *users = users.at(taken.base());
-        claim = Some(taken);
+/// When all places are taken.
+pub fn claim(spec: &mut Spec) -> Result<Option<Claim>> {
+    let Some(users) = spec.users.as_mut().filter(|users| users.anywhere) else { return Ok(None) };
+    std::fs::create_dir_all(HOST).doing(|| format!("making {HOST}"))?;
+    let claim = Claim::take(Path::new(HOST))?;
+    *users = users.at(claim.base());
+    Ok(Some(claim))
+}
+
+/// The plan of a job, with the namespaces of other containers where they are now.
+///
+/// # Errors
+/// When such a container does not run.
+pub fn plan(job: &Job) -> Result<Plan> {
+    let joins = |place: &Place| matches!(place, Place::Container(_));
+    if !job.spec.namespaces.values().any(joins) {
+        return Ok(spec::plan::plan(&job.spec));
     }
+    let mut spec = job.spec.clone();
     for (namespace, place) in &mut spec.namespaces {
         if let Place::Container(name) = place {
             *place = Place::Path(namespace_of(job, name, *namespace)?);
         }
     }
-    Ok(Settled { spec, claim })
+    Ok(spec::plan::plan(&spec))
 }
 
 fn namespace_of(job: &Job, name: &str, namespace: Namespace) -> Result<PathBuf> {

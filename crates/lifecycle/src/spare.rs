@@ -1,17 +1,22 @@
 //! A keeper's process: begun before there is anything to keep, so that it gets ready while its
 //! caller finds out what that is.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use spec::{Error, Result, ResultExt};
+use spec::{Error, Id, Result, ResultExt};
 use sys::process::Strings;
+
+/// glibc keeps small pieces of memory for each size, which pin the pages that they lie in; a keeper
+/// has few, and holds them for long.
+const ENVIRONMENT: &CStr = c"GLIBC_TUNABLES=glibc.malloc.tcache_count=0";
 
 /// A keeper that waits for its job. Dropped without one, it ends.
 #[derive(Debug)]
 pub struct Spare {
+    id: Id,
     pub(crate) process: Process,
     pub(crate) connection: OwnedFd,
 }
@@ -19,12 +24,17 @@ pub struct Spare {
 impl Spare {
     /// Begins to start the keeper `TSUBO_KEEPER`, or the one beside our own program.
     pub fn begin() -> Result<Self> {
-        Self::of(None)
+        Self::of(None, crate::new_id()?)
     }
 
-    pub(crate) fn of(path: Option<PathBuf>) -> Result<Self> {
+    /// The id that its container should have: it makes the control groups beforehand.
+    pub fn id(&self) -> Id {
+        self.id
+    }
+
+    pub(crate) fn of(path: Option<PathBuf>, id: Id) -> Result<Self> {
         let (connection, theirs) = connection()?;
-        Ok(Self { process: execute(path, &theirs)?, connection })
+        Ok(Self { id, process: execute(path, &theirs, id)?, connection })
     }
 }
 
@@ -58,13 +68,14 @@ fn connection() -> Result<(OwnedFd, OwnedFd)> {
 /// Executes the keeper from a read-only mount of its own: an image that asks the kernel to execute
 /// `/proc/self/exe` gets hold of nothing that can be written (2019-5736). A plain fork, early in a
 /// small process, costs less than a vfork, during which we could do nothing.
-fn execute(path: Option<PathBuf>, connection: &OwnedFd) -> Result<Process> {
+fn execute(path: Option<PathBuf>, connection: &OwnedFd, id: Id) -> Result<Process> {
     let path = path.map_or_else(find_keeper, Ok)?;
     let doing = || format!("starting {}", path.display());
     let program = runtime::read_only_program(&path)?;
     let null = std::fs::File::options().write(true).open("/dev/null").doing(doing)?;
-    let arguments = Strings::new(vec![CString::from(c"tsubo-keeper")]);
-    let environment = Strings::new(Vec::new());
+    let id = CString::new(id.to_string()).map_err(std::io::Error::from).doing(doing)?;
+    let arguments = Strings::new(vec![CString::from(c"tsubo-keeper"), id]);
+    let environment = Strings::new(vec![CString::from(ENVIRONMENT)]);
     let child = || {
         let standard = [(connection.as_fd(), 0), (null.as_fd(), 1), (null.as_fd(), 2)];
         if standard.into_iter().any(|(fd, at)| sys::process::dup_onto(fd, at).is_err()) {

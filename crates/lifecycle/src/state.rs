@@ -39,8 +39,17 @@ pub fn started(job: &Job, first: i32, group: Option<&cgroup::Group>) -> Result<(
     Ok(())
 }
 
-/// Writes how the container ended, and removes what was true while it ran; all of it if it was
-/// to be removed. If the end cannot be written, the state stays: the next command that looks finds
+/// Removes a container that was to be removed when it ended: its name is free from here on. What
+/// was true while it ran stays, with the mark that we are still at it, until [`ended`].
+pub fn vanish(job: &Job) -> Result<()> {
+    // Who has it waits for us, or looks and finds that we are still there.
+    let lock = Lock::try_take(&job.dir).unwrap_or(None);
+    let removed = disk::retire(&job.dir);
+    lock.into_iter().for_each(Lock::discard);
+    removed
+}
+
+/// Writes how the container ended, and removes what was true while it ran. If the end cannot be written, the state stays: the next command that looks finds
 /// a keeper that is gone, and knows from that.
 pub fn ended(job: &Job, ended: &Ended) -> Result<()> {
     if job.remove {
