@@ -10,6 +10,7 @@ mod child;
 pub mod filter;
 pub mod ids;
 mod nested;
+mod owners;
 mod prepare;
 mod report;
 pub mod seed;

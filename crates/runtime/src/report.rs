@@ -1,6 +1,7 @@
 //! What the child says to its parent, and what the parent makes of it.
 
 use rustix::io::Errno;
+use spec::container::{Mount, MountKind};
 use spec::plan::{Plan, Step};
 use spec::{Error, ErrorKind};
 
@@ -23,9 +24,10 @@ pub(crate) enum Part {
     KernelFile,
     AllowedPath,
     Loopback,
+    Mapping,
 }
 
-const PARTS: [(Part, &str); 15] = [
+const PARTS: [(Part, &str); 16] = [
     (Part::Whole, ""),
     (Part::Source, "opening the source"),
     (Part::MountPoint, "finding the mount point"),
@@ -41,6 +43,7 @@ const PARTS: [(Part, &str); 15] = [
     (Part::KernelFile, "writing to a file of the kernel"),
     (Part::AllowedPath, "opening a path that is to be allowed"),
     (Part::Loopback, "bringing the loopback device up"),
+    (Part::Mapping, "showing the owners of its files as the container's"),
 ];
 
 /// A failed operation in the child.
@@ -154,6 +157,16 @@ fn advise(error: Error, step: &Step, fault: Fault) -> Error {
         (Step::Mount(_), Part::KernelFiles, _) => {
             error.hint("this place lies in proc or sys, where nothing else is mounted; another one will do")
         }
+        (Step::Mount(Mount { what: MountKind::Bind(bind), .. }), Part::Mapping, Errno::INVAL | Errno::PERM) => {
+            error.hint(format!(
+                "the file system of {} knows no id mapping; with `noidmap` it is shown plain, its owners as nobody",
+                bind.source.display()
+            ))
+        }
+        (Step::Root { .. }, Part::Mapping, Errno::INVAL | Errno::PERM) => error.hint(
+            "the file system of the images knows no id mapping: keep them on ext4, xfs, btrfs or tmpfs, \
+             or start the container without users of its own",
+        ),
         (Step::Directory { path }, _, Errno::NOENT) => {
             error.hint(format!("the working directory {path} does not exist in the container"))
         }

@@ -9,7 +9,7 @@ use spec::{Error, ErrorKind, Result, ResultExt};
 use sys::seccomp::Instruction;
 
 use crate::child::{self, Inherited};
-use crate::prepare::{Given, Prepared, above_standard, prepare};
+use crate::prepare::{Given, Prepared, above_standard, give_pipes, prepare};
 use crate::report::{self, Message};
 
 /// What becomes the new process's descriptors 0, 1 and 2; ignored for a terminal of its own.
@@ -120,7 +120,10 @@ fn start(
         tasks: tasks.collect::<Result<_>>()?,
         target: target.map(|target| target.pidfd),
         devpts: target.and_then(|target| target.devpts),
+        listen: options.listen.is_some(),
     };
+    let Stdio { stdin, stdout, stderr } = &options.stdio;
+    give_pipes(plan, [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])?;
     let mut prepared = prepare(plan, given)?;
     let (ours, theirs) = channel().doing(|| "making a channel to the new process")?;
     let (ours, theirs) = (above_standard(ours)?, above_standard(theirs)?);

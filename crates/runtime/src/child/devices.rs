@@ -3,11 +3,13 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
-use super::mounts::{attach, onto};
+use spec::container::Nodes;
+
+use super::mounts::{attach, inside, onto};
 use crate::prepare::{Devices, detached};
 use crate::report::{During, Fault, Part};
 
@@ -38,22 +40,42 @@ pub(super) fn place(
     let dev = detached(&made.dev).during(Part::FileSystem)?;
     attach(root, &made.at, dev.as_fd(), true)?;
     for (from, name, numbers) in NODES {
-        bind_file(&dev, name, open_device(from, numbers)?.as_fd())?;
+        match made.nodes {
+            Nodes::Made => make_node(&dev, name, numbers, made.owner)?,
+            Nodes::Bound => bind_file(&dev, name, open_device(from, numbers)?.as_fd())?,
+        }
     }
     for (target, name) in LINKS {
         rustix::fs::symlinkat(target, &dev, name)?;
+        own(&dev, name, made.owner)?;
     }
-    onto(made.devpts.as_fd(), directory(&dev, c"pts")?.as_fd()).during(Part::Attaching)?;
+    mount_in(&dev, c"pts", made.devpts.as_fd()).during(Part::Attaching)?;
     let shm = detached(&made.shm).during(Part::FileSystem)?;
-    onto(shm.as_fd(), directory(&dev, c"shm")?.as_fd()).during(Part::Attaching)?;
+    mount_in(&dev, c"shm", shm.as_fd()).during(Part::Attaching)?;
     if let Some(queues) = &made.queues {
         let queues = detached(queues).during(Part::MessageQueue)?;
-        onto(queues.as_fd(), directory(&dev, c"mqueue")?.as_fd()).during(Part::MessageQueue)?;
+        mount_in(&dev, c"mqueue", queues.as_fd()).during(Part::MessageQueue)?;
     }
     match slave {
         Some(slave) if made.console => console(&dev, slave),
         _ => Ok(()),
     }
+}
+
+fn make_node(
+    dev: &OwnedFd,
+    name: &CStr,
+    (major, minor): (u32, u32),
+    owner: Option<(Uid, Gid)>,
+) -> Result<(), Fault> {
+    let (kind, mode) = (FileType::CharacterDevice, Mode::from_raw_mode(0o666));
+    rustix::fs::mknodat(dev, name, kind, mode, rustix::fs::makedev(major, minor)).during(Part::Device)?;
+    own(dev, name, owner).during(Part::Device)
+}
+
+fn own(dev: &OwnedFd, name: &CStr, owner: Option<(Uid, Gid)>) -> Result<(), Errno> {
+    let Some((uid, gid)) = owner else { return Ok(()) };
+    rustix::fs::chownat(dev, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
 }
 
 /// A copy of the mount of one device of the host, after a look at what it really is.
@@ -82,7 +104,8 @@ fn bind_file(dev: &OwnedFd, name: &CStr, mount: BorrowedFd<'_>) -> Result<(), Fa
     onto(mount, file.as_fd()).during(Part::Attaching)
 }
 
-fn directory(dev: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
+/// Mounts on a new directory of the tmpfs, in which nobody else can have put anything yet.
+fn mount_in(dev: &OwnedFd, name: &CStr, mount: BorrowedFd<'_>) -> Result<(), Errno> {
     rustix::fs::mkdirat(dev, name, Mode::from_raw_mode(0o755))?;
-    rustix::fs::openat(dev, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+    inside(mount, dev.as_fd(), name)
 }

@@ -14,6 +14,7 @@ mod mounts;
 mod place;
 mod process;
 mod schedule;
+mod users;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -21,8 +22,10 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Signal};
 use sys::seccomp::Instruction;
+use sys::users::UserNamespace;
 
-use crate::prepare::{Op, Prepared};
+use self::mounts::Covers;
+use crate::prepare::{FileSystem, Op, Place, Prepared, Users};
 use crate::report::{Fault, Message};
 
 /// Everything that the child may look at.
@@ -43,12 +46,18 @@ pub(crate) struct Walk<'a> {
     root: Option<OwnedFd>,
     /// A procfs of its own, if a step takes one.
     procfs: Option<OwnedFd>,
+    covers: Covers,
     step: u32,
+}
+
+fn borrowed(root: &Option<OwnedFd>) -> Result<BorrowedFd<'_>, Fault> {
+    root.as_ref().map(AsFd::as_fd).ok_or(Fault::from(Errno::BADF))
 }
 
 /// Runs the child; returns its exit code, which only matters where nothing was executed.
 pub(crate) fn run(inherited: &Inherited<'_>) -> i32 {
-    let mut walk = Walk { inherited, root: None, procfs: None, step: u32::MAX };
+    let covers = Covers::default();
+    let mut walk = Walk { inherited, root: None, procfs: None, covers, step: u32::MAX };
     let code = walk.all().unwrap_or_else(|fault| {
         walk.tell(Message::Failed { step: walk.step, fault });
         125
@@ -161,19 +170,22 @@ impl Walk<'_> {
             Op::Clocks { offsets } => kernel::set_clocks(self.procfs()?, offsets),
             Op::KernelFiles(files) => files.iter().try_for_each(|file| kernel::write(self.procfs()?, file)),
             Op::Schedule(schedule) => schedule::set(*schedule),
-            Op::Own { namespaces } => enter::make(*namespaces),
+            Op::Own { namespaces } => self.own(*namespaces),
             Op::Landlock(rules) => landlock::restrict(self.root()?, rules),
-            Op::Tree { source, attributes } => self.take_root(mounts::tree(source, *attributes)?),
-            Op::Scratch { layer, lower } => self.take_root(mounts::scratch(layer.as_fd(), lower)?),
-            Op::FileSystem { at, make } => mounts::file_system(self.root()?, at, make),
+            Op::Tree(bound) => self.take_root(mounts::tree(bound, self.made_users())?),
+            Op::Scratch(made) => self.take_root(mounts::scratch(made, self.made_users())?),
+            Op::FileSystem { at, make } => self.file_system(at, make),
             Op::Hierarchies { at, hierarchies } => groups::show(self.root()?, at, hierarchies),
-            Op::Attach { at, mount } => mounts::attach(self.root()?, at, mount.as_fd(), true),
-            Op::Bind { at, source, attributes } => mounts::bind(self.root()?, at, source, *attributes),
+            Op::Attach { at, mount, directory } => {
+                mounts::attach(self.root()?, at, mount.as_fd(), *directory).map(drop)
+            }
+            Op::Bind { at, bound } => mounts::bind(self.root()?, at, bound, self.made_users()),
             Op::Devices(made) => devices::place(self.root()?, made, self.slave()),
-            Op::Mask { path } => mounts::mask(self.root()?, path),
-            Op::ReadOnly { path } => mounts::read_only(self.root()?, path),
+            Op::Mask { path } => mounts::mask(borrowed(&self.root)?, &mut self.covers, path),
+            Op::ReadOnly { path } => mounts::read_only(self.root()?, &self.covers, path),
             Op::Pivot => mounts::pivot(self.root()?),
             Op::Hostname { name } => Ok(rustix::system::sethostname(name.to_bytes())?),
+            Op::Users(users) => self.enter_users(users),
             Op::Init { .. } => Err(Errno::INVAL.into()),
             Op::Session => process::session(self.slave()),
             Op::Limit { resource, soft, hard, exact: false } => {
@@ -198,7 +210,41 @@ impl Walk<'_> {
     }
 
     fn root(&self) -> Result<BorrowedFd<'_>, Fault> {
-        self.root.as_ref().map(AsFd::as_fd).ok_or(Fault::from(Errno::BADF))
+        borrowed(&self.root)
+    }
+
+    fn made_users(&self) -> Option<&UserNamespace> {
+        self.inherited.prepared.users.as_ref()
+    }
+
+    fn enter_users(&self, Users { joined, uid, gid }: &Users) -> Result<(), Fault> {
+        let made = self.made_users().map(|made| &made.users);
+        let namespace = joined.as_ref().or(made).ok_or(Errno::BADF)?;
+        users::enter(namespace.as_fd(), *uid, *gid)?;
+        self.follow_parent()
+    }
+
+    /// A network was made together with the user namespace: sysfs had to know it.
+    fn own(&self, namespaces: u64) -> Result<(), Fault> {
+        match self.made_users().and_then(|made| made.network.as_ref()) {
+            Some(network) if namespaces == sys::namespace::NET => {
+                sys::namespace::enter(network.as_fd(), namespaces)?;
+                enter::loopback(namespaces)
+            }
+            _ => enter::make(namespaces),
+        }
+    }
+
+    fn file_system(&mut self, at: &Place, make: &FileSystem) -> Result<(), Fault> {
+        if make.kind == c"sysfs" {
+            // It shows the network that it is mounted in: of the container's own, if it gets one.
+            if let Some(network) = self.made_users().and_then(|made| made.network.as_ref()) {
+                sys::namespace::enter(network.as_fd(), sys::namespace::NET)?;
+            }
+        }
+        let mount = mounts::file_system(borrowed(&self.root)?, at, make)?;
+        self.covers.remember(at, mount);
+        Ok(())
     }
 
     fn procfs(&self) -> Result<BorrowedFd<'_>, Fault> {

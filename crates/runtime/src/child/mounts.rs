@@ -1,7 +1,7 @@
 //! The root and what is mounted in it.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, FileType};
 use rustix::io::Errno;
@@ -10,10 +10,11 @@ use rustix::mount::{
     UnmountFlags,
 };
 use sys::mount::{NO_DEV, NO_EXEC, NO_SUID, READ_ONLY};
+use sys::users::UserNamespace;
 
 use super::devices::open_device;
 use super::place::{find, genuine, mount_point};
-use crate::prepare::{FileSystem, Place, detached};
+use crate::prepare::{Bound, FileSystem, Place, Scratch, detached};
 use crate::report::{During, Fault, Part};
 
 type Done = Result<(), Fault>;
@@ -25,19 +26,35 @@ pub(super) fn separate() -> Done {
 }
 
 /// A copy of the tree's mount and of all below it.
-pub(super) fn tree(source: &CStr, attributes: u64) -> Result<OwnedFd, Fault> {
-    let root = copy_of(source).during(Part::Source)?;
-    sys::mount::set_attributes_recursively(root.as_fd(), attributes).during(Part::Attributes)?;
+pub(super) fn tree(bound: &Bound, users: Option<&UserNamespace>) -> Result<OwnedFd, Fault> {
+    let root = copy_of(bound, users)?;
     cover_root(root.as_fd())?;
     Ok(root)
 }
 
-/// An overlay over the tree, writing to the detached tmpfs `layer`. It is attached over the old
-/// root only to have a path, and goes away together with that.
-pub(super) fn scratch(layer: BorrowedFd<'_>, lower: &CStr) -> Result<OwnedFd, Fault> {
-    cover_root(layer)?;
-    rustix::process::fchdir(layer)?;
-    let root = overlay(lower).during(Part::FileSystem)?;
+/// A copy of what is bound, as it shall be seen.
+fn copy_of(bound: &Bound, users: Option<&UserNamespace>) -> Result<OwnedFd, Fault> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    flags.set(OpenTreeFlags::AT_RECURSIVE, bound.recursive);
+    let copy = rustix::mount::open_tree(CWD, bound.source.as_c_str(), flags).during(Part::Source)?;
+    let change = bound.change(users);
+    let part = if change.users.is_some() { Part::Mapping } else { Part::Attributes };
+    sys::mount::change(copy.as_fd(), change).during(part)?;
+    Ok(copy)
+}
+
+/// An overlay over the tree, writing to a detached tmpfs. It is attached over the old root only to
+/// have a path, and goes away together with that. So is a tree whose owners are shown as the
+/// container's, which an overlay itself cannot do: older kernels take only what is attached.
+pub(super) fn scratch(made: &Scratch, users: Option<&UserNamespace>) -> Result<OwnedFd, Fault> {
+    let tree = made.tree.as_ref().map(|bound| tree(bound, users)).transpose()?;
+    cover_root(made.layer.as_fd())?;
+    rustix::process::fchdir(&made.layer)?;
+    let root = match tree {
+        Some(tree) => overlay(&OwnPath::of(tree.as_fd())),
+        None => overlay(&made.lower),
+    };
+    let root = root.during(Part::FileSystem)?;
     cover_root(root.as_fd())?;
     Ok(root)
 }
@@ -50,6 +67,27 @@ fn overlay(lower: &CStr) -> Result<OwnedFd, Errno> {
     rustix::mount::fsconfig_set_string(&context, c"workdir", c"work")?;
     rustix::mount::fsconfig_create(&context)?;
     rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NODEV)
+}
+
+/// `/proc/self/fd/N`, without an allocation.
+struct OwnPath([u8; 32]);
+
+impl OwnPath {
+    fn of(fd: BorrowedFd<'_>) -> Self {
+        let mut text = *b"/proc/self/fd/\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+        let number = rustix::path::DecInt::new(fd.as_raw_fd());
+        let digits = number.as_bytes();
+        text[14..14 + digits.len()].copy_from_slice(digits);
+        Self(text)
+    }
+}
+
+impl std::ops::Deref for OwnPath {
+    type Target = CStr;
+
+    fn deref(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.0).unwrap_or_default()
+    }
 }
 
 /// Attaches over the old root: there is no other directory that is sure to be there. Paths from
@@ -71,33 +109,89 @@ pub(super) fn onto(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), 
     rustix::mount::move_mount(mount, c"", target, c"", flags)
 }
 
-pub(super) fn file_system(root: BorrowedFd<'_>, at: &Place, make: &FileSystem) -> Done {
+/// Moves a detached mount onto a file or directory of a mount that nobody else knows yet.
+pub(super) fn inside(mount: BorrowedFd<'_>, of: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+    rustix::mount::move_mount(mount, c"", of, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+}
+
+pub(super) fn file_system(root: BorrowedFd<'_>, at: &Place, make: &FileSystem) -> Result<OwnedFd, Fault> {
     let mount = detached(make).during(Part::FileSystem)?;
-    attach(root, at, mount.as_fd(), true)
+    attach(root, at, mount.as_fd(), true)?;
+    Ok(mount)
 }
 
-pub(super) fn bind(root: BorrowedFd<'_>, at: &Place, source: &CStr, attributes: u64) -> Done {
-    let mount = copy_of(source).during(Part::Source)?;
-    sys::mount::set_attributes_recursively(mount.as_fd(), attributes).during(Part::Attributes)?;
+pub(super) fn bind(root: BorrowedFd<'_>, at: &Place, bound: &Bound, users: Option<&UserNamespace>) -> Done {
+    let mount = copy_of(bound, users)?;
     attach(root, at, mount.as_fd(), is_directory(mount.as_fd())?)
-}
-
-fn copy_of(source: &CStr) -> Result<OwnedFd, Errno> {
-    let flags =
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
-    rustix::mount::open_tree(CWD, source, flags)
 }
 
 fn is_directory(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
     Ok(FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode) == FileType::Directory)
 }
 
+/// What masks are made of, and where they go: each is opened once.
+#[derive(Default)]
+pub(super) struct Covers {
+    /// The roots of proc and sys as we mounted them ourselves: whatever is swapped in at their
+    /// places meanwhile, these are the kernel's own.
+    proc: Option<OwnedFd>,
+    sys: Option<OwnedFd>,
+    empty: Option<OwnedFd>,
+    null: Option<OwnedFd>,
+}
+
+impl Covers {
+    /// Keeps what was mounted, if masks may lie in it.
+    pub(super) fn remember(&mut self, at: &Place, mount: OwnedFd) {
+        match at.path.to_bytes() {
+            b"proc" => self.proc = Some(mount),
+            b"sys" => self.sys = Some(mount),
+            _ => {}
+        }
+    }
+
+    /// Opens a path of the root; None if it is not there.
+    fn find(&self, root: BorrowedFd<'_>, path: &CStr) -> Result<Option<OwnedFd>, Fault> {
+        let (top, skip) = match path.to_bytes() {
+            [b'p', b'r', b'o', b'c', b'/', ..] => (&self.proc, 5),
+            [b's', b'y', b's', b'/', ..] => (&self.sys, 4),
+            _ => (&None, 0),
+        };
+        let found = match (top, CStr::from_bytes_with_nul(&path.to_bytes_with_nul()[skip..])) {
+            (Some(top), Ok(rest)) => find(top.as_fd(), rest, false),
+            _ => {
+                genuine(root, path)?;
+                find(root, path, false)
+            }
+        };
+        match found {
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            found => found.map(Some).during(Part::MountPoint),
+        }
+    }
+
+    /// A mount to lay over a directory, or over something else.
+    fn cover(&mut self, directory: bool) -> Result<OwnedFd, Fault> {
+        let (kept, make): (_, fn() -> Result<OwnedFd, Fault>) = match directory {
+            true => (&mut self.empty, empty),
+            false => (&mut self.null, || open_device(c"/dev/null", (1, 3))),
+        };
+        let original = match kept {
+            Some(original) => original,
+            none => none.insert(make()?),
+        };
+        let flags =
+            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+        rustix::mount::open_tree(original, c"", flags).during(Part::FileSystem)
+    }
+}
+
 /// Lays an empty read-only directory or the null device over a path. A path that is not there
 /// needs no mask; anything else that goes wrong ends the start (2025-31133).
-pub(super) fn mask(root: BorrowedFd<'_>, path: &CStr) -> Done {
-    let Some(target) = existing(root, path)? else { return Ok(()) };
-    let cover = if is_directory(target.as_fd())? { empty() } else { open_device(c"/dev/null", (1, 3)) };
-    onto(cover?.as_fd(), target.as_fd()).during(Part::Attaching)
+pub(super) fn mask(root: BorrowedFd<'_>, covers: &mut Covers, path: &CStr) -> Done {
+    let Some(target) = covers.find(root, path)? else { return Ok(()) };
+    let cover = covers.cover(is_directory(target.as_fd())?)?;
+    onto(cover.as_fd(), target.as_fd()).during(Part::Attaching)
 }
 
 fn empty() -> Result<OwnedFd, Fault> {
@@ -109,8 +203,8 @@ fn empty() -> Result<OwnedFd, Fault> {
 }
 
 /// Mounts a path over itself, read-only with all below it.
-pub(super) fn read_only(root: BorrowedFd<'_>, path: &CStr) -> Done {
-    let Some(target) = existing(root, path)? else { return Ok(()) };
+pub(super) fn read_only(root: BorrowedFd<'_>, covers: &Covers, path: &CStr) -> Done {
+    let Some(target) = covers.find(root, path)? else { return Ok(()) };
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_RECURSIVE
@@ -118,14 +212,6 @@ pub(super) fn read_only(root: BorrowedFd<'_>, path: &CStr) -> Done {
     let copy = rustix::mount::open_tree(&target, c"", flags).during(Part::Source)?;
     sys::mount::set_attributes_recursively(copy.as_fd(), READ_ONLY).during(Part::Attributes)?;
     onto(copy.as_fd(), target.as_fd()).during(Part::Attaching)
-}
-
-fn existing(root: BorrowedFd<'_>, path: &CStr) -> Result<Option<OwnedFd>, Fault> {
-    genuine(root, path)?;
-    match find(root, path, false) {
-        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
-        found => found.map(Some).during(Part::MountPoint),
-    }
 }
 
 /// Makes the new root the root of this mount namespace; the old one, now on top of it, goes.

@@ -3,20 +3,18 @@
 use spec::{Result, ResultExt};
 
 use super::{FileSystem, Hierarchy, Op, Place, c_string};
-use sys::mount::{NO_DEV, NO_EXEC, NO_SUID, READ_ONLY};
 
-const ATTRIBUTES: u64 = READ_ONLY | NO_SUID | NO_DEV | NO_EXEC;
-
-pub(super) fn mount(at: Place) -> Result<Op> {
+pub(super) fn mount(at: Place, attributes: u64) -> Result<Op> {
     let listed = std::fs::read_to_string("/proc/self/cgroup").doing(|| "reading /proc/self/cgroup")?;
     let first_version: Vec<&str> =
         listed.lines().filter_map(controllers).filter(|list| !list.is_empty()).collect();
     if first_version.is_empty() {
-        return Ok(Op::FileSystem { at, make: unified() });
+        return Ok(Op::FileSystem { at, make: unified(attributes) });
     }
-    let mut hierarchies = first_version.into_iter().map(hierarchy).collect::<Result<Vec<_>>>()?;
+    let mut hierarchies =
+        first_version.into_iter().map(|list| hierarchy(list, attributes)).collect::<Result<Vec<_>>>()?;
     if listed.lines().any(|line| line.starts_with("0::")) {
-        hierarchies.push(Hierarchy { name: c"unified".to_owned(), make: unified() });
+        hierarchies.push(Hierarchy { name: c"unified".to_owned(), make: unified(attributes) });
     }
     Ok(Op::Hierarchies { at, hierarchies })
 }
@@ -26,11 +24,11 @@ fn controllers(line: &str) -> Option<&str> {
     line.split(':').nth(1)
 }
 
-fn unified() -> FileSystem {
-    FileSystem { kind: c"cgroup2", options: Vec::new(), attributes: ATTRIBUTES }
+fn unified(attributes: u64) -> FileSystem {
+    FileSystem { kind: c"cgroup2", options: Vec::new(), attributes }
 }
 
-fn hierarchy(controllers: &str) -> Result<Hierarchy> {
+fn hierarchy(controllers: &str, attributes: u64) -> Result<Hierarchy> {
     let options = match controllers.strip_prefix("name=") {
         // A hierarchy without a controller, known by a name: systemd's.
         Some(name) => {
@@ -41,5 +39,5 @@ fn hierarchy(controllers: &str) -> Result<Hierarchy> {
         }
     };
     let name = c_string(controllers.strip_prefix("name=").unwrap_or(controllers).as_bytes())?;
-    Ok(Hierarchy { name, make: FileSystem { kind: c"cgroup", options, attributes: ATTRIBUTES } })
+    Ok(Hierarchy { name, make: FileSystem { kind: c"cgroup", options, attributes } })
 }

@@ -12,8 +12,9 @@ use spec::container::Root;
 use spec::plan::{Plan, Step};
 use spec::{Error, Result, ResultExt};
 use sys::mount::{NO_DEV, READ_ONLY};
+use sys::users::UserNamespace;
 
-use super::{Op, above_standard, c_path};
+use super::{Bound, Op, above_standard, c_path};
 
 /// Whether the root of `plan` must not be attached to the mounts that the child sees: they are the
 /// host's.
@@ -22,7 +23,7 @@ pub(super) fn is_loose(plan: &Plan) -> bool {
 }
 
 /// The tree, ready to be changed to.
-pub(super) fn root(root: &Root) -> Result<Op> {
+pub(super) fn root(root: &Root, mapped: bool, users: Option<&UserNamespace>) -> Result<Op> {
     let (path, attributes) = match root {
         Root::Tree { path } => (path, READ_ONLY | NO_DEV),
         Root::Mounted { path } => (path, NO_DEV),
@@ -30,15 +31,16 @@ pub(super) fn root(root: &Root) -> Result<Op> {
             return Err(Error::internal("this root goes with a mount namespace only"));
         }
     };
-    Ok(Op::LooseRoot { tree: tree(path, attributes)? })
+    let bound = Bound { mapped, ..Bound::of(c_path(path)?, attributes) };
+    Ok(Op::LooseRoot { tree: tree(path, &bound, users)? })
 }
 
-fn tree(path: &Path, attributes: u64) -> Result<OwnedFd> {
+fn tree(path: &Path, bound: &Bound, users: Option<&UserNamespace>) -> Result<OwnedFd> {
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
-    let tree = rustix::mount::open_tree(CWD, c_path(path)?, flags).map_err(std::io::Error::from);
+    let tree = rustix::mount::open_tree(CWD, bound.source.as_c_str(), flags).map_err(std::io::Error::from);
     let tree = above_standard(tree.doing(|| format!("opening {}", path.display()))?)?;
-    let set = sys::mount::set_attributes_recursively(tree.as_fd(), attributes);
+    let set = sys::mount::change(tree.as_fd(), bound.change(users));
     set.map_err(std::io::Error::from).doing(|| format!("protecting {}", path.display()))?;
     Ok(tree)
 }

@@ -11,6 +11,8 @@ mod landlock;
 mod mounts;
 mod place;
 mod schedule;
+mod shared;
+mod users;
 
 use std::collections::BTreeSet;
 use std::ffi::CString;
@@ -19,13 +21,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{Gid, Uid};
-use spec::container::{Capabilities, Namespace, capability_names};
+use rustix::mount::MountPropagationFlags;
+use spec::container::{CAPABILITY_NAMES, Capabilities, Namespace, Nodes, capability_names};
 use spec::plan::{Plan, Step};
 use spec::seccomp::Choice;
 use spec::{Error, Result, ResultExt};
 use sys::process::Strings;
 use sys::pty::Pair;
 use sys::seccomp::Instruction;
+use sys::users::UserNamespace;
 
 pub(crate) use device::{HostDevice, Node};
 pub(crate) use file_system::{FileSystem, detached};
@@ -33,6 +37,8 @@ pub(crate) use kernel::KernelFile;
 pub(crate) use landlock::{Allowed, Rules, paths as allowed_paths};
 pub(crate) use place::Place;
 pub(crate) use schedule::Schedule;
+use users::Owners;
+pub(crate) use users::give_pipes;
 
 /// One operation of the child; its position is that of its step in the plan.
 #[derive(Debug)]
@@ -41,12 +47,12 @@ pub(crate) enum Op {
     Join { target: OwnedFd, namespaces: u64 },
     Enter { namespaces: u64, file: OwnedFd },
     PrivateMounts,
-    Tree { source: CString, attributes: u64 },
-    Scratch { layer: OwnedFd, lower: CString },
+    Tree(Bound),
+    Scratch(Scratch),
     FileSystem { at: Place, make: FileSystem },
     Hierarchies { at: Place, hierarchies: Vec<Hierarchy> },
-    Attach { at: Place, mount: OwnedFd },
-    Bind { at: Place, source: CString, attributes: u64 },
+    Attach { at: Place, mount: OwnedFd, directory: bool },
+    Bind { at: Place, bound: Bound },
     Devices(Box<Devices>),
     Mask { path: CString },
     ReadOnly { path: CString },
@@ -60,6 +66,7 @@ pub(crate) enum Op {
     KernelFiles(Vec<KernelFile>),
     Schedule(Schedule),
     Own { namespaces: u64 },
+    Users(Users),
     Init { filter: Vec<Instruction> },
     Session,
     Limit { resource: u32, soft: u64, hard: u64, exact: bool },
@@ -71,6 +78,51 @@ pub(crate) enum Op {
     Gate,
     Capabilities { sets: Capabilities },
     Execute { candidates: Vec<CString>, argv: Strings, env: Strings },
+}
+
+/// A writable layer, over the path `lower` or over a tree that is shown otherwise than it is.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    pub(crate) layer: OwnedFd,
+    pub(crate) lower: CString,
+    pub(crate) tree: Option<Bound>,
+}
+
+/// Which user namespace is entered, and as whom.
+#[derive(Debug)]
+pub(crate) struct Users {
+    /// That of a running container, by its pidfd; None for the one that was made for it.
+    pub(crate) joined: Option<OwnedFd>,
+    pub(crate) uid: Uid,
+    pub(crate) gid: Gid,
+}
+
+/// A tree of the host as it appears inside.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) source: CString,
+    pub(crate) attributes: u64,
+    /// Its owners are shown as the container's.
+    pub(crate) mapped: bool,
+    pub(crate) recursive: bool,
+}
+
+impl Bound {
+    /// With everything below it, owners as they are.
+    fn of(source: CString, attributes: u64) -> Self {
+        Self { source, attributes, mapped: false, recursive: true }
+    }
+
+    /// What is changed about a copy of its mount.
+    pub(crate) fn change<'a>(&self, users: Option<&'a UserNamespace>) -> sys::mount::Change<'a> {
+        sys::mount::Change {
+            attributes: self.attributes,
+            without: 0,
+            users: users.filter(|_| self.mapped).map(|made| made.users.as_fd()),
+            propagation: MountPropagationFlags::PRIVATE,
+            recursive: self.recursive,
+        }
+    }
 }
 
 /// A version 1 control group hierarchy as it appears inside.
@@ -89,6 +141,9 @@ pub(crate) struct Devices {
     pub(crate) devpts: OwnedFd,
     pub(crate) queues: Option<FileSystem>,
     pub(crate) console: bool,
+    pub(crate) nodes: Nodes,
+    /// Whom it all belongs to, if not to ourselves.
+    pub(crate) owner: Option<(Uid, Gid)>,
 }
 
 /// Who the process becomes.
@@ -111,6 +166,10 @@ pub(crate) struct Prepared {
     pub(crate) terminal: Option<Pair>,
     /// The root of the container's own devpts.
     pub(crate) devpts: Option<OwnedFd>,
+    /// Something is mounted from it already.
+    devpts_taken: bool,
+    /// The container's own user namespace.
+    pub(crate) users: Option<UserNamespace>,
 }
 
 /// What comes from outside the plan.
@@ -118,16 +177,20 @@ pub(crate) struct Given<'a> {
     pub(crate) tasks: Vec<OwnedFd>,
     pub(crate) target: Option<BorrowedFd<'a>>,
     pub(crate) devpts: Option<BorrowedFd<'a>>,
+    /// A filter with a listener is installed at the gate.
+    pub(crate) listen: bool,
 }
 
 /// Prepares `plan`.
 pub(crate) fn prepare(plan: &Plan, given: Given<'_>) -> Result<Prepared> {
-    let has_devices = plan.steps.iter().any(mounts::is_devices);
-    let devpts = if has_devices { Some(mounts::devpts()?) } else { None };
-    let instance = devpts.as_ref().map(std::os::fd::AsFd::as_fd).or(given.devpts);
+    let users = if given.target.is_none() { users::make(plan)? } else { None };
+    let devpts =
+        if plan.steps.iter().any(mounts::has_terminals) { Some(mounts::devpts(plan)?) } else { None };
+    let instance = devpts.as_ref().map(AsFd::as_fd).or(given.devpts);
     let terminal = if plan.terminal { Some(open_terminal(plan, instance)?) } else { None };
-    let mut prepared =
-        Prepared { ops: Vec::with_capacity(plan.steps.len()), namespaces: flags(plan)?, terminal, devpts };
+    let ops = Vec::with_capacity(plan.steps.len());
+    let namespaces = flags(plan)?;
+    let mut prepared = Prepared { ops, namespaces, terminal, devpts, devpts_taken: false, users };
     let mut tasks = Some(given.tasks);
     for step in &plan.steps {
         let op = match step {
@@ -136,18 +199,29 @@ pub(crate) fn prepare(plan: &Plan, given: Given<'_>) -> Result<Prepared> {
             }
             Step::Join { namespaces } => join(given.target, namespaces)?,
             Step::Enter { namespace, path } => enter::enter(*namespace, path).doing(|| step.to_string())?,
-            Step::Root { root, .. } if chroot::is_loose(plan) => {
-                chroot::root(root).doing(|| step.to_string())?
+            Step::Root { root, idmapped } if chroot::is_loose(plan) => {
+                chroot::root(root, *idmapped, prepared.users.as_ref()).doing(|| step.to_string())?
             }
             Step::Chroot => chroot::chroot(given.target)?,
             Step::Device(device) => device::prepare(plan, device).doing(|| step.to_string())?,
-            Step::Root { root, .. } => mounts::root(root).doing(|| step.to_string())?,
-            Step::Mount(mount) => mounts::mount(plan, mount, &prepared).doing(|| step.to_string())?,
+            Step::Root { root, idmapped } => {
+                mounts::root(plan, root, *idmapped && prepared.users.is_some()).doing(|| step.to_string())?
+            }
+            Step::Mount(mount) => mounts::mount(plan, mount, &mut prepared).doing(|| step.to_string())?,
+            Step::Users => enter_users(plan, given.target)?,
+            Step::Identity { user, bounding } => identity(plan, user, *bounding, given.listen)?,
             other => simple(other)?,
         };
         prepared.ops.push(op);
     }
     Ok(prepared)
+}
+
+fn enter_users(plan: &Plan, target: Option<BorrowedFd<'_>>) -> Result<Op> {
+    let joined = target.map(|target| target.try_clone_to_owned().doing(|| "duplicating a pidfd"));
+    let joined = joined.transpose()?.map(above_standard).transpose()?;
+    let (uid, gid) = Owners::of(plan)?.inside();
+    Ok(Op::Users(Users { joined, uid, gid }))
 }
 
 fn simple(step: &Step) -> Result<Op> {
@@ -170,13 +244,17 @@ fn simple(step: &Step) -> Result<Op> {
             Op::Limit { resource: *resource, soft: *soft, hard: *hard, exact: *exact }
         }
         Step::Directory { path } => Op::Directory { path: c_path(path.relative())? },
-        Step::Identity { user, bounding } => identity(user, *bounding)?,
         Step::NoNewPrivileges => Op::NoNewPrivileges,
         Step::Filter { choice, capabilities } => filter(choice, *capabilities)?,
         Step::Gate => Op::Gate,
         Step::Capabilities { sets } => Op::Capabilities { sets: *sets },
         Step::Execute { argv, env } => command::execute(argv, env)?,
-        Step::Groups { .. } | Step::Join { .. } | Step::Root { .. } | Step::Mount(_) => {
+        Step::Groups { .. }
+        | Step::Join { .. }
+        | Step::Root { .. }
+        | Step::Mount(_)
+        | Step::Users
+        | Step::Identity { .. } => {
             return Err(Error::internal(format!("{step} takes more than the step")));
         }
         other => match schedule::schedule(other) {
@@ -225,7 +303,7 @@ fn join(target: Option<BorrowedFd<'_>>, namespaces: &BTreeSet<Namespace>) -> Res
     Ok(Op::Join { target: above_standard(target)?, namespaces: entered.fold(0, |all, one| all | one) })
 }
 
-fn identity(user: &spec::portable::Ids, bounding: u64) -> Result<Op> {
+fn identity(plan: &Plan, user: &spec::portable::Ids, bounding: u64, listen: bool) -> Result<Op> {
     let valid = |id: u32, what: &str| {
         if id == u32::MAX {
             Err(Error::user(format!("{what} id {id} means none to the kernel")))
@@ -233,8 +311,7 @@ fn identity(user: &spec::portable::Ids, bounding: u64) -> Result<Op> {
             Ok(id)
         }
     };
-    let permitted =
-        sys::capability::permitted().map_err(std::io::Error::from).doing(|| "reading our capabilities")?;
+    let permitted = permitted(plan)?;
     if bounding & !permitted != 0 {
         let missing: Vec<_> = capability_names(bounding & !permitted).collect();
         let error = Error::unsupported(format!(
@@ -244,13 +321,30 @@ fn identity(user: &spec::portable::Ids, bounding: u64) -> Result<Op> {
         return Err(if permitted == 0 { error.hint("run it with sudo") } else { error });
     }
     let groups = user.groups.iter().map(|gid| valid(*gid, "group").map(Gid::from_raw));
+    let administer = if takes_administrator(plan, listen) { 1 << sys::capability::SYS_ADMIN } else { 0 };
     Ok(Op::Identity(Identity {
         uid: Uid::from_raw(valid(user.uid, "user")?),
         gid: Gid::from_raw(valid(user.gid, "group")?),
         groups: groups.collect::<Result<_>>()?,
         bounding,
-        until_gate: (bounding | 1 << sys::capability::SYS_ADMIN) & permitted,
+        until_gate: (bounding | administer) & permitted,
     }))
+}
+
+/// What the process can hold when it becomes its user: everything, of a user namespace that it has
+/// entered.
+fn permitted(plan: &Plan) -> Result<u64> {
+    let entered = |step: &Step| matches!(step, Step::Users | Step::Enter { namespace: Namespace::User, .. });
+    if plan.steps.iter().any(entered) {
+        return Ok((1 << CAPABILITY_NAMES.len()) - 1);
+    }
+    sys::capability::permitted().map_err(std::io::Error::from).doing(|| "reading our capabilities")
+}
+
+/// Filters and Landlock are for who cannot gain privilege by exec, or has CAP_SYS_ADMIN.
+fn takes_administrator(plan: &Plan, listen: bool) -> bool {
+    let restricts = |step: &Step| matches!(step, Step::Filter { .. } | Step::Landlock(_));
+    !plan.steps.contains(&Step::NoNewPrivileges) && (listen || plan.steps.iter().any(restricts))
 }
 
 fn filter(choice: &Choice, capabilities: u64) -> Result<Op> {
@@ -261,11 +355,8 @@ fn filter(choice: &Choice, capabilities: u64) -> Result<Op> {
 fn open_terminal(plan: &Plan, devpts: Option<BorrowedFd<'_>>) -> Result<Pair> {
     let failed = |cause: rustix::io::Errno| Error::io("making a terminal", cause.into());
     let Pair { master, slave } = sys::pty::open(devpts).map_err(failed)?;
-    if let Some(user) = plan.steps.iter().find_map(|step| match step {
-        Step::Identity { user, .. } if user.uid != 0 && user.uid != u32::MAX => Some(user),
-        _ => None,
-    }) {
-        rustix::fs::fchown(&slave, Some(Uid::from_raw(user.uid)), None).map_err(failed)?;
+    if let Some(owner) = users::user(plan).map(|user| Owners::of(plan)?.user(user)).transpose()?.flatten() {
+        rustix::fs::fchown(&slave, Some(owner), None).map_err(failed)?;
     }
     Ok(Pair { master: above_standard(master)?, slave: above_standard(slave)? })
 }
@@ -292,6 +383,8 @@ impl Prepared {
     pub(crate) fn descriptors(&self) -> Vec<RawFd> {
         let mut numbers: Vec<RawFd> = self.ops.iter().flat_map(Op::descriptors).collect();
         numbers.extend(self.terminal.iter().map(|pair| pair.slave.as_raw_fd()));
+        let made = self.users.iter().flat_map(|made| std::iter::once(&made.users).chain(&made.network));
+        numbers.extend(made.map(AsRawFd::as_raw_fd));
         numbers
     }
 
@@ -310,8 +403,9 @@ impl Prepared {
 
     /// Whether the process keeps the root that it is born with.
     pub(crate) fn keeps_root(&self) -> bool {
-        use Op::{Join, LooseRoot, Scratch, Tree};
-        !self.ops.iter().any(|op| matches!(op, Join { .. } | LooseRoot { .. } | Scratch { .. } | Tree { .. }))
+        let given =
+            |op: &Op| matches!(op, Op::Join { .. } | Op::LooseRoot { .. } | Op::Scratch(_) | Op::Tree(_));
+        !self.ops.iter().any(given)
     }
 }
 
@@ -320,7 +414,7 @@ impl Op {
         match self {
             Self::Groups { tasks, .. } => tasks.iter().map(AsRawFd::as_raw_fd).collect(),
             Self::Join { target: fd, .. }
-            | Self::Scratch { layer: fd, .. }
+            | Self::Scratch(Scratch { layer: fd, .. })
             | Self::Attach { mount: fd, .. }
             | Self::Enter { file: fd, .. }
             | Self::LooseRoot { tree: fd }
@@ -328,6 +422,7 @@ impl Op {
             | Self::Landlock(Rules { set: fd, .. }) => {
                 vec![fd.as_raw_fd()]
             }
+            Self::Users(Users { joined, .. }) => joined.iter().map(AsRawFd::as_raw_fd).collect(),
             Self::Devices(devices) => vec![devices.devpts.as_raw_fd()],
             _ => Vec::new(),
         }

@@ -6,31 +6,45 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
-use spec::container::{Mount, MountFlags, MountKind, Namespace, Root};
+use rustix::mount::MountPropagationFlags;
+use spec::container::{Mount, MountFlags, MountKind, Namespace, Nodes, Propagation, Root};
 use spec::plan::{Plan, Step};
 use spec::{Error, Result, ResultExt, RootPath};
-use sys::mount::{NO_DEV, NO_EXEC, NO_SUID, READ_ONLY};
+use sys::mount::{NO_ATIME, NO_DEV, NO_EXEC, NO_SUID, NO_SYMLINKS, READ_ONLY};
 
-use super::{Devices, FileSystem, Op, Place, Prepared, above_standard, c_path, c_string, cgroups, detached};
+use super::users::Owners;
+use super::{
+    Bound, Devices, FileSystem, Op, Place, Prepared, Scratch, above_standard, c_path, c_string, cgroups,
+    detached, shared,
+};
 
-pub(super) fn is_devices(step: &Step) -> bool {
-    matches!(step, Step::Mount(Mount { what: MountKind::Dev { .. }, .. }))
+/// Whether a step takes the container's pseudo-terminals.
+pub(super) fn has_terminals(step: &Step) -> bool {
+    matches!(step, Step::Mount(Mount { what: MountKind::Dev { .. } | MountKind::Devpts, .. }))
 }
 
-pub(super) fn root(root: &Root) -> Result<Op> {
-    Ok(match root {
-        Root::Tree { path } => Op::Tree { source: c_path(path)?, attributes: READ_ONLY | NO_DEV },
-        Root::Mounted { path } => Op::Tree { source: c_path(path)?, attributes: NO_DEV },
+pub(super) fn root(plan: &Plan, root: &Root, mapped: bool) -> Result<Op> {
+    let tree = |path: &Path, attributes| -> Result<Op> {
+        Ok(Op::Tree(Bound { mapped, ..Bound::of(c_path(path)?, attributes) }))
+    };
+    match root {
+        Root::Tree { path } => tree(path, READ_ONLY | NO_DEV),
+        Root::Mounted { path } => tree(path, NO_DEV),
         Root::Scratch { path, bytes, inodes } => {
-            Op::Scratch { layer: layer(path, *bytes, *inodes)?, lower: overlay_path(path)? }
+            let layer = layer(plan, path, *bytes, *inodes, mapped)?;
+            if mapped {
+                let tree = Bound { mapped, ..Bound::of(c_path(path)?, NO_DEV) };
+                return Ok(Op::Scratch(Scratch { layer, lower: CString::default(), tree: Some(tree) }));
+            }
+            Ok(Op::Scratch(Scratch { layer, lower: overlay_path(path)?, tree: None }))
         }
-        Root::Host => return Err(Error::internal("the host's root is no step")),
-    })
+        Root::Host => Err(Error::internal("the host's root is no step")),
+    }
 }
 
 /// The writable layer of an overlay: an upper directory that looks like the root of `tree`.
-fn layer(tree: &Path, bytes: u64, inodes: u64) -> Result<OwnedFd> {
-    let layer = make(&tmpfs(bytes, inodes, 0o755)?)?;
+fn layer(plan: &Plan, tree: &Path, bytes: u64, inodes: u64, mapped: bool) -> Result<OwnedFd> {
+    let layer = make(&tmpfs(None, bytes, inodes, 0o755)?)?;
     for name in [c"upper", c"work"] {
         rustix::fs::mkdirat(&layer, name, Mode::from_raw_mode(0o755))
             .map_err(std::io::Error::from)
@@ -38,7 +52,8 @@ fn layer(tree: &Path, bytes: u64, inodes: u64) -> Result<OwnedFd> {
     }
     let upper = open_directory(&layer, c"upper").doing(|| "opening the layer")?;
     let tree = std::fs::File::open(tree).doing(|| format!("opening {}", tree.display()))?;
-    crate::seed::copy_attributes(tree.as_fd(), upper.as_fd())
+    let users = plan.users.as_ref().filter(|_| mapped);
+    crate::seed::copy_attributes(users, tree.as_fd(), upper.as_fd())
         .doing(|| "copying the attributes of the root")?;
     Ok(layer)
 }
@@ -56,28 +71,41 @@ fn overlay_path(path: &Path) -> Result<CString> {
     c_string(&escaped)
 }
 
-pub(super) fn mount(plan: &Plan, mount: &Mount, prepared: &Prepared) -> Result<Op> {
+pub(super) fn mount(plan: &Plan, mount: &Mount, prepared: &mut Prepared) -> Result<Op> {
     let at = |strict| Place::new(&mount.at, strict);
-    let hard = NO_SUID | NO_DEV | NO_EXEC;
+    let hard = NO_SUID | NO_DEV | NO_EXEC | attributes(&mount.flags);
+    let read_only = |writable: bool| if writable { 0 } else { READ_ONLY };
     Ok(match &mount.what {
         MountKind::Proc => plain(at(true)?, c"proc", hard),
-        MountKind::Sys { writable } => {
-            plain(at(true)?, c"sysfs", hard | if *writable { 0 } else { READ_ONLY })
-        }
-        MountKind::Cgroup { .. } => cgroups::mount(at(true)?)?,
-        MountKind::Dev { shm, .. } => devices(plan, at(true)?, *shm, prepared)?,
-        MountKind::Tmpfs { bytes, inodes, seeded: false, mode } => {
-            Op::FileSystem { at: at(false)?, make: tmpfs(*bytes, *inodes, *mode)? }
-        }
-        MountKind::Tmpfs { bytes, inodes, seeded: true, mode } => {
-            Op::Attach { at: at(false)?, mount: seeded(plan, &mount.at, tmpfs(*bytes, *inodes, *mode)?)? }
+        MountKind::Sys { writable } => plain(at(true)?, c"sysfs", hard | read_only(*writable)),
+        MountKind::Mqueue => plain(at(true)?, c"mqueue", hard),
+        MountKind::Cgroup { writable } => cgroups::mount(at(true)?, hard | read_only(*writable))?,
+        MountKind::Devpts => attach(at(true)?, terminals(plan, prepared)?),
+        MountKind::Dev { shm, nodes } => devices(plan, mount, *shm, *nodes, prepared)?,
+        MountKind::Tmpfs { bytes, inodes, seeded, mode } => {
+            let mut make = tmpfs(Owners::of(plan)?.root()?, *bytes, *inodes, *mode)?;
+            make.attributes |= attributes(&mount.flags);
+            match seeded {
+                true => attach(at(false)?, self::seeded(plan, &mount.at, make)?),
+                false => Op::FileSystem { at: at(false)?, make },
+            }
         }
         MountKind::Bind(bind) => {
-            let attributes = NO_DEV | attributes(&mount.flags);
-            Op::Bind { at: at(false)?, source: c_path(&bind.source)?, attributes }
-        }
-        MountKind::Devpts | MountKind::Mqueue => {
-            return Err(Error::unsupported("only as a part of /dev"));
+            let source = c_path(&bind.source)?;
+            let bound = Bound {
+                mapped: bind.idmapped && prepared.users.is_some(),
+                recursive: bind.recursive,
+                ..Bound::of(source, NO_DEV | attributes(&mount.flags))
+            };
+            match bind.propagation {
+                Propagation::Private => Op::Bind { at: at(false)?, bound },
+                Propagation::Slave => {
+                    shared::bind(at(false)?, bound, MountPropagationFlags::DOWNSTREAM, prepared)?
+                }
+                Propagation::Shared => {
+                    shared::bind(at(false)?, bound, MountPropagationFlags::SHARED, prepared)?
+                }
+            }
         }
     })
 }
@@ -88,25 +116,34 @@ fn attributes(flags: &MountFlags) -> u64 {
         | bit(flags.no_suid, NO_SUID)
         | bit(flags.no_dev, NO_DEV)
         | bit(flags.no_exec, NO_EXEC)
+        | bit(flags.no_atime, NO_ATIME)
+        | bit(flags.no_symlinks, NO_SYMLINKS)
 }
 
 fn plain(at: Place, kind: &'static CStr, attributes: u64) -> Op {
     Op::FileSystem { at, make: FileSystem { kind, options: Vec::new(), attributes } }
 }
 
-fn tmpfs(bytes: u64, inodes: u64, mode: u32) -> Result<FileSystem> {
-    let option = |name: &CStr, value: String| -> Result<_> {
-        Ok((name.to_owned(), Some(c_string(value.as_bytes())?)))
-    };
-    Ok(FileSystem {
-        kind: c"tmpfs",
-        options: vec![
-            option(c"size", bytes.to_string())?,
-            option(c"nr_inodes", inodes.to_string())?,
-            option(c"mode", format!("{mode:o}"))?,
-        ],
-        attributes: NO_SUID | NO_DEV,
-    })
+fn attach(at: Place, mount: OwnedFd) -> Op {
+    Op::Attach { at, mount, directory: true }
+}
+
+type Owner = (rustix::fs::Uid, rustix::fs::Gid);
+
+fn option(name: &CStr, value: &impl ToString) -> Result<(CString, Option<CString>)> {
+    Ok((name.to_owned(), Some(c_string(value.to_string().as_bytes())?)))
+}
+
+fn tmpfs(owner: Option<Owner>, bytes: u64, inodes: u64, mode: u32) -> Result<FileSystem> {
+    let mut options = vec![
+        option(c"size", &bytes)?,
+        option(c"nr_inodes", &inodes)?,
+        option(c"mode", &format!("{mode:o}"))?,
+    ];
+    if let Some((uid, gid)) = owner {
+        options.extend([option(c"uid", &uid.as_raw())?, option(c"gid", &gid.as_raw())?]);
+    }
+    Ok(FileSystem { kind: c"tmpfs", options, attributes: NO_SUID | NO_DEV })
 }
 
 /// A detached tmpfs with a copy of what the root has at `at`.
@@ -114,10 +151,16 @@ fn seeded(plan: &Plan, at: &RootPath, file_system: FileSystem) -> Result<OwnedFd
     let target = make(&file_system)?;
     if let Some(source) = source_of(plan, at)? {
         let inside = open_directory(&target, c".").doing(|| "opening a tmpfs")?;
-        crate::seed::copy_tree(source.as_fd(), inside.as_fd())
+        let users = if shows_mapped(plan) { plan.users.as_ref() } else { None };
+        crate::seed::copy_tree_for(users, source.as_fd(), inside.as_fd())
             .doing(|| format!("copying {at} of the image"))?;
     }
     Ok(target)
+}
+
+/// Whether the root shows its files' owners as the container's.
+fn shows_mapped(plan: &Plan) -> bool {
+    plan.steps.iter().any(|step| matches!(step, Step::Root { idmapped: true, .. }))
 }
 
 fn source_of(plan: &Plan, at: &RootPath) -> Result<Option<OwnedFd>> {
@@ -144,37 +187,50 @@ fn open_directory(at: impl AsFd, path: &CStr) -> std::io::Result<OwnedFd> {
     Ok(rustix::fs::openat(at, path, flags, Mode::empty())?)
 }
 
-fn devices(plan: &Plan, at: Place, shm: u64, prepared: &Prepared) -> Result<Op> {
-    let devpts = prepared.devpts.as_ref().ok_or_else(|| Error::internal("devices without a devpts"))?;
-    let devpts = devpts.try_clone().doing(|| "duplicating a descriptor")?;
+fn devices(plan: &Plan, mount: &Mount, shm: u64, nodes: Nodes, prepared: &mut Prepared) -> Result<Op> {
+    let owner = Owners::of(plan)?.root()?;
     let hard = NO_SUID | NO_DEV | NO_EXEC;
-    // Hard: a device node that the container makes itself must not work (it may have CAP_MKNOD).
     let hardened = |file_system: FileSystem| FileSystem { attributes: hard, ..file_system };
+    let mut dev = hardened(tmpfs(owner, 64 << 10, 1024, 0o755)?);
+    dev.attributes |= attributes(&mount.flags);
+    if nodes == Nodes::Made {
+        // Whoever is in the container cannot make any other there.
+        dev.attributes &= !NO_DEV;
+    }
     let queues = FileSystem { kind: c"mqueue", options: Vec::new(), attributes: hard };
     Ok(Op::Devices(Box::new(Devices {
-        at,
-        dev: hardened(tmpfs(64 << 10, 1024, 0o755)?),
-        shm: hardened(tmpfs(shm, shm / 4096 + 64, 0o1777)?),
-        devpts: above_standard(devpts)?,
+        at: Place::new(&mount.at, true)?,
+        dev,
+        shm: hardened(tmpfs(owner, shm, shm / 4096 + 64, 0o1777)?),
+        devpts: terminals(plan, prepared)?,
         queues: plan.namespaces.contains(&Namespace::Ipc).then_some(queues),
         console: plan.terminal,
+        nodes,
+        owner,
     })))
 }
 
+/// The instance that terminals come from for who takes the first; another for each one after it.
+fn terminals(plan: &Plan, prepared: &mut Prepared) -> Result<OwnedFd> {
+    if std::mem::replace(&mut prepared.devpts_taken, true) {
+        return devpts(plan);
+    }
+    let devpts = prepared.devpts.as_ref().ok_or_else(|| Error::internal("a devpts that was not made"))?;
+    above_standard(devpts.try_clone().doing(|| "duplicating a descriptor")?)
+}
+
 /// A devpts instance of its own; group 5 is tty everywhere.
-pub(super) fn devpts() -> Result<OwnedFd> {
-    let option = |name: &CStr, value: &CStr| (name.to_owned(), Some(value.to_owned()));
-    make(&FileSystem {
-        kind: c"devpts",
-        options: vec![
-            (c"newinstance".to_owned(), None),
-            option(c"ptmxmode", c"0666"),
-            option(c"mode", c"0620"),
-            option(c"gid", c"5"),
-            option(c"max", c"64"),
-        ],
-        attributes: NO_SUID | NO_EXEC,
-    })
+pub(super) fn devpts(plan: &Plan) -> Result<OwnedFd> {
+    let mut options = vec![
+        (c"newinstance".to_owned(), None),
+        option(c"ptmxmode", &"0666")?,
+        option(c"mode", &"0620")?,
+        option(c"max", &64)?,
+    ];
+    if let Some(tty) = Owners::of(plan)?.group(5) {
+        options.push(option(c"gid", &tty)?);
+    }
+    make(&FileSystem { kind: c"devpts", options, attributes: NO_SUID | NO_EXEC })
 }
 
 /// Makes a file system that is mounted nowhere.

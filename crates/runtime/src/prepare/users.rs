@@ -1,0 +1,146 @@
+//! Who the container's users are on the host, and the user namespace that says so to the kernel.
+
+use std::fmt::Write;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::{FileType, Gid, Uid};
+use spec::container::{IdRange, Namespace, Users};
+use spec::plan::{Plan, Step};
+use spec::portable::Ids;
+use spec::{Error, ErrorKind, Result, ResultExt};
+use sys::users::{Stage, UserNamespace, Wish};
+
+/// The kernel takes a map in one write of less than a page.
+const LONGEST_MAP: usize = 4095;
+
+/// The user namespace of a container that gets one of its own.
+pub(super) fn make(plan: &Plan) -> Result<Option<UserNamespace>> {
+    let Some(users) = entered(plan) else { return Ok(None) };
+    if users.anywhere {
+        return Err(Error::internal("a start without a place on the host for the container's users"));
+    }
+    let network = plan.steps.contains(&Step::Own { namespace: Namespace::Net });
+    let (owner, _) = Owners::of(plan)?.root()?.ok_or_else(|| Error::internal("users without a root"))?;
+    let (uids, gids) = (lines(&users.uids)?, lines(&users.gids)?);
+    let wish = Wish { owner: owner.as_raw(), uids: &uids, gids: &gids, network };
+    sys::users::make(wish).map(Some).map_err(|(stage, cause)| explain(stage, cause))
+}
+
+/// The users of a plan whose process enters their namespace.
+fn entered(plan: &Plan) -> Option<&Users> {
+    plan.users.as_ref().filter(|_| plan.steps.contains(&Step::Users))
+}
+
+fn lines(ranges: &[IdRange]) -> Result<String> {
+    let mut text = String::new();
+    for IdRange { inside, host, count } in ranges {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{inside} {host} {count}");
+    }
+    if text.len() > LONGEST_MAP {
+        return Err(Error::user(format!("the user mapping takes {} bytes", text.len()))
+            .hint(format!("the kernel takes {LONGEST_MAP}: join ranges, or leave some out")));
+    }
+    Ok(text)
+}
+
+fn explain(stage: Stage, cause: std::io::Error) -> Error {
+    let full = cause.raw_os_error() == Some(rustix::io::Errno::NOSPC.raw_os_error());
+    let what = match stage {
+        Stage::Helper => "making the process that makes a user namespace",
+        Stage::Owner => "becoming the owner of a user namespace",
+        Stage::Making => "making a user namespace",
+        Stage::Mapping => "mapping the users of a container",
+    };
+    let error = Error::io(what, cause);
+    match (stage, error.kind()) {
+        (Stage::Making, _) if full => {
+            error.hint("the host allows no more of them: raise user.max_user_namespaces (sysctl)")
+        }
+        (_, ErrorKind::Denied) => error.hint("run it with sudo"),
+        _ => error,
+    }
+}
+
+/// Owners of what is made for a container.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Owners<'a> {
+    users: Option<&'a Users>,
+    /// As numbered inside.
+    root: (u32, u32),
+}
+
+impl<'a> Owners<'a> {
+    pub(super) fn of(plan: &'a Plan) -> Result<Self> {
+        let users = entered(plan);
+        let rootless = users.is_some_and(|users| users.host_uid(0).is_none() || users.host_gid(0).is_none());
+        let root = match user(plan) {
+            Some(user) if rootless => (user.uid, user.gid),
+            _ => (0, 0),
+        };
+        Ok(Self { users, root })
+    }
+
+    /// Who a process is between entering the user namespace and becoming its user, as numbered
+    /// inside: root, or the user where the mapping has no root.
+    pub(super) fn inside(self) -> (Uid, Gid) {
+        (Uid::from_raw(self.root.0), Gid::from_raw(self.root.1))
+    }
+
+    /// The same on the host; None where the container's users are the host's.
+    pub(super) fn root(self) -> Result<Option<(Uid, Gid)>> {
+        let (uid, gid) = self.root;
+        self.users.map(|users| on_host(users, uid, gid)).transpose()
+    }
+
+    /// A group on the host, if it has a place there.
+    pub(super) fn group(self, inside: u32) -> Option<u32> {
+        self.users.map_or(Some(inside), |users| users.host_gid(inside))
+    }
+
+    /// Whom a terminal or a pipe of `user` belongs to, if not to ourselves.
+    pub(super) fn user(self, user: &Ids) -> Result<Option<Uid>> {
+        match self.users {
+            None => Ok((user.uid != 0 && user.uid != u32::MAX).then(|| Uid::from_raw(user.uid))),
+            Some(users) => on_host(users, user.uid, user.gid).map(|(uid, _)| Some(uid)),
+        }
+    }
+}
+
+fn on_host(users: &Users, uid: u32, gid: u32) -> Result<(Uid, Gid)> {
+    let missing = || Error::user(format!("user {uid} group {gid} has no place in the user mapping"));
+    let ids = users.host_uid(uid).zip(users.host_gid(gid)).ok_or_else(missing)?;
+    Ok((Uid::from_raw(ids.0), Gid::from_raw(ids.1)))
+}
+
+/// Who the process becomes, if that is said.
+pub(super) fn user(plan: &Plan) -> Option<&Ids> {
+    plan.steps.iter().find_map(|step| match step {
+        Step::Identity { user, .. } => Some(user),
+        _ => None,
+    })
+}
+
+/// Lets a process that is not root open its pipes anew, as `/dev/stdout`. Only pipes without a
+/// name: nothing on the host changes its owner.
+pub(crate) fn give_pipes(plan: &Plan, stdio: [BorrowedFd<'_>; 3]) -> Result<()> {
+    let Some(owner) = user(plan).map(|user| Owners::of(plan)?.user(user)).transpose()?.flatten() else {
+        return Ok(());
+    };
+    for fd in stdio {
+        if is_pipe(fd) {
+            let given = rustix::fs::fchown(fd.as_fd(), Some(owner), None).map_err(std::io::Error::from);
+            given.doing(|| "giving a pipe to the container's user")?;
+        }
+    }
+    Ok(())
+}
+
+fn is_pipe(fd: BorrowedFd<'_>) -> bool {
+    let fifo = |mode| FileType::from_raw_mode(mode) == FileType::Fifo;
+    rustix::fs::fstat(fd).is_ok_and(|status| fifo(status.st_mode))
+        && rustix::fs::fstatfs(fd).is_ok_and(|system| system.f_type as u64 == PIPES)
+}
+
+/// PIPEFS_MAGIC.
+const PIPES: u64 = 0x5049_5045;
