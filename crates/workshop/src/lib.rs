@@ -10,6 +10,7 @@ pub mod host;
 pub mod interrupt;
 pub mod pack;
 pub mod passwd;
+pub mod policy;
 pub mod progress;
 pub mod replay;
 pub mod service;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 use spec::observation::Observation;
-use spec::portable::Portable;
+use spec::portable::{Policy, Portable};
 use spec::report::Report;
 use spec::{Digest, Error, ErrorKind, Result, ResultExt, RootPath};
 use store::package::{self, Effort, Extra, Source, Written};
@@ -15,14 +15,18 @@ use crate::cut::{self, Cut, CutRequest, Level};
 use crate::dev::stack::Stack;
 use crate::dev::{Development, remove_tree};
 use crate::interrupt::Interrupt;
+use crate::policy::{self, Outcome, Search};
 use crate::progress::Progress;
-use crate::replay;
+use crate::replay::{Replay, Verdict};
 use crate::trial::read_observation;
 use crate::trial::setup::{self, Setup};
 
 /// Said when a package gives up a protection.
 const GAINED: &str =
     "a program gained privilege by exec (set-uid or file capabilities): no_new_privs stays off";
+
+/// Said when a replay that nobody asked for would have told.
+const UNTRIED: &str = "without a replay the package keeps every capability that the tests may have used";
 
 /// How often `--repair` tries again.
 const REPAIR_ROUNDS: usize = 8;
@@ -59,8 +63,12 @@ pub struct Packed {
     pub took: Duration,
     /// How long the replay took, if there was one.
     pub replayed: Option<Duration>,
+    /// How many replays it took.
+    pub replays: usize,
     /// Paths that the replay missed and that were added.
     pub repaired: BTreeSet<RootPath>,
+    /// System calls that only the replay made and that were added.
+    pub added_calls: BTreeSet<String>,
     /// What the user should know.
     pub warnings: Vec<String>,
     /// Directories with data that is lost at each start unless they are declared as volumes.
@@ -120,46 +128,56 @@ struct Packing<'a> {
     scratch: &'a Path,
 }
 
+/// Where a package is made, and who is told.
+struct Job<'a> {
+    file: &'a Path,
+    interrupt: &'a Interrupt,
+    progress: &'a dyn Progress,
+}
+
+/// A package on its way.
+struct Made {
+    cut: Cut,
+    portable: Portable,
+    written: Written,
+    took: Duration,
+    replayed: Option<Duration>,
+    replays: usize,
+    added_calls: BTreeSet<String>,
+}
+
 impl Packing<'_> {
     fn run(&self, interrupt: &Interrupt, progress: &dyn Progress) -> Result<Packed> {
         let file = self.scratch.join("package.tsubo");
         let mut repaired = BTreeSet::new();
-        let mut replayed = None;
         for round in 0.. {
             let clock = Instant::now();
-            let (cut, portable, written) = self.write(&file, &repaired, interrupt, progress)?;
-            let took = clock.elapsed();
-            if self.request.replay {
-                let clock = Instant::now();
-                let verdict =
-                    replay::run(self.development, &file, self.scratch, self.setups, interrupt, progress)?;
-                replayed = Some(clock.elapsed());
-                if let Some(failure) = verdict.failure {
-                    let missed = self.missed(&verdict.missing, &cut);
-                    let more = missed.difference(&repaired).count() > 0;
-                    if self.request.repair && more && round < REPAIR_ROUNDS {
-                        progress.note(&format!("the replay missed {} paths; adding them", missed.len()));
-                        repaired.extend(missed);
-                        continue;
-                    }
-                    return Err(explain(failure, &missed, self.request));
+            let job = Job { file: &file, interrupt, progress };
+            let mut made = self.make(&job, &repaired)?;
+            made.took = clock.elapsed();
+            if self.request.replay
+                && let Some(verdict) = self.prove(&job, &mut made)?
+            {
+                let missed = self.missed(&verdict.missing, &made.cut);
+                let more = missed.difference(&repaired).count() > 0;
+                if self.request.repair && more && round < REPAIR_ROUNDS {
+                    progress.note(&format!("the replay missed {} paths; adding them", missed.len()));
+                    repaired.extend(missed);
+                    continue;
                 }
+                let untold = || Error::internal("a replay failed without telling why");
+                return Err(explain(verdict.failure.unwrap_or_else(untold), &missed, self.request));
             }
             interrupt.check()?;
             move_to(&file, &self.request.out)?;
-            return Ok(self.packed(cut, portable, written, took, replayed, repaired));
+            return Ok(self.packed(made, repaired));
         }
         Err(Error::internal("the rounds of repair never end"))
     }
 
-    fn write(
-        &self,
-        file: &Path,
-        repaired: &BTreeSet<RootPath>,
-        interrupt: &Interrupt,
-        progress: &dyn Progress,
-    ) -> Result<(Cut, Portable, Written)> {
-        progress.stage("choosing what to keep");
+    /// Chooses what to keep and writes the package with the policy that the tests have shown.
+    fn make(&self, job: &Job<'_>, repaired: &BTreeSet<RootPath>) -> Result<Made> {
+        job.progress.stage("choosing what to keep");
         let mut cut = cut::cut(&CutRequest {
             base: &self.stack.root,
             observation: self.observation,
@@ -171,22 +189,77 @@ impl Packing<'_> {
             drop: &self.request.drop,
             repaired,
         })?;
-        interrupt.check()?;
-        let portable = self.portable(&cut);
+        job.interrupt.check()?;
+        let mut portable = self.portable(&cut);
+        let observed = policy::observed(self.observation);
         cut.report.observation = Some(self.observation_digest()?);
-        progress.stage("writing the package");
+        cut.report.capabilities = policy::untried(&observed, self.observation);
+        portable.policy = Some(observed);
+        // One that is replayed will be written again as it is to be.
+        let effort = if self.request.small && !self.request.replay { Effort::Small } else { Effort::Quick };
+        let written = self.write(job, &cut, &portable, effort)?;
+        let (took, added_calls) = (Duration::ZERO, BTreeSet::new());
+        Ok(Made { cut, portable, written, took, replayed: None, replays: 0, added_calls })
+    }
+
+    /// Replays the package; if it passes, the package gets the policy under which it did. Returns
+    /// the verdict if it fails.
+    fn prove(&self, job: &Job<'_>, made: &mut Made) -> Result<Option<Verdict>> {
+        let clock = Instant::now();
+        let observed = made.portable.policy.clone().unwrap_or_default();
+        let settled = match self.replayed(job, &observed)? {
+            Outcome::Passed(settled) => *settled,
+            Outcome::Failed(verdict) => return Ok(Some(*verdict)),
+        };
+        made.replayed = Some(clock.elapsed());
+        (made.replays, made.added_calls) = (settled.replays, settled.added);
+        let clock = Instant::now();
+        let effort = if self.request.small { Effort::Small } else { Effort::Quick };
+        let same = settled.policy == observed && settled.judged == made.cut.report.capabilities;
+        if !same || effort == Effort::Small {
+            made.cut.report.capabilities = settled.judged;
+            made.portable.policy = Some(settled.policy);
+            made.written = self.write(job, &made.cut, &made.portable, effort)?;
+        }
+        made.took += clock.elapsed();
+        Ok(None)
+    }
+
+    /// Looks for the smallest policy under which the replay passes.
+    fn replayed(&self, job: &Job<'_>, observed: &Policy) -> Result<Outcome> {
+        let replay = Replay::install(
+            self.development,
+            job.file,
+            self.scratch,
+            self.setups,
+            job.interrupt,
+            job.progress,
+        )?;
+        let search = Search {
+            replay: &|policy, patience| replay.run(policy, patience),
+            observation: self.observation,
+            repair: self.request.repair,
+            progress: job.progress,
+        };
+        let outcome = search.run(observed.clone());
+        let removed = replay.remove();
+        let outcome = outcome?;
+        removed?;
+        Ok(outcome)
+    }
+
+    fn write(&self, job: &Job<'_>, cut: &Cut, portable: &Portable, effort: Effort) -> Result<Written> {
+        job.progress.stage("writing the package");
         let extra = |directory: bool| {
             if directory { Extra::Dir { mode: 0o755 } } else { Extra::File { mode: 0o644 } }
         };
         let empty =
             cut.mount_points.iter().map(|(path, directory)| (path.clone(), extra(*directory))).collect();
-        let effort = if self.request.small { Effort::Small } else { Effort::Quick };
         let source = Source { base: &self.stack.root, paths: &cut.paths, empty };
-        let written = package::write_with(effort, file, &source, &portable, &cut.report, &|done, total| {
-            progress.amount(done, total)
-        })?;
-        interrupt.check()?;
-        Ok((cut, portable, written))
+        let progress = |done, total| job.progress.amount(done, total);
+        let written = package::write_with(effort, job.file, &source, portable, &cut.report, &progress)?;
+        job.interrupt.check()?;
+        Ok(written)
     }
 
     /// Names the observation that the package was cut by.
@@ -225,37 +298,32 @@ impl Packing<'_> {
         asked.iter().filter(|path| !cut.paths.contains(path)).filter(there).cloned().collect()
     }
 
-    fn packed(
-        &self,
-        cut: Cut,
-        portable: Portable,
-        written: Written,
-        took: Duration,
-        replayed: Option<Duration>,
-        repaired: BTreeSet<RootPath>,
-    ) -> Packed {
+    fn packed(&self, made: Made, repaired: BTreeSet<RootPath>) -> Packed {
+        let Made { cut, portable, written, took, replayed, replays, added_calls } = made;
         let declared =
             |(path, _): &(RootPath, u64)| !portable.volumes.iter().any(|volume| path.is_within(volume));
+        let skipped = written.skipped.iter();
+        let untried = replayed.is_none() && !cut.report.capabilities.is_empty();
+        let warnings = cut
+            .warnings
+            .into_iter()
+            .chain(skipped.map(|path| format!("{path} is a device or a socket; it was left out")))
+            .chain(self.observation.warnings.iter().cloned())
+            .chain(portable.gain_privilege.then(|| GAINED.to_owned()))
+            .chain(untried.then(|| UNTRIED.to_owned()))
+            .collect();
+        let undeclared = cut.volumes_to_declare.into_iter().filter(declared).collect();
         Packed {
-            undeclared: cut.volumes_to_declare.into_iter().filter(declared).collect(),
-            warnings: cut
-                .warnings
-                .into_iter()
-                .chain(
-                    written
-                        .skipped
-                        .iter()
-                        .map(|path| format!("{path} is a device or a socket; it was left out")),
-                )
-                .chain(self.observation.warnings.iter().cloned())
-                .chain(portable.gain_privilege.then(|| GAINED.to_owned()))
-                .collect(),
+            undeclared,
+            warnings,
             report: cut.report,
             portable,
             written,
             took,
             replayed,
+            replays,
             repaired,
+            added_calls,
         }
     }
 }

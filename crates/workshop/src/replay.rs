@@ -2,88 +2,162 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use lifecycle::RunOptions;
-use observe::{Opens, Settings, Watch};
+use observe::{Asked, CAPABILITY_CHECKS, Opens, SYSTEM_CALLS, Seen, Settings, Watch};
 use spec::container::Spec;
-use spec::observation::{PathUse, Use};
+use spec::observation::{Port, Use};
+use spec::portable::Policy;
 use spec::{Error, Result, RootPath};
 use store::{Image, Install, Store};
 
 use crate::dev::Development;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
+use crate::service::conduct::Conduct;
 use crate::service::readiness;
 use crate::trial::drive::Drive;
 use crate::trial::setup::Setup;
 
 /// How a replay went.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Verdict {
     /// Why it failed, if it did.
     pub failure: Option<Error>,
     /// Paths that were asked for and not there.
     pub missing: BTreeSet<RootPath>,
+    /// How the service conducted itself with each setup.
+    pub conduct: Vec<Conduct>,
+    /// Where it listened with each setup.
+    pub ports: Vec<BTreeSet<Port>>,
+    /// The system calls that were made; None where that cannot be seen.
+    pub calls: Option<BTreeSet<String>>,
+    /// The capabilities that were asked for and there; None where that cannot be seen.
+    pub granted: Option<Asked>,
+    /// How long each setup took.
+    pub took: Vec<Duration>,
 }
 
-/// Installs `package` into a scratch store and runs every setup on it, one after the other, until
-/// one fails.
-///
-/// # Errors
-/// When the replay itself cannot be done, as opposed to the service failing in it.
-pub fn run(
-    development: &Development,
-    package: &Path,
-    scratch: &Path,
-    setups: &[Setup],
-    interrupt: &Interrupt,
-    progress: &dyn Progress,
-) -> Result<Verdict> {
-    let store = Store::open(&scratch.join("store"))?;
-    let image = store.install(package, Install { sync: false }, &|_, _| {})?;
-    let mut verdict = Verdict { failure: None, missing: BTreeSet::new() };
-    for setup in setups {
-        progress.stage("replaying on the cut image");
-        readiness::check_free(setup.ready.as_ref())?;
-        let (outcome, missing) = one(development, &image, setup, interrupt, progress)?;
-        verdict.missing.extend(missing);
-        if let Err(failure) = outcome {
-            verdict.failure = Some(failure);
-            break;
-        }
+/// A package that is installed in order to be replayed, as often as it takes.
+pub struct Replay<'a> {
+    development: &'a Development,
+    store: Store,
+    image: Image,
+    setups: &'a [Setup],
+    interrupt: &'a Interrupt,
+    progress: &'a dyn Progress,
+}
+
+impl<'a> Replay<'a> {
+    /// Installs `package` into a scratch store.
+    ///
+    /// # Errors
+    /// When it cannot be installed.
+    pub fn install(
+        development: &'a Development,
+        package: &Path,
+        scratch: &Path,
+        setups: &'a [Setup],
+        interrupt: &'a Interrupt,
+        progress: &'a dyn Progress,
+    ) -> Result<Self> {
+        let store = Store::open(&scratch.join("store"))?;
+        let image = store.install(package, Install { sync: false }, &|_, _| {})?;
+        Ok(Self { development, store, image, setups, interrupt, progress })
     }
-    store.remove(&image)?;
-    Ok(verdict)
+
+    /// Removes what was installed.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn remove(self) -> Result<()> {
+        self.store.remove(&self.image).map(drop)
+    }
+
+    /// Runs every setup under `policy`, one after the other, until one fails. With `patience`
+    /// each of them must be through its stages in that time.
+    ///
+    /// # Errors
+    /// When the replay itself cannot be done, as opposed to the service failing in it.
+    pub fn run(&self, policy: Option<&Policy>, patience: Option<&[Duration]>) -> Result<Verdict> {
+        let calls = Some(BTreeSet::new());
+        let mut verdict = Verdict { calls, granted: Some(Asked::new()), ..Verdict::default() };
+        for (number, setup) in self.setups.iter().enumerate() {
+            readiness::check_free(setup.ready.as_ref())?;
+            let patience = patience.and_then(|all| all.get(number));
+            let setup = patience.map_or_else(|| setup.clone(), |limit| impatient(setup, *limit));
+            self.one(&setup, policy, &mut verdict)?;
+            if verdict.failure.is_some() {
+                break;
+            }
+        }
+        Ok(verdict)
+    }
+
+    fn one(&self, setup: &Setup, policy: Option<&Policy>, verdict: &mut Verdict) -> Result<()> {
+        let clock = Instant::now();
+        let spec = self.spec_for(setup, policy)?;
+        // Everything is asked through the listener: only it sees what is not there.
+        let settings = Settings { opens: Opens::Listener };
+        let drive = Drive {
+            spec: &spec,
+            setup,
+            settings,
+            instruments: &|| Watch::listen(&self.image.tree),
+            log: &self.development.dir.join("replay.log"),
+            interrupt: self.interrupt,
+            progress: self.progress,
+        };
+        let outcome = drive.run()?;
+        // A service that never started was never watched.
+        verdict.note(outcome.seen.ok());
+        match outcome.held {
+            Ok(held) => {
+                verdict.conduct.push(held.conduct);
+                verdict.ports.push(held.ports);
+            }
+            Err(failure) => verdict.failure = Some(failure),
+        }
+        verdict.took.push(clock.elapsed());
+        Ok(())
+    }
+
+    fn spec_for(&self, setup: &Setup, policy: Option<&Policy>) -> Result<Spec> {
+        let mut portable = self.image.portable.clone();
+        portable.command.clone_from(&setup.command);
+        portable.env.clone_from(&setup.env);
+        portable.cwd.clone_from(&setup.cwd);
+        portable.user.clone_from(&setup.user);
+        portable.policy = policy.cloned();
+        // Nothing may outlive a replay: what would be a volume is fresh.
+        portable.writable.append(&mut portable.volumes);
+        let options = RunOptions::named(self.development.record.name.clone());
+        lifecycle::resolve(&portable, &self.image.tree, &options)
+    }
 }
 
-fn one(
-    development: &Development,
-    image: &Image,
-    setup: &Setup,
-    interrupt: &Interrupt,
-    progress: &dyn Progress,
-) -> Result<(Result<()>, BTreeSet<RootPath>)> {
-    let spec = spec_for(development, image, setup)?;
-    // Everything is asked through the listener: only it sees what is not there.
-    let settings = Settings { opens: Opens::Listener };
-    let instruments = || Watch::listen(&image.tree);
-    let log = development.dir.join("replay.log");
-    let drive =
-        Drive { spec: &spec, setup, settings, instruments: &instruments, log: &log, interrupt, progress };
-    let outcome = drive.run()?;
-    let missing = |(path, used): (RootPath, PathUse)| used.how.contains(&Use::Missing).then_some(path);
-    // A service that never started was never watched.
-    let missing = outcome.seen.map(|seen| seen.paths.into_iter().filter_map(missing).collect());
-    Ok((outcome.held.map(drop), missing.unwrap_or_default()))
+impl Verdict {
+    fn note(&mut self, seen: Option<Seen>) {
+        let seen = seen.unwrap_or_default();
+        let sees = |instrument| seen.instruments.contains(instrument);
+        self.calls = self.calls.take().filter(|_| sees(SYSTEM_CALLS));
+        self.granted = self.granted.take().filter(|_| sees(CAPABILITY_CHECKS));
+        self.calls.iter_mut().for_each(|calls| calls.extend(seen.syscalls.iter().cloned()));
+        if let Some(granted) = &mut self.granted {
+            granted.extend(seen.capabilities.iter().map(|(name, by)| (name.clone(), by.clone())));
+        }
+        let missing = seen.paths.into_iter().filter(|(_, used)| used.how.contains(&Use::Missing));
+        self.missing.extend(missing.map(|(path, _)| path));
+    }
 }
 
-fn spec_for(development: &Development, image: &Image, setup: &Setup) -> Result<Spec> {
-    let mut portable = image.portable.clone();
-    portable.command.clone_from(&setup.command);
-    portable.env.clone_from(&setup.env);
-    portable.cwd.clone_from(&setup.cwd);
-    portable.user.clone_from(&setup.user);
-    // Nothing may outlive a replay: what would be a volume is fresh.
-    portable.writable.append(&mut portable.volumes);
-    lifecycle::resolve(&portable, &image.tree, &RunOptions::named(development.record.name.clone()))
+/// The same setup with less time for each stage.
+fn impatient(setup: &Setup, limit: Duration) -> Setup {
+    let seconds = limit.as_secs().max(1);
+    Setup {
+        ready_timeout: setup.ready_timeout.min(seconds),
+        exercise_timeout: setup.exercise_timeout.min(seconds),
+        ..setup.clone()
+    }
 }

@@ -38,6 +38,7 @@ pub(crate) fn report() -> Report {
         base_packages: 0,
         directories: Vec::new(),
         kept: BTreeMap::new(),
+        capabilities: BTreeMap::new(),
         cut: Cut::default(),
     }
 }

@@ -76,6 +76,7 @@ pub(super) fn report(scene: &Scene<'_>, kept: BTreeMap<RootPath, Kept>) -> Repor
             packages: none.into_iter().map(|share| share.name).collect(),
         },
         kept,
+        capabilities: BTreeMap::new(),
     }
 }
 

@@ -66,7 +66,10 @@ impl Inside<'_> {
         let argv = ["/bin/sh", "-c", self.command].map(str::to_owned).to_vec();
         let mut process =
             enter::process(argv, &self.setup.env, self.setup.cwd.clone(), self.setup.user.clone());
+        // Under the same policy as the service: the replay is about both.
         process.no_new_privs = self.spec.process.no_new_privs;
+        process.capabilities = self.spec.process.capabilities;
+        process.seccomp.clone_from(&self.spec.process.seccomp);
         let error = write.try_clone().doing(|| "duplicating a descriptor")?;
         let null = std::fs::File::open("/dev/null").doing(|| "opening /dev/null")?;
         let filter = observe::filter(self.settings);

@@ -1,5 +1,6 @@
 //! A service that runs under this command's eyes: in a test, or in the replay of one.
 
+pub mod conduct;
 pub mod exercise;
 pub mod inside;
 pub mod leftover;

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use regex_lite::Regex;
 use spec::{Result, ResultExt};
@@ -26,6 +27,7 @@ struct Said {
     lines: VecDeque<String>,
     wanted: Option<Regex>,
     matched: bool,
+    ended: bool,
 }
 
 impl Output {
@@ -35,11 +37,15 @@ impl Output {
     /// When the file cannot be made.
     pub fn collect(pipe: OwnedFd, log: &Path, wanted: Option<Regex>) -> Result<Self> {
         let file = File::create(log).doing(|| format!("writing {}", log.display()))?;
-        let output = Self(Arc::new(Mutex::new(Said { lines: VecDeque::new(), wanted, matched: false })));
+        let output =
+            Self(Arc::new(Mutex::new(Said { lines: VecDeque::new(), wanted, matched: false, ended: false })));
         let reader = output.clone();
         std::thread::Builder::new()
             .name("service-output".to_owned())
-            .spawn(move || reader.read(BufReader::new(File::from(pipe)), file))
+            .spawn(move || {
+                reader.read(BufReader::new(File::from(pipe)), file);
+                reader.0.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
+            })
             .doing(|| "starting a thread")?;
         Ok(output)
     }
@@ -81,6 +87,22 @@ impl Output {
     pub fn last(&self, count: usize) -> Vec<String> {
         let said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         said.lines.iter().skip(said.lines.len().saturating_sub(count)).cloned().collect()
+    }
+
+    /// All that was said, and whether it is all: what is older than the last [`LINES`] is gone, and
+    /// who still holds the pipe may say more. Waits a moment for what is on its way.
+    pub fn all(&self) -> (Vec<String>, bool) {
+        const MOMENT: Duration = Duration::from_millis(200);
+        let begun = Instant::now();
+        loop {
+            let said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if said.ended || begun.elapsed() > MOMENT {
+                let all = said.ended && said.lines.len() < LINES;
+                return (said.lines.iter().cloned().collect(), all);
+            }
+            drop(said);
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// The last lines as hints of an error.

@@ -57,7 +57,7 @@ fn parse(line: &str, state: &str) -> Option<(u16, u64)> {
 }
 
 /// The processes that share the pid namespace of `init`.
-fn members(init: i32) -> Vec<i32> {
+pub fn members(init: i32) -> Vec<i32> {
     let namespace =
         |pid: i32| std::fs::metadata(Path::new(&format!("/proc/{pid}/ns/pid"))).map(|meta| meta.ino()).ok();
     let Some(own) = namespace(init) else { return Vec::new() };

@@ -12,6 +12,7 @@ use spec::{Error, Result};
 use super::setup::Setup;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
+use crate::service::conduct::Conduct;
 use crate::service::exercise::{Exercise, run_on_host};
 use crate::service::{Service, inside, readiness};
 
@@ -51,6 +52,8 @@ pub struct Held {
     pub ports: BTreeSet<Port>,
     /// Memory, tasks, files.
     pub peak: Peak,
+    /// How it conducted itself.
+    pub conduct: Conduct,
 }
 
 impl Drive<'_> {
@@ -66,8 +69,10 @@ impl Drive<'_> {
         let ready = self.setup.ready.as_ref();
         let started = Service::start(self.spec, ready, &mut course.watch, &filter, self.log);
         let held = started.and_then(|mut service| {
-            course.through(&mut service)?;
-            Ok(Held { ports: std::mem::take(&mut service.held.ports), peak: service.peak() })
+            let mut conduct = course.through(&mut service)?;
+            (conduct.lines, conduct.all_lines) = service.output.all();
+            let ports = std::mem::take(&mut service.held.ports);
+            Ok(Held { ports, peak: service.peak(), conduct })
         });
         Ok(Outcome { held, seen: course.finish() })
     }
@@ -88,7 +93,7 @@ impl Course<'_> {
     ///
     /// # Errors
     /// Failed, when the service or an exercise does; interrupted.
-    fn through(&mut self, service: &mut Service) -> Result<()> {
+    fn through(&mut self, service: &mut Service) -> Result<Conduct> {
         if self.drive.setup.is_job() {
             return self.job(service);
         }
@@ -106,10 +111,12 @@ impl Course<'_> {
         }
         self.linger(service, Duration::from_millis(self.drive.setup.linger))?;
         service.look();
+        let conduct = Conduct::look(service.pid(), self.drive.spec);
         self.drive.progress.stage("stopping the service");
         self.watch.stage(Stage::Stop);
         self.left.iter().for_each(|watch| watch.stage(Stage::Stop));
-        service.stop().map(drop)
+        let code = service.stop()?;
+        Ok(Conduct { code, ..conduct })
     }
 
     /// After the service's end: what it and the exercises inside used.
@@ -163,7 +170,7 @@ impl Course<'_> {
 
     /// A service that runs to its end by itself; a person may end it earlier with ^C, which is
     /// then no failure but the end of the exercise by hand.
-    fn job(&mut self, service: &mut Service) -> Result<()> {
+    fn job(&mut self, service: &mut Service) -> Result<Conduct> {
         let attended = crate::terminal::is_interactive();
         if attended {
             self.drive.progress.note("exercise the service now, and press ^C here when you are done");
@@ -173,7 +180,7 @@ impl Course<'_> {
         loop {
             service.look();
             match service.wait(Duration::from_millis(50))? {
-                Some(0) => return Ok(()),
+                Some(0) => return Ok(Conduct::default()),
                 Some(code) => return Err(ended(service, code, "")),
                 None if attended && self.drive.interrupt.take() => break,
                 None if attended => {}
@@ -185,8 +192,10 @@ impl Course<'_> {
                 }
             }
         }
+        let conduct = Conduct::look(service.pid(), self.drive.spec);
         self.watch.stage(Stage::Stop);
-        service.stop().map(drop)
+        let code = service.stop()?;
+        Ok(Conduct { code, ..conduct })
     }
 
     /// Lets the service run on, as `--for` asks.
