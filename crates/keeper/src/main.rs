@@ -7,6 +7,7 @@
 #![no_main]
 
 mod connection;
+mod early;
 mod finish;
 mod health;
 mod keep;

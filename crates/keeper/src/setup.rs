@@ -9,9 +9,10 @@ use lifecycle::state;
 use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use spec::protocol::{Failure, Reply};
-use spec::{Error, Id, Result, ResultExt};
+use spec::{Error, Result, ResultExt};
 
 use crate::connection::Connection;
+use crate::early::{self, Early};
 use crate::finish;
 use crate::keep::Keeper;
 use crate::task::{Setup, Task};
@@ -21,9 +22,9 @@ const SIGNALS: [i32; 3] = [15, 2, 1];
 
 /// Runs a keeper; its exit code says nothing about the container's.
 pub(crate) fn run() -> u8 {
-    // Held until it is known what for: whatever ends us before takes them along.
+    let Ok(socket) = leave_caller() else { return 1 };
     let groups = std::env::args().nth(1).and_then(|id| id.parse().ok()).map(Early::make);
-    let Ok((Received { job, lock, decoder }, socket)) = receive_job() else { return 1 };
+    let Ok(Received { job, lock, decoder }) = job::receive(&socket) else { return 1 };
     let mut launch = Connection::launched(socket, decoder);
     let attached = job.attached;
     let started = start(job, groups);
@@ -51,7 +52,7 @@ pub(crate) fn run() -> u8 {
 
 /// The connection moves away from descriptor 0, which becomes `/dev/null`: a session of our own,
 /// nothing of the caller's terminal or directory is kept.
-fn receive_job() -> Result<(Received, OwnedFd)> {
+fn leave_caller() -> Result<OwnedFd> {
     let moved = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3).map_err(std::io::Error::from);
     let socket = moved.doing(|| "taking the first connection over")?;
     let null = std::fs::File::open("/dev/null").doing(|| "opening /dev/null")?;
@@ -60,34 +61,7 @@ fn receive_job() -> Result<(Received, OwnedFd)> {
     let _ = rustix::process::setsid();
     rustix::process::umask(Mode::from_raw_mode(0o077));
     rustix::process::chdir("/").map_err(std::io::Error::from).doing(|| "leaving the caller's directory")?;
-    let received = job::receive(&socket)?;
-    Ok((received, socket))
-}
-
-/// Control groups that were made before the job came, while there was nothing else to do.
-struct Early {
-    id: Id,
-    group: Option<Result<Option<cgroup::Group>>>,
-}
-
-impl Early {
-    fn make(id: Id) -> Self {
-        Self { id, group: Some(cgroup::Group::create(id)) }
-    }
-
-    fn keep(mut self) -> Result<Option<cgroup::Group>> {
-        self.group.take().unwrap_or(Ok(None))
-    }
-}
-
-impl Drop for Early {
-    /// No container came to use them.
-    fn drop(&mut self) {
-        if let Some(Ok(Some(group))) = &self.group {
-            // `tsubo gc` finds what stays.
-            let _ = group.end();
-        }
-    }
+    Ok(socket)
 }
 
 /// Starts the container. Whatever fails, nothing of it stays.
@@ -107,11 +81,7 @@ type Made = (Task, Option<cgroup::Group>, OwnedFd, OwnedFd, Writer);
 fn make(job: &Job, groups: Option<Early>) -> Result<Made> {
     let signals =
         sys::signal::descriptor(&SIGNALS).map_err(std::io::Error::from).doing(|| "watching signals")?;
-    let group = match groups {
-        Some(group) if group.id == job.spec.id && job.spec.cgroup => group.keep()?,
-        _ if job.spec.cgroup => cgroup::Group::create(job.spec.id)?,
-        _ => None,
-    };
+    let group = if job.spec.cgroup { early::groups(groups, job.spec.id)? } else { None };
     let setup = Setup { group: group.as_ref(), input: job.input, size: job.size };
     let mut desk = None;
     // The new process has the longer way to go.

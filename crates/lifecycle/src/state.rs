@@ -49,16 +49,12 @@ pub fn vanish(job: &Job) -> Result<()> {
     removed
 }
 
-/// Writes how the container ended, and removes what was true while it ran. If the end cannot be written, the state stays: the next command that looks finds
-/// a keeper that is gone, and knows from that.
+/// Writes how the container ended, unless that was to be removed, and removes what was true while
+/// it ran. If the end cannot be written, the state stays: the next command that looks finds a keeper
+/// that is gone, and knows from that.
 pub fn ended(job: &Job, ended: &Ended) -> Result<()> {
     if job.remove {
-        // Who has it waits for us, or looks and finds that we are still there.
-        let lock = Lock::try_take(&job.dir).unwrap_or(None);
-        // Its name goes last: who does not find it can rely on nothing being left.
-        let removed = disk::remove_tree(&job.run).and_then(|()| disk::retire(&job.dir));
-        lock.into_iter().for_each(Lock::discard);
-        return removed;
+        return disk::remove_tree(&job.run);
     }
     let write = || disk::write_json(&job.dir.join("exit.json"), ended, Durable::No);
     // How it ended is worth more than the last lines of a log that has filled the disk.

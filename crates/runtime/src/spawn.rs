@@ -235,7 +235,11 @@ impl Child {
         // Where nobody reads any more, the message or the exit code below tells why.
         let _ = rustix::net::send(&channel, &[1], rustix::net::SendFlags::NOSIGNAL);
         match receive(&channel)? {
-            None => Ok(()),
+            None => {
+                // Only failures need them.
+                self.plan.steps = Vec::new();
+                Ok(())
+            }
             Some((Message::Failed { step, fault }, _)) => Err(report::explain(&self.plan, step, fault)),
             Some((Message::Ready { .. }, _)) => {
                 Err(Error::internal("the new process stood at the gate twice"))

@@ -9,6 +9,7 @@ pub mod capability;
 pub mod fanotify;
 pub mod landlock;
 pub mod loopback;
+pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod notify;
@@ -19,6 +20,7 @@ pub mod schedule;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod start;
 pub mod users;
 
 /// The error of the call before, without an allocation.

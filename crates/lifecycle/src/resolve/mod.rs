@@ -17,7 +17,7 @@ use spec::container::{Clocks, Process, Root, RootChange, Spec};
 use spec::isolation::{self, Isolation};
 use spec::life::Life;
 use spec::portable::{Ids, Portable};
-use spec::{Error, Name, Result, ResultExt, RootPath};
+use spec::{Error, Id, Name, Result, ResultExt, RootPath};
 
 use facts::Facts;
 pub use kernel::{MASKED, READ_ONLY};
@@ -43,6 +43,8 @@ pub struct Bind {
 pub struct RunOptions {
     /// The container's name.
     pub name: Name,
+    /// Its id, where that is known beforehand.
+    pub id: Option<Id>,
     /// A command line in place of the package's; empty for the package's.
     pub args: Vec<String>,
     /// Environment on top of the package's.
@@ -75,6 +77,7 @@ impl RunOptions {
     pub fn named(name: Name) -> Self {
         Self {
             name,
+            id: None,
             args: Vec::new(),
             env: Vec::new(),
             binds: Vec::new(),
@@ -131,7 +134,7 @@ struct Resolving<'a> {
 impl Resolving<'_> {
     fn spec(&self, reasons: &mut Reasons) -> Result<Spec> {
         let process = self.process()?;
-        let mut spec = Spec::new(crate::new_id()?, self.options.name.clone(), self.root(), process);
+        let mut spec = Spec::new(self.options.id.map_or_else(crate::new_id, Ok)?, self.options.name.clone(), self.root(), process);
         spec.root_change = self.layers.value(|layer| layer.root).unwrap_or_default();
         self.namespaces(&mut spec, reasons)?;
         self.names(&mut spec);

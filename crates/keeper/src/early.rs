@@ -1,0 +1,33 @@
+//! Control groups that are made before the job comes, while there is nothing else to do.
+
+use cgroup::Group;
+use spec::{Id, Result};
+
+/// Groups that nobody has asked for yet; removed if nobody does.
+pub(crate) struct Early {
+    id: Id,
+    made: Option<Result<Option<Group>>>,
+}
+
+impl Early {
+    pub(crate) fn make(id: Id) -> Self {
+        Self { id, made: Some(Group::create(id)) }
+    }
+}
+
+impl Drop for Early {
+    fn drop(&mut self) {
+        if let Some(Ok(Some(group))) = &self.made {
+            // `tsubo gc` finds what stays.
+            let _ = group.end();
+        }
+    }
+}
+
+/// The groups of `id`: those that were made early, or new ones.
+pub(crate) fn groups(early: Option<Early>, id: Id) -> Result<Option<Group>> {
+    match early {
+        Some(mut early) if early.id == id => early.made.take().unwrap_or(Ok(None)),
+        _ => Group::create(id),
+    }
+}
