@@ -2,16 +2,14 @@
 
 use linux_raw_sys::general as nr;
 use sys::seccomp::Instruction;
+use sys::seccomp::assemble::{
+    self, ALLOW, Case, Check, NOTIFY, Table, Test, Verdict as Answer, assemble, errno,
+};
 
 use crate::calls::{self, EMPTY_PATH, O_PATH};
 use crate::{Opens, Settings};
 
-/// AUDIT_ARCH_X86_64.
-pub(crate) const X86_64: u32 = 0xc000_003e;
-/// AUDIT_ARCH_I386.
-pub(crate) const I386: u32 = 0x4000_0003;
-/// Numbers from here on are calls of the x32 ABI.
-pub(crate) const X32_BIT: u32 = 0x4000_0000;
+pub(crate) use sys::seccomp::assemble::{I386, X32 as X32_BIT, X86_64};
 
 /// What happens to a call by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,41 +30,24 @@ enum Verdict {
     Seccomp,
 }
 
-const LOAD_WORD: u16 = 0x20;
-const RETURN: u16 = 0x06;
-const JUMP: u16 = 0x05;
-const JUMP_EQUAL: u16 = 0x15;
-const JUMP_AT_LEAST: u16 = 0x35;
-const JUMP_ANY_BIT: u16 = 0x45;
-
-const ALLOW: u32 = 0x7fff_0000;
-const NOTIFY: u32 = 0x7fc0_0000;
-const ERRNO_ENOSYS: u32 = 0x0005_0000 | 38;
+const ENOSYS: u32 = errno(38);
 const AT_FDCWD: u32 = -100i32 as u32;
 /// CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUSER.
 const CLONE_NAMESPACES: u32 = 0x0002_0000 | 0x2000_0000 | 0x1000_0000;
 /// SECCOMP_FILTER_FLAG_NEW_LISTENER.
 const NEW_LISTENER: u32 = 8;
+/// One more than the greatest number that is looked up.
+const NUMBERS: u32 = 513;
 
 /// The filter program for `settings`, to be installed with SECCOMP_FILTER_FLAG_NEW_LISTENER (and
 /// SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV where the kernel has it: then only a signal which comes
 /// in the few microseconds before the listener has taken a call, and whose handler is without
 /// SA_RESTART, makes that call fail with EINTR). Calls that name no path run at full speed.
 pub fn filter(settings: &Settings) -> Vec<Instruction> {
-    let native = search(&ranges(|number| native(settings.opens, number)));
-    let i386 = search(&ranges(i386));
-    let mut program = vec![op(LOAD_WORD, 4)];
-    program.push(jump(JUMP_EQUAL, X86_64, 0, 1));
-    program.push(op(JUMP, 3 + i386.len() as u32));
-    program.push(jump(JUMP_EQUAL, I386, 1, 0));
-    program.push(op(RETURN, ALLOW));
-    program.push(op(LOAD_WORD, 0));
-    program.extend(i386);
-    program.push(op(LOAD_WORD, 0));
-    program.push(jump(JUMP_AT_LEAST, X32_BIT, 0, 1));
-    program.push(op(RETURN, NOTIFY));
-    program.extend(native);
-    program
+    let natives = (0..NUMBERS).map(|number| (number, answer(native(settings.opens, number))));
+    let others = (0..NUMBERS).map(|number| (number, answer(i386(number))));
+    let x32 = (assemble::X32, Answer::Always(NOTIFY));
+    assemble(&[Table::new(X86_64, natives.chain([x32])), Table::new(I386, others)], ALLOW)
 }
 
 fn native(opens: Opens, number: u32) -> Verdict {
@@ -100,109 +81,37 @@ fn plain(number: u32) -> Verdict {
     }
 }
 
-/// Runs of numbers with one verdict: the first number of each, beginning with 0.
-fn ranges(verdict: impl Fn(u32) -> Verdict) -> Vec<(u32, Verdict)> {
-    let mut ranges: Vec<(u32, Verdict)> = Vec::new();
-    for number in 0..513 {
-        let verdict = verdict(number);
-        if ranges.last().is_none_or(|(_, last)| *last != verdict) {
-            ranges.push((number, verdict));
-        }
-    }
-    ranges
-}
-
-/// A binary search over `ranges`; the number is in the accumulator. Every path through it ends in
-/// a return.
-fn search(ranges: &[(u32, Verdict)]) -> Vec<Instruction> {
-    if let [(_, verdict)] = ranges {
-        return leaf(*verdict);
-    }
-    let (low, high) = ranges.split_at(ranges.len() / 2);
-    let below = search(low);
-    let mut program = match u8::try_from(below.len()) {
-        Ok(skip) => vec![jump(JUMP_AT_LEAST, high[0].0, skip, 0)],
-        // Conditional jumps reach 255 instructions only.
-        Err(_) => vec![jump(JUMP_AT_LEAST, high[0].0, 0, 1), op(JUMP, below.len() as u32)],
-    };
-    program.extend(below);
-    program.extend(search(high));
-    program
-}
-
-fn leaf(verdict: Verdict) -> Vec<Instruction> {
+fn answer(verdict: Verdict) -> Answer {
+    let allow = |checks| Answer::Depends(vec![Case { checks, answer: ALLOW }], NOTIFY);
     match verdict {
-        Verdict::Allow => vec![op(RETURN, ALLOW)],
-        Verdict::Notify => vec![op(RETURN, NOTIFY)],
-        Verdict::Absent => vec![op(RETURN, ERRNO_ENOSYS)],
-        Verdict::Stat(flags) => vec![
-            argument(flags),
-            jump(JUMP_EQUAL, EMPTY_PATH, 0, 2),
-            argument(0),
-            jump(JUMP_ANY_BIT, 0x8000_0000, 0, 1),
-            op(RETURN, NOTIFY),
-            op(RETURN, ALLOW),
-        ],
-        Verdict::OpenAt => {
-            let mut program = vec![argument(0), jump(JUMP_EQUAL, AT_FDCWD, 1, 0), op(RETURN, NOTIFY)];
-            program.extend(notify_if_any(2, O_PATH));
-            program
-        }
-        Verdict::Open => notify_if_any(1, O_PATH),
-        Verdict::Clone => notify_if_any(0, CLONE_NAMESPACES),
-        Verdict::Seccomp => notify_if_any(1, NEW_LISTENER),
+        Verdict::Allow => Answer::Always(ALLOW),
+        Verdict::Notify => Answer::Always(NOTIFY),
+        Verdict::Absent => Answer::Always(ENOSYS),
+        Verdict::Stat(flags) => allow(vec![is(flags, EMPTY_PATH), none_of(0, 0x8000_0000)]),
+        Verdict::OpenAt => allow(vec![is(0, AT_FDCWD), none_of(2, O_PATH)]),
+        Verdict::Open => allow(vec![none_of(1, O_PATH)]),
+        Verdict::Clone => allow(vec![none_of(0, CLONE_NAMESPACES)]),
+        Verdict::Seccomp => allow(vec![none_of(1, NEW_LISTENER)]),
     }
 }
 
-fn notify_if_any(index: u8, bits: u32) -> Vec<Instruction> {
-    vec![argument(index), jump(JUMP_ANY_BIT, bits, 0, 1), op(RETURN, NOTIFY), op(RETURN, ALLOW)]
+fn is(argument: u8, value: u32) -> Check {
+    Check { argument, wide: false, test: Test::Masked(u64::MAX), value: value.into(), not: false }
 }
 
-/// Loads the low half of an argument: what the kernel takes for an int.
-fn argument(index: u8) -> Instruction {
-    op(LOAD_WORD, 16 + 8 * u32::from(index))
-}
-
-fn op(code: u16, k: u32) -> Instruction {
-    Instruction { code, jt: 0, jf: 0, k }
-}
-
-fn jump(code: u16, k: u32, jt: u8, jf: u8) -> Instruction {
-    Instruction { code, jt, jf, k }
+fn none_of(argument: u8, bits: u32) -> Check {
+    Check { argument, wide: false, test: Test::Masked(bits.into()), value: 0, not: false }
 }
 
 #[cfg(test)]
 mod tests {
+    use sys::seccomp::{Call, evaluate};
+
     use super::*;
 
-    /// Runs the program on one call, as the kernel would.
-    fn run(program: &[Instruction], arch: u32, number: u32, arguments: [u32; 6]) -> (u32, usize) {
-        let (mut at, mut accumulator, mut steps) = (0, 0, 0);
-        loop {
-            let step = program[at];
-            at += 1;
-            steps += 1;
-            let taken = match step.code {
-                LOAD_WORD => {
-                    accumulator = match step.k {
-                        0 => number,
-                        4 => arch,
-                        offset => arguments[(offset as usize - 16) / 8],
-                    };
-                    continue;
-                }
-                RETURN => return (step.k, steps),
-                JUMP => {
-                    at += step.k as usize;
-                    continue;
-                }
-                JUMP_EQUAL => accumulator == step.k,
-                JUMP_AT_LEAST => accumulator >= step.k,
-                JUMP_ANY_BIT => accumulator & step.k != 0,
-                other => panic!("code {other:#x}"),
-            };
-            at += usize::from(if taken { step.jt } else { step.jf });
-        }
+    fn run(program: &[Instruction], architecture: u32, number: u32, arguments: [u32; 6]) -> u32 {
+        let call = Call { architecture, number, arguments: arguments.map(u64::from) };
+        evaluate(program, &call).expect("a sound program")
     }
 
     #[test]
@@ -213,21 +122,21 @@ mod tests {
                 let wanted = match native(opens, number) {
                     Verdict::Allow => ALLOW,
                     Verdict::Notify => NOTIFY,
-                    Verdict::Absent => ERRNO_ENOSYS,
+                    Verdict::Absent => ENOSYS,
                     _ => continue,
                 };
-                assert_eq!(run(&program, X86_64, number, [0; 6]).0, wanted, "{number}");
+                assert_eq!(run(&program, X86_64, number, [0; 6]), wanted, "{number}");
             }
-            assert_eq!(run(&program, X86_64, X32_BIT | 2, [0; 6]).0, NOTIFY);
-            assert_eq!(run(&program, I386, 11, [0; 6]).0, NOTIFY);
-            assert_eq!(run(&program, I386, 20, [0; 6]).0, ALLOW);
+            assert_eq!(run(&program, X86_64, assemble::X32 | 2, [0; 6]), NOTIFY);
+            assert_eq!(run(&program, I386, 11, [0; 6]), NOTIFY);
+            assert_eq!(run(&program, I386, 20, [0; 6]), ALLOW);
         }
     }
 
     #[test]
     fn what_costs_nothing() {
         let program = filter(&Settings { opens: Opens::Fanotify });
-        let verdict = |number, arguments| run(&program, X86_64, number, arguments).0;
+        let verdict = |number, arguments| run(&program, X86_64, number, arguments);
         assert_eq!(verdict(nr::__NR_newfstatat, [3, 0, 0, EMPTY_PATH, 0, 0]), ALLOW);
         assert_eq!(verdict(nr::__NR_newfstatat, [AT_FDCWD, 0, 0, EMPTY_PATH, 0, 0]), NOTIFY);
         assert_eq!(verdict(nr::__NR_newfstatat, [3, 0, 0, 0, 0, 0]), NOTIFY);
@@ -236,7 +145,6 @@ mod tests {
         assert_eq!(verdict(nr::__NR_openat, [5, 0, 0, 0, 0, 0]), NOTIFY);
         assert_eq!(verdict(nr::__NR_clone, [0x0100, 0, 0, 0, 0, 0]), ALLOW);
         assert_eq!(verdict(nr::__NR_clone, [0x2000_0000, 0, 0, 0, 0, 0]), NOTIFY);
-        let most = (0..512).map(|number| run(&program, X86_64, number, [0; 6]).1).max();
-        assert!(most.expect("some") < 24, "{most:?}");
+        assert!(program.len() < 300, "{} instructions", program.len());
     }
 }

@@ -26,7 +26,6 @@ mod record;
 mod resolve;
 mod serve;
 mod spelt;
-mod syscalls;
 mod trace;
 mod trapped;
 mod watch;

@@ -11,11 +11,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use linux_raw_sys::general as nr;
 use rustix::fs::{AtFlags, CWD};
+use spec::seccomp::{Architecture, calls};
 use sys::bpf::{Assembler, Attached, If, Kind, Map, Ring, Width, attach};
 
 use crate::calls::O_PATH;
 use crate::mounts::Meta;
-use crate::syscalls::NAMES;
 
 /// How an open was spelt, and what came of it.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,8 +49,9 @@ const RING: u32 = 1 << 24;
 const SMALLEST_RING: u32 = 1 << 12;
 /// Opens that are remembered in order to filter out repeats.
 const REMEMBERED: u32 = 1 << 14;
-/// System calls that are told apart.
-const NUMBERS: u32 = 512;
+/// System calls that are told apart: as many of 64-bit programs, then as many of 32-bit ones.
+const NUMBERS: u32 = 2 * OTHERS;
+const OTHERS: u32 = 512;
 
 /// Elements of the settings: repeats are told apart by this too, so that raising it forgets them.
 const EPOCH: u32 = 0;
@@ -129,11 +130,17 @@ impl Trace {
         let mut names: BTreeSet<_> = unseen.into_iter().map(str::to_owned).collect();
         for number in 0..NUMBERS {
             if self.syscalls.get(number)? != 0 {
-                let known = NAMES.binary_search_by_key(&number, |pair| pair.0).map(|at| NAMES[at].1);
-                names.insert(known.map_or_else(|_| format!("syscall-{number}"), str::to_owned));
+                names.insert(name(number).map_or_else(|| format!("syscall-{number}"), str::to_owned));
             }
         }
         Ok(names)
+    }
+}
+
+fn name(number: u32) -> Option<&'static str> {
+    match number.checked_sub(OTHERS) {
+        Some(number) => calls::name(number, Architecture::I386),
+        None => calls::name(number, Architecture::X86_64),
     }
 }
 
@@ -178,7 +185,7 @@ const RSI: i16 = REGISTERS + 104;
 const RDI: i16 = REGISTERS + 112;
 const NUMBER: i16 = REGISTERS + 120;
 const CODE_SEGMENT: i16 = REGISTERS + 136;
-/// The code segment of 64-bit programs; the listener sees all opens of others.
+/// The code segment of 64-bit programs.
 const SEGMENT_64: i32 = 0x33;
 const AT_FDCWD: i32 = -100;
 const EFAULT: i32 = 14;
@@ -225,12 +232,14 @@ fn of_the_container(code: &mut Assembler, namespace: &Meta, maps: &Maps<'_>) {
     code.load(Width::Double, 1, 0, 0).jump_if(1, If::Equal, 0, "out").label("inside");
 }
 
-/// Notes the number of the call; leaves unless it is an open. r7 is the number, r8 the result.
+/// Notes the number of the call. r7 is the number, r8 the result. The calls of 32-bit programs
+/// have numbers of their own, none of which is an open's: the listener sees all opens of theirs.
 fn which_call(code: &mut Assembler, maps: &Maps<'_>) {
     code.load(Width::Double, 3, 6, 0).load(Width::Double, 8, 6, 8);
     code.stack(1, REGISTERS.into()).put(2, 168).call(READ_KERNEL);
-    code.load(Width::Double, 1, 10, CODE_SEGMENT).jump_if(1, If::NotEqual, SEGMENT_64, "out");
-    code.load(Width::Double, 7, 10, NUMBER).jump_if(7, If::Above, NUMBERS as i32 - 1, "out");
+    code.load(Width::Double, 7, 10, NUMBER).jump_if(7, If::Above, OTHERS as i32 - 1, "out");
+    code.load(Width::Double, 1, 10, CODE_SEGMENT).jump_if(1, If::Equal, SEGMENT_64, "64 bits");
+    code.add(7, OTHERS as i32).label("64 bits");
     code.store(Width::Word, 10, SCRATCH, 7).put_map(1, maps.syscalls).stack(2, SCRATCH.into());
     code.call(LOOK_UP).jump_if(0, If::Equal, 0, "out");
     code.load(Width::Double, 1, 0, 0).jump_if(1, If::NotEqual, 0, "known");

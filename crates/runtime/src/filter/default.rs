@@ -14,7 +14,7 @@ use spec::seccomp::Architecture;
 use spec::seccomp::calls::{self, KNOWN};
 use sys::seccomp::assemble::{ALLOW, Case, Check, Table, Test, Verdict, errno};
 
-use super::table::{ALLOWED, RULES};
+use super::table::{ALLOWED, GONE, RULES};
 
 /// EPERM.
 pub(super) const REFUSE: u32 = errno(1);
@@ -28,6 +28,9 @@ pub(super) enum Rule {
     Allow,
     /// As if the kernel did not have it, so that programs fall back to something else.
     Absent,
+    /// No kernel has it: whatever is answered, it does nothing. A program is shorter if it answers
+    /// as to the number before, and the shorter it is, the sooner it is loaded.
+    Gone,
     /// Allowed to a process with this capability.
     Capability(u8),
     Clone,
@@ -64,49 +67,68 @@ pub(super) fn rules(architecture: Architecture) -> &'static [Rule; KNOWN] {
 /// Made by the compiler: nothing is looked up by name when a container starts.
 const fn by_number(architecture: Architecture) -> [Rule; KNOWN] {
     let mut rules = [Rule::Absent; KNOWN];
-    let (mut row, mut allowed, mut rule) = (0, 0, 0);
-    // All three lists are sorted by name.
+    let mut row = 0;
     while row < calls::TABLE.len() {
-        let name = calls::TABLE[row].0;
-        let mut answer = Rule::Refuse;
-        if allowed < ALLOWED.len() && equal(ALLOWED[allowed], name) {
-            answer = Rule::Allow;
-            allowed += 1;
-        } else if rule < RULES.len() && equal(RULES[rule].0, name) {
-            answer = RULES[rule].1;
-            rule += 1;
-        }
         if let Some(number) = calls::on(&calls::TABLE[row], architecture) {
-            rules[number as usize] = answer;
+            rules[number as usize] = BY_ROW[row];
         }
         row += 1;
     }
-    assert!(allowed == ALLOWED.len() && rule == RULES.len(), "a name that is unknown or out of order");
+    join(rules)
+}
+
+/// The rule of each row of [`calls::TABLE`].
+const BY_ROW: [Rule; calls::TABLE.len()] = {
+    let mut rules = [Rule::Refuse; calls::TABLE.len()];
+    let mut index = 0;
+    while index < GONE.len() {
+        rules[row(GONE[index])] = Rule::Gone;
+        index += 1;
+    }
+    index = 0;
+    while index < ALLOWED.len() {
+        rules[row(ALLOWED[index])] = Rule::Allow;
+        index += 1;
+    }
+    index = 0;
+    while index < RULES.len() {
+        rules[row(RULES[index].0)] = RULES[index].1;
+        index += 1;
+    }
+    rules
+};
+
+const fn row(name: &str) -> usize {
+    calls::row(name).expect("the lists name calls")
+}
+
+/// Gives calls that no kernel has any more the answer of the number before, if that is a plain one.
+const fn join(mut rules: [Rule; KNOWN]) -> [Rule; KNOWN] {
+    let mut number = 0;
+    while number < KNOWN {
+        if matches!(rules[number], Rule::Gone) {
+            rules[number] = match number {
+                1.. if matches!(rules[number - 1], Rule::Allow) => Rule::Allow,
+                _ => Rule::Refuse,
+            };
+        }
+        number += 1;
+    }
     rules
 }
 
-const fn equal(one: &str, other: &str) -> bool {
-    let (one, other) = (one.as_bytes(), other.as_bytes());
-    let mut index = 0;
-    while index < one.len() && index < other.len() && one[index] == other[index] {
-        index += 1;
-    }
-    index == one.len() && index == other.len()
-}
-
-pub(super) fn table(architecture: Architecture, capabilities: u64) -> Table {
-    by_answers(architecture, rules(architecture).iter().map(|rule| verdict(*rule, capabilities)))
-}
-
-/// A table of the answers to all known numbers; the others, x32's among them, do not exist.
-pub(super) fn by_answers(architecture: Architecture, answers: impl Iterator<Item = Verdict>) -> Table {
-    Table::new(super::audit(architecture), (0..).zip(answers.chain([Verdict::Always(NO_SUCH_CALL)])))
+/// The table of these rules. Numbers that are not known, x32's among them, do not exist.
+pub(super) fn table(architecture: Architecture, rules: &[Rule; KNOWN], capabilities: u64) -> Table {
+    let begins = |(number, rule): &(u32, &Rule)| *number == 0 || rules[*number as usize - 1] != **rule;
+    let runs = (0..).zip(rules).filter(begins).map(|(number, rule)| (number, verdict(*rule, capabilities)));
+    let others = (KNOWN as u32, Verdict::Always(NO_SUCH_CALL));
+    Table::new(super::audit(architecture), runs.chain([others]))
 }
 
 pub(super) fn verdict(rule: Rule, capabilities: u64) -> Verdict {
     let administrator = capabilities & (1 << sys::capability::SYS_ADMIN) != 0;
     Verdict::Always(match rule {
-        Rule::Refuse => REFUSE,
+        Rule::Refuse | Rule::Gone => REFUSE,
         Rule::Allow => ALLOW,
         Rule::Capability(number) if capabilities & (1 << number) != 0 => ALLOW,
         Rule::Capability(_) => REFUSE,

@@ -10,9 +10,10 @@ mod table;
 
 use std::collections::BTreeSet;
 
-use spec::seccomp::{Architecture, Choice, Flag, base, calls};
+use spec::seccomp::base::Admitted;
+use spec::seccomp::{Architecture, Choice, Flag};
 use spec::{Error, Result};
-use sys::seccomp::assemble::{self, KILL_PROCESS, Table, Verdict};
+use sys::seccomp::assemble::{self, KILL_PROCESS, Table};
 use sys::seccomp::{Instruction, MAX_INSTRUCTIONS};
 
 pub use compiled::Compiled;
@@ -63,13 +64,12 @@ pub fn flags(choice: &Choice) -> u32 {
 /// The default program for a process that holds `capabilities`. x32 calls do not exist for it;
 /// i386 programs run, as under Docker.
 pub fn default_program(capabilities: u64) -> Vec<Instruction> {
-    let tables: Vec<Table> = family().iter().map(|one| default::table(*one, capabilities)).collect();
-    assemble::assemble(&tables, REFUSE)
+    let table = |one: &Architecture| default::table(*one, default::rules(*one), capabilities);
+    assemble::assemble(&family().iter().map(table).collect::<Vec<_>>(), REFUSE)
 }
 
 /// What the default program lets through, as far as it was seen or is in the base. The calls of
-/// i386 are gone with it, unless a program was seen that makes them: of those nobody has noted
-/// which, so it gets what the default lets through.
+/// i386 are closed unless a program was seen that makes them.
 fn observed(seen: &BTreeSet<String>, capabilities: u64) -> Result<Vec<Instruction>> {
     if seen.is_empty() {
         return Err(Error::user(
@@ -77,21 +77,20 @@ fn observed(seen: &BTreeSet<String>, capabilities: u64) -> Result<Vec<Instructio
         )
         .hint("seccomp = \"default\" takes the default filter"));
     }
-    let mut tables = vec![observed_table(&base::admitted(seen), capabilities)];
-    if base::has_i386(seen) {
-        tables.extend(family()[1..].iter().map(|one| default::table(*one, capabilities)));
-    }
-    Ok(assemble::assemble(&tables, REFUSE))
+    let admitted = Admitted::after(seen);
+    let open = |one: &&Architecture| **one == NATIVE || admitted.i386;
+    let tables = family().iter().filter(open).map(|one| observed_table(*one, &admitted, capabilities));
+    Ok(assemble::assemble(&tables.collect::<Vec<_>>(), REFUSE))
 }
 
-fn observed_table(admitted: &BTreeSet<&str>, capabilities: u64) -> Table {
-    let mut rules = *default::rules(NATIVE);
-    for (number, _) in calls::all(NATIVE).filter(|(_, name)| !admitted.contains(name)) {
+fn observed_table(architecture: Architecture, admitted: &Admitted, capabilities: u64) -> Table {
+    let mut rules = *default::rules(architecture);
+    for number in admitted.refused(architecture) {
         let rule = &mut rules[number as usize];
         // What is to look missing goes on doing so.
         *rule = if matches!(rule, Rule::Absent | Rule::Clone3) { Rule::Absent } else { Rule::Refuse };
     }
-    default::by_answers(NATIVE, rules.iter().map(|rule| default::verdict(*rule, capabilities)))
+    default::table(architecture, &rules, capabilities)
 }
 
 /// The architectures of which a process of this machine can make calls; this program's own first.

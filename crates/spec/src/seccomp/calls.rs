@@ -2,6 +2,8 @@
 //!
 //! From the headers of Linux 6.18. Numbers from [`KNOWN`] on are younger than this list.
 
+use std::cmp::Ordering;
+
 use super::Architecture;
 
 /// The call does not exist on this architecture.
@@ -15,8 +17,35 @@ pub const KNOWN: usize = 470;
 
 /// The number of the call `name`.
 pub fn number(name: &str, architecture: Architecture) -> Option<u32> {
-    let row = TABLE.binary_search_by_key(&name, |row| row.0).ok()?;
-    on(&TABLE[row], architecture)
+    on(&TABLE[row(name)?], architecture)
+}
+
+/// Where the call `name` stands in [`TABLE`].
+pub const fn row(name: &str) -> Option<usize> {
+    let (mut low, mut high) = (0, TABLE.len());
+    while low < high {
+        let middle = usize::midpoint(low, high);
+        match compare(TABLE[middle].0.as_bytes(), name.as_bytes()) {
+            Ordering::Less => low = middle + 1,
+            Ordering::Greater => high = middle,
+            Ordering::Equal => return Some(middle),
+        }
+    }
+    None
+}
+
+/// As `Ord` has it, for the compiler's use too.
+const fn compare(one: &[u8], other: &[u8]) -> Ordering {
+    let mut index = 0;
+    while index < one.len() && index < other.len() && one[index] == other[index] {
+        index += 1;
+    }
+    match (index < one.len(), index < other.len()) {
+        (true, true) if one[index] > other[index] => Ordering::Greater,
+        (true, false) => Ordering::Greater,
+        (false, false) => Ordering::Equal,
+        _ => Ordering::Less,
+    }
 }
 
 /// The name of call `number`.
@@ -31,7 +60,7 @@ pub fn all(architecture: Architecture) -> impl Iterator<Item = (u32, &'static st
 
 /// Whether `name` is a call on any architecture, also on those that we do not run on.
 pub fn is_known(name: &str) -> bool {
-    TABLE.binary_search_by_key(&name, |row| row.0).is_ok() || ELSEWHERE.binary_search(&name).is_ok()
+    row(name).is_some() || ELSEWHERE.binary_search(&name).is_ok()
 }
 
 /// The number of a row's call.
@@ -45,11 +74,14 @@ pub const fn on(row: &Row, architecture: Architecture) -> Option<u32> {
 }
 
 /// Calls of architectures of which we have no table. Profiles name them.
-const ELSEWHERE: [&str; 16] = [
+const ELSEWHERE: [&str; 21] = [
     "arm_fadvise64_64",
     "arm_sync_file_range",
     "breakpoint",
     "cacheflush",
+    "pciconfig_iobase",
+    "pciconfig_read",
+    "pciconfig_write",
     "recv",
     "riscv_flush_icache",
     "riscv_hwprobe",
@@ -62,6 +94,8 @@ const ELSEWHERE: [&str; 16] = [
     "set_tls",
     "swapcontext",
     "sync_file_range2",
+    "syscall",
+    "timerfd",
 ];
 
 /// Sorted by name.
@@ -563,6 +597,7 @@ mod tests {
             assert_eq!(numbers.last().map(|last| *last as usize + 1), Some(KNOWN));
         }
         assert_eq!(number("open", Architecture::Aarch64), None);
+        assert!(TABLE.iter().enumerate().all(|(at, known)| row(known.0) == Some(at)));
         assert!(is_known("arm_fadvise64_64") && !is_known("frobnicate"));
     }
 }
