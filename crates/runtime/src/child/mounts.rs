@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, FileType};
+use rustix::fs::{AtFlags, CWD, FileType, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
@@ -214,10 +214,23 @@ pub(super) fn read_only(root: BorrowedFd<'_>, covers: &Covers, path: &CStr) -> D
     onto(copy.as_fd(), target.as_fd()).during(Part::Attaching)
 }
 
-/// Makes the new root the root of this mount namespace; the old one, now on top of it, goes.
+/// Makes the new root the root of this mount namespace. The old one is now on top of it, and on top
+/// of that what was attached for the sake of a path: `..` of the root leads there until all is gone.
 pub(super) fn pivot(root: BorrowedFd<'_>) -> Done {
     rustix::process::fchdir(root)?;
     rustix::process::pivot_root(c".", c".")?;
-    rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
-    Ok(rustix::process::fchdir(root)?)
+    for _ in 0..MOST_ON_TOP {
+        rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
+        if mount_of(root, c"..")? == mount_of(root, c"")? {
+            return Ok(rustix::process::fchdir(root)?);
+        }
+    }
+    Err(Errno::BUSY.into())
+}
+
+/// The old root, a tree and a layer under an overlay, and one to spare.
+const MOST_ON_TOP: u32 = 4;
+
+fn mount_of(at: BorrowedFd<'_>, path: &CStr) -> Result<u64, Errno> {
+    Ok(rustix::fs::statx(at, path, AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?.stx_mnt_id)
 }
