@@ -29,7 +29,7 @@ struct job {
     const char *group, *root;
     char **argv;
     struct trees trees;
-    int joins[HIERARCHIES], into, gate[2];
+    int joins[HIERARCHIES], into, gate[2], running[2];
 };
 
 static pid_t start(struct job *job) {
@@ -81,6 +81,13 @@ static void help(const struct job *job, pid_t child) {
     if (job->by_parent || job->parts & USER) must((int)write(job->gate[1], "g", 1), "gate");
 }
 
+/* Executing closes the other end; so does dying, and then the program is not there. */
+static int await_exec(const struct job *job) {
+    char byte;
+    close(job->running[1]);
+    return (int)read(job->running[0], &byte, 1);
+}
+
 static int run(struct job *job) {
     if (job->parts & GROUPS) {
         if (job->v1) groups_make_v1(job->group, !job->by_parent, job->joins);
@@ -88,10 +95,11 @@ static int run(struct job *job) {
     }
     job->trees = mounts_prepare(job->parts, job->root);
     must(pipe2(job->gate, O_CLOEXEC), "pipe");
+    if (job->detach) must(pipe2(job->running, O_CLOEXEC), "pipe");
     pid_t pid = start(job);
     if (pid == 0) child(job);
     help(job, pid);
-    if (job->detach) return 0;
+    if (job->detach) return await_exec(job);
     int status;
     must(waitpid(pid, &status, 0), "wait");
     if (job->parts & GROUPS) groups_remove(job->group);

@@ -10,7 +10,7 @@ use super::timer::{Timer, Until};
 use super::{Ask, Findings, State, row};
 use crate::shell::{self, Result};
 
-const ROUNDS: u32 = 60;
+const ROUNDS: u32 = 40;
 const PAUSED_ROUNDS: u32 = 20;
 const PAUSE_MS: u64 = 100;
 
@@ -48,11 +48,23 @@ fn measure(
     ask: &Ask,
 ) -> Option<Vec<String>> {
     let times = || -> Result<[Samples; 2]> {
+        // An engine may close the container's input with the first who attached: to each a fresh one.
+        let fresh = until == Until::Echo;
+        let (hot, paused) = (ask.rounds(ROUNDS), ask.rounds(PAUSED_ROUNDS));
         let mut fleet = Fleet::new(runtime, detach)?;
-        fleet.grow(1)?;
+        fleet.grow(if fresh { hot + paused + 2 } else { 1 })?;
         let mut timer = Timer::start(&runtime.wrapper, &[command], until)?;
-        let hot = sample(&mut timer, ask.rounds(ROUNDS), 0)?;
-        Ok([hot, sample(&mut timer, ask.rounds(PAUSED_ROUNDS), PAUSE_MS)?])
+        let mut sample = |first: u32, rounds: u32, pause_ms: u64| -> Result<Samples> {
+            let mut samples = Samples::default();
+            for round in 0..=rounds {
+                shell::unless_interrupted()?;
+                let number = Fleet::first() + if fresh { first + round } else { 0 };
+                let times = timer.laps(number, 1, pause_ms)?.concat();
+                samples.extend(times.into_iter().filter(|_| round > 0));
+            }
+            Ok(samples)
+        };
+        Ok([sample(0, hot, 0)?, sample(hot + 1, paused, PAUSE_MS)?])
     };
     match times() {
         Ok([hot, paused]) => {
@@ -65,14 +77,4 @@ fn measure(
             None
         }
     }
-}
-
-fn sample(timer: &mut Timer, rounds: u32, pause_ms: u64) -> Result<Samples> {
-    let mut samples = Samples::default();
-    for round in 0..=rounds {
-        shell::unless_interrupted()?;
-        let times = timer.laps(Fleet::first(), 1, pause_ms)?.concat();
-        samples.extend(times.into_iter().filter(|_| round > 0));
-    }
-    Ok(samples)
 }

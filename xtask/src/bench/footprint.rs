@@ -15,18 +15,19 @@ use processes::{Pids, Share};
 const COUNT: u32 = 500;
 /// Of those that take a tenth of a second and megabytes each.
 const HEAVY: u32 = 100;
+const CONTAINERD: &str = "containerd's shim";
 const WHO: [&str; 7] =
-    ["tsubo run --rm", "floor", "floor, our default", "crun", "lxc", "podman with crun", "containerd's shim"];
+    ["tsubo run --rm", "floor", "floor, our default", "crun", "lxc", "podman with crun", CONTAINERD];
 
 pub(crate) fn run(ask: &Ask) -> Result<Findings> {
     let state = State::new(&ask.dist, Path::new("/var/tmp"))?;
     let ground = Ground::lay(&state.file("g"))?;
     let runtimes = runtimes::select(&runtimes::all(&state, &ground)?, &WHO);
-    if runtimes.iter().any(|r| r.helpers.contains(&"containerd-shim")) {
+    if runtimes.iter().any(|r| r.name == CONTAINERD) {
         containerd::serve(&ground)?;
     }
     let mut kernel = vec![
-        [&["KiB per container", "count"], &counters::NAMES[..], &["in all", "left"]]
+        [&["KiB per container", "count"], &counters::NAMES[..], &["anonymous", "in all", "left"]]
             .concat()
             .iter()
             .map(|w| (*w).to_owned())
@@ -54,8 +55,8 @@ pub(crate) fn run(ask: &Ask) -> Result<Findings> {
     Ok(Findings { title: "Footprint: what an idle container keeps", tables: vec![kernel, processes], notes })
 }
 
-const NOTE: &str = "Counters of /proc/meminfo before and after, divided by the number of containers; reclaimable caches are dropped \
-    before each look. \"left\" is what is still there when the containers are gone: the noise of the host, and what the kernel \
+const NOTE: &str = "Counters of /proc/meminfo before and after, divided by the number of containers; caches of names and inodes \
+    (from /proc/slabinfo) are dropped before each look; anonymous memory is that of the container's program and its helpers. \"left\" is what is still there when the containers are gone: the noise of the host, and what the kernel \
     gives back late. Goal for tsubo: at most 600 in all, its keeper at most 64 (aim 24). The floor is bare namespaces and groups; \
     its program, like crun's, stays without a helper. containerd's own daemon is not counted.";
 
@@ -81,7 +82,7 @@ impl Footprint {
         let mut fleet = Fleet::new(runtime, detach)?;
         fleet.grow(count)?;
         let after = Counters::settled()?;
-        let (helpers, idle) = (others.since(runtime.helpers), others.since(&["idle"]));
+        let (helpers, idle) = others.since();
         if idle.processes != count {
             return Err(format!("{} programs are running in {count} containers", idle.processes).into());
         }
@@ -91,7 +92,9 @@ impl Footprint {
     }
 
     fn kernel(&self, runtime: &Runtime) -> Vec<String> {
-        let each = self.after.less(&self.before).map(|kib| kib / f64::from(self.count));
+        let anonymous = (self.helpers.anonymous + self.idle.anonymous) as f64;
+        let grown = self.after.less(&self.before).into_iter().chain([anonymous]);
+        let each: Vec<f64> = grown.map(|kib| kib / f64::from(self.count)).collect();
         let left = self.end.less(&self.before).iter().sum::<f64>() / f64::from(self.count);
         let all = each.iter().sum::<f64>();
         let cells = each.iter().chain([&all, &left]).map(|kib| format!("{kib:.0}"));

@@ -39,8 +39,6 @@ pub(crate) struct Runtime {
     /// Has a running container say a line.
     pub(crate) exec: Option<Words>,
     pub(crate) attach: Option<Words>,
-    /// What the names of its resident helper processes begin with.
-    pub(crate) helpers: &'static [&'static str],
     /// So heavy that fewer containers must do.
     pub(crate) heavy: bool,
 }

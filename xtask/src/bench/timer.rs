@@ -3,6 +3,7 @@
 //! namespace that it needs without paying for entering it.
 
 mod far;
+mod watchdog;
 
 pub(crate) use far::run;
 

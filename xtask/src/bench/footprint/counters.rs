@@ -8,11 +8,15 @@ use std::time::Duration;
 use crate::shell::Result;
 
 /// Which of /proc/meminfo; together they are what a container can take, files aside.
-const FIELDS: [&str; 6] = ["SUnreclaim", "SReclaimable", "KernelStack", "PageTables", "AnonPages", "Percpu"];
+const FIELDS: [&str; 4] = ["SUnreclaim", "KernelStack", "PageTables", "Percpu"];
 
-/// The same for people.
-pub(super) const NAMES: [&str; 6] =
-    ["slab", "reclaimable slab", "stacks", "page tables", "anonymous", "per CPU"];
+/// The same for people, and behind them the caches of names and inodes.
+pub(super) const NAMES: [&str; 5] = ["slab", "stacks", "page tables", "per CPU", "names and inodes"];
+
+/// Of the reclaimable slab only these can be a container's. Buffers and the inodes of disks come and
+/// go with whoever writes files.
+const RECLAIMABLE: [&str; 5] =
+    ["dentry", "inode_cache", "proc_inode_cache", "shmem_inode_cache", "sock_inode_cache"];
 
 /// How long the kernel may take to give back what it frees later.
 const SETTLE: Duration = Duration::from_secs(3);
@@ -20,7 +24,7 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// One look.
 #[derive(Debug)]
 pub(super) struct Counters {
-    kib: [f64; FIELDS.len()],
+    kib: [f64; NAMES.len()],
     /// Bytes by cache.
     slabs: BTreeMap<String, u64>,
 }
@@ -32,10 +36,13 @@ impl Counters {
         fs::write("/proc/sys/vm/drop_caches", "2")?;
         thread::sleep(Duration::from_millis(500));
         let (memory, slabs) = (fs::read_to_string("/proc/meminfo")?, fs::read_to_string("/proc/slabinfo")?);
-        Ok(Self { kib: fields(&memory), slabs: caches(&slabs) })
+        let slabs = caches(&slabs);
+        let reclaimable: u64 = RECLAIMABLE.iter().filter_map(|name| slabs.get(*name)).sum();
+        let [slab, stacks, tables, percpu] = fields(&memory);
+        Ok(Self { kib: [slab, stacks, tables, percpu, reclaimable as f64 / 1024.0], slabs })
     }
 
-    pub(super) fn less(&self, before: &Self) -> [f64; FIELDS.len()] {
+    pub(super) fn less(&self, before: &Self) -> [f64; NAMES.len()] {
         std::array::from_fn(|i| self.kib[i] - before.kib[i])
     }
 
@@ -77,7 +84,7 @@ mod tests {
     #[test]
     fn counters_are_read() {
         let found = fields("MemTotal: 100 kB\nSUnreclaim:      12 kB\nPercpu:    7 kB\n");
-        assert_eq!(found, [12.0, 0.0, 0.0, 0.0, 0.0, 7.0]);
+        assert_eq!(found, [12.0, 0.0, 0.0, 7.0]);
     }
 
     #[test]

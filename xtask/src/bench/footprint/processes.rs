@@ -20,11 +20,24 @@ impl Pids {
         Self(names.filter_map(|e| e.file_name().to_str()?.parse().ok()).collect())
     }
 
-    /// What processes have that were not there and whose names begin with one of `names`.
-    pub(super) fn since(&self, names: &[&str]) -> Share {
-        let fresh = Self::now().0.into_iter().filter(|pid| !self.0.contains(pid));
-        let mut share = Share::default();
-        for pid in fresh.filter(|pid| is_called(*pid, names)) {
+    /// The programs that were not there, and the processes that were started to stay with them: their
+    /// ancestors that were not there either.
+    pub(super) fn since(&self) -> (Share, Share) {
+        let fresh: BTreeSet<u32> = Self::now().0.difference(&self.0).copied().collect();
+        let programs: BTreeSet<u32> = fresh.iter().copied().filter(|pid| is_program(*pid)).collect();
+        let mut helpers = BTreeSet::new();
+        for program in &programs {
+            let ancestors = std::iter::successors(parent(*program), |pid| parent(*pid));
+            helpers.extend(ancestors.take_while(|pid| fresh.contains(pid)));
+        }
+        (Share::of(&helpers), Share::of(&programs))
+    }
+}
+
+impl Share {
+    fn of(pids: &BTreeSet<u32>) -> Self {
+        let mut share = Self::default();
+        for pid in pids {
             let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
             share.processes += 1;
             share.pss += field(&text, "Pss:");
@@ -34,10 +47,15 @@ impl Pids {
     }
 }
 
-/// The kernel keeps 15 bytes of a name.
-fn is_called(pid: u32, names: &[&str]) -> bool {
-    let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    names.iter().any(|name| comm.trim_end().starts_with(&name[..name.len().min(15)]))
+/// Whether it is what every container runs (bench/floor/idle.c), and not dead.
+fn is_program(pid: u32) -> bool {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    line.starts_with(b"/bin/idle\0")
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|l| l.strip_prefix("PPid:"))?.trim().parse().ok()
 }
 
 fn field(rollup: &str, name: &str) -> u64 {

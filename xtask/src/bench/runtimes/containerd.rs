@@ -20,7 +20,6 @@ pub(super) fn containerd(ground: &Ground) -> Result<Runtime> {
         name: "containerd's shim".into(),
         detach: Some(words(&format!("ctr -a {socket} run -d --null-io --config {config} {id}"))),
         remove: Some(vec!["sh".into(), "-c".into(), remove]),
-        helpers: &["containerd-shim"],
         heavy: true,
         ..Runtime::default()
     })

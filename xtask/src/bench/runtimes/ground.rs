@@ -80,6 +80,7 @@ impl Drop for Ground {
             if let Some(name) = floors {
                 let _ = Command::new(&self.floor).arg("-k").arg(name).stderr(Stdio::null()).status();
             }
+            let _ = fs::remove_dir(group.join("conmon"));
             let _ = fs::remove_dir(group);
         }
     }

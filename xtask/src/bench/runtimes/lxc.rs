@@ -20,7 +20,6 @@ pub(super) fn lxc(ground: &Ground) -> Result<Runtime> {
         detach: Some(line("lxc-start", &format!("-f {config}"))),
         remove: Some(line("lxc-stop", "-k")),
         exec: Some(line("lxc-attach", &format!("-f {config} -- /bin/idle say"))),
-        helpers: &["[lxc monitor]"],
         ..Runtime::default()
     })
 }

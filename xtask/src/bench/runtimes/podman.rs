@@ -27,7 +27,6 @@ pub(super) fn podman(ground: &Ground) -> Result<Runtime> {
         remove: Some(line(ground, &format!("rm -f -t 0 {name}"))),
         exec: Some(line(ground, &format!("exec {name} /bin/idle say"))),
         attach: Some(line(ground, &format!("attach --sig-proxy=false {name}"))),
-        helpers: &["conmon"],
         heavy: true,
         ..Runtime::default()
     })

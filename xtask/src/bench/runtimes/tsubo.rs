@@ -34,7 +34,6 @@ impl<'a> Tsubo<'a> {
             remove: Some(named(&["rm", "-f"])),
             exec: Some(self.line(&["exec", "t{}", "/bin/idle", "say"])),
             attach: verb("attach", named(&["attach"])),
-            helpers: &["tsubo-keeper"],
             ..Runtime::default()
         }
     }

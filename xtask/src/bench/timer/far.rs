@@ -5,25 +5,23 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::watchdog::Watchdog;
 use super::{MODES, NEXT, Until};
 use crate::shell::{self, Result};
 
-/// How long a command that has said its byte may take to end.
-const PATIENCE: Duration = Duration::from_secs(5);
-
+/// Runs what the near end asks for, until that closes our input.
 pub(crate) fn run(args: &[String]) -> Result {
     let split = args.iter().position(|a| a == "--").ok_or("timer --MODE -- CMD…")?;
     let mode = args[..split].first().and_then(|word| MODES.iter().find(|m| m.1 == word));
-    let until = mode.ok_or("timer: no such mode")?.0;
     let commands: Vec<&[String]> = args[split + 1..].split(|word| word == NEXT).collect();
+    let far = Far { until: mode.ok_or("timer: no such mode")?.0, commands, watchdog: Watchdog::new() };
     for line in std::io::stdin().lines() {
         let line = line?;
         let numbers = line.split(' ').map(str::parse).collect::<std::result::Result<Vec<u32>, _>>()?;
         let [first, count, pause] = numbers[..] else { return Err("FIRST COUNT PAUSE_MS".into()) };
-        let times = if until == Until::Burst {
-            burst(commands[0], first, count)?
-        } else {
-            laps(until, &commands, first, count, Duration::from_millis(pause.into()))?
+        let times = match far.until {
+            Until::Burst => far.burst(first, count)?,
+            _ => far.laps(first, count, Duration::from_millis(pause.into()))?,
         };
         let words: Vec<String> = times.iter().map(u128::to_string).collect();
         println!("{}", words.join(" "));
@@ -31,19 +29,77 @@ pub(crate) fn run(args: &[String]) -> Result {
     Ok(())
 }
 
-fn laps(until: Until, commands: &[&[String]], first: u32, count: u32, pause: Duration) -> Result<Vec<u128>> {
-    let mut times = Vec::new();
-    for number in first..first + count {
-        for line in commands {
-            let mut command = numbered(line, number)?;
-            thread::sleep(pause);
-            times.push(match until {
-                Until::Byte | Until::Echo => byte(&mut command, until)?,
-                _ => end(&mut command, until)?,
-            });
+struct Far<'a> {
+    until: Until,
+    commands: Vec<&'a [String]>,
+    watchdog: Watchdog,
+}
+
+impl Far<'_> {
+    fn laps(&self, first: u32, count: u32, pause: Duration) -> Result<Vec<u128>> {
+        let mut times = Vec::new();
+        for number in first..first + count {
+            for line in &self.commands {
+                let mut command = numbered(line, number)?;
+                thread::sleep(pause);
+                times.push(match self.until {
+                    Until::Byte | Until::Echo => self.byte(&mut command)?,
+                    _ => self.end(&mut command)?,
+                });
+            }
         }
+        Ok(times)
     }
-    Ok(times)
+
+    fn end(&self, command: &mut Command) -> Result<u128> {
+        if self.until == Until::End {
+            command.stderr(Stdio::null());
+        }
+        let began = Instant::now();
+        let mut child = command.spawn()?;
+        self.watchdog.watch(vec![child.id()]);
+        let status = child.wait()?;
+        let taken = began.elapsed().as_nanos();
+        self.watchdog.watch(Vec::new());
+        let fine = status.success() || self.until == Until::End;
+        if fine { Ok(taken) } else { Err(format!("{}: {status}", shell::show(command)).into()) }
+    }
+
+    fn byte(&self, command: &mut Command) -> Result<u128> {
+        let echo = self.until == Until::Echo;
+        command.stdin(if echo { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped());
+        let began = Instant::now();
+        let mut child = command.spawn()?;
+        self.watchdog.watch(vec![child.id()]);
+        let heard = first_byte(&mut child);
+        let taken = began.elapsed().as_nanos();
+        if echo {
+            // Before its input ends: the container's could end with it.
+            child.kill()?;
+        }
+        child.wait()?;
+        self.watchdog.watch(Vec::new());
+        heard.map(|()| taken).map_err(|e| format!("{}: said nothing: {e}", shell::show(command)).into())
+    }
+
+    /// Starts all, then waits for all: nanoseconds, and how many failed.
+    fn burst(&self, first: u32, count: u32) -> Result<Vec<u128>> {
+        let numbers = first..first + count;
+        let commands = numbers.map(|number| numbered(self.commands.first().ok_or("no command")?, number));
+        let mut commands = commands.collect::<Result<Vec<Command>>>()?;
+        let began = Instant::now();
+        let children = commands.iter_mut().map(|command| command.stderr(Stdio::piped()).spawn());
+        let children = children.collect::<std::io::Result<Vec<Child>>>()?;
+        self.watchdog.watch(children.iter().map(Child::id).collect());
+        let ends: Vec<(ExitStatus, String)> = children.into_iter().map(wait).collect::<Result<_>>()?;
+        let taken = began.elapsed().as_nanos();
+        self.watchdog.watch(Vec::new());
+        let failed: Vec<_> = ends.iter().filter(|(status, _)| !status.success()).collect();
+        if let Some((status, said)) = failed.first() {
+            eprintln!("{} of {count} failed, the first with {status}: {}", failed.len(), said.trim_end());
+        }
+        Ok(vec![taken, failed.len() as u128])
+    }
 }
 
 fn numbered(line: &[String], number: u32) -> Result<Command> {
@@ -54,51 +110,15 @@ fn numbered(line: &[String], number: u32) -> Result<Command> {
     Ok(command)
 }
 
-fn end(command: &mut Command, until: Until) -> Result<u128> {
-    if until == Until::End {
-        command.stderr(Stdio::null());
-    }
-    let began = Instant::now();
-    let status = command.status()?;
-    let taken = began.elapsed().as_nanos();
-    let fine = status.success() || until == Until::End;
-    if fine { Ok(taken) } else { Err(format!("{}: {status}", shell::show(command)).into()) }
-}
-
-fn byte(command: &mut Command, until: Until) -> Result<u128> {
-    let echo = until == Until::Echo;
-    command.stdin(if echo { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped());
-    let began = Instant::now();
-    let mut child = command.spawn()?;
+fn first_byte(child: &mut Child) -> Result {
     if let Some(stdin) = &mut child.stdin {
         stdin.write_all(b"x\n")?;
     }
-    let mut first = [0];
-    let said = child.stdout.as_mut().map(|out| out.read_exact(&mut first));
-    let taken = began.elapsed().as_nanos();
-    finish(&mut child, echo)?;
-    let said = said.is_some_and(|said| said.is_ok());
-    if said { Ok(taken) } else { Err(format!("{}: said nothing", shell::show(command)).into()) }
+    let out = child.stdout.as_mut().ok_or("no pipe")?;
+    Ok(out.read_exact(&mut [0])?)
 }
 
-/// An attached client is killed before its input ends: the container's would end with it.
-fn finish(child: &mut Child, kill: bool) -> Result {
-    let deadline = Instant::now() + if kill { Duration::ZERO } else { PATIENCE };
-    while child.try_wait()?.is_none() {
-        if Instant::now() >= deadline {
-            child.kill()?;
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-    Ok(())
-}
-
-fn burst(line: &[String], first: u32, count: u32) -> Result<Vec<u128>> {
-    let commands = (first..first + count).map(|number| numbered(line, number));
-    let mut commands = commands.collect::<Result<Vec<Command>>>()?;
-    let began = Instant::now();
-    let children: Vec<_> = commands.iter_mut().map(Command::spawn).collect();
-    let ends = children.into_iter().map(|child| child.and_then(|mut child| child.wait()));
-    let fine = ends.filter(|end| end.as_ref().is_ok_and(ExitStatus::success)).count();
-    Ok(vec![began.elapsed().as_nanos(), u128::from(count) - fine as u128])
+fn wait(child: Child) -> Result<(ExitStatus, String)> {
+    let done = child.wait_with_output()?;
+    Ok((done.status, String::from_utf8_lossy(&done.stderr).into_owned()))
 }
