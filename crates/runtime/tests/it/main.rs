@@ -1,6 +1,10 @@
 //! Containers on the real kernel, from a busybox root made in a temporary directory.
 
+mod capabilities;
 mod confinement;
+mod features;
 mod harness;
+mod landlock;
 mod life;
 mod mounts;
+mod namespaces;
