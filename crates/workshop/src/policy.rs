@@ -14,7 +14,8 @@ use spec::container::{DEFAULT_CAPABILITIES, capability, capability_names};
 use spec::observation::Observation;
 use spec::portable::Policy;
 use spec::report::Judged;
-use spec::seccomp::base::admitted;
+use spec::seccomp::base::Admitted;
+use spec::seccomp::{Architecture, calls};
 use spec::{Error, ErrorKind, Result};
 
 use crate::progress::Progress;
@@ -296,11 +297,21 @@ fn worse(before: &Verdict, after: &Verdict) -> Option<String> {
 fn refused(policy: &Policy, free: &Verdict) -> BTreeSet<String> {
     match &free.calls {
         Some(calls) if !policy.syscalls.is_empty() => {
-            let admitted = admitted(&policy.syscalls);
-            calls.iter().filter(|name| !admitted.contains(name.as_str())).cloned().collect()
+            let refused = refused_numbers(&policy.syscalls);
+            let number = |name: &String| calls::number(name, Architecture::X86_64);
+            calls
+                .iter()
+                .filter(|name| number(name).is_some_and(|number| refused.contains(&number)))
+                .cloned()
+                .collect()
         }
         _ => BTreeSet::new(),
     }
+}
+
+/// The calls that the filter made of `seen` refuses.
+fn refused_numbers(seen: &BTreeSet<String>) -> BTreeSet<u32> {
+    Admitted::after(seen).refused(Architecture::X86_64).collect()
 }
 
 fn listed(names: &BTreeSet<String>) -> String {
@@ -349,9 +360,11 @@ mod tests {
             let mut verdict = Verdict { calls: Some(set(calls)), ..Verdict::default() };
             if let Some(policy) = policy {
                 tried.borrow_mut().push(policy.capabilities.clone());
-                let admitted = admitted(&policy.syscalls);
+                let refused = refused_numbers(&policy.syscalls);
+                let number = |name: &str| calls::number(name, Architecture::X86_64).expect(name);
                 let enough = set(capabilities).is_subset(&policy.capabilities)
-                    && (policy.syscalls.is_empty() || calls.iter().all(|call| admitted.contains(call)));
+                    && (policy.syscalls.is_empty()
+                        || calls.iter().all(|call| !refused.contains(&number(call))));
                 verdict.failure = (!enough).then(|| Error::failed("it ended with code 1"));
             }
             Ok(verdict)

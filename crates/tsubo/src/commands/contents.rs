@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use spec::portable::Portable;
-use spec::report::{Kept, Report};
+use spec::report::{Judged, Kept, Report};
 use spec::{Digest, Error, Result, RootPath};
 use store::package;
 
@@ -138,13 +138,49 @@ fn show(report: &Report, portable: &Portable, packed: u64) {
         ]);
     }
     ui::table::print(&table);
+    ui::line("");
+    policy(report, portable).iter().for_each(ui::line);
     ui::line(format!(
-        "\ncut: {} files, {}; {} of {} distribution packages whole",
+        "cut: {} files, {}; {} of {} distribution packages whole",
         report.cut.files,
         ui::size(report.cut.bytes),
         report.cut.packages.len(),
         report.base_packages
     ));
+}
+
+/// What the service may do beyond its user, in words.
+pub fn policy(report: &Report, portable: &Portable) -> Vec<String> {
+    let Some(policy) = &portable.policy else {
+        return vec!["policy: none; what suits any service holds".to_owned()];
+    };
+    let calls = match policy.syscalls.len() {
+        0 => "the default system calls".to_owned(),
+        seen => format!("{seen} system calls that were seen, and the base"),
+    };
+    let privilege = if portable.gain_privilege { "privilege may be gained by exec" } else { "no_new_privs" };
+    let mut lines =
+        vec![format!("policy: {}; {calls}; {privilege}", capabilities(policy.capabilities.len()))];
+    let (kept, dropped): (Vec<_>, Vec<_>) = report.capabilities.iter().partition(|(_, judged)| judged.kept);
+    lines.extend(kept.into_iter().map(|(name, judged)| format!("  {name}{}", judged_by(judged))));
+    lines.extend(dropped.into_iter().map(|(name, judged)| format!("  not {name}{}", judged_by(judged))));
+    lines
+}
+
+fn capabilities(count: usize) -> String {
+    match count {
+        0 => "no capability".to_owned(),
+        1 => "1 capability".to_owned(),
+        count => format!("{count} capabilities"),
+    }
+}
+
+fn judged_by(judged: &Judged) -> String {
+    let by: Vec<&str> = judged.by.iter().map(String::as_str).collect();
+    match by.as_slice() {
+        [] => format!(": {}", judged.why),
+        by => format!(": checked for {}; {}", by.join(", "), judged.why),
+    }
 }
 
 /// A share in per cent.

@@ -100,6 +100,13 @@ fn show(observation: &Observation, json: bool) -> Result<()> {
     for (path, written) in &observation.written {
         ui::line(format!("written: {path}  {}", how_written(written)));
     }
+    for (capability, by) in &observation.capabilities {
+        ui::line(format!("capability: {capability}  {}", by.iter().cloned().collect::<Vec<_>>().join(" ")));
+    }
+    if !observation.syscalls.is_empty() {
+        let names: Vec<&str> = observation.syscalls.iter().map(String::as_str).collect();
+        ui::line(format!("system calls: {}", names.join(" ")));
+    }
     observation.warnings.iter().for_each(|warning| ui::line(format!("warning: {warning}")));
     Ok(())
 }
@@ -124,13 +131,25 @@ fn diff(old: &Observation, new: &Observation, json: bool) -> Result<()> {
     let only = |a: &Observation, b: &Observation| -> Vec<String> {
         a.paths.keys().filter(|path| !b.paths.contains_key(path)).map(ToString::to_string).collect()
     };
-    let (gone, come) = (only(old, new), only(new, old));
+    let (mut gone, mut come) = (only(old, new), only(new, old));
+    let (lost, gained) = (needs(old, new), needs(new, old));
     if json {
-        return ui::json(&json!({ "only_old": gone, "only_new": come }));
+        return ui::json(&json!({
+            "only_old": gone, "only_new": come, "needs_only_old": lost, "needs_only_new": gained,
+        }));
     }
+    gone.extend(lost);
+    come.extend(gained);
     gone.iter().for_each(|path| ui::line(format!("- {path}")));
     come.iter().for_each(|path| ui::line(format!("+ {path}")));
     Ok(())
+}
+
+/// Capabilities and system calls that only `a` used.
+fn needs(a: &Observation, b: &Observation) -> Vec<String> {
+    let capabilities = a.capabilities.keys().filter(|name| !b.capabilities.contains_key(*name));
+    let calls = a.syscalls.difference(&b.syscalls).map(|name| format!("system call {name}"));
+    capabilities.cloned().chain(calls).collect()
 }
 
 fn merge(what: &[String], output: &Path, place: &Place) -> Result<()> {

@@ -102,6 +102,10 @@ pub fn make(
     Ok(packed)
 }
 
+fn times(count: usize) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
+}
+
 fn tell(packed: &Packed, request: &Request) {
     let report = &packed.report;
     ui::line(format!("{}: {} packed", request.out.display(), ui::size(packed.written.bytes)));
@@ -115,8 +119,9 @@ fn tell(packed: &Packed, request: &Request) {
     ));
     match packed.replayed {
         Some(time) => ui::line(format!(
-            "cut and written in {:.2} s; replayed in {:.2} s, and it works",
+            "cut and written in {:.2} s; replayed {} in {:.2} s, and it works",
             packed.took.as_secs_f64(),
+            times(packed.replays),
             time.as_secs_f64()
         )),
         None => ui::line(format!("cut and written in {:.2} s; not replayed", packed.took.as_secs_f64())),
@@ -124,6 +129,11 @@ fn tell(packed: &Packed, request: &Request) {
     if !packed.repaired.is_empty() {
         ui::line(format!("{} paths were added because the replay missed them", packed.repaired.len()));
     }
+    if !packed.added_calls.is_empty() {
+        let names: Vec<&str> = packed.added_calls.iter().map(String::as_str).collect();
+        ui::line(format!("system calls that only the replay made were added: {}", names.join(", ")));
+    }
+    super::contents::policy(report, &packed.portable).iter().for_each(ui::line);
     for (path, bytes) in &packed.undeclared {
         ui::error::warn(&format!(
             "the service keeps data in {path} ({}), which is fresh at each start; declare it with --volume {path} in the test, or run with -v",
