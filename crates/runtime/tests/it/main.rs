@@ -7,4 +7,5 @@ mod harness;
 mod landlock;
 mod life;
 mod mounts;
+mod system_calls;
 mod namespaces;

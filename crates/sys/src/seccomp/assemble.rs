@@ -109,7 +109,8 @@ impl Table {
 /// The program that answers by these tables, and with `foreign` to calls of any other
 /// architecture.
 pub fn assemble(tables: &[Table], foreign: u32) -> Vec<Instruction> {
-    let mut program = Program { reversed: Vec::with_capacity(512) };
+    let mut program =
+        Program { reversed: Vec::with_capacity(512), answers: Vec::new(), verdicts: Vec::new() };
     let mut entry = Target::Answer(foreign);
     for table in tables.iter().rev() {
         let search = program.search(&table.ranges);
@@ -158,17 +159,25 @@ struct Loaded {
     masked: bool,
 }
 
-struct Program {
+struct Program<'a> {
     reversed: Vec<Instruction>,
+    /// Where each answer was put last.
+    answers: Vec<(u32, usize)>,
+    /// What was made of verdicts that look at arguments: other calls, and those of another
+    /// architecture, often have the same ones.
+    verdicts: Vec<(&'a Verdict, Target)>,
 }
 
-impl Program {
+/// How many verdicts are looked through for the same one.
+const REMEMBERED: usize = 16;
+
+impl<'a> Program<'a> {
     fn push(&mut self, code: u16, jt: u8, jf: u8, k: u32) -> usize {
         self.reversed.push(Instruction { code, jt, jf, k });
         self.reversed.len() - 1
     }
 
-    fn search(&mut self, ranges: &[(u32, Verdict)]) -> Target {
+    fn search(&mut self, ranges: &'a [(u32, Verdict)]) -> Target {
         match ranges {
             [] => Target::Answer(KILL_PROCESS),
             [(_, verdict)] => self.verdict(verdict),
@@ -182,13 +191,19 @@ impl Program {
         }
     }
 
-    fn verdict(&mut self, verdict: &Verdict) -> Target {
-        match verdict {
-            Verdict::Always(answer) => Target::Answer(*answer),
-            Verdict::Depends(cases, otherwise) => {
-                cases.iter().rev().fold(Target::Answer(*otherwise), |next, case| self.case(case, next))
-            }
+    fn verdict(&mut self, verdict: &'a Verdict) -> Target {
+        let (cases, otherwise) = match verdict {
+            Verdict::Always(answer) => return Target::Answer(*answer),
+            Verdict::Depends(cases, otherwise) => (cases, *otherwise),
+        };
+        if let Some((_, made)) =
+            self.verdicts.iter().rev().take(REMEMBERED).find(|(other, _)| *other == verdict)
+        {
+            return *made;
         }
+        let made = cases.iter().rev().fold(Target::Answer(otherwise), |next, case| self.case(case, next));
+        self.verdicts.push((verdict, made));
+        made
     }
 
     fn case(&mut self, case: &Case, next: Target) -> Target {
@@ -251,9 +266,17 @@ impl Program {
     fn reach(&mut self, target: Target, loaded: Option<Loaded>, reach: usize) -> usize {
         match target {
             Target::Answer(answer) => {
-                let near = self.reversed.len().saturating_sub(reach);
-                let known = self.reversed[near..].iter().rposition(|i| i.code == RETURN && i.k == answer);
-                known.map_or_else(|| self.push(RETURN, 0, 0, answer), |at| near + at)
+                let known = self.answers.iter().position(|(other, _)| *other == answer);
+                match known.map(|known| &self.answers[known]) {
+                    Some((_, place)) if self.reversed.len() - place <= reach => return *place,
+                    Some(_) | None => {}
+                }
+                let place = self.push(RETURN, 0, 0, answer);
+                match known {
+                    Some(known) => self.answers[known].1 = place,
+                    None => self.answers.push((answer, place)),
+                }
+                place
             }
             Target::Code { place, wants } => {
                 let there = loaded.is_some_and(|loaded| loaded.offset == wants && !loaded.masked);
