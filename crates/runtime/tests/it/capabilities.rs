@@ -2,7 +2,8 @@
 
 use spec::container::{Capabilities, capability_set};
 
-use crate::harness::shell;
+use crate::harness::{Box, shell};
+use crate::namespaces::with_users;
 
 fn set(names: &str) -> u64 {
     capability_set(names.split_whitespace()).expect(names)
@@ -10,13 +11,19 @@ fn set(names: &str) -> u64 {
 
 /// Inheritable, permitted, effective, bounding and ambient set of the command.
 fn sets(uid: u32, wanted: Capabilities, no_new_privs: bool) -> [u64; 5] {
+    let on_the_host = seen(uid, wanted, no_new_privs, |made| made);
+    assert_eq!(on_the_host, seen(uid, wanted, no_new_privs, with_users), "with users of its own");
+    on_the_host
+}
+
+fn seen(uid: u32, wanted: Capabilities, no_new_privs: bool, change: impl Fn(Box) -> Box) -> [u64; 5] {
     let mut made = shell("grep Cap /proc/self/status");
     made.spec.cgroup = true;
     made.spec.process.user.uid = uid;
     made.spec.process.capabilities = wanted;
     made.spec.process.no_new_privs = no_new_privs;
     spec::container::check(&made.spec).expect("allowed");
-    let said = made.said();
+    let said = change(made).said();
     let numbers = said.split_whitespace().skip(1).step_by(2);
     let numbers: Vec<u64> = numbers.map(|hex| u64::from_str_radix(hex, 16).expect("hex")).collect();
     numbers.try_into().expect("five sets")

@@ -5,11 +5,12 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use spec::ErrorKind;
 use spec::container::{
-    Capabilities, Device, DeviceKind, IoClass, IoPriority, Labels, Namespace, Place, Scheduler,
-    SchedulerPolicy, capability,
+    Capabilities, DEFAULT_CAPABILITIES, Device, DeviceKind, IoClass, IoPriority, Labels, Namespace, Place,
+    Scheduler, SchedulerPolicy, capability,
 };
 
 use crate::harness::{Box, path, shell};
+use crate::namespaces::with_users;
 
 fn with_sysctl(script: &str, name: &str, value: &str) -> Box {
     let mut made = shell(script);
@@ -34,11 +35,28 @@ fn parameters_of_its_namespaces_are_set_and_the_hosts_stay() {
         let made = with_sysctl(&format!("cat {file}"), name, &value.replace('\t', " "));
         spec::container::check(&made.spec).expect(name);
         assert_eq!(made.said(), value, "{name}");
+        let mut made = with_users(made);
+        assert_eq!(made.said(), value, "{name} for a root that is nobody outside");
+        made.spec.init = true;
+        assert_eq!(made.said(), value, "{name} behind an init");
         assert_eq!(fs::read_to_string(&file).expect(&file), before, "{name} of the host");
         let mut without = made;
         without.spec.sysctls.clear();
         assert_ne!(without.said(), value, "{name} when it is left out");
     }
+}
+
+#[test]
+fn parameters_of_a_user_namespace() {
+    let made = with_users(with_sysctl(
+        "cat /proc/sys/user/max_inotify_instances",
+        "user.max_inotify_instances",
+        "77",
+    ));
+    spec::container::check(&made.spec).expect("allowed");
+    let before = fs::read_to_string("/proc/sys/user/max_inotify_instances").expect("file");
+    assert_eq!(made.said(), "77");
+    assert_eq!(fs::read_to_string("/proc/sys/user/max_inotify_instances").expect("file"), before);
 }
 
 /// 2025-52881: what lies at the container's /proc is never written to.
@@ -96,8 +114,11 @@ fn scores_priorities_and_policies() {
     made.spec.process.scheduler = Some(Scheduler { policy: SchedulerPolicy::Batch, priority: 0 });
     made.spec.process.io_priority = Some(IoPriority { class: IoClass::BestEffort, level: 6 });
     made.spec.process.personality = Some(8);
-    for init in [false, true] {
+    for (init, users) in [(false, false), (true, false), (true, true)] {
         made.spec.init = init;
+        if users {
+            made = with_users(made);
+        }
         let said = made.said();
         let lines: Vec<_> = said.lines().collect();
         assert_eq!(lines[..3], ["321", "best-effort: prio 6", "i686"], "{said}");
@@ -159,6 +180,10 @@ fn a_device_of_the_host_is_shown_where_it_is_asked_for() {
     assert!(made.run().output.contains("No such file"), "left out");
     made.spec.devices = vec![device("/dev/log/kernel", false)];
     assert_eq!(made.said(), "character special file 1:5\n5\nwritable\nkernel");
+    let mut made = with_users(made);
+    assert_eq!(made.said(), "character special file 1:5\n5\nwritable\nkernel");
+    made.spec.process.argv[2] = "stat -c %u:%g:%a /dev/log/kernel".into();
+    assert_eq!(made.said(), "0:0:666", "it belongs to the container's root");
     assert!(!fs::exists("/dev/log/kernel").expect("look"));
 }
 
@@ -175,6 +200,8 @@ fn a_read_only_device_cannot_be_written() {
     let said = made.run().output;
     assert!(said.starts_with("character special file\n5\n"), "{said}");
     assert!(said.contains("unwritable") && said.contains("unchanged"), "{said}");
+    made.spec.process.capabilities = Capabilities::of(DEFAULT_CAPABILITIES);
+    assert_eq!(with_users(made).run().output, said, "a root of its own users cannot overrule the host's");
 }
 
 #[test]

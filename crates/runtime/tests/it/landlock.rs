@@ -7,6 +7,7 @@ use spec::container::{Landlock, Namespace, Place};
 use spec::{ErrorKind, RootPath};
 
 use crate::harness::{Box, path, shell};
+use crate::namespaces::with_users;
 
 fn available(least: u32) -> bool {
     let there = sys::landlock::abi().is_ok_and(|abi| abi >= least);
@@ -77,6 +78,7 @@ fn it_holds_for_another_user_and_behind_an_init() {
     made.spec.process.user.uid = 33;
     made.spec.init = true;
     let said = made.said();
+    assert_eq!(with_users(made).said(), said);
     assert!(said.starts_with("content\n") && said.ends_with("denied"), "{said}");
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use spec::ErrorKind;
-use spec::container::{Clocks, MountKind, Namespace, Place, Root, RootChange, own};
+use spec::container::{Clocks, MountKind, Namespace, Place, Root, RootChange, Users, own};
 use tsubo_runtime::{Child, Options, Stdio, Target};
 
 use crate::harness::{Box, container, mount, path, pipe, shell};
@@ -31,7 +31,7 @@ fn file(child: &Child, namespace: Namespace) -> PathBuf {
     format!("/proc/{}/ns/{}", child.pid(), namespace.file()).into()
 }
 
-/// A container that stays, with a namespace of its own of every kind that takes no mapping.
+/// A container that stays, with a namespace of its own of every kind.
 fn neighbour() -> (Box, Child) {
     let mut made = shell("echo there; exec sleep 1000");
     made.spec.namespaces = own([
@@ -45,35 +45,37 @@ fn neighbour() -> (Box, Child) {
     ]);
     made.spec.clocks = Clocks { monotonic: 1_000_000, boot: 2_000_000 };
     made.spec.hostname = Some("neighbour".into());
+    made = with_users(made);
     let (child, mut output) = made.start().expect("neighbour");
     std::io::Read::read_exact(&mut output, &mut [0; 6]).expect("it runs");
     (made, child)
 }
 
+/// The same with users of its own, nobody's on the host.
+pub(crate) fn with_users(mut made: Box) -> Box {
+    made.spec.users = Some(Users::anywhere().at(1_600_000_000));
+    made.spec.namespaces.insert(Namespace::User, Place::Own);
+    made
+}
+
 #[test]
 fn every_mixture_of_own_namespaces_works() {
-    const WITHOUT_MAPPING: [Namespace; 7] = [
-        Namespace::Mount,
-        Namespace::Pid,
-        Namespace::Ipc,
-        Namespace::Uts,
-        Namespace::Cgroup,
-        Namespace::Net,
-        Namespace::Time,
-    ];
-    for mixture in 0..1_u32 << WITHOUT_MAPPING.len() {
-        let chosen = WITHOUT_MAPPING.iter().enumerate().filter(|(bit, _)| mixture & (1 << bit) != 0);
+    for mixture in 0..1_u32 << Namespace::ALL.len() {
+        let chosen = Namespace::ALL.iter().enumerate().filter(|(bit, _)| mixture & (1 << bit) != 0);
         let chosen: Vec<Namespace> = chosen.map(|(_, namespace)| *namespace).collect();
         let mut made = bare(&["/bin/true"]);
         made.spec.namespaces = chosen.iter().map(|namespace| (*namespace, Place::Own)).collect();
         made.spec.cgroup = true;
+        if chosen.contains(&Namespace::User) {
+            made = with_users(made);
+        }
         spec::container::check(&made.spec).expect("allowed");
         let mut child = made.gated(pipe().1).unwrap_or_else(|error| panic!("{chosen:?}: {error:?}"));
         for namespace in Namespace::ALL {
             let same = link(child.pid(), namespace) == link("self", namespace);
             assert_eq!(same, !chosen.contains(&namespace), "{namespace:?} of {chosen:?}");
         }
-        child.release().expect("release");
+        child.release().unwrap_or_else(|error| panic!("{chosen:?}: {error:?}"));
         assert_eq!(child.wait().expect("wait"), 0, "{chosen:?}");
     }
 }
@@ -167,10 +169,10 @@ fn a_pid_namespace_that_has_ended_takes_nobody() {
 
 #[test]
 fn a_network_of_its_own_has_its_loopback_up() {
-    let mut made = shell("busybox ip addr show lo; grep -c . /proc/net/dev");
-    made.spec.process.argv[2] = "/bin/busybox ip addr show; cat /proc/net/if_inet6".into();
+    let mut made = shell("/bin/busybox ip addr show; cat /proc/net/if_inet6");
     made.spec.namespaces.insert(Namespace::Net, Place::Own);
     let said = made.said();
+    assert_eq!(said, with_users(made).said());
     assert!(said.contains("127.0.0.1/8") && said.contains("UP"), "{said}");
     assert!(!said.contains("eth0"), "{said}");
 }
@@ -192,9 +194,12 @@ fn host_and_domain_name() {
 
 #[test]
 fn clocks_of_its_own() {
-    for init in [false, true] {
+    for (init, users) in [(false, false), (true, false), (false, true)] {
         let mut made = shell("cat /proc/uptime; cat /proc/self/timens_offsets; readlink /proc/self/ns/time");
         made.spec.init = init;
+        if users {
+            made = with_users(made);
+        }
         let host = link("self", Namespace::Time);
         let same = made.said();
         assert!(same.ends_with(&host), "{same}");
@@ -313,4 +318,14 @@ fn nothing_of_the_host_lies_behind_the_root_of_any_kind() {
             assert_eq!(said.matches("No such file").count(), 3, "{kind} {change:?}: {said}");
         }
     }
+}
+
+#[test]
+fn a_chroot_without_a_mount_namespace_shows_the_owners_of_its_own_users() {
+    let mut made = with_users(bare(&["/bin/sh", "-c", "id -u; stat -c %u:%g /etc/mark"]));
+    fs::write(made.tree().join("etc/mark"), "x").expect("mark");
+    assert_eq!(made.said(), "0\n0:0");
+    made.spec.users = None;
+    made.spec.namespaces.clear();
+    assert_eq!(made.said(), "0\n0:0");
 }
