@@ -81,6 +81,10 @@ fn execute(path: Option<PathBuf>, connection: &OwnedFd, id: Id) -> Result<Proces
         if standard.into_iter().any(|(fd, at)| sys::process::dup_onto(fd, at).is_err()) {
             return 126;
         }
+        // It outlives its caller, whose locks and pipes it must not hold.
+        if sys::process::close_on_exec_from(3).is_err() {
+            return 126;
+        }
         sys::signal::unblock_all();
         sys::process::execveat(program.as_fd(), &arguments, &environment);
         127
