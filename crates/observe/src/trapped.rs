@@ -216,7 +216,7 @@ impl Server {
     fn executes(&mut self, tid: i32, spot: &Spot, by: Option<Program>) {
         if let Some(place) = &spot.place {
             self.programs.executes(tid, place);
-            if gains_privilege(spot) {
+            if gains_privilege(tid, spot) {
                 self.record.gained_privilege = true;
                 let warning =
                     format!("{place} gains privilege when executed (set-id bits or file capabilities)");
@@ -244,14 +244,29 @@ impl Server {
     }
 }
 
-/// Whether executing this file gives more privilege than its caller has.
-fn gains_privilege(spot: &Spot) -> bool {
+/// Whether executing this file makes its caller, thread `tid`, somebody else or gives it
+/// capabilities: root that executes a program of root's that is set-uid is root before and after.
+fn gains_privilege(tid: i32, spot: &Spot) -> bool {
     const SET_UID: u32 = 0o4000;
     const SET_GID: u32 = 0o2010;
     let mode = spot.meta.mode;
-    mode & SET_UID != 0
-        || mode & SET_GID == SET_GID
-        || rustix::fs::getxattr(by_descriptor(spot), "security.capability", &mut [0u8; 64]).is_ok()
+    let (by_user, by_group) = (mode & SET_UID != 0, mode & SET_GID == SET_GID);
+    let by_file = rustix::fs::getxattr(by_descriptor(spot), "security.capability", &mut [0u8; 64]).is_ok();
+    if !by_user && !by_group && !by_file {
+        return false;
+    }
+    let (Some((uid, gid)), Ok(owner)) = (effective(tid), rustix::fs::fstat(&spot.fd)) else { return true };
+    by_user && owner.st_uid != uid || by_group && owner.st_gid != gid || by_file && uid != 0
+}
+
+/// The effective user and group of a thread.
+fn effective(tid: i32) -> Option<(u32, u32)> {
+    let status = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().nth(1)?.parse().ok()
+    };
+    Some((field("Uid:")?, field("Gid:")?))
 }
 
 fn interpreter(spot: &Spot) -> Option<Vec<u8>> {

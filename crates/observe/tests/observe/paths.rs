@@ -409,7 +409,14 @@ fn gained_privilege_is_noticed() {
             std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o4755))
                 .expect("mode");
         };
-        assert!(probe(opens, prepare, &["static", "/t/true"]).gained_privilege);
+        let by = |user: &str| {
+            let case = Case::new(opens);
+            prepare(&case);
+            let become_user = ["--reuid", user, "--regid", user, "--clear-groups", "/t/true"];
+            case.run(&[["/usr/bin/setpriv"].as_slice(), &become_user].concat()).gained_privilege
+        };
+        assert!(by("1234"));
+        assert!(!by("0"), "root is root before and after");
         assert!(!probe(opens, |_| {}, &["static", "/bin/true"]).gained_privilege);
     });
 }
