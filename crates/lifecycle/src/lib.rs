@@ -10,6 +10,7 @@ mod attach;
 mod client;
 mod container;
 mod containers;
+pub mod copy;
 mod damaged;
 mod detach;
 mod disk;

@@ -202,6 +202,22 @@ pub fn set_limit_of(pid: i32, resource: u32, soft: u64, hard: u64) -> rustix::io
     limit(pid, resource, Some(&libc::rlimit64 { rlim_cur: soft, rlim_max: hard })).map(drop)
 }
 
+/// Files that the calling thread makes from now on belong to this user and group of the host; its
+/// capabilities stay.
+pub fn set_file_owner(uid: u32, gid: u32) -> rustix::io::Result<()> {
+    use rustix::thread::{CapabilitiesSecureBits, capabilities_secure_bits, set_capabilities_secure_bits};
+    let bits = capabilities_secure_bits()? | CapabilitiesSecureBits::NO_SETUID_FIXUP;
+    set_capabilities_secure_bits(bits)?;
+    // SAFETY: both take a number; they return the former one and fail silently, which the second
+    // call with an impossible id tells.
+    let (group, user) = unsafe {
+        libc::setfsgid(gid);
+        libc::setfsuid(uid);
+        (libc::setfsgid(u32::MAX), libc::setfsuid(u32::MAX))
+    };
+    if (user as u32, group as u32) == (uid, gid) { Ok(()) } else { Err(Errno::PERM) }
+}
+
 /// The limit as it was, and the new one, if any.
 fn limit(pid: i32, resource: u32, new: Option<&libc::rlimit64>) -> rustix::io::Result<libc::rlimit64> {
     let mut old = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };

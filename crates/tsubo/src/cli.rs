@@ -67,6 +67,8 @@ pub enum Verb {
     Logs(verbs::logs::Args),
     /// Run a command in a running container
     Exec(verbs::exec::Args),
+    /// Copy files between a container and this host
+    Cp(verbs::cp::Args),
     /// Look on at a running container from a terminal, and type
     Attach(verbs::attach::Args),
     /// Show the processes of a container
@@ -211,6 +213,7 @@ fn dispatch(verb: Verb, place: &verbs::Place, spare: Option<Spare>) -> spec::Res
         Verb::Start(args) => verbs::start::run(args, place),
         Verb::Restart(args) => verbs::restart::run(&args, place),
         Verb::Boot(args) => verbs::boot::run(&args, place),
+        Verb::Cp(args) => verbs::cp::run(&args, place),
         Verb::Attach(args) => verbs::attach::run(args, place),
         Verb::Top(args) => verbs::top::run(&args, place),
         Verb::Events(args) => verbs::events::run(&args, place),

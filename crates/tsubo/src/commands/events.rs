@@ -83,7 +83,8 @@ fn show(event: &Event, json: bool) -> std::io::Result<()> {
 }
 
 fn line(event: &Event) -> String {
-    let time = Timestamp::from_microsecond(event.time as i64).map(|time| format!("{time:.3}")).unwrap_or_default();
+    let time =
+        Timestamp::from_microsecond(event.time as i64).map(|time| format!("{time:.3}")).unwrap_or_default();
     let about = match &event.what {
         What::Die { code } => format!(" (exit code {code})"),
         What::Kill { signal } => format!(" (signal {signal})"),
@@ -149,14 +150,25 @@ mod tests {
 
     fn event(what: What) -> Event {
         let id = "0123456789ab".parse().expect("id");
-        Event { time: 1_500_000_000_000_000, what, id, name: "web".parse().expect("name"), image: "app@abc".into() }
+        Event {
+            time: 1_500_000_000_000_000,
+            what,
+            id,
+            name: "web".parse().expect("name"),
+            image: "app@abc".into(),
+        }
     }
 
     #[test]
     fn filters_of_one_key_are_alternatives() {
         let filters = |list: &[&str]| list.iter().map(|text| filter(text).expect(text)).collect::<Vec<_>>();
         let die = event(What::Die { code: 3 });
-        for good in [&[][..], &["event=die"], &["event=oom", "event=die", "container=web"], &["container=0123", "image=app"]] {
+        for good in [
+            &[][..],
+            &["event=die"],
+            &["event=oom", "event=die", "container=web"],
+            &["container=0123", "image=app"],
+        ] {
             assert!(passes(&die, &filters(good)), "{good:?}");
         }
         for bad in [&["event=start"][..], &["event=die", "container=we"], &["image=ap"]] {

@@ -122,11 +122,15 @@ impl Entering {
             left.into_iter().filter(|(_, left)| *left).map(|(namespace, _)| namespace).collect();
         if let Some(only) = &self.ns {
             // Whose user it is stays as with the container: it would have more rights otherwise.
-            without.extend(Namespace::ALL.into_iter().filter(|one| !only.contains(one) && *one != Namespace::User));
+            without.extend(
+                Namespace::ALL.into_iter().filter(|one| !only.contains(one) && *one != Namespace::User),
+            );
         }
         if without.contains(&Namespace::Mount) && !without.contains(&Namespace::Pid) {
-            return Err(Error::user("a process with this host's files cannot be shown to the container's processes")
-                .hint("they could reach the host's files through it; add --no-pid, or leave pid out of --ns"));
+            return Err(Error::user(
+                "a process with this host's files cannot be shown to the container's processes",
+            )
+            .hint("they could reach the host's files through it; add --no-pid, or leave pid out of --ns"));
         }
         Ok(without)
     }
@@ -183,7 +187,11 @@ mod tests {
         assert_eq!(without(&[]).expect("all"), BTreeSet::new());
         assert_eq!(without(&["--no-net"]).expect("one"), [Namespace::Net].into());
         let net = without(&["--ns", "net,uts"]).expect("two");
-        assert!(!net.contains(&Namespace::Net) && net.contains(&Namespace::Mount) && !net.contains(&Namespace::User));
+        assert!(
+            !net.contains(&Namespace::Net)
+                && net.contains(&Namespace::Mount)
+                && !net.contains(&Namespace::User)
+        );
         for bad in [&["--no-mount"][..], &["--ns", "pid,net"]] {
             assert!(without(bad).expect_err("refused").hints()[0].contains("--no-pid"));
         }

@@ -66,16 +66,20 @@ fn describe(container: &Container) -> Result<Value> {
     let status = container.status()?;
     let state = match &status {
         Status::Running(running) => {
-            json!({ "running": true, "pid": running.first.pid, "keeper": running.keeper.pid, "started": running.started })
+            json!({ "running": true, "pid": (!running.resting).then_some(running.first.pid), "keeper": running.keeper.pid,
+                "started": running.started, "paused": running.is_paused(), "restarting": running.resting,
+                "restarts": running.restarts, "health": running.health })
         }
         Status::Exited(ended) => {
-            json!({ "running": false, "exit_code": ended.code, "finished": ended.finished, "note": ended.note })
+            json!({ "running": false, "exit_code": ended.code, "finished": ended.finished, "note": ended.note,
+                "oom": ended.oom, "stopped": ended.stopped, "restarts": ended.restarts })
         }
         Status::Created => json!({ "running": false }),
     };
     Ok(
         json!({ "kind": "container", "name": container.name(), "id": container.id(), "status": status.word(), "state": state,
-        "image": record.image, "created": record.created, "remove": record.remove, "directory": container.dir(), "spec": record.spec }),
+        "image": record.image, "created": record.created, "remove": record.remove, "ports": record.ports,
+        "restart_policy": record.life.restart.to_string(), "life": record.life, "directory": container.dir(), "spec": record.spec }),
     )
 }
 

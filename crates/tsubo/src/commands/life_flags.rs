@@ -54,8 +54,8 @@ impl LifeFlags {
             Some("none" | "") => life.health = None,
             Some(command) => {
                 let argv = command_line(command)?;
-                life.health =
-                    Some(life.health.take().map_or_else(|| Health::new(argv.clone()), |old| Health { argv, ..old }));
+                let health = life.health.take().unwrap_or_else(|| Health::new(Vec::new()));
+                life.health = Some(Health { argv, ..health });
             }
             None => {}
         }
@@ -91,9 +91,7 @@ fn command_line(text: &str) -> Result<Vec<String>> {
                 .because(cause)
                 .hint(r#"write it as in ["/usr/bin/test", "-e", "/run/ready"]"#)
         })?,
-        false if text.contains(|c| SHELL.contains(c)) => {
-            ["/bin/sh", "-c", text].map(str::to_owned).to_vec()
-        }
+        false if text.contains(|c| SHELL.contains(c)) => ["/bin/sh", "-c", text].map(str::to_owned).to_vec(),
         false => text.split_whitespace().map(str::to_owned).collect(),
     };
     match argv.first() {
@@ -116,7 +114,11 @@ pub fn millis(text: &str) -> Result<u64, String> {
     let number: f64 = digits.parse().map_err(|_| "a time is a number and ms, s, m, h or d".to_owned())?;
     let millis = number * unit as f64;
     // A hundred years; what is longer cannot be counted everywhere.
-    if (0.0..=3.2e12).contains(&millis) { Ok(millis as u64) } else { Err("this time is out of range".to_owned()) }
+    if (0.0..=3.2e12).contains(&millis) {
+        Ok(millis as u64)
+    } else {
+        Err("this time is out of range".to_owned())
+    }
 }
 
 #[cfg(test)]
@@ -125,7 +127,9 @@ mod tests {
 
     #[test]
     fn times_are_understood() {
-        for (text, expected) in [("500ms", 500), ("2", 2000), ("1.5s", 1500), ("5m", 300_000), ("1h", 3_600_000)] {
+        for (text, expected) in
+            [("500ms", 500), ("2", 2000), ("1.5s", 1500), ("5m", 300_000), ("1h", 3_600_000)]
+        {
             assert_eq!(millis(text), Ok(expected));
         }
         for bad in ["", "s", "-1s", "1w", "NaN", "inf", "1e300"] {
@@ -135,7 +139,10 @@ mod tests {
 
     #[test]
     fn a_check_is_executed_by_itself_unless_it_needs_a_shell() {
-        assert_eq!(command_line("curl -f http://127.0.0.1/").expect("words"), ["curl", "-f", "http://127.0.0.1/"]);
+        assert_eq!(
+            command_line("curl -f http://127.0.0.1/").expect("words"),
+            ["curl", "-f", "http://127.0.0.1/"]
+        );
         assert_eq!(command_line("a || b").expect("shell"), ["/bin/sh", "-c", "a || b"]);
         assert_eq!(command_line(r#"["a b", "$c"]"#).expect("list"), ["a b", "$c"]);
         for bad in [" ", "[", "[]", r#"[""]"#, r#"[1]"#] {
@@ -146,13 +153,16 @@ mod tests {
     #[test]
     fn what_is_not_said_stays() {
         let mut life = Life::default();
-        let flags = LifeFlags { health_cmd: Some("a b".into()), health_retries: Some(1), ..LifeFlags::default() };
+        let flags =
+            LifeFlags { health_cmd: Some("a b".into()), health_retries: Some(1), ..LifeFlags::default() };
         flags.apply(&mut life).expect("apply");
         let flags = LifeFlags { health_interval: Some(7), ..LifeFlags::default() };
         flags.apply(&mut life).expect("apply");
         let health = life.health.clone().expect("a check");
         assert_eq!((health.argv.len(), health.retries, health.interval), (2, 1, 7));
-        LifeFlags { health_cmd: Some("none".into()), ..LifeFlags::default() }.apply(&mut life).expect("apply");
+        LifeFlags { health_cmd: Some("none".into()), ..LifeFlags::default() }
+            .apply(&mut life)
+            .expect("apply");
         assert_eq!(life.health, None);
         assert!(flags.apply(&mut life).is_err());
     }

@@ -4,6 +4,7 @@ pub mod attach;
 pub mod boot;
 pub mod build;
 pub mod contents;
+pub mod cp;
 pub mod create;
 pub mod dev;
 pub mod diff;

@@ -8,7 +8,7 @@ use workshop::dev::record::Record;
 use super::Place;
 use crate::ui;
 
-/// List running containers; with -a also ended ones and development containers.
+/// List running containers; with -a also created and ended ones and development containers.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  tsubo ps\n  tsubo ps -a                    all of them, with their stage and where they came from\n  tsubo ps -a --format json\n"
@@ -42,17 +42,20 @@ pub fn run(args: &Args, place: &Place) -> Result<u8> {
         ui::json(&rows)?;
         return Ok(0);
     }
-    let mut table = ui::table::new(&["NAME", "ID", "STAGE", "STATUS", "FROM", "CREATED", "COMMAND"]);
+    let mut table = ui::table::new(&["NAME", "ID", "STAGE", "STATUS", "PORTS", "FROM", "CREATED", "COMMAND"]);
     let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
     for row in &rows {
         let created = row["created"].as_u64().map(ui::age).unwrap_or_default();
         let command: Vec<&str> =
             row["command"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let ports: Vec<&str> =
+            row["ports"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         table.add_row([
             text(row, "name"),
             text(row, "id"),
             text(row, "stage"),
             text(row, "status"),
+            ports.join(" "),
             text(row, "from"),
             created,
             command.join(" "),
@@ -69,9 +72,20 @@ fn production(container: &Container, status: &Status) -> Value {
         Status::Exited(ended) => (None, Some(ended.code)),
         Status::Created => (None, None),
     };
+    let (paused, health, restarts) = match status {
+        Status::Running(running) => {
+            (running.is_paused(), running.health.as_ref().map(|health| health.status), running.restarts)
+        }
+        Status::Exited(ended) => (false, None, ended.restarts),
+        Status::Created => (false, None, 0),
+    };
+    let ports: Vec<String> =
+        record.ports.iter().map(|port| format!("{}/{}", port.port, port.protocol)).collect();
     json!({ "name": container.name(), "id": container.id(), "stage": "production", "status": status.word(),
         "running": status.is_running(), "pid": pid, "exit_code": code, "from": record.image,
-        "created": record.created / 1000, "command": record.spec.process.argv })
+        "created": record.created / 1000, "command": record.spec.process.argv,
+        "paused": paused, "health": health, "restarts": restarts, "restart_policy": record.life.restart.to_string(),
+        "ports": ports })
 }
 
 /// One that cannot be read is there too, whether it runs or not.

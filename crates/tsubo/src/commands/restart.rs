@@ -10,7 +10,9 @@ use crate::ui;
 
 /// Stop containers, if they run, and start them again as they were made.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  tsubo restart web\n  tsubo restart -t 60 db         give it a minute to stop\n")]
+#[command(
+    after_help = "Examples:\n  tsubo restart web\n  tsubo restart -t 60 db         give it a minute to stop\n"
+)]
 pub struct Args {
     /// How long stopping may take before it is killed
     #[arg(short, long, value_name = "SECS", default_value_t = 10)]

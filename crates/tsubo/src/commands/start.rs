@@ -35,7 +35,9 @@ pub fn run(args: Args, place: &Place) -> Result<u8> {
     let containers = Containers::of(&place.home()?);
     if args.attach {
         let [name] = args.names.as_slice() else {
-            return Err(Error::user("only one container can be attached to").hint("start the others without -a"));
+            return Err(
+                Error::user("only one container can be attached to").hint("start the others without -a")
+            );
         };
         let session = containers.find(name)?.start_again(launch(&containers.find(name)?, true))?;
         return Ok(args.terminal.apply(session)?.relay()?.clamp(0, 255) as u8);

@@ -16,6 +16,12 @@ pub struct TerminalFlags {
     pub sig_proxy: bool,
 }
 
+impl Default for TerminalFlags {
+    fn default() -> Self {
+        Self { detach_keys: None, sig_proxy: true }
+    }
+}
+
 impl TerminalFlags {
     /// A session as these flags want it.
     ///

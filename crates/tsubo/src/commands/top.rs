@@ -9,7 +9,9 @@ use crate::ui;
 
 /// Show the processes of a running container, with their numbers on the host.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  tsubo top web\n  tsubo top web --format json | jq '.[].command'\n\nPID is the number on the host, IN the one in the container; MEMORY is what is resident.\n")]
+#[command(
+    after_help = "Examples:\n  tsubo top web\n  tsubo top web --format json | jq '.[].command'\n\nPID is the number on the host, IN the one in the container; MEMORY is what is resident.\n"
+)]
 pub struct Args {
     /// Name or id of the container
     pub name: String,
@@ -30,7 +32,8 @@ pub fn run(args: &Args, place: &Place) -> Result<u8> {
         ui::json(&processes.iter().map(value).collect::<Vec<_>>())?;
         return Ok(0);
     }
-    let mut table = ui::table::new(&["PID", "IN", "PARENT", "UID", "STATE", "MEMORY", "CPU", "AGE", "COMMAND"]);
+    let mut table =
+        ui::table::new(&["PID", "IN", "PARENT", "UID", "STATE", "MEMORY", "CPU", "AGE", "COMMAND"]);
     for process in &processes {
         table.add_row([
             process.pid.to_string(),

@@ -57,8 +57,10 @@ pub struct Args {
 pub fn run(args: &Args, place: &Place) -> Result<u8> {
     let groups = [&args.memory, &args.memory_swap, &args.cpus, &args.cpuset_cpus, &args.pids_limit];
     if groups.into_iter().any(Option::is_some) {
-        return Err(Error::unsupported("limits of control groups (memory, processors, tasks) cannot be set yet")
-            .hint("--ulimit limits single processes: nofile, nproc, as, cpu, fsize, ..."));
+        return Err(Error::unsupported(
+            "limits of control groups (memory, processors, tasks) cannot be set yet",
+        )
+        .hint("--ulimit limits single processes: nofile, nproc, as, cpu, fsize, ..."));
     }
     if args.life.is_empty() && args.ulimits.is_empty() {
         return Err(Error::user("nothing was said to change").hint("tsubo update --help tells what can be"));
@@ -69,7 +71,9 @@ pub fn run(args: &Args, place: &Place) -> Result<u8> {
         let mut life = container.record().life.clone();
         args.life.apply(&mut life)?;
         if container.record().remove && life.restart != spec::life::Restart::No {
-            return Err(Error::user(format!("container {name} is removed when it ends, so it cannot be started again")));
+            return Err(Error::user(format!(
+                "container {name} is removed when it ends, so it cannot be started again"
+            )));
         }
         container.update(|own| *own = life, &args.ulimits)?;
         ui::line(name);

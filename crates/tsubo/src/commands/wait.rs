@@ -8,7 +8,9 @@ use crate::ui;
 
 /// Wait until containers have ended for good, and print their exit codes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  tsubo wait job                 prints its exit code, one line for each name\n  test \"$(tsubo wait job)\" = 0\n")]
+#[command(
+    after_help = "Examples:\n  tsubo wait job                 prints its exit code, one line for each name\n  test \"$(tsubo wait job)\" = 0\n"
+)]
 pub struct Args {
     /// Names or ids of containers
     #[arg(required = true)]
