@@ -11,7 +11,7 @@ mod table;
 use std::collections::BTreeSet;
 
 use spec::seccomp::base::Admitted;
-use spec::seccomp::{Architecture, Choice, Flag};
+use spec::seccomp::{Architecture, Choice, Flag, calls};
 use spec::{Error, Result};
 use sys::seccomp::assemble::{self, KILL_PROCESS, Table};
 use sys::seccomp::{Instruction, MAX_INSTRUCTIONS};
@@ -66,6 +66,33 @@ pub fn flags(choice: &Choice) -> u32 {
 pub fn default_program(capabilities: u64) -> Vec<Instruction> {
     let table = |one: &Architecture| default::table(*one, default::rules(*one), capabilities);
     assemble::assemble(&family().iter().map(table).collect::<Vec<_>>(), REFUSE)
+}
+
+/// The program for our own process 1 of a container: it waits, passes signals on, and ends.
+pub(crate) fn init_program() -> Vec<Instruction> {
+    const CALLS: [&str; 16] = [
+        "capget",
+        "capset",
+        "close",
+        "close_range",
+        "exit",
+        "exit_group",
+        "kill",
+        "prctl",
+        "read",
+        "restart_syscall",
+        "rt_sigprocmask",
+        "rt_sigreturn",
+        "rt_sigtimedwait",
+        "wait4",
+        "waitid",
+        "write",
+    ];
+    let mut rules = [Rule::Refuse; calls::KNOWN];
+    for number in CALLS.iter().filter_map(|name| calls::number(name, NATIVE)) {
+        rules[number as usize] = Rule::Allow;
+    }
+    assemble::assemble(&[default::table(NATIVE, &rules, 0)], REFUSE)
 }
 
 /// What the default program lets through, as far as it was seen or is in the base. The calls of

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use spec::seccomp::calls;
 use spec::seccomp::{Action, Comparison, Condition, Profile, Rule as Written, When};
 use sys::seccomp::assemble::{ALLOW, KILL_PROCESS, KILL_THREAD, LOG, TRAP, Verdict, X32, errno};
 use sys::seccomp::{Call, evaluate, is_sound};
@@ -343,4 +342,15 @@ fn what_was_compiled_comes_back_for_what_it_was_compiled_for() {
         Compiled::from_bytes(&[&bytes[..], &[0; 8 * 4096]].concat(), &choice, DEFAULT).is_err(),
         "too long"
     );
+}
+
+#[test]
+fn our_process_1_can_do_next_to_nothing() {
+    let program = init_program();
+    assert!(program.len() < 40, "{} instructions", program.len());
+    for (name, expected) in
+        [("kill", ALLOW), ("wait4", ALLOW), ("openat", REFUSE), ("execve", REFUSE), ("socket", REFUSE)]
+    {
+        assert_eq!(native(&program, name, &[]), expected, "{name}");
+    }
 }

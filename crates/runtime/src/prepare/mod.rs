@@ -238,7 +238,7 @@ fn simple(step: &Step) -> Result<Op> {
         Step::Label(labels) => kernel::label(labels)?,
         Step::Landlock(rules) => landlock::prepare(rules)?,
         Step::Own { namespace } => Op::Own { namespaces: flag(*namespace) },
-        Step::Init => Op::Init { filter: crate::filter::default_program(crate::child::init::CAPABILITIES) },
+        Step::Init => Op::Init { filter: crate::filter::init_program() },
         Step::Session => Op::Session,
         Step::Limit { resource, soft, hard, exact } => {
             Op::Limit { resource: *resource, soft: *soft, hard: *hard, exact: *exact }
