@@ -17,6 +17,7 @@ pub(crate) const TESTS: &[Need] = &[
     ("/usr/bin/redis-cli", "redis-tools"),
     ("/usr/bin/python3", "python3"),
     ("/bin/busybox", "busybox-static"),
+    ("/usr/bin/newuidmap", "uidmap"),
     ("/usr/bin/mmdebstrap", "mmdebstrap"),
     ("/usr/bin/skopeo", "skopeo"),
     ("/usr/bin/strace", "strace"),

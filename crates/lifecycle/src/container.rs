@@ -15,6 +15,7 @@ use crate::lock::Lock;
 use crate::log;
 use crate::pinned::{boot_id, ends_within};
 use crate::record::{self, Ended, Record, Running, Status};
+use crate::resolve::Reason;
 
 /// SIGKILL.
 const KILL: i32 = 9;
@@ -30,11 +31,18 @@ pub struct Container {
     run: PathBuf,
     /// Held from its creation until it is started.
     pub(crate) lock: Option<Lock>,
+    /// What should be said about its isolation, if it has just been made.
+    pub(crate) notes: Vec<Reason>,
 }
 
 impl Container {
     pub(crate) fn new(record: Record, dir: PathBuf, run: PathBuf, lock: Option<Lock>) -> Self {
-        Self { record, dir, run, lock }
+        Self { record, dir, run, lock, notes: Vec::new() }
+    }
+
+    /// What a careful person would want to know of its isolation, if it has just been made.
+    pub fn notes(&self) -> &[Reason] {
+        &self.notes
     }
 
     /// Its name.

@@ -56,11 +56,12 @@ impl Containers {
     /// not written to survive a power failure either.
     ///
     /// # Errors
-    /// Conflict if there is one of this name; whatever [`resolve`] refuses.
+    /// Conflict if there is one of this name; whatever [`resolve`](crate::resolve()) refuses.
     pub fn create(&self, source: Source<'_>, mut options: RunOptions, remove: bool) -> Result<Container> {
         let name = options.name.clone();
         let dir = self.lib.join(&name);
-        let id = new_id()?;
+        let id = options.id.map_or_else(new_id, Ok)?;
+        options.id = Some(id);
         let _images = ImagesLock::shared(self.home())?;
         if !source.tree.is_dir() {
             return Err(Error::not_found(format!("image {} has just been removed", source.image)));
@@ -68,7 +69,8 @@ impl Containers {
         let volumes = self.volumes(&name);
         options.volumes = Some(volumes.clone());
         options.presets = self.presets();
-        let mut spec = resolve(source.portable, source.tree, &options)?;
+        let (mut spec, mut notes) = resolve::explained(source.portable, source.tree, &options)?;
+        notes.retain(|reason| reason.notable);
         spec.id = id;
         let lock = self.reserve(&name, &dir)?;
         let record = Record {
@@ -89,7 +91,8 @@ impl Containers {
             lock.discard();
             return Err(error);
         }
-        let container = Container::new(record, dir, self.run.join(id.to_string()), Some(lock));
+        let mut container = Container::new(record, dir, self.run.join(id.to_string()), Some(lock));
+        container.notes = notes;
         container.tell(What::Create);
         Ok(container)
     }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use spec::{Error, ErrorKind, Id, Result, ResultExt};
 
+use crate::rootless::Rootless;
+
 /// Where everything is kept: what must survive a reboot, and what must not.
 #[derive(Debug, Clone)]
 pub struct Home {
@@ -14,18 +16,19 @@ pub struct Home {
 }
 
 impl Home {
-    /// Opens the state directory: /var/lib/tsubo with /run/tsubo, or `root` with `root/run`.
-    /// Both are made, for root only, where they are missing.
+    /// Opens the state directory: /var/lib/tsubo with /run/tsubo, an ordinary user's own, or `root`
+    /// with `root/run`. Both are made, for nobody else, where they are missing.
     ///
     /// # Errors
-    /// Denied without root.
-    pub fn open(root: Option<&Path>) -> Result<Self> {
+    /// Denied without root or a user namespace of one's own.
+    pub fn open(root: Option<&Path>, own: Option<&Rootless>) -> Result<Self> {
         if !rustix::process::geteuid().is_root() {
-            return Err(Error::new(ErrorKind::Denied, "tsubo needs root for now").hint("try again with sudo"));
+            return Err(Error::new(ErrorKind::Denied, "this takes root, or a user namespace").hint("try again with sudo"));
         }
-        let home = match root {
-            Some(root) => Self { lib: root.to_owned(), run: root.join("run") },
-            None => Self { lib: "/var/lib/tsubo".into(), run: "/run/tsubo".into() },
+        let home = match (root, own) {
+            (Some(root), _) => Self { lib: root.to_owned(), run: root.join("run") },
+            (None, Some(own)) => Self { lib: own.lib.clone(), run: own.run.clone() },
+            (None, None) => Self { lib: "/var/lib/tsubo".into(), run: "/run/tsubo".into() },
         };
         // Mostly both are there; to look is cheaper than to try.
         for dir in [&home.lib, &home.run].into_iter().filter(|dir| !dir.is_dir()) {

@@ -2,13 +2,12 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use lifecycle::Spare;
 
 use crate::commands as verbs;
-use crate::ui;
+use crate::{quick, ui};
 
 const WAY: &str = "\
 The way of a service:
@@ -111,53 +110,41 @@ pub enum Verb {
     Generate(verbs::generate::Args),
 }
 
+impl Verb {
+    /// Whether it has to do with containers and images, as opposed to files that anybody may read.
+    fn keeps_state(&self) -> bool {
+        !matches!(self, Self::Contents(_) | Self::Generate(_))
+    }
+}
+
 /// Runs the command line `args`; the code is the process's exit code.
-pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     let args: Vec<OsString> = args.into_iter().collect();
     // What goes wrong now goes wrong again when there is something to start, and is told then.
-    let spare = if is_start(&args) { Spare::begin().ok() } else { None };
+    let spare = if lifecycle::rootless::is_root() && is_start(&args) { Spare::begin().ok() } else { None };
     let cli = match parse(&args) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
     let Some(verb) = cli.verb else {
         ui::print(&Cli::command().render_help().ansi().to_string());
-        return ExitCode::SUCCESS;
+        return 0;
     };
-    let home = verbs::Place::new(cli.root);
-    match dispatch(verb, &home, spare) {
-        Ok(code) => ExitCode::from(code),
+    let own = if verb.keeps_state() { lifecycle::rootless::enter() } else { Ok(None) };
+    match own.and_then(|own| dispatch(verb, &verbs::Place::new(cli.root, own), spare)) {
+        Ok(code) => code,
         Err(error) => {
             ui::error::show(&error);
-            ExitCode::from(error.kind().exit_code())
+            error.kind().exit_code()
         }
     }
-}
-
-/// The verb whose start must not wait for anything, with what may stand before it: to describe all
-/// the others to the parser takes longer than to parse.
-#[derive(Debug, Parser)]
-#[command(name = "tsubo", disable_help_flag = true, disable_help_subcommand = true)]
-struct Start {
-    #[arg(long, global = true)]
-    root: Option<PathBuf>,
-    #[command(subcommand)]
-    verb: StartVerb,
-}
-
-#[derive(Debug, Subcommand)]
-enum StartVerb {
-    Run(verbs::run::Args),
 }
 
 fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
-    if is_start(args) {
-        // Whatever it does not understand, the whole parser has the words for.
-        if let Ok(Start { root, verb: StartVerb::Run(run) }) = Start::try_parse_from(args) {
-            return Ok(Cli { root, verb: Some(Verb::Run(run)) });
-        }
+    match quick::parse(args) {
+        Some((root, run)) => Ok(Cli { root, verb: Some(Verb::Run(run)) }),
+        None => Cli::try_parse_from(args),
     }
-    Cli::try_parse_from(args)
 }
 
 /// Whether this is `tsubo [--root DIR] run …`.
@@ -171,11 +158,11 @@ fn is_start(args: &[OsString]) -> bool {
 }
 
 /// Help and version go to stdout with success; a bad command line is 125, as with Docker.
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage(error: &clap::Error) -> u8 {
     if !error.use_stderr() {
         // Nobody may be there to read it.
         let _ = error.print();
-        return ExitCode::SUCCESS;
+        return 0;
     }
     let inner = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<spec::Error>());
     match inner {
@@ -183,7 +170,7 @@ fn usage(error: &clap::Error) -> ExitCode {
         Some(cause) => ui::error::show_usage(&argument(error), cause),
         None => ui::error::show_plain(&error.render().to_string()),
     }
-    ExitCode::from(125)
+    125
 }
 
 /// The argument that a value was given for.

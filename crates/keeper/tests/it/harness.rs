@@ -29,7 +29,7 @@ impl World {
         for applet in "sh true false cat ls grep sleep echo kill head yes stty tty id ps wc test readlink dd touch trap pwd env".split(' ') {
             symlink("busybox", tree.join("bin").join(applet)).expect(applet);
         }
-        let home = Home::open(Some(&directory.path().join("state"))).expect("a state directory");
+        let home = Home::open(Some(&directory.path().join("state")), None).expect("a state directory");
         let mut portable = Portable::new("box".parse().expect("name"), vec!["/bin/true".into()]);
         portable.env.insert("PATH".into(), "/bin".into());
         portable.writable.insert("/tmp".parse().expect("path"));

@@ -12,6 +12,8 @@ pub(super) struct Facts {
     pub(super) unified: bool,
     /// The capabilities that can be had at all.
     pub(super) permitted: u64,
+    /// Our root is not the host's: we are in an ordinary user's namespace.
+    pub(super) rootless: bool,
 }
 
 impl Facts {
@@ -22,6 +24,7 @@ impl Facts {
             mappable: rustix::fs::statfs(tree).is_ok_and(|stat| takes_id_mapping(stat.f_type as u64)),
             unified: Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
             permitted: sys::capability::permitted().unwrap_or(0),
+            rootless: crate::rootless::inside(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The kernel's own file systems in a container, and what of them is hidden or read-only.
 
-use spec::container::{Mount, MountFlags, MountKind, Namespace, Nodes, Spec, capability};
+use spec::container::{Bind, Mount, MountFlags, MountKind, Namespace, Nodes, Spec, capability};
 use spec::isolation::bytes;
 use spec::{Result, RootPath};
 
@@ -51,9 +51,9 @@ impl Resolving<'_> {
         let shm = self.layers.value(|layer| layer.shm_size.clone()).as_deref().map(bytes).transpose()?;
         let all = [
             ("/proc", MountKind::Proc),
-            ("/sys", MountKind::Sys { writable: false }),
+            ("/sys", self.sys(spec)),
             ("/sys/fs/cgroup", MountKind::Cgroup { writable: false }),
-            ("/dev", MountKind::Dev { shm: shm.unwrap_or(SHM_BYTES), nodes: nodes(spec) }),
+            ("/dev", MountKind::Dev { shm: shm.unwrap_or(SHM_BYTES), nodes: self.nodes(spec) }),
         ];
         let mut mounts = Vec::new();
         for (place, what) in all {
@@ -69,9 +69,28 @@ impl Resolving<'_> {
                 why,
                 "--without PATH, --mount type=…,target=PATH",
             );
-            mounts.extend(shown.then(|| Mount { at, what, flags: MountFlags::default() }));
+            let read_only = matches!(what, MountKind::Bind(_));
+            mounts.extend(shown.then(|| Mount {
+                at,
+                what,
+                flags: MountFlags { read_only, ..MountFlags::default() },
+            }));
         }
         Ok(mounts)
+    }
+
+    /// Nodes are made where nobody inside could make others beside them; a user can make none.
+    fn nodes(&self, spec: &Spec) -> Nodes {
+        let makes = spec.process.capabilities.bounding & capability("MKNOD").unwrap_or(0) != 0;
+        if self.facts.rootless || makes && !spec.owns(Namespace::User) { Nodes::Bound } else { Nodes::Made }
+    }
+
+    /// The kernel gives a user no sysfs of a network that is not his: then the host's is shown.
+    fn sys(&self, spec: &Spec) -> MountKind {
+        match self.facts.rootless && !spec.owns(Namespace::Net) {
+            true => MountKind::Bind(Bind::of("/sys")),
+            false => MountKind::Sys { writable: false },
+        }
     }
 
     /// On version 1 it takes a mount for each hierarchy, so only who looks gets them.
@@ -110,12 +129,6 @@ impl Resolving<'_> {
 
 fn count(number: usize) -> String {
     if number == 0 { "none".to_owned() } else { number.to_string() }
-}
-
-/// Nodes are made where nobody inside could make others beside them.
-fn nodes(spec: &Spec) -> Nodes {
-    let makes = spec.process.capabilities.bounding & capability("MKNOD").unwrap_or(0) != 0;
-    if makes && !spec.owns(Namespace::User) { Nodes::Bound } else { Nodes::Made }
 }
 
 fn about(place: &str) -> &'static str {

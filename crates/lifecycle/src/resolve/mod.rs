@@ -134,7 +134,12 @@ struct Resolving<'a> {
 impl Resolving<'_> {
     fn spec(&self, reasons: &mut Reasons) -> Result<Spec> {
         let process = self.process()?;
-        let mut spec = Spec::new(self.options.id.map_or_else(crate::new_id, Ok)?, self.options.name.clone(), self.root(), process);
+        let mut spec = Spec::new(
+            self.options.id.map_or_else(crate::new_id, Ok)?,
+            self.options.name.clone(),
+            self.root(),
+            process,
+        );
         spec.root_change = self.layers.value(|layer| layer.root).unwrap_or_default();
         self.namespaces(&mut spec, reasons)?;
         self.names(&mut spec);

@@ -1,8 +1,8 @@
 //! Which namespaces a container has, and who its users are.
 
-use spec::Result;
 use spec::container::{Namespace, Place, Spec, Users};
 use spec::isolation::Origin;
+use spec::{Error, Result};
 
 use super::Resolving;
 use super::reason::Reasons;
@@ -14,7 +14,11 @@ const OWN: [Namespace; 5] =
 impl Resolving<'_> {
     pub(super) fn namespaces(&self, spec: &mut Spec, reasons: &mut Reasons) -> Result<()> {
         spec.namespaces.clear();
-        spec.cgroup = self.layers.value(|layer| layer.cgroup).unwrap_or(true);
+        spec.cgroup = match self.layers.value(|layer| layer.cgroup) {
+            Some(wanted) => wanted,
+            // An ordinary user has groups where some were delegated to him, and else none.
+            None => !self.facts.rootless || cgroup::Group::available().is_ok(),
+        };
         for namespace in Namespace::ALL.into_iter().filter(|namespace| *namespace != Namespace::User) {
             let said = self.layers.get(|layer| layer.namespaces.get(&namespace).cloned());
             let (origin, why) = match said {
@@ -59,9 +63,10 @@ impl Resolving<'_> {
         };
         let hosts = origin == Origin::Host;
         reasons.add("user namespace", origin.to_string(), why, OTHERWISE);
-        if hosts {
+        if hosts && !self.facts.rootless {
             reasons.notable();
         }
+        self.check_rootless(spec, &origin)?;
         if origin == Origin::Own {
             spec.users = Some(match ranges {
                 Some((words, _)) => self.mapping(&words)?,
@@ -77,6 +82,9 @@ impl Resolving<'_> {
         if std::env::var_os("TSUBO_OWN_USERS").is_none() {
             return Some("not yet".to_owned());
         }
+        if self.facts.rootless {
+            return Some("root inside is you already, and everybody else your subordinate ids".to_owned());
+        }
         if spec.namespaces.get(&Namespace::Mount) != Some(&Place::Own) {
             return Some("without mounts of its own the image cannot be shown with other owners".to_owned());
         }
@@ -91,6 +99,25 @@ impl Resolving<'_> {
                 port.port
             )
         })
+    }
+
+    /// What an ordinary user cannot have is said before anything is done.
+    fn check_rootless(&self, spec: &Spec, users: &Origin) -> Result<()> {
+        if !self.facts.rootless {
+            return Ok(());
+        }
+        if *users == Origin::Own {
+            return Err(Error::unsupported(
+                "without root, users of its own would take a second mapping of the same ids",
+            )
+            .hint("leave it out: root inside is nobody but you"));
+        }
+        let low = self.portable.ports.iter().find(|port| port.port < self.facts.first_free_port);
+        match low.filter(|_| !spec.namespaces.contains_key(&Namespace::Net)) {
+            Some(port) => Err(Error::new(spec::ErrorKind::Denied, format!("it listens on port {}, which takes root on the host's network", port.port))
+                .hint("run it with sudo, let it listen on a higher port, or ask for sysctl net.ipv4.ip_unprivileged_port_start")),
+            None => Ok(()),
+        }
     }
 
     fn mapping(&self, words: &[String]) -> Result<Users> {

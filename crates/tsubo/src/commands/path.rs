@@ -77,6 +77,7 @@ pub fn root_of(container: &Container) -> Result<String> {
 pub fn tree_of(container: &Container) -> PathBuf {
     match &container.record().spec.root {
         Root::Tree { path } | Root::Scratch { path, .. } | Root::Mounted { path } => path.clone(),
+        Root::Host => PathBuf::from("/"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lifecycle::Home;
+use lifecycle::{Home, Rootless};
 use spec::{Error, Result};
 use store::Store;
 use workshop::dev::Developments;
@@ -11,12 +11,13 @@ use workshop::dev::Developments;
 #[derive(Debug)]
 pub struct Place {
     root: Option<PathBuf>,
+    own: Option<Rootless>,
 }
 
 impl Place {
-    /// From `--root`.
-    pub fn new(root: Option<PathBuf>) -> Self {
-        Self { root }
+    /// From `--root`, or an ordinary user's own.
+    pub fn new(root: Option<PathBuf>, own: Option<Rootless>) -> Self {
+        Self { root, own }
     }
 
     /// Opens it; makes it where it is missing.
@@ -32,7 +33,7 @@ impl Place {
             }
             None => None,
         };
-        Home::open(root.as_deref())
+        Home::open(root.as_deref(), self.own.as_ref())
     }
 
     /// Its development containers.

@@ -2,14 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use lifecycle::{Bind, Containers, Launch, RunOptions, Source, Spare};
-use spec::{Error, Name, Result, RootPath};
+use lifecycle::{Bind, Container, Containers, Launch, RunOptions, Source, Spare};
+use spec::life::{Life, Restart};
+use spec::{Error, Id, Name, Result, RootPath};
 use store::{Image, Install};
 use workshop::progress::Progress;
 
 use super::Place;
 use super::free_name::with_free_name;
 use super::isolation::{self, IsolationArgs};
+use super::life_flags::LifeFlags;
+use super::terminal_flags::TerminalFlags;
 use crate::ui;
 
 const EXAMPLES: &str = "\
@@ -18,6 +21,7 @@ Examples:
   tsubo run --rm web                              in the foreground, from the installed image
   tsubo run --rm -it web sh                       another command, on a terminal
   tsubo run -d -e LOG=debug -v /srv/data:/data:ro web
+  tsubo run -d --restart unless-stopped --health-cmd 'curl -fs http://127.0.0.1/' web
 
 Exit codes: the container's own, 128+N if signal N ended it, 125 if tsubo failed,
 126 if the command cannot be executed, 127 if it does not exist.
@@ -25,7 +29,7 @@ Containers share the host's network for now.
 ";
 
 /// Start a container from a package file or an installed image.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Leave it running in the background
@@ -69,6 +73,12 @@ pub struct Args {
     pub init: bool,
 
     #[command(flatten)]
+    pub life: LifeFlags,
+
+    #[command(flatten)]
+    pub terminal: TerminalFlags,
+
+    #[command(flatten)]
     pub isolation: IsolationArgs,
 
     /// A package file, or the name or digest of an installed image
@@ -82,16 +92,10 @@ pub struct Args {
 
 /// Runs the verb; the code is the container's when it runs in the foreground.
 pub fn run(args: Args, place: &Place, spare: Option<Spare>) -> Result<u8> {
-    let home = place.home()?;
-    let image = find_or_install(&args.image, place)?;
-    let containers = Containers::of(&home);
-    let label = format!("{}@{}", image.name, image.digest.short());
-    let source = Source { portable: &image.portable, tree: &image.tree, image: &label };
-    let create = |name| containers.create(source, options(&args, &image, name)?, args.rm);
-    let container = match &args.name {
-        Some(name) => create(name.clone()),
-        None => with_free_name(&image.name, &containers, create),
-    }?;
+    if args.isolation.explain {
+        return explain(&args, place);
+    }
+    let container = make(&args, place, false, spare.as_ref().map(Spare::id))?;
     let name = container.name().clone();
     let launch = Launch { attached: !args.detach, input: args.interactive, keeper: None };
     let session = container.start_with(launch, spare)?;
@@ -99,7 +103,43 @@ pub fn run(args: Args, place: &Place, spare: Option<Spare>) -> Result<u8> {
         ui::line(name.as_str());
         return Ok(0);
     }
-    Ok(session.last().relay()?.clamp(0, 255) as u8)
+    Ok(args.terminal.apply(session.last())?.relay()?.clamp(0, 255) as u8)
+}
+
+/// Makes the container; `standing` if it is started by another command, with this id if a keeper
+/// is ready for that.
+pub fn make(args: &Args, place: &Place, standing: bool, id: Option<Id>) -> Result<Container> {
+    let mut life = Life { input: args.interactive, standing, ..Life::default() };
+    args.life.apply(&mut life)?;
+    if args.rm && life.restart != Restart::No {
+        return Err(Error::user("a container that is removed when it ends cannot be started again")
+            .hint("leave out --rm or --restart"));
+    }
+    let home = place.home()?;
+    let image = find_or_install(&args.image, place)?;
+    let containers = Containers::of(&home);
+    let label = format!("{}@{}", image.name, image.digest.short());
+    let source = Source { portable: &image.portable, tree: &image.tree, image: &label };
+    let create = |name| {
+        let options = RunOptions { id, life: life.clone(), ..options(args, &image, name)? };
+        containers.create(source, options, args.rm)
+    };
+    let container = match &args.name {
+        Some(name) => create(name.clone()),
+        None => with_free_name(&image.name, &containers, create),
+    }?;
+    isolation::warn(container.notes());
+    Ok(container)
+}
+
+/// Says what it would be started with, and starts nothing.
+fn explain(args: &Args, place: &Place) -> Result<u8> {
+    let image = find_or_install(&args.image, place)?;
+    let mut options = options(args, &image, args.name.clone().unwrap_or_else(|| image.name.clone()))?;
+    options.presets = Containers::of(&place.home()?).presets();
+    let (_, reasons) = lifecycle::explained(&image.portable, &image.tree, &options)?;
+    isolation::explain(&reasons);
+    Ok(0)
 }
 
 fn options(args: &Args, image: &Image, name: Name) -> Result<RunOptions> {
