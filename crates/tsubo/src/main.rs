@@ -1,12 +1,14 @@
 //! The command `tsubo`: watch a service, ship what it used, run that anywhere.
 #![forbid(unsafe_code)]
+#![no_main]
 
 mod cli;
 mod commands;
+mod quick;
 mod ui;
 
-use std::process::ExitCode;
+sys::program!(run);
 
-fn main() -> ExitCode {
+fn run() -> u8 {
     cli::run(std::env::args_os())
 }
