@@ -94,6 +94,7 @@ fn a_start_that_fails_says_why_and_leaves_nothing() {
             source: "/etc".into(),
             at: "/none/here".parse().expect("path"),
             read_only: true,
+            idmapped: true,
         }];
     });
     let error = made.expect("create").start(launch(false, false)).expect_err("no mount point");

@@ -23,9 +23,11 @@ pub struct Args {
 /// Runs the verb; prints the name.
 pub fn run(args: &Args, place: &Place) -> Result<u8> {
     if args.run.detach {
-        return Err(Error::user("what is only created is not detached from").hint("tsubo run -d starts it too"));
+        return Err(
+            Error::user("what is only created is not detached from").hint("tsubo run -d starts it too")
+        );
     }
-    let container = run::make(&args.run, place, true)?;
+    let container = run::make(&args.run, place, true, None)?;
     ui::line(container.name().as_str());
     Ok(0)
 }
