@@ -61,11 +61,13 @@ const BENCHES: [Bench; 10] = [
 ];
 
 /// Runs the named benchmarks, or all; `--record` adds what they found to docs/benchmarks.md,
-/// `--as-built` takes `dist/` as it is, `--count=N` so many containers, `--quick` few rounds.
+/// `--as-built` takes `dist/` as it is, `--dist=DIR` others, `--count=N` so many containers,
+/// `--quick` few rounds.
 pub(crate) fn run(args: &[String]) -> Result {
     let (options, wanted): (Vec<&String>, Vec<&String>) = args.iter().partition(|a| a.starts_with("--"));
     let [record, as_built, quick] =
         ["--record", "--as-built", "--quick"].map(|o| options.iter().any(|a| *a == o));
+    let elsewhere = options.iter().find_map(|o| o.strip_prefix("--dist=")).map(PathBuf::from);
     let count = options.iter().find_map(|o| o.strip_prefix("--count=")).map(str::parse).transpose()?;
     if let Some(unknown) = wanted.iter().find(|w| BENCHES.iter().all(|b| b.0 != **w)) {
         return Err(format!("no benchmark is called {unknown}").into());
@@ -74,7 +76,11 @@ pub(crate) fn run(args: &[String]) -> Result {
         return Err("benchmarks need root: sudo would be measured too".into());
     }
     apt::ensure(apt::BENCHES);
-    let dist = if as_built { house::top().join("dist") } else { build::release()? };
+    let dist = match elsewhere {
+        Some(dist) => dist,
+        None if as_built => house::top().join("dist"),
+        None => build::release()?,
+    };
     let ask = Ask { dist, count, quick };
     let mut all = Vec::new();
     for (name, bench) in BENCHES {

@@ -16,7 +16,8 @@ const WHO: [&str; 6] =
 pub(crate) fn run(ask: &Ask) -> Result<Findings> {
     let state = State::new(&ask.dist, Path::new("/var/tmp"))?;
     let ground = Ground::lay(&state.file("g"))?;
-    let runtimes = runtimes::select(&runtimes::all(&state, &ground)?, &WHO);
+    let mut runtimes = runtimes::select(&runtimes::all(&state, &ground)?, &WHO);
+    runtimes.insert(1, named(&runtimes[0]));
     let count = ask.count.unwrap_or(AT_ONCE);
     let title = format!("{count} at once");
     let mut rows = vec![row([&title, "failed", "median s", "slowest", "per second"])];
@@ -46,6 +47,14 @@ pub(crate) fn run(ask: &Ask) -> Result<Findings> {
         tables: vec![rows],
         notes: vec![note(ask)],
     })
+}
+
+/// tsubo, told the name of each container: without, all of them look for a free one.
+fn named(tsubo: &Runtime) -> Runtime {
+    let mut run = tsubo.run.clone();
+    let options = run.iter().position(|word| word == "--rm").unwrap_or(run.len());
+    run.splice(options..options, ["--name", "b{}"].map(str::to_owned));
+    Runtime { name: format!("{} --name", tsubo.name), run, ..tsubo.clone() }
 }
 
 fn note(ask: &Ask) -> String {

@@ -18,9 +18,7 @@ pub(crate) fn run(ask: &Ask) -> Result<Findings> {
     let ground = Ground::lay(&state.file("g"))?;
     let mut tables = Vec::new();
     for runtime in runtimes::select(&runtimes::all(&state, &ground)?, &WHO) {
-        for lap in laps(&runtime) {
-            tables.push(lap.table(&runtime, ask)?);
-        }
+        tables.push(table(&runtime, ask)?);
     }
     Ok(Findings {
         title: "Crowd: create, start and delete, while others run",
@@ -33,8 +31,33 @@ pub(crate) fn run(ask: &Ask) -> Result<Findings> {
     })
 }
 
-/// Commands that are timed one after the other, on one container; the second column of times is
-/// compared.
+/// One row for each number of containers that are running.
+fn table(runtime: &Runtime, ask: &Ask) -> Result<Vec<Vec<String>>> {
+    let laps = laps(runtime);
+    let name = runtime.name.split(" run").next().unwrap_or_default();
+    let columns = laps.iter().flat_map(|lap| [&lap.names[..], &["to the first"]].concat());
+    let mut rows = vec![[name, "running"].into_iter().chain(columns).map(str::to_owned).collect()];
+    let detach = runtime.detach.as_ref().ok_or("nothing to leave running")?;
+    let mut fleet = Fleet::new(runtime, detach)?;
+    let mut first = Vec::new();
+    for running in [1, 10, ask.count.unwrap_or(CROWD)] {
+        fleet.grow(running)?;
+        let mut row = vec![String::new(), running.to_string()];
+        for (index, lap) in laps.iter().enumerate() {
+            let medians = lap.measure(runtime, ask.rounds(ROUNDS))?;
+            // All but the delete.
+            let start: f64 = medians[..medians.len() - 1].iter().sum();
+            first.resize(laps.len(), f64::NAN);
+            first[index] = if first[index].is_nan() { start } else { first[index] };
+            row.extend(medians.iter().map(|t| format!("{t:.2}")));
+            row.push(format!("{:.2}", start / first[index]));
+        }
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+/// Commands that are timed one after the other, on one container; the last removes it.
 struct Lap {
     names: Vec<&'static str>,
     commands: Vec<Words>,
@@ -52,26 +75,6 @@ fn laps(runtime: &Runtime) -> Vec<Lap> {
 }
 
 impl Lap {
-    fn table(&self, runtime: &Runtime, ask: &Ask) -> Result<Vec<Vec<String>>> {
-        let crowd = ask.count.unwrap_or(CROWD);
-        let name = runtime.name.split(" run").next().unwrap_or_default();
-        let head = [&[name, "running"], &self.names[..], &["all to the first"]].concat();
-        let mut rows = vec![head.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>()];
-        let detach = runtime.detach.as_ref().ok_or("nothing to leave running")?;
-        let mut fleet = Fleet::new(runtime, detach)?;
-        let mut first: Option<f64> = None;
-        for running in [1, 10, crowd] {
-            fleet.grow(running)?;
-            let medians = self.measure(runtime, ask.rounds(ROUNDS))?;
-            let starts: f64 = medians[..medians.len() - 1].iter().sum();
-            let ratio = starts / *first.get_or_insert(starts);
-            let times = medians.iter().map(|t| format!("{t:.2}"));
-            let times: Vec<String> = times.chain([format!("{ratio:.2}")]).collect();
-            rows.push([vec![String::new(), running.to_string()], times].concat());
-        }
-        Ok(rows)
-    }
-
     /// The median of each command.
     fn measure(&self, runtime: &Runtime, rounds: u32) -> Result<Vec<f64>> {
         let commands: Vec<&Words> = self.commands.iter().collect();

@@ -63,10 +63,54 @@ const STEPS: &[(&str, &str)] = &[
     ("network namespace", "net"),
 ];
 
-/// What `tsubo run` is given, one feature after another, beginning with none. Each is measured over
-/// the first; options that this tsubo does not know are skipped and said.
-const FEATURES: &[(&str, &[&str])] =
-    &[("as it is by default", &[]), ("--init", &["--init"]), ("--writable", &["--writable"])];
+/// One feature of `tsubo run`: what it is given without it and with it. Options that this tsubo does
+/// not know, and what it refuses, are skipped and said.
+struct Feature {
+    label: &'static str,
+    over: &'static [&'static str],
+    with: &'static [&'static str],
+}
+
+const fn feature(
+    label: &'static str,
+    over: &'static [&'static str],
+    with: &'static [&'static str],
+) -> Feature {
+    Feature { label, over, with }
+}
+
+const NONE: &[&str] = &["--preset", "bare"];
+const OWN_MOUNTS: &[&str] = &["--preset", "bare", "--namespace", "mount=own"];
+
+/// `with` is added to `over`; where it is nothing, `over` takes the feature away from the default.
+const FEATURES: &[Feature] = &[
+    feature("network namespace", NONE, &["--network", "none"]),
+    feature("pid namespace", NONE, &["--pid", "own"]),
+    feature("ipc namespace", NONE, &["--ipc", "own"]),
+    feature("uts namespace", NONE, &["--uts", "own"]),
+    feature("cgroup namespace", NONE, &["--namespace", "cgroup=own"]),
+    feature("time namespace", NONE, &["--namespace", "time=own"]),
+    feature("control groups", NONE, &["--isolation", "cgroup=true"]),
+    feature("mount namespace", NONE, &["--namespace", "mount=own"]),
+    feature("pivot_root", OWN_MOUNTS, &["--isolation", "root=pivot"]),
+    feature("user namespace, mapped root", OWN_MOUNTS, &["--userns", "own", "--isolation", "root=pivot"]),
+    feature("a tmpfs", OWN_MOUNTS, &["--tmpfs", "/dev/shm"]),
+    feature("no_new_privs", NONE, &["--isolation", "no_new_privileges=true"]),
+    feature("no capabilities", NONE, &["--cap-drop", "ALL"]),
+    feature("default filter", NONE, &["--isolation", "no_new_privileges=true", "--seccomp", "default"]),
+    feature("limits of resources", NONE, &["--ulimit", "nofile=1024:4096", "--ulimit", "core=0"]),
+    feature("default: /proc", &["--without", "/proc"], &[]),
+    feature("default: /sys", &["--without", "/sys"], &[]),
+    feature("default: /dev", &["--without", "/dev"], &[]),
+    feature("default: filter", &["--seccomp", "none"], &[]),
+    feature("default: user namespace", &["--userns", "host"], &[]),
+    feature("default: own network", &[], &["--network", "none"]),
+    feature("default: writable root", &[], &["--writable"]),
+    feature("default: an init", &[], &["--init"]),
+];
+
+/// Whole sets, over the smallest.
+const PRESETS: [&str; 4] = ["default", "strict", "system", "host-debug"];
 
 pub(crate) fn run(ask: &Ask) -> Result<Findings> {
     let state = State::new(&ask.dist, Path::new("/var/tmp"))?;
@@ -122,23 +166,37 @@ fn steps(ground: &Ground, rounds: u32) -> Result<Vec<f64>> {
     Ok(samples.iter().map(Samples::median).collect())
 }
 
-/// `tsubo run --rm` with each feature over the first.
+/// `tsubo run --rm`: whole presets, then each feature.
 fn features(state: &State, ground: &Ground, rounds: u32) -> Result<Vec<Vec<String>>> {
     let tsubo = Tsubo::install(state, ground)?;
-    let of = |flags: &[&str]| Runtime {
-        run: tsubo.run(&[&["--rm"], flags].concat(), &["true"]),
-        ..Runtime::default()
+    let of = |flags: &[&[&str]]| {
+        let options = [&["--rm"], &flags.concat()[..]].concat();
+        Runtime { run: tsubo.run(&options, &["true"]), ..Runtime::default() }
     };
     let mut rows = vec![row(["tsubo run --rm", "without", "with", "cost"])];
-    let ((first, base), more) = FEATURES.split_first().ok_or("no features")?;
-    rows.push(row([first, "", "", ""]));
-    for (label, flags) in more {
+    let mut add = |label: &str, over: &[&[&str]], with: &[&[&str]]| -> Result {
+        shell::unless_interrupted()?;
+        let flags = [over, with].concat().concat();
         let unknown = flags.iter().find(|f| f.starts_with("--") && !runtimes::has_flag(state, f));
-        if let Some(flag) = unknown {
-            println!("SKIPPED: {label}: this tsubo has no {flag}");
-            continue;
+        let pair = match unknown {
+            Some(flag) => Err(format!("this tsubo has no {flag}").into()),
+            None => Pair::measure(&of(over), &of(with), rounds),
+        };
+        match pair {
+            Ok(pair) => rows.push(pair.row(label)),
+            Err(error) => println!("SKIPPED: {label}: {error}"),
         }
-        rows.push(Pair::measure(&of(base), &of(flags), rounds)?.row(label));
+        Ok(())
+    };
+    for preset in PRESETS {
+        add(&format!("preset {preset} over bare"), &[NONE], &[&["--preset", preset]])?;
+    }
+    for feature in FEATURES {
+        let with: &[&[&str]] = match feature.with {
+            [] => &[],
+            with => &[feature.over, with],
+        };
+        add(feature.label, &[feature.over], with)?;
     }
     Ok(rows)
 }
