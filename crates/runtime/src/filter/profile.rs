@@ -241,3 +241,140 @@ pub(super) fn lets_start(program: &[Instruction]) -> Result<()> {
     ))
     .hint("allow these calls; they are made after the filter is loaded, before the command is executed"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use sys::seccomp::assemble::{KILL_PROCESS, KILL_THREAD, LOG, TRAP, errno};
+    use sys::seccomp::is_sound;
+
+    use super::*;
+
+    fn answer(program: &[Instruction], name: &str, arguments: &[u64; 3]) -> u32 {
+        let number = calls::number(name, NATIVE).expect(name);
+        let [a, b, c] = *arguments;
+        let call = Call { architecture: audit(NATIVE), number, arguments: [a, b, c, 0, 0, 0] };
+        evaluate(program, &call).expect("a sound program")
+    }
+
+    /// A generator of numbers that look random and are the same in every run.
+    struct Dice(u64);
+
+    impl Dice {
+        fn below(&mut self, limit: usize) -> usize {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            (self.0 % limit as u64) as usize
+        }
+
+        fn one<T: Copy>(&mut self, of: &[T]) -> T {
+            of[self.below(of.len())]
+        }
+
+        fn value(&mut self) -> u64 {
+            self.one(&[0, 1, 2, 40, 0xffff_ffff, 0x1_0000_0000, 0x1_0000_0028, u64::MAX - 1, u64::MAX])
+        }
+
+        fn action(&mut self) -> Action {
+            self.one(&[
+                Action::Allow,
+                Action::Log,
+                Action::Errno(1),
+                Action::Errno(5),
+                Action::Trap,
+                Action::KillProcess,
+            ])
+        }
+
+        fn condition(&mut self, argument: u8) -> Condition {
+            let mask = self.value();
+            let comparison = self.one(&[
+                Comparison::NotEqual,
+                Comparison::Less,
+                Comparison::AtMost,
+                Comparison::Equal,
+                Comparison::AtLeast,
+                Comparison::Greater,
+                Comparison::MaskedEqual(mask),
+            ]);
+            Condition { argument, comparison, value: self.value() }
+        }
+
+        fn rule(&mut self) -> Rule {
+            let names = (0..=self.below(3)).map(|_| self.one(&NAMES).to_owned()).collect();
+            let conditions = (0..3).filter(|_| self.below(3) == 0).collect::<Vec<u8>>();
+            let conditions = conditions.into_iter().map(|argument| self.condition(argument)).collect();
+            Rule { names, action: self.action(), conditions, when: When::default() }
+        }
+    }
+
+    /// What the rules are about: the first four take 64 bits in all arguments that are looked at.
+    const NAMES: [&str; 6] = ["mmap", "munmap", "mremap", "brk", "socket", "cachestat"];
+
+    fn holds(name: &str, condition: &Condition, arguments: &[u64]) -> bool {
+        let (mut argument, mut value) = (arguments[usize::from(condition.argument)], condition.value);
+        let mut mask = if let Comparison::MaskedEqual(mask) = condition.comparison { mask } else { u64::MAX };
+        // An int: both the number in 32 bits and, where the value is a negative one, its extension.
+        let (high, high_mask) = (value >> 32, mask >> 32);
+        if name == "socket" && (high == 0 || (high == 0xffff_ffff && high_mask == 0xffff_ffff)) {
+            for word in [&mut argument, &mut value, &mut mask] {
+                *word &= 0xffff_ffff;
+            }
+        }
+        match condition.comparison {
+            Comparison::NotEqual => argument != value,
+            Comparison::Less => argument < value,
+            Comparison::AtMost => argument <= value,
+            Comparison::Equal => argument == value,
+            Comparison::AtLeast => argument >= value,
+            Comparison::Greater => argument > value,
+            Comparison::MaskedEqual(_) => argument & mask == value,
+        }
+    }
+
+    /// The profile, read straight from its words.
+    fn naive(profile: &Profile, name: &str, arguments: &[u64]) -> Action {
+        let rules = || profile.rules.iter().filter(|rule| rule.action != profile.default);
+        let number = |name: &str| calls::number(name, NATIVE).expect(name);
+        let youngest = rules().flat_map(|rule| &rule.names).map(|name| number(name)).max();
+        if profile.default > Action::Log && youngest.is_none_or(|youngest| number(name) > youngest) {
+            return Action::Errno(38);
+        }
+        let about = rules().filter(|rule| rule.names.iter().any(|other| other == name));
+        let matching = about.filter(|rule| rule.conditions.iter().all(|one| holds(name, one, arguments)));
+        matching.map(|rule| rule.action).max().unwrap_or(profile.default)
+    }
+
+    #[test]
+    fn any_profile_becomes_a_program_that_answers_by_it() {
+        let mut dice = Dice(0x2545_f491_4f6c_dd1d);
+        for _ in 0..400 {
+            let profile = Profile {
+                default: dice.action(),
+                architectures: BTreeSet::new(),
+                flags: BTreeSet::new(),
+                rules: (0..dice.below(8)).map(|_| dice.rule()).collect(),
+            };
+            let program = assemble::assemble(&tables(&profile, 0).expect("tables"), KILL_PROCESS);
+            assert!(is_sound(&program));
+            for _ in 0..100 {
+                let (name, arguments) = (dice.one(&NAMES), [dice.value(), dice.value(), dice.value()]);
+                let expected = match naive(&profile, name, &arguments) {
+                    Action::Allow => ALLOW,
+                    Action::Log => LOG,
+                    Action::Errno(number) => errno(number),
+                    Action::Trap => TRAP,
+                    Action::KillThread => KILL_THREAD,
+                    Action::KillProcess => KILL_PROCESS,
+                };
+                assert_eq!(
+                    answer(&program, name, &arguments),
+                    expected,
+                    "{name}({arguments:x?}) {profile:?}"
+                );
+            }
+        }
+    }
+}
