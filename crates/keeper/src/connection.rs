@@ -160,7 +160,8 @@ impl Connection {
         self.closed |= seen && polled[0].revents().intersects(PollFlags::HUP | PollFlags::ERR);
     }
 
-    /// Reads once.
+    /// Reads once. Not a part of its caller, whose frame rests while nothing happens.
+    #[inline(never)]
     pub(crate) fn fill(&mut self) {
         let mut buffer = [0; 4 << 10];
         match rustix::net::recv(&self.socket, &mut buffer[..], RecvFlags::DONTWAIT) {

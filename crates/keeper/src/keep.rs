@@ -1,5 +1,6 @@
 //! The loop: whatever happens first is dealt with, until the container has ended.
 
+use std::cell::Cell;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -35,7 +36,7 @@ pub(crate) struct Keeper {
     pub(crate) connections: Vec<Connection>,
     kill_at: Option<Instant>,
     /// What the start took has been given back.
-    settled: bool,
+    settled: Cell<bool>,
     pub(crate) restarts: Restarts,
     pub(crate) checks: Option<Checks>,
     /// Its processes are held.
@@ -64,7 +65,7 @@ impl Keeper {
             log,
             connections: Vec::new(),
             kill_at: None,
-            settled: false,
+            settled: Cell::new(false),
             restarts: Restarts::new(),
             checks: None,
             paused: false,
@@ -100,7 +101,7 @@ impl Keeper {
     }
 
     /// Sleeps until something can be done.
-    fn wait(&mut self) {
+    fn wait(&self) {
         let mut polled = vec![PollFd::new(&self.signals, PollFlags::IN)];
         if !self.restarts.is_resting() {
             polled.push(PollFd::from_borrowed_fd(self.task.pidfd(), PollFlags::IN));
@@ -125,22 +126,16 @@ impl Keeper {
                 watch_task(&mut polled, task, connection.is_full());
             }
         }
-        let quiet = (!self.settled).then(|| Instant::now() + BUSY);
-        let due = [self.due(), quiet].into_iter().flatten().min();
-        let timeout = due.map(|at| at.saturating_duration_since(Instant::now()));
-        let timeout = timeout
-            .map(|time| Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() });
-        // Interrupted or not: everything is looked at without blocking.
-        let woken = rustix::event::poll(&mut polled, timeout.as_ref());
-        self.settle(woken == Ok(0));
-    }
-
-    /// The first time that nothing happens for a while, gives back what the start has taken.
-    fn settle(&mut self, idle: bool) {
-        if idle && !self.settled {
+        if !self.settled.get() {
+            let quiet = Instant::now() + BUSY;
+            if poll_until(&mut polled, self.due().map_or(Some(quiet), |due| Some(due.min(quiet)))) {
+                return;
+            }
+            // It will rest for long, mostly: what the start has taken goes back.
+            self.settled.set(true);
             sys::memory::settle();
         }
-        self.settled |= idle;
+        poll_until(&mut polled, self.due());
     }
 
     /// When there is something to do though nothing happens.
@@ -257,6 +252,15 @@ impl Keeper {
             connections.iter_mut().for_each(|connection| connection.pass(stream, bytes));
         })
     }
+}
+
+/// Whether something happened before then. Interrupted or not: everything is looked at without
+/// blocking.
+fn poll_until(polled: &mut [PollFd<'_>], due: Option<Instant>) -> bool {
+    let time = due.map(|at| at.saturating_duration_since(Instant::now()));
+    let time =
+        time.map(|time| Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() });
+    rustix::event::poll(polled, time.as_ref()) != Ok(0)
 }
 
 fn watch_task<'a>(polled: &mut Vec<PollFd<'a>>, task: &'a Task, full: bool) {

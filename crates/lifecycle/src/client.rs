@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::buffer::spare_capacity;
 use rustix::net::sockopt::Timeout;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 use serde::Serialize;
@@ -96,10 +97,10 @@ impl Client {
     }
 
     fn fill(&mut self) -> Result<bool> {
-        let mut buffer = [0; 64 << 10];
-        let read =
-            || rustix::net::recv(&self.socket, &mut buffer[..], RecvFlags::empty()).map(|(count, _)| count);
-        match rustix::io::retry_on_intr(read) {
+        // Memory that is not written costs nothing.
+        let mut buffer = Vec::with_capacity(64 << 10);
+        let read = || rustix::net::recv(&self.socket, spare_capacity(&mut buffer), RecvFlags::empty());
+        match rustix::io::retry_on_intr(read).map(|(count, _)| count) {
             Ok(0) | Err(rustix::io::Errno::CONNRESET) => Ok(false),
             Ok(count) => {
                 self.decoder.push(&buffer[..count]);

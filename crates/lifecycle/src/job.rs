@@ -86,7 +86,7 @@ fn send_part(socket: BorrowedFd<'_>, bytes: &[u8], rights: &[BorrowedFd<'_>]) ->
 /// When the connection closes without one, or brings something else.
 pub fn receive(socket: impl AsFd) -> Result<Received> {
     let (mut decoder, mut lock) = (Decoder::default(), None);
-    let mut buffer = vec![0; 16 << 10];
+    let mut buffer = [0; 4 << 10];
     loop {
         if let Some(job) = decoder.take()? {
             return Ok(Received { job, lock, decoder });

@@ -103,7 +103,9 @@ pub fn run(args: Args, place: &Place, spare: Option<Spare>) -> Result<u8> {
         ui::line(name.as_str());
         return Ok(0);
     }
-    Ok(args.terminal.apply(session.last())?.relay()?.clamp(0, 255) as u8)
+    let code = args.terminal.apply(session.last())?.relay()?.clamp(0, 255) as u8;
+    // All that is left to do is to forget what we know.
+    sys::start::finish(code)
 }
 
 /// Makes the container; `standing` if it is started by another command, with this id if a keeper
