@@ -26,6 +26,10 @@ pub(crate) fn way_out(step: &Step, fault: Fault) -> Option<String> {
         (Step::OomScore { .. }, ..) if refused => {
             "a score below our own takes CAP_SYS_RESOURCE: ask for a higher one".into()
         }
+        (Step::Label(labels), _, Errno::NOENT) => format!(
+            "the host has not loaded {}",
+            labels.apparmor.as_ref().or(labels.selinux.as_ref()).map_or("it", String::as_str)
+        ),
         (Step::Nice { .. }, ..) if refused => {
             "a priority above our own (a smaller number) takes CAP_SYS_NICE or RLIMIT_NICE".into()
         }

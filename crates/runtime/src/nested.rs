@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
-use spec::{Error, Result, ResultExt};
+use spec::{Error, ErrorKind, Result, ResultExt};
 
 /// What `make` makes is born in the pid namespace of `place` (a namespace's file or a pidfd of one
 /// of its processes). `gone` says what it means where there is none.
@@ -29,6 +29,8 @@ pub(crate) fn born_in_file<T>(file: BorrowedFd<'_>, make: impl FnOnce() -> Resul
             _ => error.hint("run it with sudo"),
         }
     };
-    born_in(file, gone, make)
-        .map_err(|error| error.hint("a pid namespace whose first process has ended takes no others"))
+    born_in(file, gone, make).map_err(|error| match error.kind() {
+        ErrorKind::Denied => error,
+        _ => error.hint("a pid namespace whose first process has ended takes no others"),
+    })
 }

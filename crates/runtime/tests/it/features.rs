@@ -234,12 +234,11 @@ fn a_device_that_is_another_by_now_or_has_no_place_is_refused() {
 
 #[test]
 fn a_label_of_a_module_that_is_not_there_is_refused_with_the_reason() {
-    let lsm = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
     for (labels, module) in [
         (Labels { apparmor: Some("unconfined".into()), selinux: None }, "AppArmor"),
         (Labels { apparmor: None, selinux: Some("system_u:system_r:container_t:s0".into()) }, "SELinux"),
     ] {
-        if lsm.contains(&module.to_lowercase()) {
+        if active(module) {
             println!("SKIPPED: {module} is active on this host");
             continue;
         }
@@ -248,5 +247,29 @@ fn a_label_of_a_module_that_is_not_there_is_refused_with_the_reason() {
         let error = made.fails();
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
         assert!(error.chain().contains(module) && !error.hints().is_empty(), "{error:?}");
+    }
+}
+
+fn active(module: &str) -> bool {
+    let list = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
+    list.split(',').any(|one| one.trim() == module.to_lowercase())
+}
+
+#[test]
+fn an_apparmor_profile_is_taken_or_the_start_fails() {
+    if !active("AppArmor") {
+        println!("SKIPPED: AppArmor is not active on this host");
+        return;
+    }
+    for users in [false, true] {
+        let mut made = shell("cat /proc/self/attr/current");
+        if users {
+            made = with_users(made);
+        }
+        made.spec.process.labels.apparmor = Some("unconfined".into());
+        assert_eq!(made.said(), "unconfined");
+        made.spec.process.labels.apparmor = Some("no-such-profile".into());
+        let error = made.fails();
+        assert!(error.hints().iter().any(|hint| hint.contains("no-such-profile")), "{error:?}");
     }
 }

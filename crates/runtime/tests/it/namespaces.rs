@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use spec::ErrorKind;
-use spec::container::{Clocks, MountKind, Namespace, Place, Root, RootChange, Users, own};
+use spec::container::{Clocks, Landlock, MountKind, Namespace, Place, Root, RootChange, Users, own};
 use tsubo_runtime::{Child, Options, Stdio, Target};
 
 use crate::harness::{Box, container, mount, path, pipe, shell};
@@ -328,4 +328,35 @@ fn a_chroot_without_a_mount_namespace_shows_the_owners_of_its_own_users() {
     made.spec.users = None;
     made.spec.namespaces.clear();
     assert_eq!(made.said(), "0\n0:0");
+}
+
+#[test]
+fn one_more_process_has_features_of_its_own() {
+    let (running, child) = neighbour();
+    fs::write(running.tree().join("etc/secret"), "secret").expect("file");
+    let mut process = running.spec.process.clone();
+    let script = "cat /proc/self/oom_score_adj /proc/uptime; cat /etc/secret || echo denied; grep CapAmb /proc/self/status";
+    process.argv = ["/bin/sh", "-c", script].map(String::from).to_vec();
+    process.user.uid = 33;
+    process.oom_score_adj = Some(432);
+    process.nice = Some(5);
+    process.landlock = Some(Landlock {
+        read: [path("/proc")].into(),
+        execute: [path("/bin")].into(),
+        ..Landlock::default()
+    });
+    process.capabilities.inheritable = 1 << 5;
+    process.capabilities.ambient = 1 << 5;
+    let plan = spec::plan::join(&running.spec, &process, &spec::plan::joinable(&running.spec));
+    let (read, write) = pipe();
+    let target = Target { pidfd: child.pidfd(), devpts: None };
+    let stdio = Stdio { stdout: write, ..Stdio::null().expect("null") };
+    let mut joined = tsubo_runtime::join(&plan, Options::new(stdio), target).expect("join");
+    joined.release().expect("release");
+    let said = std::io::read_to_string(fs::File::from(read)).expect("output");
+    assert_eq!(joined.wait().expect("wait"), 0);
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!((lines[0], lines[2]), ("432", "denied"), "{said}");
+    assert!(uptime(lines[1]) > 2_000_000.0, "{said}");
+    assert_eq!(lines[3], "CapAmb:\t0000000000000020", "{said}");
 }
