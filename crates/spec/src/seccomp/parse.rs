@@ -3,13 +3,15 @@
 //! Docker's is the other with more words: machines (`archMap`), and rules that are in force for
 //! some containers only (`includes`, `excludes`). So one reader reads both.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod written;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use std::collections::BTreeSet;
 
 use super::{Action, Architecture, Comparison, Condition, Flag, Profile, Rule, When, calls};
 use crate::{Error, Result};
+use written::{
+    Document, Linux, Unknown, Written, WrittenCondition, WrittenMachine, WrittenRule, WrittenWhen,
+};
 
 /// A profile, and what a reader of it should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,96 +45,6 @@ impl Profile {
             _ => serde_json::from_str::<Written>(text).map_err(bad)?.resolve(""),
         }
     }
-}
-
-/// Tells a bundle from a profile.
-#[derive(Deserialize)]
-struct Document {
-    #[serde(rename = "ociVersion")]
-    bundle: Option<IgnoredAny>,
-    linux: Option<Linux>,
-}
-
-#[derive(Deserialize)]
-struct Linux {
-    seccomp: Option<Written>,
-}
-
-/// What no reader knows is passed over, as the specification wants it, and told.
-type Unknown = BTreeMap<String, IgnoredAny>;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Written {
-    default_action: String,
-    default_errno_ret: Option<u64>,
-    default_errno: Option<String>,
-    #[serde(default)]
-    architectures: Option<Vec<String>>,
-    #[serde(default)]
-    arch_map: Option<Vec<WrittenMachine>>,
-    #[serde(default)]
-    flags: Option<Vec<String>>,
-    #[serde(default)]
-    syscalls: Option<Vec<WrittenRule>>,
-    listener_path: Option<String>,
-    #[serde(rename = "listenerMetadata")]
-    _listener_metadata: Option<IgnoredAny>,
-    #[serde(flatten)]
-    unknown: Unknown,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WrittenMachine {
-    architecture: String,
-    #[serde(default)]
-    sub_architectures: Option<Vec<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WrittenRule {
-    #[serde(default)]
-    names: Vec<String>,
-    name: Option<String>,
-    action: String,
-    errno_ret: Option<u64>,
-    errno: Option<String>,
-    #[serde(default)]
-    args: Option<Vec<WrittenCondition>>,
-    #[serde(default)]
-    includes: Option<WrittenWhen>,
-    #[serde(default)]
-    excludes: Option<WrittenWhen>,
-    #[serde(rename = "comment")]
-    _comment: Option<IgnoredAny>,
-    #[serde(flatten)]
-    unknown: Unknown,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WrittenCondition {
-    index: u64,
-    value: u64,
-    #[serde(default)]
-    value_two: u64,
-    op: String,
-    #[serde(flatten)]
-    unknown: Unknown,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WrittenWhen {
-    #[serde(default)]
-    caps: Option<Vec<String>>,
-    #[serde(default)]
-    arches: Option<Vec<String>>,
-    min_kernel: Option<String>,
-    #[serde(flatten)]
-    unknown: Unknown,
 }
 
 /// Collects warnings while the words become a profile.
@@ -437,140 +349,4 @@ fn no_listener(place: String) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(text: &str) -> Parsed {
-        Profile::parse(text).unwrap_or_else(|error| panic!("{error:?}"))
-    }
-
-    fn refused(text: &str) -> String {
-        Profile::parse(text).expect_err(text).chain()
-    }
-
-    #[test]
-    fn a_profile_of_a_bundle() {
-        let text = r#"{"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38,
-            "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X32", "SCMP_ARCH_X86"],
-            "flags": ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"],
-            "syscalls": [
-                {"names": ["read", "write"], "action": "SCMP_ACT_ALLOW"},
-                {"names": ["clone"], "action": "SCMP_ACT_ALLOW",
-                 "args": [{"index": 0, "value": 2114060288, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}]},
-                {"names": ["ptrace"], "action": "SCMP_ACT_KILL_PROCESS"}]}"#;
-        let Parsed { profile, warnings } = parse(text);
-        assert_eq!(warnings, Vec::<String>::new());
-        assert_eq!(profile.default, Action::Errno(38));
-        assert_eq!(profile.architectures, [Architecture::X86_64, Architecture::I386].into());
-        assert_eq!(profile.flags, [Flag::Log, Flag::SpecAllow].into());
-        assert_eq!(profile.rules.len(), 3);
-        let condition = Condition { argument: 0, comparison: Comparison::MaskedEqual(0x7e02_0000), value: 0 };
-        assert_eq!(profile.rules[1].conditions, [condition]);
-        let bundle = parse(&format!(r#"{{"ociVersion": "1.0.2", "linux": {{"seccomp": {text}}}}}"#));
-        assert_eq!(bundle.profile, profile);
-        assert!(refused(r#"{"ociVersion": "1.0.2", "linux": {}}"#).contains("no linux.seccomp"));
-    }
-
-    #[test]
-    fn a_profile_of_docker() {
-        let Parsed { profile, warnings } = parse(
-            r#"{"defaultAction": "SCMP_ACT_ERRNO",
-                "archMap": [{"architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["SCMP_ARCH_X86"]},
-                            {"architecture": "SCMP_ARCH_RISCV64", "subArchitectures": null}],
-                "syscalls": [
-                    {"names": ["ptrace"], "action": "SCMP_ACT_ALLOW", "args": null, "comment": "old kernels",
-                     "includes": {"minKernel": "4.8", "caps": ["CAP_SYS_PTRACE"]}, "excludes": {}},
-                    {"name": "clone", "action": "SCMP_ACT_ALLOW",
-                     "excludes": {"caps": ["CAP_SYS_ADMIN"], "arches": ["s390", "s390x"]}}]}"#,
-        );
-        assert_eq!(warnings, Vec::<String>::new());
-        assert_eq!(profile.default, Action::Errno(1));
-        assert_eq!(profile.architectures, [Architecture::X86_64, Architecture::I386].into());
-        assert_eq!(profile.rules[0].when, When { with: 1 << 19, since: Some((4, 8)), ..When::default() });
-        let s390 = ["s390", "s390x"].map(str::to_owned).into();
-        assert_eq!(profile.rules[1].when, When { without: 1 << 21, not_on: s390, ..When::default() });
-        assert_eq!(profile.rules[1].names, ["clone"]);
-    }
-
-    #[test]
-    fn nonsense_is_refused_with_its_place() {
-        let rule = |rule: &str| format!(r#"{{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{rule}]}}"#);
-        for (text, expected) in [
-            (
-                r#"{"defaultAction": "SCMP_ACT_MAYBE"}"#.to_owned(),
-                "defaultAction: SCMP_ACT_MAYBE is not an action",
-            ),
-            (rule(r#"{"names": ["read"], "action": "ALLOW"}"#), "syscalls[0].action: ALLOW is not an action"),
-            (rule(r#"{"names": [], "action": "SCMP_ACT_LOG"}"#), "syscalls[0] names no system call"),
-            (
-                rule(r#"{"names": ["read"], "action": "SCMP_ACT_ERRNO", "errnoRet": 5000}"#),
-                "syscalls[0].errnoRet: 5000",
-            ),
-            (
-                rule(
-                    r#"{"names": ["read"], "action": "SCMP_ACT_LOG", "args": [{"index": 6, "value": 0, "op": "SCMP_CMP_EQ"}]}"#,
-                ),
-                "syscalls[0].args[0].index: 6 is no argument",
-            ),
-            (
-                rule(
-                    r#"{"names": ["read"], "action": "SCMP_ACT_LOG", "args": [{"index": 0, "value": 0, "op": "=="}]}"#,
-                ),
-                "syscalls[0].args[0].op: == is not a comparison",
-            ),
-            (
-                rule(r#"{"names": ["read"], "action": "SCMP_ACT_LOG", "includes": {"caps": ["CAP_FLY"]}}"#),
-                "syscalls[0].includes.caps[0]: CAP_FLY is no capability",
-            ),
-            (
-                rule(r#"{"names": ["read"], "action": "SCMP_ACT_LOG", "excludes": {"minKernel": "five"}}"#),
-                "syscalls[0].excludes.minKernel: five is no version",
-            ),
-            (rule(r#"{"names": ["read"], "action": "SCMP_ACT_TRACE"}"#), "SCMP_ACT_TRACE asks a tracer"),
-            (
-                rule(r#"{"names": ["read"], "action": "SCMP_ACT_NOTIFY"}"#),
-                "syscalls[0].action wants another process",
-            ),
-            (
-                r#"{"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/x"}"#.to_owned(),
-                "listenerPath wants another process",
-            ),
-            (
-                r#"{"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_Z80"]}"#.to_owned(),
-                "architectures[0]: SCMP_ARCH_Z80 is not an architecture",
-            ),
-            (
-                r#"{"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "flags": ["FAST"]}}}"#
-                    .to_owned(),
-                "linux.seccomp.flags[0]: FAST is not a flag",
-            ),
-            ("{".to_owned(), "reading a seccomp profile"),
-            ("[]".to_owned(), "reading a seccomp profile"),
-            ("{}".to_owned(), "defaultAction"),
-        ] {
-            let said = refused(&text);
-            assert!(said.contains(expected), "{said} for {text}");
-        }
-    }
-
-    #[test]
-    fn what_is_passed_over_is_told() {
-        let Parsed { profile, warnings } = parse(
-            r#"{"defaultAction": "SCMP_ACT_ERRNO", "colour": 1, "syscalls": [
-                {"names": ["read", "warp_drive", "arm_fadvise64_64"], "action": "SCMP_ACT_ALLOW", "arg": []},
-                {"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [
-                    {"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}, {"index": 0, "value": 2, "op": "SCMP_CMP_EQ"}]}]}"#,
-        );
-        assert_eq!(profile.rules[0].names, ["read", "arm_fadvise64_64"]);
-        assert_eq!(profile.rules.len(), 3, "two conditions on one argument are two rules");
-        assert_eq!(
-            warnings,
-            [
-                "colour is unknown and has no effect",
-                "syscalls[0].arg is unknown and has no effect",
-                "syscalls[1] has several conditions on one argument: each of its conditions suffices, as with runc",
-                "unknown system calls were skipped: warp_drive",
-            ]
-        );
-    }
-}
+mod tests;
