@@ -146,14 +146,20 @@ fn tmpfs(owner: Option<Owner>, bytes: u64, inodes: u64, mode: u32) -> Result<Fil
     Ok(FileSystem { kind: c"tmpfs", options, attributes: NO_SUID | NO_DEV })
 }
 
-/// A detached tmpfs with a copy of what the root has at `at`.
-fn seeded(plan: &Plan, at: &RootPath, file_system: FileSystem) -> Result<OwnedFd> {
+/// A detached tmpfs with a copy of what the root has at `at`; read-only only after that.
+fn seeded(plan: &Plan, at: &RootPath, mut file_system: FileSystem) -> Result<OwnedFd> {
+    let read_only = file_system.attributes & READ_ONLY;
+    file_system.attributes &= !READ_ONLY;
     let target = make(&file_system)?;
     if let Some(source) = source_of(plan, at)? {
         let inside = open_directory(&target, c".").doing(|| "opening a tmpfs")?;
         let users = if shows_mapped(plan) { plan.users.as_ref() } else { None };
         crate::seed::copy_tree_for(users, source.as_fd(), inside.as_fd())
             .doing(|| format!("copying {at} of the image"))?;
+    }
+    if read_only != 0 {
+        let set = sys::mount::set_attributes_recursively(target.as_fd(), read_only);
+        set.map_err(std::io::Error::from).doing(|| "making a tmpfs read-only")?;
     }
     Ok(target)
 }

@@ -9,3 +9,4 @@ mod life;
 mod mounts;
 mod system_calls;
 mod namespaces;
+mod users;
