@@ -59,3 +59,29 @@ fn a_look_at_control_groups_is_noted() {
         assert!(!looks("test -e /sys/fs; cat /proc/self/cgroup"), "{opens:?}");
     }
 }
+
+/// Their numbers mean other calls than those of 64-bit programs.
+#[test]
+fn calls_of_32_bit_programs_have_their_own_names() {
+    let case = Case::new(Opens::Fanotify);
+    let source = case.lower("t/small.c");
+    std::fs::write(&source, SMALL).expect("a source");
+    case.compile("t/small", &source, &["-m32", "-nostdlib", "-static"]);
+    let seen = case.run(&["/t/small"]);
+    if !seen.instruments.contains("ebpf") {
+        eprintln!("SKIPPED: no eBPF here");
+        return;
+    }
+    assert!(seen.syscalls.contains("ugetrlimit"), "{:?}", seen.syscalls);
+    assert!(!seen.syscalls.contains("getxattr"), "191 is that to 64-bit programs: {:?}", seen.syscalls);
+}
+
+/// ugetrlimit, exit.
+const SMALL: &str = r#"
+static long call(long number, long a, long b) {
+    long result;
+    __asm__ volatile("int $0x80" : "=a"(result) : "a"(number), "b"(a), "c"(b) : "memory");
+    return result;
+}
+void _start(void) { long limit[2]; call(191, 7, (long)limit); call(1, 0, 0); __builtin_trap(); }
+"#;
