@@ -5,7 +5,7 @@ use std::path::Path;
 
 use lifecycle::{Containers, Exec, Limit};
 use spec::container::Namespace;
-use spec::{Error, Result, RootPath};
+use spec::{Error, ErrorKind, Result, RootPath};
 
 use super::terminal_flags::TerminalFlags;
 use super::{Place, run, update};
@@ -159,11 +159,19 @@ pub fn run(args: Args, place: &Place) -> Result<u8> {
         terminal: args.tty,
         input: args.interactive,
     };
+    // Most often it ended in this very moment: what failed then says little by itself.
+    let named = |error: Error| match error.kind() {
+        ErrorKind::Internal | ErrorKind::Conflict => {
+            error.context(format!("executing in container {}", args.name))
+        }
+        _ => error,
+    };
     if args.detach {
-        ui::line(container.exec_alone(exec, without, &args.ulimits)?.to_string());
+        ui::line(container.exec_alone(exec, without, &args.ulimits).map_err(named)?.to_string());
         return Ok(0);
     }
-    let session = args.terminal.apply(container.exec_with(exec, without, &args.ulimits)?)?;
+    let session = container.exec_with(exec, without, &args.ulimits).map_err(named)?;
+    let session = args.terminal.apply(session)?;
     Ok(session.relay()?.clamp(0, 255) as u8)
 }
 
