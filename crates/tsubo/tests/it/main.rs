@@ -12,6 +12,7 @@ mod hostile;
 mod inodes;
 mod jobs;
 mod minimal;
+mod oddities;
 mod packing;
 mod python;
 mod questions;
