@@ -170,28 +170,34 @@ impl Covers {
         }
     }
 
-    /// A mount to lay over a directory, or over something else.
-    fn cover(&mut self, directory: bool) -> Result<OwnedFd, Fault> {
-        let (kept, make): (_, fn() -> Result<OwnedFd, Fault>) = match directory {
+    /// Covers a directory, or something else. The first cover is kept and copied for the others:
+    /// where it lies, as kernels before 6.15 copy no mount that is attached nowhere.
+    fn cover(&mut self, target: BorrowedFd<'_>) -> Done {
+        let (kept, make): (_, fn() -> Result<OwnedFd, Fault>) = match is_directory(target)? {
             true => (&mut self.empty, empty),
             false => (&mut self.null, || open_device(c"/dev/null", (1, 3))),
         };
-        let original = match kept {
-            Some(original) => original,
-            none => none.insert(make()?),
+        let cover = match kept {
+            Some(first) => again(first.as_fd()).during(Part::FileSystem)?,
+            None => make()?,
         };
-        let flags =
-            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-        rustix::mount::open_tree(original, c"", flags).during(Part::FileSystem)
+        onto(cover.as_fd(), target).during(Part::Attaching)?;
+        kept.get_or_insert(cover);
+        Ok(())
     }
+}
+
+fn again(mount: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    rustix::mount::open_tree(mount, c"", flags)
 }
 
 /// Lays an empty read-only directory or the null device over a path. A path that is not there
 /// needs no mask; anything else that goes wrong ends the start (2025-31133).
 pub(super) fn mask(root: BorrowedFd<'_>, covers: &mut Covers, path: &CStr) -> Done {
     let Some(target) = covers.find(root, path)? else { return Ok(()) };
-    let cover = covers.cover(is_directory(target.as_fd())?)?;
-    onto(cover.as_fd(), target.as_fd()).during(Part::Attaching)
+    covers.cover(target.as_fd())
 }
 
 fn empty() -> Result<OwnedFd, Fault> {
