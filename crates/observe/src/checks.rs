@@ -25,6 +25,9 @@ pub(crate) struct Checks {
     /// By number and answer, the names of the programs.
     programs: Map,
     settings: Map,
+    /// What the container's first process is called until it executes the service: what it does so
+    /// far, giving up capabilities among it, is the runtime's doing.
+    runtime: String,
     _attached: Attached,
 }
 
@@ -65,7 +68,8 @@ impl Checks {
         let namespace = pid_namespace(&init.to_string())?;
         let maps = Maps { answers: &answers, programs: &programs, settings: &settings };
         let attached = attach(&program(&namespace, bounding, offset, &maps), c"cap_capable")?;
-        Ok(Self { answers, programs, settings, _attached: attached })
+        let runtime = std::fs::read_to_string(format!("/proc/{init}/comm"))?.trim_end().to_owned();
+        Ok(Self { answers, programs, settings, runtime, _attached: attached })
     }
 
     /// From now on processes in other pid namespaces are looked at too.
@@ -92,7 +96,10 @@ impl Checks {
                 continue;
             }
             let by = names.iter().filter(|key| key[..4] == which.to_ne_bytes()).map(|key| name(&key[4..]));
-            asked.insert(format!("CAP_{capability}"), by.collect());
+            let mut by: BTreeSet<String> = by.collect();
+            if !by.remove(&self.runtime) || !by.is_empty() {
+                asked.insert(format!("CAP_{capability}"), by);
+            }
         }
         Ok(asked)
     }

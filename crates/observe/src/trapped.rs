@@ -76,7 +76,6 @@ impl Server {
         let number = call.nr as u32;
         let number = match call.arch {
             I386 => {
-                self.record.foreign = true;
                 self.warn(
                     call.tid,
                     "is a 32-bit program: pack keeps what it was seen to use, as for any other",

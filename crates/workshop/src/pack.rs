@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
+use spec::isolation::Isolation;
 use spec::observation::Observation;
 use spec::portable::{Policy, Portable};
 use spec::report::Report;
@@ -48,6 +49,8 @@ pub struct Request {
     pub repair: bool,
     /// Take ten times the time for a file that is a tenth smaller.
     pub small: bool,
+    /// How its containers are to be isolated, as far as that was said.
+    pub isolation: Isolation,
 }
 
 /// A package that was made.
@@ -284,6 +287,7 @@ impl Packing<'_> {
         portable.gain_privilege = self.observation.gained_privilege;
         portable.host_files.clone_from(&cut.host_files);
         portable.ports.clone_from(&self.observation.ports);
+        portable.isolation.clone_from(&self.request.isolation);
         portable
     }
 

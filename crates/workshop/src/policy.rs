@@ -28,6 +28,11 @@ const FEW: usize = 4;
 /// The least time that a replay gets for each stage; a machine may be busy.
 const LEAST_PATIENCE: Duration = Duration::from_secs(5);
 
+/// The calls that a watched service may make and another may not: the listener's filter comes after
+/// the policy's.
+const CONFINEMENT: [&str; 4] =
+    ["seccomp", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"];
+
 /// Replays under a policy (none: what holds for a service of which nothing is known).
 pub type Try<'a> = dyn Fn(Option<&Policy>, Option<&[Duration]>) -> Result<Verdict> + 'a;
 
@@ -120,7 +125,7 @@ impl Search<'_> {
             probes: 0,
             verdict,
         };
-        if course.verdict.failure.is_some() && !course.widen()? {
+        if !course.holds() && !course.widen()? {
             return Ok(Outcome::Failed(Box::new(course.verdict)));
         }
         course.narrow()?;
@@ -151,6 +156,13 @@ struct Course<'a> {
 }
 
 impl Course<'_> {
+    /// Whether the replay passed, and without what it could do only because it was watched.
+    fn holds(&self) -> bool {
+        let confinement =
+            refused(&self.policy, &self.verdict).iter().any(|name| CONFINEMENT.contains(&name.as_str()));
+        self.verdict.failure.is_none() && !confinement
+    }
+
     /// The replay fails under what the tests showed: is it the policy? True if a wider one helps.
     fn widen(&mut self) -> Result<bool> {
         self.search.progress.stage("replaying without the observed policy");
@@ -195,16 +207,20 @@ impl Course<'_> {
         self.search.progress.stage("replaying on the cut image");
         self.verdict = self.search.passes(Some(&self.policy), None)?;
         self.replays += 1;
-        Ok(self.verdict.failure.is_none())
+        Ok(self.holds())
     }
 
     fn blame(&mut self, refused: &BTreeSet<String>) {
         let failure = self.verdict.failure.take();
-        self.verdict.failure = failure.map(|failure| {
-            failure
-                .hint(format!("it passes without the observed policy: no test made these system calls, so they are refused: {}", listed(refused)))
-                .hint("add them with --repair, or test what makes them")
-        });
+        let failure =
+            failure.unwrap_or_else(|| Error::failed("the replay makes system calls that no test made"));
+        let failure = failure
+            .hint(format!(
+                "it passes without the observed policy; no test made these system calls, so they are refused: {}",
+                listed(refused)
+            ))
+            .hint("add them with --repair, or test what makes them");
+        self.verdict.failure = Some(failure);
     }
 
     /// Takes capabilities away as long as the replay passes: those that nobody asked for, all,
@@ -297,21 +313,18 @@ fn worse(before: &Verdict, after: &Verdict) -> Option<String> {
 fn refused(policy: &Policy, free: &Verdict) -> BTreeSet<String> {
     match &free.calls {
         Some(calls) if !policy.syscalls.is_empty() => {
-            let refused = refused_numbers(&policy.syscalls);
-            let number = |name: &String| calls::number(name, Architecture::X86_64);
-            calls
-                .iter()
-                .filter(|name| number(name).is_some_and(|number| refused.contains(&number)))
-                .cloned()
-                .collect()
+            let refused = refused_names(&policy.syscalls);
+            calls.iter().filter(|name| refused.contains(name.as_str())).cloned().collect()
         }
         _ => BTreeSet::new(),
     }
 }
 
 /// The calls that the filter made of `seen` refuses.
-fn refused_numbers(seen: &BTreeSet<String>) -> BTreeSet<u32> {
-    Admitted::after(seen).refused(Architecture::X86_64).collect()
+fn refused_names(seen: &BTreeSet<String>) -> BTreeSet<&'static str> {
+    let admitted = Admitted::after(seen);
+    let of = |one| admitted.refused(one).filter_map(move |number| calls::name(number, one));
+    [Architecture::X86_64, Architecture::I386].into_iter().flat_map(of).collect()
 }
 
 fn listed(names: &BTreeSet<String>) -> String {
@@ -360,11 +373,9 @@ mod tests {
             let mut verdict = Verdict { calls: Some(set(calls)), ..Verdict::default() };
             if let Some(policy) = policy {
                 tried.borrow_mut().push(policy.capabilities.clone());
-                let refused = refused_numbers(&policy.syscalls);
-                let number = |name: &str| calls::number(name, Architecture::X86_64).expect(name);
+                let refused = refused_names(&policy.syscalls);
                 let enough = set(capabilities).is_subset(&policy.capabilities)
-                    && (policy.syscalls.is_empty()
-                        || calls.iter().all(|call| !refused.contains(&number(call))));
+                    && (policy.syscalls.is_empty() || calls.iter().all(|call| !refused.contains(call)));
                 verdict.failure = (!enough).then(|| Error::failed("it ended with code 1"));
             }
             Ok(verdict)

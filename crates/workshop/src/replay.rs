@@ -9,6 +9,7 @@ use observe::{Asked, CAPABILITY_CHECKS, Opens, SYSTEM_CALLS, Seen, Settings, Wat
 use spec::container::Spec;
 use spec::observation::{Port, Use};
 use spec::portable::Policy;
+use spec::seccomp::Choice;
 use spec::{Error, Result, RootPath};
 use store::{Image, Install, Store};
 
@@ -97,7 +98,9 @@ impl<'a> Replay<'a> {
 
     fn one(&self, setup: &Setup, policy: Option<&Policy>, verdict: &mut Verdict) -> Result<()> {
         let clock = Instant::now();
-        let spec = self.spec_for(setup, policy)?;
+        let mut spec = self.spec_for(setup, policy)?;
+        // Held until the service has ended.
+        let _users = lifecycle::claim(&mut spec)?;
         // Everything is asked through the listener: only it sees what is not there.
         let settings = Settings { opens: Opens::Listener };
         let drive = Drive {
@@ -132,8 +135,16 @@ impl<'a> Replay<'a> {
         portable.policy = policy.cloned();
         // Nothing may outlive a replay: what would be a volume is fresh.
         portable.writable.append(&mut portable.volumes);
-        let options = RunOptions::named(self.development.record.name.clone());
-        lifecycle::resolve(&portable, &self.image.tree, &options)
+        let mut options = RunOptions::named(self.development.record.name.clone());
+        // Whoever packs it has written what it asks for.
+        options.as_packaged = true;
+        let mut spec = lifecycle::resolve(&portable, &self.image.tree, &options)?;
+        if let Choice::Observed(names) = &mut spec.process.seccomp {
+            // Whoever is watched loads the listener's filter after the policy's. That the service
+            // itself makes these calls is seen all the same (`policy::refused`).
+            names.insert("seccomp".to_owned());
+        }
+        Ok(spec)
     }
 }
 

@@ -134,8 +134,8 @@ fn wait(child: &mut Child, interrupt: &Interrupt) -> Result<i32> {
         if let Some(code) = child.try_wait()? {
             return Ok(code);
         }
-        if interrupt.take() {
-            child.signal(if asked { 9 } else { 2 })?;
+        if let Some(signal) = interrupt.take() {
+            child.signal(if asked { 9 } else { signal })?;
             if asked {
                 return Err(Error::new(ErrorKind::Interrupted, "interrupted"));
             }

@@ -182,7 +182,7 @@ impl Course<'_> {
             match service.wait(Duration::from_millis(50))? {
                 Some(0) => return Ok(Conduct::default()),
                 Some(code) => return Err(ended(service, code, "")),
-                None if attended && self.drive.interrupt.take() => break,
+                None if attended && self.drive.interrupt.take().is_some() => break,
                 None if attended => {}
                 None => {
                     self.drive.interrupt.check()?;
