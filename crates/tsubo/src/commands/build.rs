@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use lifecycle::Bind;
 use spec::definition::Definition;
+use spec::isolation::Isolation;
 use spec::portable::Ids;
 use spec::{Error, Result, ResultExt, RootPath};
 use workshop::cut::Level;
@@ -85,6 +86,7 @@ pub fn run(args: Args, place: &Place) -> Result<u8> {
         replay: true,
         repair: args.repair,
         small: false,
+        isolation: isolation(&definition)?,
     };
     pack::make(&development, &stack, &request, args.format.is_json(), &interrupt)?;
     Ok(0)
@@ -152,6 +154,18 @@ fn bring(development: &Development, from: &str, to: &RootPath, interrupt: &Inter
     let argv =
         ["/bin/sh", "-ec", script, "copy", &at.to_string(), &to.to_string()].map(str::to_owned).to_vec();
     in_development(development, argv, &[bind], interrupt)
+}
+
+/// As the definition says; a system call profile travels in the package.
+fn isolation(definition: &Definition) -> Result<Isolation> {
+    let mut isolation = definition.isolation.clone();
+    if let Some(word) = &mut isolation.seccomp {
+        if !matches!(word.as_str(), "default" | "observed" | "none") && !word.starts_with('{') {
+            *word = std::fs::read_to_string(&*word)
+                .doing(|| format!("reading the system call profile {word}"))?;
+        }
+    }
+    Ok(isolation)
 }
 
 fn setup(definition: &Definition, stack: &Stack) -> Result<Setup> {

@@ -133,13 +133,15 @@ impl IsolationArgs {
     }
 }
 
-/// Shows the reasons as a table.
+/// Shows the reasons, two lines each: capabilities alone would make a table too wide.
 pub fn explain(reasons: &[Reason]) {
-    let mut table = ui::table::new(&["WHAT", "STATE", "WHY", "OTHERWISE"]);
     for reason in reasons {
-        table.add_row([reason.what, &reason.state, &reason.why, reason.otherwise]);
+        ui::line(ui::error::printable(&format!("{:<18}{}", reason.what, reason.state)));
+        ui::line(ui::error::printable(&format!(
+            "{:<18}  {}; otherwise {}",
+            "", reason.why, reason.otherwise
+        )));
     }
-    ui::table::print(&table);
 }
 
 /// Says what a careful person would want to know without asking.

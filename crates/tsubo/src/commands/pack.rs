@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use spec::isolation::Isolation;
 use spec::{Name, Result, ResultExt};
 use workshop::cut::Level;
 use workshop::dev::Development;
@@ -73,6 +74,7 @@ pub fn run(args: Args, place: &Place) -> Result<u8> {
         replay: !args.no_replay,
         repair: args.repair,
         small: args.small,
+        isolation: Isolation::default(),
     };
     make(&development, &stack, &request, args.format.is_json(), &interrupt)?;
     Ok(0)
