@@ -3,7 +3,6 @@
 //! Every choice becomes a table of answers by number for each architecture, and the tables a program
 //! of about 300 instructions ([`sys::seccomp::assemble`]).
 
-mod compiled;
 mod default;
 mod profile;
 mod table;
@@ -16,7 +15,6 @@ use spec::{Error, Result};
 use sys::seccomp::assemble::{self, KILL_PROCESS, Table};
 use sys::seccomp::{Instruction, MAX_INSTRUCTIONS};
 
-pub use compiled::Compiled;
 use default::{REFUSE, Rule};
 
 /// The architecture of this program and of the kernel under it.

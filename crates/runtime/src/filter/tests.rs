@@ -316,35 +316,6 @@ fn a_profile_that_is_too_long_is_refused() {
 }
 
 #[test]
-fn what_was_compiled_comes_back_for_what_it_was_compiled_for() {
-    let choice = Choice::Observed(["read", "socket"].map(str::to_owned).into());
-    let made = Compiled::new(&choice, DEFAULT).expect("a filter");
-    let bytes = made.to_bytes(&choice, DEFAULT);
-    assert_eq!(Compiled::from_bytes(&bytes, &choice, DEFAULT).expect("own bytes"), made);
-    Compiled::from_bytes(&bytes, &choice, SYS_ADMIN).expect_err("other capabilities");
-    Compiled::from_bytes(&bytes, &Choice::Default, DEFAULT).expect_err("another choice");
-    let none = Compiled::new(&Choice::None, 0).expect("nothing");
-    assert!(
-        Compiled::from_bytes(&none.to_bytes(&Choice::None, 0), &Choice::None, 0)
-            .expect("nothing")
-            .program
-            .is_empty()
-    );
-    for len in [0, 7, 8, 23, 24, bytes.len() - 1, bytes.len() - 8] {
-        assert!(Compiled::from_bytes(&bytes[..len], &choice, DEFAULT).is_err(), "{len} bytes");
-    }
-    for (at, flip) in [(0, 1), (7, 1), (8, 1), (24, 0xff), (27, 0xff)] {
-        let mut bytes = bytes.clone();
-        bytes[at] ^= flip;
-        assert!(Compiled::from_bytes(&bytes, &choice, DEFAULT).is_err(), "byte {at}");
-    }
-    assert!(
-        Compiled::from_bytes(&[&bytes[..], &[0; 8 * 4096]].concat(), &choice, DEFAULT).is_err(),
-        "too long"
-    );
-}
-
-#[test]
 fn our_process_1_can_do_next_to_nothing() {
     let program = init_program();
     assert!(program.len() < 40, "{} instructions", program.len());
