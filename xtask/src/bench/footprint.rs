@@ -58,7 +58,9 @@ pub(crate) fn run(ask: &Ask) -> Result<Findings> {
 const NOTE: &str = "Counters of /proc/meminfo before and after, divided by the number of containers; caches of names and inodes \
     (from /proc/slabinfo) are dropped before each look; anonymous memory is that of the container's program and its helpers. \"left\" is what is still there when the containers are gone: the noise of the host, and what the kernel \
     gives back late. Goal for tsubo: at most 600 in all, its keeper at most 64 (aim 24). The floor is bare namespaces and groups; \
-    its program, like crun's, stays without a helper. containerd's own daemon is not counted.";
+    its program, like crun's, stays without a helper. containerd's own daemon is not counted. \
+    kmalloc-1k is what a memory group of cgroup v1 or v2 holds for each 64 super blocks that the host has ever had at once, so it grows \
+    with the number of containers and of their mounts of proc, tmpfs and devpts.";
 
 struct Footprint {
     count: u32,

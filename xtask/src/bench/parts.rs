@@ -80,6 +80,7 @@ const fn feature(
 }
 
 const NONE: &[&str] = &["--preset", "bare"];
+const GROUPED: &[&str] = &["--preset", "bare", "--isolation", "cgroup=true"];
 const OWN_MOUNTS: &[&str] = &["--preset", "bare", "--namespace", "mount=own"];
 
 /// `with` is added to `over`; where it is nothing, `over` takes the feature away from the default.
@@ -88,19 +89,18 @@ const FEATURES: &[Feature] = &[
     feature("pid namespace", NONE, &["--pid", "own"]),
     feature("ipc namespace", NONE, &["--ipc", "own"]),
     feature("uts namespace", NONE, &["--uts", "own"]),
-    feature("cgroup namespace", NONE, &["--namespace", "cgroup=own"]),
     feature("time namespace", NONE, &["--namespace", "time=own"]),
     feature("control groups", NONE, &["--isolation", "cgroup=true"]),
+    feature("cgroup namespace", GROUPED, &["--namespace", "cgroup=own"]),
     feature("mount namespace", NONE, &["--namespace", "mount=own"]),
     feature("pivot_root", OWN_MOUNTS, &["--isolation", "root=pivot"]),
     feature("user namespace, mapped root", OWN_MOUNTS, &["--userns", "own", "--isolation", "root=pivot"]),
-    feature("a tmpfs", OWN_MOUNTS, &["--tmpfs", "/dev/shm"]),
     feature("no_new_privs", NONE, &["--isolation", "no_new_privileges=true"]),
     feature("no capabilities", NONE, &["--cap-drop", "ALL"]),
     feature("default filter", NONE, &["--isolation", "no_new_privileges=true", "--seccomp", "default"]),
     feature("limits of resources", NONE, &["--ulimit", "nofile=1024:4096", "--ulimit", "core=0"]),
     feature("default: /proc", &["--without", "/proc"], &[]),
-    feature("default: /sys", &["--without", "/sys"], &[]),
+    feature("default: /sys and its groups", &["--without", "/sys", "--without", "/sys/fs/cgroup"], &[]),
     feature("default: /dev", &["--without", "/dev"], &[]),
     feature("default: filter", &["--seccomp", "none"], &[]),
     feature("default: user namespace", &["--userns", "host"], &[]),

@@ -2,6 +2,7 @@
 //! and answers with the times. A process of its own, so that a peer can be timed inside a mount
 //! namespace that it needs without paying for entering it.
 
+mod complaints;
 mod far;
 mod watchdog;
 

@@ -1,10 +1,13 @@
 //! The far end of a timer: one line `FIRST COUNT PAUSE_MS` in, one line of nanoseconds out.
 
+use std::error::Error;
+use std::fmt::Display;
 use std::io::{Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::complaints::Complaints;
 use super::watchdog::Watchdog;
 use super::{MODES, NEXT, Until};
 use crate::shell::{self, Result};
@@ -14,7 +17,8 @@ pub(crate) fn run(args: &[String]) -> Result {
     let split = args.iter().position(|a| a == "--").ok_or("timer --MODE -- CMD…")?;
     let mode = args[..split].first().and_then(|word| MODES.iter().find(|m| m.1 == word));
     let commands: Vec<&[String]> = args[split + 1..].split(|word| word == NEXT).collect();
-    let far = Far { until: mode.ok_or("timer: no such mode")?.0, commands, watchdog: Watchdog::new() };
+    let until = mode.ok_or("timer: no such mode")?.0;
+    let far = Far { until, commands, watchdog: Watchdog::new(), complaints: Complaints::new()? };
     for line in std::io::stdin().lines() {
         let line = line?;
         let numbers = line.split(' ').map(str::parse).collect::<std::result::Result<Vec<u32>, _>>()?;
@@ -33,6 +37,7 @@ struct Far<'a> {
     until: Until,
     commands: Vec<&'a [String]>,
     watchdog: Watchdog,
+    complaints: Complaints,
 }
 
 impl Far<'_> {
@@ -52,9 +57,7 @@ impl Far<'_> {
     }
 
     fn end(&self, command: &mut Command) -> Result<u128> {
-        if self.until == Until::End {
-            command.stderr(Stdio::null());
-        }
+        command.stderr(self.complaints.fresh()?);
         let began = Instant::now();
         let mut child = command.spawn()?;
         self.watchdog.watch(vec![child.id()]);
@@ -62,12 +65,13 @@ impl Far<'_> {
         let taken = began.elapsed().as_nanos();
         self.watchdog.watch(Vec::new());
         let fine = status.success() || self.until == Until::End;
-        if fine { Ok(taken) } else { Err(format!("{}: {status}", shell::show(command)).into()) }
+        if fine { Ok(taken) } else { Err(self.failed(command, &status)) }
     }
 
     fn byte(&self, command: &mut Command) -> Result<u128> {
         let echo = self.until == Until::Echo;
         command.stdin(if echo { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped());
+        command.stderr(self.complaints.fresh()?);
         let began = Instant::now();
         let mut child = command.spawn()?;
         self.watchdog.watch(vec![child.id()]);
@@ -79,7 +83,11 @@ impl Far<'_> {
         }
         child.wait()?;
         self.watchdog.watch(Vec::new());
-        heard.map(|()| taken).map_err(|e| format!("{}: said nothing: {e}", shell::show(command)).into())
+        heard.map(|()| taken).map_err(|error| self.failed(command, &error))
+    }
+
+    fn failed(&self, command: &Command, how: &dyn Display) -> Box<dyn Error> {
+        format!("{}: {how}\n{}", shell::show(command), self.complaints.told()).into()
     }
 
     /// Starts all, then waits for all: nanoseconds, and how many failed.
@@ -87,16 +95,24 @@ impl Far<'_> {
         let numbers = first..first + count;
         let commands = numbers.map(|number| numbered(self.commands.first().ok_or("no command")?, number));
         let mut commands = commands.collect::<Result<Vec<Command>>>()?;
+        self.complaints.fresh()?;
+        for command in &mut commands {
+            command.stderr(self.complaints.more()?);
+        }
         let began = Instant::now();
-        let children = commands.iter_mut().map(|command| command.stderr(Stdio::piped()).spawn());
-        let children = children.collect::<std::io::Result<Vec<Child>>>()?;
+        let children = commands.iter_mut().map(Command::spawn).collect::<std::io::Result<Vec<Child>>>()?;
         self.watchdog.watch(children.iter().map(Child::id).collect());
-        let ends: Vec<(ExitStatus, String)> = children.into_iter().map(wait).collect::<Result<_>>()?;
+        let ends = children.into_iter().map(|mut child| child.wait());
+        let ends = ends.collect::<std::io::Result<Vec<ExitStatus>>>()?;
         let taken = began.elapsed().as_nanos();
         self.watchdog.watch(Vec::new());
-        let failed: Vec<_> = ends.iter().filter(|(status, _)| !status.success()).collect();
-        if let Some((status, said)) = failed.first() {
-            eprintln!("{} of {count} failed, the first with {status}: {}", failed.len(), said.trim_end());
+        let failed: Vec<&ExitStatus> = ends.iter().filter(|status| !status.success()).collect();
+        if let Some(first) = failed.first() {
+            eprintln!(
+                "{} of {count} failed, the first with {first}: {}",
+                failed.len(),
+                self.complaints.told()
+            );
         }
         Ok(vec![taken, failed.len() as u128])
     }
@@ -116,9 +132,4 @@ fn first_byte(child: &mut Child) -> Result {
     }
     let out = child.stdout.as_mut().ok_or("no pipe")?;
     Ok(out.read_exact(&mut [0])?)
-}
-
-fn wait(child: Child) -> Result<(ExitStatus, String)> {
-    let done = child.wait_with_output()?;
-    Ok((done.status, String::from_utf8_lossy(&done.stderr).into_owned()))
 }
