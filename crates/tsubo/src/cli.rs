@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use lifecycle::Spare;
+use spec::ErrorKind;
 
 use crate::commands as verbs;
 use crate::{quick, ui};
@@ -135,6 +136,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(code) => code,
         Err(error) => {
             ui::error::show(&error);
+            if error.kind() == ErrorKind::Interrupted {
+                workshop::interrupt::end_as_asked();
+            }
             error.kind().exit_code()
         }
     }

@@ -40,10 +40,9 @@ impl Interrupt {
     /// Interrupted.
     pub fn check(&self) -> Result<()> {
         match number(self.0.load(Ordering::Relaxed)) {
-            Some(_) => Err(Error::new(
-                ErrorKind::Interrupted,
-                "interrupted; what was half done has been undone",
-            )),
+            Some(_) => {
+                Err(Error::new(ErrorKind::Interrupted, "interrupted; what was half done has been undone"))
+            }
             None => Ok(()),
         }
     }
