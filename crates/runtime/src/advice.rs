@@ -12,9 +12,9 @@ pub(crate) fn way_out(step: &Step, fault: Fault) -> Option<String> {
         (_, Part::Procfs, _) if refused => {
             "a procfs of its own takes CAP_SYS_ADMIN, and a host whose /proc is not covered in parts".into()
         }
-        (Step::Limit { resource, .. }, _, Errno::PERM) => format!(
-            "more than our own hard limit {resource} takes CAP_SYS_RESOURCE, and open files end at fs.nr_open: \
-             ask for less, or raise the hard limit of whoever starts it"
+        (Step::Sysctl { name, .. }, _, Errno::NOENT) if name.starts_with("net.core.") => format!(
+            "this kernel has no parameter {name}, or shows it in no network that belongs to a user namespace \
+             (Linux 6.1 is one of those): leave it out, or take the host's users"
         ),
         (Step::Sysctl { name, .. }, _, Errno::NOENT) => format!("this kernel has no parameter {name}"),
         (Step::Sysctl { name, .. }, _, Errno::INVAL | Errno::RANGE | Errno::DOM) => {
@@ -23,6 +23,33 @@ pub(crate) fn way_out(step: &Step, fault: Fault) -> Option<String> {
         (Step::Sysctl { name, .. }, ..) if refused => {
             format!("{name} cannot be set from a container: leave it out, or set it on the host")
         }
+        (Step::Clocks(_), _, Errno::RANGE) => {
+            "no clock of the container may go below zero or beyond 146 years".into()
+        }
+        (Step::Clocks(_), ..) if refused => "setting clocks takes CAP_SYS_TIME".into(),
+        (Step::Device(device), Part::Device, Errno::NODEV) => {
+            format!("{} is not that device (any more)", device.source.display())
+        }
+        (Step::Device(device), Part::Device, Errno::NOENT) => {
+            format!("{} does not exist on the host", device.source.display())
+        }
+        (Step::Device(device), Part::MakingMountPoint, Errno::EXIST) => {
+            format!("the container's /dev has {} already", device.at)
+        }
+        (Step::Enter { .. }, _, Errno::INVAL) => {
+            "it is our own already, or belongs to a user namespace that is not above".into()
+        }
+        (Step::Enter { .. } | Step::Own { .. } | Step::Chroot, ..) if refused => "run it with sudo".into(),
+        _ => return of_the_process(step, fault, refused),
+    })
+}
+
+fn of_the_process(step: &Step, fault: Fault, refused: bool) -> Option<String> {
+    Some(match (step, fault.part, fault.errno) {
+        (Step::Limit { resource, .. }, _, Errno::PERM) => format!(
+            "more than our own hard limit {resource} takes CAP_SYS_RESOURCE, and open files end at fs.nr_open: \
+             ask for less, or raise the hard limit of whoever starts it"
+        ),
         (Step::OomScore { .. }, ..) if refused => {
             "a score below our own takes CAP_SYS_RESOURCE: ask for a higher one".into()
         }
@@ -38,29 +65,12 @@ pub(crate) fn way_out(step: &Step, fault: Fault) -> Option<String> {
                 .into()
         }
         (Step::IoPriority(_), ..) if refused => "the real-time class takes CAP_SYS_NICE".into(),
-        (Step::Clocks(_), _, Errno::RANGE) => {
-            "no clock of the container may go below zero or beyond 146 years".into()
-        }
-        (Step::Clocks(_), ..) if refused => "setting clocks takes CAP_SYS_TIME".into(),
-        (Step::Device(device), Part::Device, Errno::NODEV) => {
-            format!("{} is not that device (any more)", device.source.display())
-        }
-        (Step::Device(device), Part::Device, Errno::NOENT) => {
-            format!("{} does not exist on the host", device.source.display())
-        }
-        (Step::Device(device), Part::MakingMountPoint, Errno::EXIST) => {
-            format!("the container's /dev has {} already", device.at)
-        }
         (Step::Landlock(_), Part::AllowedPath, Errno::NOENT) => {
             "a path that Landlock is to allow must be there at the start: make it, or leave it out".into()
         }
         (Step::Landlock(_), Part::Whole, Errno::PERM) => {
             "Landlock takes no_new_privs or CAP_SYS_ADMIN".into()
         }
-        (Step::Enter { .. }, _, Errno::INVAL) => {
-            "it is our own already, or belongs to a user namespace that is not above".into()
-        }
-        (Step::Enter { .. } | Step::Own { .. } | Step::Chroot, ..) if refused => "run it with sudo".into(),
         _ => return None,
     })
 }

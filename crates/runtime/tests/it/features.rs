@@ -36,11 +36,17 @@ fn parameters_of_its_namespaces_are_set_and_the_hosts_stay() {
         spec::container::check(&made.spec).expect(name);
         assert_eq!(made.said(), value, "{name}");
         let mut made = with_users(made);
+        if name.starts_with("net.core.")
+            && made.start().is_err_and(|error| error.kind() == ErrorKind::NotFound)
+        {
+            println!("SKIPPED: this kernel shows no net.core in networks that belong to a user namespace");
+            continue;
+        }
         assert_eq!(made.said(), value, "{name} for a root that is nobody outside");
         made.spec.init = true;
         assert_eq!(made.said(), value, "{name} behind an init");
         assert_eq!(fs::read_to_string(&file).expect(&file), before, "{name} of the host");
-        let mut without = made;
+        let mut without = with_sysctl(&format!("cat {file}"), name, value);
         without.spec.sysctls.clear();
         assert_ne!(without.said(), value, "{name} when it is left out");
     }

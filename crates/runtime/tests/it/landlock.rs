@@ -125,6 +125,20 @@ fn ports_are_restricted_alone() {
 }
 
 #[test]
+fn ports_are_refused_where_the_kernel_knows_none() {
+    if !available(1) {
+        return;
+    }
+    if sys::landlock::abi().is_ok_and(|abi| abi >= 4) {
+        println!("SKIPPED: this kernel knows ports");
+        return;
+    }
+    let error = restricted("true", Landlock { bind_tcp: [80].into(), ..Landlock::default() }).fails();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.chain().contains("version") && !error.hints().is_empty(), "{error:?}");
+}
+
+#[test]
 fn nothing_listed_is_refused() {
     if !available(1) {
         return;
