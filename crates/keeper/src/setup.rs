@@ -22,16 +22,25 @@ const SIGNALS: [i32; 3] = [15, 2, 1];
 
 /// Runs a keeper; its exit code says nothing about the container's.
 pub(crate) fn run() -> u8 {
-    let Ok(socket) = leave_caller() else { return 1 };
+    let Some(keeper) = begin() else { return 1 };
+    keeper.keep();
+    0
+}
+
+/// Not a part of its caller, whose frame rests for as long as the container runs.
+#[inline(never)]
+fn begin() -> Option<Box<Keeper>> {
+    let socket = leave_caller().ok()?;
     let groups = std::env::args().nth(1).and_then(|id| id.parse().ok()).map(Early::make);
-    let Ok(Received { job, lock, decoder }) = job::receive(&socket) else { return 1 };
+    let Received { job, lock, decoder } = job::receive(&socket).ok()?;
     let mut launch = Connection::launched(socket, decoder);
     let attached = job.attached;
     let started = start(job, groups);
     // The caller's lock, ours too until the state says what is there: the caller may be killed.
     drop(lock);
     match started {
-        Ok(mut keeper) => {
+        Ok(keeper) => {
+            let mut keeper = Box::new(keeper);
             launch.send(&Reply::Started { pid: keeper.pid() });
             keeper.tell([What::Start]);
             if attached {
@@ -39,13 +48,12 @@ pub(crate) fn run() -> u8 {
             } else {
                 launch.drain();
             }
-            keeper.keep();
-            0
+            Some(keeper)
         }
         Err(error) => {
             launch.send(&Reply::Failed(Failure::from(&error)));
             launch.drain();
-            1
+            None
         }
     }
 }
