@@ -207,6 +207,10 @@ fn make(own: &Path, id: Id, version: Version) -> Result<PathBuf> {
             make_parent(own, version)?;
             fs::create_dir(&directory)
         }
+        // A keeper that was lost has left it. Who is in it keeps it.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            fs::remove_dir(&directory).and_then(|()| fs::create_dir(&directory)).map_err(|_| error)
+        }
         made => made,
     };
     made.doing(|| format!("making the control group {}", directory.display()))?;

@@ -83,7 +83,7 @@ impl Keeper {
     }
 
     /// Keeps the container until it has ended and everything of it is cleaned up.
-    pub(crate) fn keep(mut self) {
+    pub(crate) fn keep(mut self: Box<Self>) {
         self.begin_checks();
         loop {
             self.wait();
@@ -94,7 +94,7 @@ impl Keeper {
             self.pass_output();
             self.check_health();
             if let Some(code) = self.end_for_good() {
-                return finish::finish(self, code);
+                return finish::finish(*self, code);
             }
             self.kill_if_overdue();
         }
