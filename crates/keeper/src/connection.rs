@@ -15,9 +15,12 @@ use crate::task::Task;
 /// Above this much waiting output a client that must get all of it holds the container up.
 const FULL: usize = 1 << 20;
 
-/// Above this much a client misses what comes, until it has taken what waits for it: the container
-/// and the others do not wait.
+/// Above this much a client falls behind: the container and the others do not wait. When it has
+/// taken what waits for it, it goes on with the latest.
 const BEHIND: usize = 256 << 10;
+
+/// So much of the latest is kept for one who has fallen behind.
+const LATEST: usize = 64 << 10;
 
 /// Above this much a client is let go.
 const HOPELESS: usize = 8 << 20;
@@ -48,6 +51,7 @@ pub(crate) struct Connection {
     socket: OwnedFd,
     decoder: Decoder,
     out: VecDeque<u8>,
+    latest: VecDeque<(Stream, Vec<u8>)>,
     pub(crate) greeted: bool,
     pub(crate) role: Role,
     /// What it executed.
@@ -63,6 +67,7 @@ impl Connection {
             socket,
             decoder: Decoder::default(),
             out: VecDeque::new(),
+            latest: VecDeque::new(),
             greeted: false,
             role: Role::New,
             task: None,
@@ -105,13 +110,30 @@ impl Connection {
             Role::Attached => BEHIND,
             _ => return,
         };
-        if self.out.len() <= room {
-            self.send(&Reply::Output { stream, bytes: bytes.to_vec() });
+        if self.out.len() <= room && self.latest.is_empty() {
+            return self.send(&Reply::Output { stream, bytes: bytes.to_vec() });
+        }
+        self.latest.push_back((stream, bytes.to_vec()));
+        let mut kept: usize = self.latest.iter().map(|(_, bytes)| bytes.len()).sum();
+        while kept > LATEST && self.latest.len() > 1 {
+            kept -= self.latest.pop_front().map_or(0, |(_, bytes)| bytes.len());
+        }
+        self.flush();
+    }
+
+    /// One who has fallen behind goes on.
+    fn catch_up(&mut self) {
+        for (stream, bytes) in std::mem::take(&mut self.latest) {
+            match encode(&Reply::Output { stream, bytes }) {
+                Ok(frame) => self.out.extend(frame),
+                Err(_) => self.closed = true,
+            }
         }
     }
 
     /// Queues a message and sends what can be sent at once.
     pub(crate) fn send(&mut self, reply: &Reply) {
+        self.catch_up();
         match encode(reply) {
             Ok(frame) => self.out.extend(frame),
             Err(_) => self.closed = true,
@@ -131,6 +153,9 @@ impl Connection {
                 Err(Errno::AGAIN) => return,
                 Err(Errno::INTR) => {}
                 Err(_) => self.closed = true,
+            }
+            if self.out.is_empty() {
+                self.catch_up();
             }
         }
         if self.out.is_empty() && self.out.capacity() > IDLE {

@@ -173,7 +173,7 @@ impl Keeper {
         Ended {
             code,
             finished: living::clock(),
-            note: None,
+            note: self.restarts.failure.clone(),
             peak,
             stopped: self.restarts.quitting,
             oom: self.oom(code),

@@ -26,13 +26,15 @@ pub(crate) struct Restarts {
     pub(crate) quitting: bool,
     begun: Instant,
     pause: Duration,
+    /// Why it could not be started again.
+    pub(crate) failure: Option<String>,
     /// It has ended with this code and is started at this moment.
     rest: Option<(i32, Instant)>,
 }
 
 impl Restarts {
     pub(crate) fn new() -> Self {
-        Self { times: 0, quitting: false, begun: Instant::now(), pause: FIRST, rest: None }
+        Self { times: 0, quitting: false, begun: Instant::now(), pause: FIRST, failure: None, rest: None }
     }
 
     /// When it is started again, if it waits for that.
@@ -71,8 +73,12 @@ impl Keeper {
         self.restarts.times = self.restarts.times.saturating_add(1);
         self.restarts.begun = Instant::now();
         match self.start_again() {
-            Ok(()) => None,
+            Ok(()) => {
+                self.restarts.failure = None;
+                None
+            }
             Err(error) => {
+                self.restarts.failure = Some(error.chain());
                 let told = format!("tsubo-keeper: cannot start it again: {}\n", error.chain());
                 self.log.add(Stream::Error, told.as_bytes());
                 self.end_or_rest(i32::from(error.kind().exit_code()))
@@ -88,20 +94,25 @@ impl Keeper {
         // No more than the pipes hold: whoever could write has died with the pid namespace.
         while self.read_once() {}
         self.log.finish();
-        if let Some(group) = &self.group {
-            // Where it has no pid namespace of its own, the others live on. Nobody is left to be
-            // told of a failure; the next end tries again.
-            let _ = group.kill();
-        }
         self.checks = None;
         self.tell_end(code, []);
         // Where the state cannot be written it says what was true before; the container matters more.
         let _ = living::rests(&self.job);
+        if let Some(group) = &self.group {
+            // Where it has no pid namespace of its own, the others live on. Nobody is left to be
+            // told of a failure: the group is in the way of the next start then, which tells.
+            let _ = group.end();
+        }
         self.restarts.rest(code);
         None
     }
 
     fn start_again(&mut self) -> spec::Result<()> {
+        if self.group.is_some() {
+            // A new one: in a group whose processes were killed all at once (cgroup.kill) Linux
+            // 6.18 kills whatever is born there later too.
+            self.group = cgroup::Group::create(self.job.spec.id)?;
+        }
         let plan = lifecycle::plan(&self.job)?;
         let setup = Setup { group: self.group.as_ref(), input: self.job.input, size: self.job.size };
         let (job, times) = (&self.job, self.restarts.times);

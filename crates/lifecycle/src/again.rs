@@ -23,6 +23,8 @@ impl Container {
         if let Status::Running(_) = self.status()? {
             return Err(Error::conflict(format!("container {} is running already", self.name())));
         }
+        // What a keeper that was killed has left would be in the way.
+        cgroup::Group::of(self.id())?.end()?;
         let started = self.start_keeper(launch, None, Some(&lock));
         if let Err(error) = &started {
             let code = i32::from(error.kind().exit_code());

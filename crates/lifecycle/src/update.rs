@@ -1,5 +1,6 @@
 //! Changing what can change about a container, also while it runs.
 
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 use spec::life::Life;
 use spec::protocol::Request;
@@ -50,11 +51,28 @@ fn set(state: &Running, (resource, soft, hard): Limit) -> Result<()> {
         // Held while we look again: the number cannot change hands.
         let Ok(_held) = rustix::process::pidfd_open(number, PidfdFlags::empty()) else { continue };
         if state.processes().contains(&pid) {
-            match sys::process::set_limit_of(pid, resource, soft, hard) {
-                Err(rustix::io::Errno::SRCH) => {}
+            let set = sys::process::set_limit_of(pid, resource, soft, hard);
+            let set = match (set, owner(pid)) {
+                (Err(Errno::PERM), Some(owner)) => {
+                    sys::process::set_limit_as(owner, pid, resource, soft, hard)
+                }
+                (set, _) => set,
+            };
+            match set {
+                Err(Errno::SRCH) => {}
                 result => result.map_err(std::io::Error::from).doing(|| format!("limiting process {pid}"))?,
             }
         }
     }
     Ok(())
+}
+
+/// Its real user and group, as the host counts.
+fn owner(pid: i32) -> Option<(u32, u32)> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let id = |key: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+        line.split_whitespace().next()?.parse().ok()
+    };
+    Some((id("Uid:")?, id("Gid:")?))
 }

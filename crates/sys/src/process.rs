@@ -202,6 +202,23 @@ pub fn set_limit_of(pid: i32, resource: u32, soft: u64, hard: u64) -> rustix::io
     limit(pid, resource, Some(&libc::rlimit64 { rlim_cur: soft, rlim_max: hard })).map(drop)
 }
 
+/// The same in the place of the process's owner, user and group: without CAP_SYS_RESOURCE only that
+/// one may, and root is nobody to the processes of another user namespace.
+pub fn set_limit_as(owner: (u32, u32), pid: i32, resource: u32, soft: u64, hard: u64) -> rustix::io::Result<()> {
+    let (uid, gid) = (rustix::process::Uid::from_raw(owner.0), rustix::process::Gid::from_raw(owner.1));
+    let child = fork_child(|| {
+        let set = rustix::thread::set_thread_res_gid(gid, gid, gid)
+            .and_then(|()| rustix::thread::set_thread_res_uid(uid, uid, uid))
+            .and_then(|()| set_limit_of(pid, resource, soft, hard));
+        set.map_or_else(Errno::raw_os_error, |()| 0)
+    })?;
+    match reap(child, true)? {
+        Some((_, 0)) => Ok(()),
+        Some((_, code)) => Err(Errno::from_raw_os_error(code)),
+        None => Err(Errno::CHILD),
+    }
+}
+
 /// Files that the calling thread makes from now on belong to this user and group of the host; its
 /// capabilities stay.
 pub fn set_file_owner(uid: u32, gid: u32) -> rustix::io::Result<()> {

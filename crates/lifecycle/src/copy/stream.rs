@@ -70,9 +70,8 @@ impl Sink for Packing<'_> {
     }
 
     fn name(&mut self, path: &Path, first: &Path) -> Result<()> {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(tar::EntryType::Link);
-        header.set_size(0);
+        let nobodys = Meta { mode: 0o644, uid: 0, gid: 0, modified: (0, 0), attributes: Vec::new() };
+        let mut header = header(tar::EntryType::Link, &nobodys);
         let (whole, first) = (self.whole(path), self.whole(first));
         self.builder.append_link(&mut header, whole, first).doing(|| "writing the archive")
     }
