@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use spec::container::{Landlock, Namespace, Place};
+use spec::container::{Landlock, Namespace, Place, Root, RootChange};
 use spec::{ErrorKind, RootPath};
 
 use crate::harness::{Box, path, shell};
-use crate::namespaces::with_users;
+use crate::namespaces::{bare, with_users};
 
 fn available(least: u32) -> bool {
     let there = sys::landlock::abi().is_ok_and(|abi| abi >= least);
@@ -102,6 +102,24 @@ fn a_path_that_is_a_link_leads_to_a_place_inside() {
     std::os::unix::fs::symlink("/../../../srv", made.tree().join("link")).expect("link");
     let said = made.said();
     assert!(said.starts_with("content\n") && said.ends_with("denied"), "{said}");
+}
+
+#[test]
+fn it_holds_in_the_hosts_own_root() {
+    if !available(1) {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("dir");
+    fs::write(directory.path().join("file"), "content\n").expect("file");
+    let file = directory.path().join("file");
+    let mut made = bare(&["/bin/busybox", "cat", file.to_str().expect("text"), "/proc/self/comm"]);
+    made.spec.root = Root::Host;
+    made.spec.root_change = RootChange::None;
+    let allowed = path(directory.path().canonicalize().expect("path").to_str().expect("text"));
+    let rules = Landlock { read: [allowed].into(), execute: paths(["/bin"]), ..Landlock::default() };
+    made.spec.process.landlock = Some(rules);
+    let said = made.run().output;
+    assert!(said.contains("content") && said.contains("can't open '/proc/self/comm'"), "{said}");
 }
 
 #[test]

@@ -304,18 +304,23 @@ fn mounts_of_its_own_over_the_hosts_root_are_seen_inside_only() {
 #[test]
 fn nothing_of_the_host_lies_behind_the_root_of_any_kind() {
     for kind in ["tree", "scratch", "mounted"] {
-        for change in [RootChange::Pivot, RootChange::Chroot] {
-            let mut made = shell(
-                "ls -d /../home /../root /../../usr 2>&1; cat /proc/self/mountinfo | grep ' / / ' ; true",
-            );
+        for (change, users) in [RootChange::Pivot, RootChange::Chroot]
+            .into_iter()
+            .flat_map(|change| [(change, false), (change, true)])
+        {
+            let mut made =
+                shell("ls -d /../home /../root /../../usr 2>&1; grep ' / / ' /proc/self/mountinfo");
             match kind {
                 "scratch" => made = made.scratch(),
                 "mounted" => made.spec.root = Root::Mounted { path: made.tree().to_owned() },
                 _ => {}
             }
+            if users {
+                made = with_users(made);
+            }
             made.spec.root_change = change;
-            let said = made.said();
-            assert_eq!(said.matches("No such file").count(), 3, "{kind} {change:?}: {said}");
+            let said = made.run().output;
+            assert_eq!(said.matches("No such file").count(), 3, "{kind} {change:?} {users}: {said}");
         }
     }
 }
@@ -359,4 +364,14 @@ fn one_more_process_has_features_of_its_own() {
     assert_eq!((lines[0], lines[2]), ("432", "denied"), "{said}");
     assert!(uptime(lines[1]) > 2_000_000.0, "{said}");
     assert_eq!(lines[3], "CapAmb:\t0000000000000020", "{said}");
+}
+
+#[test]
+fn a_tree_of_its_own_in_a_mount_namespace_of_a_neighbour() {
+    let (_keep, neighbour) = neighbour();
+    let mut made = bare(&["/bin/sh", "-c", "cat /etc/mark"]);
+    fs::write(made.tree().join("etc/mark"), "its own").expect("mark");
+    made.spec.namespaces = [(Namespace::Mount, Place::Path(file(&neighbour, Namespace::Mount)))].into();
+    spec::container::check(&made.spec).expect("allowed");
+    assert_eq!(made.said(), "its own");
 }
