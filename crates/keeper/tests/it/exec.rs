@@ -26,7 +26,7 @@ fn the_same_confinement() {
     let (first, second) = (read("1"), read("self"));
     assert_eq!(first.1, 0);
     assert_eq!(first, second);
-    assert!(first.0.contains("00000000a80425fb") && first.0.contains("Seccomp:\t2"), "{}", first.0);
+    assert!(first.0.contains("NoNewPrivs:\t1") && first.0.contains("Seccomp:\t2"), "{}", first.0);
 }
 
 #[test]

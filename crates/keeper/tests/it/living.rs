@@ -251,9 +251,8 @@ fn checks_tell_how_it_does() {
     assert!(container.status().expect("status").word().contains("unhealthy"));
     assert_eq!(relay(container.exec(exec(&["touch", "/tmp/well"])).expect("exec")).1, 0);
     until("healthy", || status() == Wellness::Healthy);
-    let all = told(&world);
-    let told = |status| all.iter().filter(|what| **what == What::HealthStatus { status }).count();
-    assert_eq!((told(Wellness::Unhealthy), told(Wellness::Healthy)), (1, 1));
+    let told = |status| told(&world).iter().filter(|what| **what == What::HealthStatus { status }).count();
+    until("the event", || (told(Wellness::Unhealthy), told(Wellness::Healthy)) == (1, 1));
     container.update(|life| life.health = None, &[]).expect("update");
     assert_eq!(state(&container).health, None);
 }
