@@ -127,9 +127,9 @@ fn start(
     let mut prepared = prepare(plan, given)?;
     let (ours, theirs) = channel().doing(|| "making a channel to the new process")?;
     let (ours, theirs) = (above_standard(ours)?, above_standard(theirs)?);
-    let mut make = || clone(&prepared, &mut options, &theirs);
+    let mut make = |flags| clone(&prepared, flags, &mut options, &theirs);
     let (pid, pidfd) = match (target, prepared.pid_namespace()) {
-        (None, None) => make()?,
+        (None, None) => make(0)?,
         (None, Some(file)) => crate::nested::born_in_file(file, make)?,
         (Some(target), _) => in_pid_namespace(target.pidfd, make)?,
     };
@@ -155,7 +155,12 @@ fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(sys::socket::message_pair()?)
 }
 
-fn clone(prepared: &Prepared, options: &mut Options<'_>, theirs: &OwnedFd) -> Result<(i32, OwnedFd)> {
+fn clone(
+    prepared: &Prepared,
+    flags: u64,
+    options: &mut Options<'_>,
+    theirs: &OwnedFd,
+) -> Result<(i32, OwnedFd)> {
     let stdio = above_all([&options.stdio.stdin, &options.stdio.stdout, &options.stdio.stderr])?;
     let mut keep = prepared.descriptors();
     keep.push(theirs.as_raw_fd());
@@ -169,7 +174,8 @@ fn clone(prepared: &Prepared, options: &mut Options<'_>, theirs: &OwnedFd) -> Re
         keep: &keep,
     };
     let group = options.cgroup_v2.as_ref().map(AsFd::as_fd);
-    sys::process::clone_child(prepared.namespaces, group, || child::run(&inherited)).map_err(cannot_clone)
+    let flags = flags | prepared.namespaces;
+    sys::process::clone_child(flags, group, || child::run(&inherited)).map_err(cannot_clone)
 }
 
 fn above_all(fds: [&OwnedFd; 3]) -> Result<Vec<OwnedFd>> {
@@ -187,7 +193,10 @@ fn cannot_clone(cause: io::Error) -> Error {
 }
 
 /// Children that are made meanwhile are born in the pid namespace of `target`.
-fn in_pid_namespace<T>(target: BorrowedFd<'_>, make: impl FnOnce() -> Result<T>) -> Result<T> {
+fn in_pid_namespace(
+    target: BorrowedFd<'_>,
+    make: impl FnOnce(u64) -> Result<(i32, OwnedFd)>,
+) -> Result<(i32, OwnedFd)> {
     let dying = |errno: rustix::io::Errno| {
         Error::conflict("the container is not running any more").because(io::Error::from(errno))
     };

@@ -23,7 +23,8 @@ pub fn clone_child(
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
     arguments.flags = flags | libc::CLONE_PIDFD as u64;
     arguments.pidfd = (&raw mut pidfd) as u64;
-    arguments.exit_signal = libc::SIGCHLD as u64;
+    // A sibling has the exit signal of its maker (clone(2)).
+    arguments.exit_signal = if flags & SIBLING == 0 { libc::SIGCHLD as u64 } else { 0 };
     if let Some(group) = cgroup {
         arguments.flags |= CLONE_INTO_CGROUP;
         arguments.cgroup = group.as_raw_fd() as u64;
@@ -46,6 +47,9 @@ pub fn clone_child(
     // SAFETY: on success the kernel has stored a new descriptor there (CLONE_PIDFD).
     Ok((pid as i32, unsafe { OwnedFd::from_raw_fd(pidfd) }))
 }
+
+/// CLONE_PARENT: a flag for [`clone_child`] that makes a child of the caller's parent.
+pub const SIBLING: u64 = libc::CLONE_PARENT as u64;
 
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
