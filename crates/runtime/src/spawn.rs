@@ -172,9 +172,10 @@ fn clone(
         listen: options.listen,
         die_with_parent: options.die_with_parent,
         keep: &keep,
+        ignored: sys::signal::ignored(),
     };
     let group = options.cgroup_v2.as_ref().map(AsFd::as_fd);
-    let flags = flags | prepared.namespaces;
+    let flags = flags | prepared.namespaces | sys::process::WITHOUT_HANDLERS;
     sys::process::clone_child(flags, group, || child::run(&inherited)).map_err(cannot_clone)
 }
 

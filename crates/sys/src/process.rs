@@ -53,6 +53,10 @@ pub const SIBLING: u64 = libc::CLONE_PARENT as u64;
 
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
+/// For [`clone_child`]: no signal has a handler in the child (CLONE_CLEAR_SIGHAND); what was ignored
+/// still is.
+pub const WITHOUT_HANDLERS: u64 = 0x1_0000_0000;
+
 /// A panic must never unwind out of the child into the caller's frames, which exist there too.
 struct ExitOnUnwind;
 

@@ -2,6 +2,7 @@
 
 use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::sync::OnceLock;
 
 /// A saved signal mask.
 pub struct Mask(libc::sigset_t);
@@ -21,15 +22,30 @@ pub fn restore(mask: &Mask) {
     swap(libc::SIG_SETMASK, &mask.0);
 }
 
-/// Every signal gets its default disposition: what a new program expects. (Rust ignores SIGPIPE,
+/// The signals that this program ignores, number N as bit N. The kernel is asked once: what is
+/// ignored later is not known here.
+pub fn ignored() -> u64 {
+    static IGNORED: OnceLock<u64> = OnceLock::new();
+    *IGNORED.get_or_init(|| (1..64).filter(|signal| is_ignored(*signal)).fold(0, |all, one| all | 1 << one))
+}
+
+/// Not through libc, which keeps 32 and 33 to itself.
+fn is_ignored(signal: u32) -> bool {
+    let mut old = [0_u64; 4];
+    // SAFETY: no new disposition comes in; the kernel fills the structure of the size that it has.
+    let result = unsafe {
+        libc::syscall(libc::SYS_rt_sigaction, signal, std::ptr::null_mut::<u8>(), old.as_mut_ptr(), 8)
+    };
+    result == 0 && old[0] == libc::SIG_IGN as u64
+}
+
+/// These signals get their default disposition: what a new program expects. (Rust ignores SIGPIPE,
 /// and that would be inherited through exec.)
-pub fn reset_dispositions() {
-    // handler, flags, restorer, mask as the kernel has them. Not through libc, which keeps 32 and 33
-    // to itself.
+pub fn reset(signals: u64) {
+    // handler, flags, restorer, mask as the kernel has them.
     let default = [libc::SIG_DFL as u64, 0, 0, 0];
-    for signal in 1..=64 {
+    for signal in (1..64).filter(|signal| signals & 1 << signal != 0) {
         // SAFETY: SIG_DFL installs no handler; the kernel reads the structure and writes nothing.
-        // SIGKILL and SIGSTOP are refused with EINVAL, which is what we want for them.
         unsafe {
             libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, std::ptr::null_mut::<u8>(), 8);
         }

@@ -38,6 +38,8 @@ pub(crate) struct Inherited<'a> {
     pub(crate) die_with_parent: bool,
     /// Numbers of the descriptors to keep, sorted; all above the standard three.
     pub(crate) keep: &'a [RawFd],
+    /// Signals that its program ignores; none of them has a handler.
+    pub(crate) ignored: u64,
 }
 
 /// Where a walk stands.
@@ -106,7 +108,7 @@ impl Walk<'_> {
             sys::process::dup_onto(*fd, at)?;
         }
         self.close_others()?;
-        sys::signal::reset_dispositions();
+        sys::signal::reset(self.inherited.ignored);
         rustix::process::umask(Mode::empty());
         Ok(())
     }

@@ -3,9 +3,9 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-use spec::container::{MountKind, Root};
+use spec::container::{Bind, MountKind, Propagation, Root};
 
-use crate::harness::{container, path, shell};
+use crate::harness::{Box, container, path, shell};
 
 fn tmpfs(seeded: bool) -> MountKind {
     MountKind::Tmpfs { bytes: 32 << 20, inodes: 8192, seeded, mode: 0o700 }
@@ -249,4 +249,79 @@ fn the_trees_own_attributes_are_untouched() {
     made.said();
     let after = fs::metadata(made.tree()).expect("root");
     assert_eq!((before.mtime_nsec(), before.mode()), (after.mtime_nsec(), after.mode()));
+}
+
+/// Its own mounts, a shared one at `at` among them, and everything gone with the thread.
+fn with_shared_mount(at: &std::path::Path, run: impl FnOnce() + Send) {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            sys::private_mounts::enter().expect("mounts of its own");
+            let tmpfs =
+                |at| rustix::mount::mount(c"x", at, c"tmpfs", rustix::mount::MountFlags::empty(), None);
+            tmpfs(at).expect("tmpfs");
+            rustix::mount::mount_change(at, rustix::mount::MountPropagationFlags::SHARED).expect("shared");
+            run();
+        });
+        thread.join().expect("no panic");
+    });
+}
+
+fn propagating(made: Box, source: &std::path::Path, propagation: Propagation) -> Box {
+    let mut bind = Bind::of(source);
+    bind.propagation = propagation;
+    made.mount("/srv", MountKind::Bind(bind))
+}
+
+#[test]
+fn later_mounts_of_the_host_are_seen_where_that_was_asked_for() {
+    let outside = tempfile::tempdir().expect("dir");
+    let script =
+        "echo up; while ! test -e /etc/go; do sleep 0.02; done; test -e /srv/inner/late && echo seen; true";
+    for (propagation, seen) in
+        [(Propagation::Private, ""), (Propagation::Slave, "seen\n"), (Propagation::Shared, "seen\n")]
+    {
+        with_shared_mount(outside.path(), || {
+            let inner = outside.path().join("inner");
+            fs::create_dir(&inner).expect("dir");
+            let made = propagating(shell(script), outside.path(), propagation);
+            let (mut child, mut output) = made.start().expect("start");
+            std::io::Read::read_exact(&mut output, &mut [0; 3]).expect("up");
+            let none = rustix::mount::MountFlags::empty();
+            rustix::mount::mount(c"x", &inner, c"tmpfs", none, None).expect("a later mount");
+            fs::write(inner.join("late"), "").expect("file");
+            fs::write(made.tree().join("etc/go"), "").expect("go");
+            let mut said = String::new();
+            std::io::Read::read_to_string(&mut output, &mut said).expect("output");
+            assert_eq!(said, seen, "{propagation:?}");
+            child.wait().expect("end");
+        });
+    }
+}
+
+#[test]
+fn propagation_from_a_mount_that_is_not_shared_is_refused() {
+    let outside = tempfile::tempdir().expect("dir");
+    with_shared_mount(outside.path(), || {
+        let change = rustix::mount::MountPropagationFlags::PRIVATE;
+        rustix::mount::mount_change(outside.path(), change).expect("private again");
+        let error = propagating(shell("true"), outside.path(), Propagation::Slave).fails();
+        assert!(error.chain().contains("shared mount") && !error.hints().is_empty(), "{error:?}");
+    });
+}
+
+#[test]
+fn a_bind_without_what_is_mounted_below_it() {
+    let outside = tempfile::tempdir().expect("dir");
+    with_shared_mount(outside.path(), || {
+        let inner = outside.path().join("inner");
+        fs::create_dir(&inner).expect("dir");
+        let none = rustix::mount::MountFlags::empty();
+        rustix::mount::mount(c"x", &inner, c"tmpfs", none, None).expect("a mount below");
+        fs::write(inner.join("file"), "").expect("file");
+        for (recursive, listed) in [(true, "file"), (false, "")] {
+            let mut bind = Bind::of(outside.path());
+            bind.recursive = recursive;
+            assert_eq!(shell("ls /srv/inner").mount("/srv", MountKind::Bind(bind)).said(), listed);
+        }
+    });
 }
