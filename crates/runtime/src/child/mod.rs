@@ -155,6 +155,10 @@ impl Walk<'_> {
                 self.root = Some(groups::join(target.as_fd(), *namespaces)?);
                 Ok(())
             }
+            Op::Enter { namespaces: sys::namespace::USER, file } => {
+                users::enter_foreign(file.as_fd())?;
+                self.follow_parent()
+            }
             Op::Enter { namespaces, file } => match enter::enter(file.as_fd(), *namespaces)? {
                 Some(root) => self.take_root(root),
                 None => Ok(()),

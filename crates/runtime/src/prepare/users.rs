@@ -4,10 +4,11 @@ use std::fmt::Write;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{FileType, Gid, Uid};
+use rustix::io::Errno;
 use spec::container::{IdRange, Namespace, Users};
 use spec::plan::{Plan, Step};
 use spec::portable::Ids;
-use spec::{Error, ErrorKind, Result, ResultExt};
+use spec::{Error, ErrorKind, Result};
 use sys::users::{Stage, UserNamespace, Wish};
 
 /// The kernel takes a map in one write of less than a page.
@@ -45,7 +46,7 @@ fn lines(ranges: &[IdRange]) -> Result<String> {
 }
 
 fn explain(stage: Stage, cause: std::io::Error) -> Error {
-    let full = cause.raw_os_error() == Some(rustix::io::Errno::NOSPC.raw_os_error());
+    let full = cause.raw_os_error() == Some(Errno::NOSPC.raw_os_error());
     let what = match stage {
         Stage::Helper => "making the process that makes a user namespace",
         Stage::Owner => "becoming the owner of a user namespace",
@@ -129,8 +130,11 @@ pub(crate) fn give_pipes(plan: &Plan, stdio: [BorrowedFd<'_>; 3]) -> Result<()> 
     };
     for fd in stdio {
         if is_pipe(fd) {
-            let given = rustix::fs::fchown(fd.as_fd(), Some(owner), None).map_err(std::io::Error::from);
-            given.doing(|| "giving a pipe to the container's user")?;
+            match rustix::fs::fchown(fd.as_fd(), Some(owner), None) {
+                // Not ours to give (the caller's, and we are an ordinary user): it works as it is.
+                Ok(()) | Err(Errno::PERM | Errno::INVAL) => {}
+                Err(error) => return Err(Error::io("giving a pipe to the container's user", error.into())),
+            }
         }
     }
     Ok(())

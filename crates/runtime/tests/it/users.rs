@@ -291,7 +291,7 @@ fn a_scratch_root_over_a_mapped_tree() {
 #[test]
 fn its_own_network_belongs_to_its_root() {
     let mut made = with_users(shell(
-        "ls /sys/class/net; (sleep 0.2; echo hi | nc 127.0.0.1 80) & nc -l -p 80; \
+        "ls /sys/class/net; (until echo hi | nc 127.0.0.1 80 2>/dev/null; do sleep 0.05; done) & nc -l -p 80; \
          echo 99 > /proc/sys/net/core/somaxconn && cat /proc/sys/net/core/somaxconn",
     ));
     made.spec.namespaces.insert(Namespace::Net, Place::Own);
@@ -441,4 +441,17 @@ fn pseudo_terminals_and_message_queues_on_their_own() {
     }
     let said = made.said();
     assert!(said.contains("crw-rw-rw-") && said.ends_with("1\n/dev/mqueue"), "{said}");
+}
+
+#[test]
+fn the_users_of_another_by_their_file() {
+    let first = with_users(container(&["sleep", "100"]));
+    let (child, _output) = first.start().expect("start");
+    let mut second = shell("grep -h ^Uid /proc/1/status /proc/self/status; readlink /proc/self/ns/user");
+    let file = format!("/proc/{}/ns/user", child.pid());
+    second.spec.namespaces.insert(Namespace::User, Place::Path(file.clone().into()));
+    second.spec.init = true;
+    let namespace = fs::read_link(file).expect("namespace");
+    let root = "Uid:\t0\t0\t0\t0";
+    assert_eq!(second.said(), format!("{root}\n{root}\n{}", namespace.display()));
 }
