@@ -18,7 +18,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// Records the end, cleans up, and tells everybody who waits. By then nothing is left of the
 /// container but what was asked for: whoever is told can rely on it, and nobody who does not
-/// listen holds it up.
+/// listen holds it up. The one who started a container that is removed is told a little sooner,
+/// when nothing but empty control groups is left.
 pub(crate) fn finish(mut keeper: Keeper, code: i32) {
     // No more than the pipes hold: whoever could write has died with the pid namespace.
     while keeper.read_once() {}
@@ -31,12 +32,15 @@ pub(crate) fn finish(mut keeper: Keeper, code: i32) {
     }
     let measured = keeper.group.as_ref().filter(|_| !keeper.job.remove);
     let peak = measured.map(cgroup::Group::peak).unwrap_or_default();
+    let ended = keeper.ended(code, peak);
     if let Some(group) = &keeper.group {
         // Nobody is left to be told; the next command that looks tries again.
         let _ = group.end();
     }
-    let _ = state::ended(&keeper.job, &keeper.ended(code, peak));
-    keeper.tell_last(code);
+    if !keeper.job.remove {
+        let _ = state::ended(&keeper.job, &ended);
+        keeper.tell_last(code);
+    }
     let told = |connection: &Connection| keeper.job.remove && connection.role == Role::Launch;
     for (connection, code) in keeper.connections.iter_mut().zip(codes) {
         if !told(connection) {
@@ -48,11 +52,11 @@ pub(crate) fn finish(mut keeper: Keeper, code: i32) {
     sys::process::exit_now(0);
 }
 
-/// Takes the name of a container away that nobody shall find any more, and tells the one who
-/// started it: the rest, which has no name, is no concern of theirs.
+/// Removes a container that nobody shall find any more, and tells the one who started it.
 fn vanish(keeper: &mut Keeper, code: i32) {
     // What cannot be removed is found by the next command that looks.
     let _ = state::vanish(&keeper.job);
+    keeper.tell_last(code);
     let launch = keeper.connections.iter_mut().filter(|connection| connection.role == Role::Launch);
     launch.for_each(|connection| connection.send(&Reply::Exit { code }));
 }

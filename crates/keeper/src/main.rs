@@ -4,7 +4,7 @@
 //! starts the container, holds its input and output, writes the log, answers on a socket, reaps,
 //! and cleans up. One thread, one loop over poll.
 #![forbid(unsafe_code)]
-#![no_main]
+#![cfg_attr(not(test), no_main)]
 
 mod connection;
 mod early;

@@ -39,23 +39,20 @@ pub fn started(job: &Job, first: i32, group: Option<&cgroup::Group>) -> Result<(
     Ok(())
 }
 
-/// Removes a container that was to be removed when it ended: its name is free from here on. What
-/// was true while it ran stays, with the mark that we are still at it, until [`ended`].
+/// Removes a container that was to be removed when it ended, and what was true while it ran.
 pub fn vanish(job: &Job) -> Result<()> {
     // Who has it waits for us, or looks and finds that we are still there.
     let lock = Lock::try_take(&job.dir).unwrap_or(None);
-    let removed = disk::retire(&job.dir);
+    // Its name goes last: who does not find it can rely on nothing being left on any disk.
+    let removed = disk::remove_tree(&job.run).and_then(|()| disk::retire(&job.dir));
     lock.into_iter().for_each(Lock::discard);
     removed
 }
 
-/// Writes how the container ended, unless that was to be removed, and removes what was true while
-/// it ran. If the end cannot be written, the state stays: the next command that looks finds a keeper
-/// that is gone, and knows from that.
+/// Writes how the container ended, and removes what was true while it ran. If the end cannot be
+/// written, the state stays: the next command that looks finds a keeper that is gone, and knows from
+/// that.
 pub fn ended(job: &Job, ended: &Ended) -> Result<()> {
-    if job.remove {
-        return disk::remove_tree(&job.run);
-    }
     let write = || disk::write_json(&job.dir.join("exit.json"), ended, Durable::No);
     // How it ended is worth more than the last lines of a log that has filled the disk.
     write().or_else(|error| if log::give_room(&job.dir) { write() } else { Err(error) })?;

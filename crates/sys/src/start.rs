@@ -2,7 +2,8 @@
 
 use rustix::fs::{Mode, OFlags};
 
-/// Makes `run`, a function without arguments that returns an exit code (`u8`), the program.
+/// Makes `run`, a function without arguments that returns an exit code (`u8`), the program, which
+/// says `#![cfg_attr(not(test), no_main)]` of itself.
 ///
 /// What the standard library does before `main` is left out: asking the kernel for the bounds of
 /// the stack, and a second stack for a handler that tells of an overflow. What programs rely on,
@@ -10,6 +11,7 @@ use rustix::fs::{Mode, OFlags};
 #[macro_export]
 macro_rules! program {
     ($run:path) => {
+        #[cfg(not(test))]
         #[allow(missing_docs)]
         #[unsafe(no_mangle)]
         pub extern "C" fn main(
@@ -18,6 +20,12 @@ macro_rules! program {
         ) -> ::core::ffi::c_int {
             $crate::start::prepare();
             $crate::start::finish($run())
+        }
+
+        // Unit tests bring a main function of their own.
+        #[cfg(test)]
+        fn main() -> ::std::process::ExitCode {
+            $run().into()
         }
     };
 }

@@ -1,6 +1,6 @@
 //! The command `tsubo`: watch a service, ship what it used, run that anywhere.
 #![forbid(unsafe_code)]
-#![no_main]
+#![cfg_attr(not(test), no_main)]
 
 mod cli;
 mod commands;
