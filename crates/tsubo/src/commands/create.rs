@@ -15,6 +15,8 @@ Examples:
 /// Make a container from a package file or an installed image, without starting it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, mut_arg("detach", |flag| flag.hide(true)))]
+// Else clap gives this the name of the group within.
+#[group(skip)]
 pub struct Args {
     #[command(flatten)]
     pub run: run::Args,
