@@ -61,6 +61,9 @@ pub(crate) struct Record {
     pub(crate) warnings: BTreeSet<String>,
     pub(crate) gained_privilege: bool,
     pub(crate) groups: bool,
+    /// Capabilities that executed files have: exec fails where the process may not get them, and
+    /// the kernel checks nothing of it in a way that could be seen.
+    pub(crate) of_files: Asked,
     /// Calls were made by an interface whose numbers are not those of eBPF's table.
     pub(crate) foreign: bool,
 }
@@ -108,6 +111,7 @@ impl Record {
             warnings: self.warnings,
             gained_privilege: self.gained_privilege,
             groups: self.groups,
+            capabilities: self.of_files,
             ..Seen::default()
         }
     }

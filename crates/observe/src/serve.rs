@@ -141,7 +141,9 @@ impl Server {
         if let Some(checks) = &self.checks {
             seen.instruments.insert(CAPABILITY_CHECKS.to_owned());
             let failed = |error| broken("reading the checks of capabilities", error);
-            seen.capabilities = checks.granted().map_err(failed)?;
+            for (capability, by) in checks.granted().map_err(failed)? {
+                seen.capabilities.entry(capability).or_default().extend(by);
+            }
             seen.refused = checks.refused().map_err(failed)?;
         }
         Ok(seen)

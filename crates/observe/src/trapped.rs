@@ -4,6 +4,7 @@ use std::fs::File;
 
 use linux_raw_sys::general as nr;
 use rustix::fs::{FileType, Mode, OFlags};
+use spec::container::capability_names;
 use spec::observation::Use;
 use sys::notify::{Notification, read_words};
 
@@ -215,6 +216,10 @@ impl Server {
     fn executes(&mut self, tid: i32, spot: &Spot, by: Option<Program>) {
         if let Some(place) = &spot.place {
             self.programs.executes(tid, place);
+            for capability in capability_names(of_file(spot).unwrap_or(0)) {
+                let name = place.name().map(|name| String::from_utf8_lossy(name).into_owned());
+                self.record.of_files.entry(capability).or_default().extend(name);
+            }
             if gains_privilege(tid, spot) {
                 self.record.gained_privilege = true;
                 let warning =
@@ -250,12 +255,20 @@ fn gains_privilege(tid: i32, spot: &Spot) -> bool {
     const SET_GID: u32 = 0o2010;
     let mode = spot.meta.mode;
     let (by_user, by_group) = (mode & SET_UID != 0, mode & SET_GID == SET_GID);
-    let by_file = rustix::fs::getxattr(by_descriptor(spot), "security.capability", &mut [0u8; 64]).is_ok();
+    let by_file = of_file(spot).is_some();
     if !by_user && !by_group && !by_file {
         return false;
     }
     let (Some((uid, gid)), Ok(owner)) = (effective(tid), rustix::fs::fstat(&spot.fd)) else { return true };
     by_user && owner.st_uid != uid || by_group && owner.st_gid != gid || by_file && uid != 0
+}
+
+/// The capabilities that a file permits (struct vfs_cap_data); none if it has no such attribute.
+fn of_file(spot: &Spot) -> Option<u64> {
+    let mut value = [0u8; 64];
+    rustix::fs::getxattr(by_descriptor(spot), "security.capability", &mut value).ok()?;
+    let word = |at: usize| u32::from_le_bytes([value[at], value[at + 1], value[at + 2], value[at + 3]]);
+    Some(u64::from(word(4)) | u64::from(word(12)) << 32)
 }
 
 /// The effective user and group of a thread.
