@@ -34,6 +34,14 @@ fn sleeper(group: &Group) -> std::process::Child {
     Command::new("sh").args(["-c", script, "x"]).args(paths).stdin(Stdio::null()).spawn().expect("sh")
 }
 
+/// Whether a process is in the group in every hierarchy.
+fn has_entered(group: &Group, pid: i32) -> bool {
+    let text = format!("{group:?}");
+    let directories = text.split('"').filter(|part| part.starts_with('/'));
+    let mut lists = directories.map(|directory| std::fs::read_to_string(format!("{directory}/cgroup.procs")));
+    lists.all(|list| list.is_ok_and(|list| list.lines().any(|line| line == pid.to_string())))
+}
+
 fn until(what: &str, condition: impl Fn() -> bool) {
     for _ in 0..1000 {
         if condition() {
@@ -71,7 +79,26 @@ fn leftovers_are_found_by_their_id() {
     let [_, _, a, b] = std::process::id().to_be_bytes();
     let id = Id::from_bytes([0xee, 0, 0, a, b, 2]);
     assert!(Group::ids().expect("ids").contains(&id));
-    assert_eq!(Group::of(id).expect("group"), group.0);
+    // That of the id may be in hierarchies where none was needed.
+    Group::of(id).expect("group").end().expect("the end");
+    assert!(!Group::ids().expect("ids").contains(&id));
+    assert!(group.0.entry().is_err());
+}
+
+#[test]
+fn an_id_is_used_once_at_a_time() {
+    let Some(group) = group(3) else { return };
+    let [_, _, a, b] = std::process::id().to_be_bytes();
+    let id = Id::from_bytes([0xee, 0, 0, a, b, 3]);
+    // What a lost keeper has left is empty.
+    assert_eq!(Group::create(id).expect("empty"), Some(group.0.clone()));
+    let mut child = sleeper(&group.0);
+    let pid = child.id() as i32;
+    until("entering", || has_entered(&group.0, pid));
     let conflict = Group::create(id);
-    assert!(conflict.is_err(), "an id is used once");
+    let still = group.0.processes().contains(&pid);
+    let reaper = std::thread::spawn(move || child.wait());
+    group.0.end().expect("the end");
+    assert!(!reaper.join().expect("thread").expect("wait").success());
+    assert!(conflict.is_err() && still);
 }
