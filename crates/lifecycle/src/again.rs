@@ -44,9 +44,8 @@ impl Container {
             Err(_) if !self.status()?.is_running() => {}
             stopped => stopped?,
         }
-        let session = self.start_again(launch)?;
         self.tell(What::Restart { times: None });
-        Ok(session)
+        self.start_again(launch)
     }
 
     /// Whether its policy asks for it to be started now that the machine, or its keeper, was lost.

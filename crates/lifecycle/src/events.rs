@@ -57,7 +57,7 @@ pub enum What {
         /// In one word.
         status: spec::life::Wellness,
     },
-    /// It was started again.
+    /// It is started again; the start itself follows.
     Restart {
         /// How often its policy has done so; None by hand.
         times: Option<u32>,

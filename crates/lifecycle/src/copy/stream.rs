@@ -26,7 +26,8 @@ impl<'a> Packing<'a> {
     }
 
     fn whole(&self, path: &Path) -> PathBuf {
-        let whole = self.base.join(path);
+        // Joined with nothing, a file's name would end as a directory's.
+        let whole = if path.as_os_str().is_empty() { self.base.clone() } else { self.base.join(path) };
         if whole.as_os_str().is_empty() { PathBuf::from(".") } else { whole }
     }
 }

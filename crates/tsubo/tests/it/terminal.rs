@@ -11,7 +11,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::support::base::small;
-use crate::support::{House, Running};
+use crate::support::{House, Running, until};
 
 /// A person at a terminal of 30 rows and 90 columns, who has typed one command.
 struct Person {
@@ -131,6 +131,57 @@ fn a_shell_in_a_development_container_resizes_and_interrupts() {
     house.dev("app", &small(&house), "true");
     let mut person = Person::types(house.command(["dev", "app"]));
     is_a_good_shell(&mut person);
+}
+
+#[test]
+fn a_person_leaves_a_terminal_and_comes_back() {
+    let house = House::new();
+    let file = packed(&house);
+    let mut person =
+        Person::types(house.command_elsewhere(["run", "--name", "one", "-it", &file, "/bin/sh"]));
+    person.says("here=first\n");
+    person.says("echo is $here\n");
+    person.sees("is first");
+    // Ctrl-P alone goes to the shell, which fetches the last line back.
+    person.says("\x10\x11");
+    person.ends_with(0);
+    assert_eq!(house.json_elsewhere(["inspect", "one"])["state"]["running"], true);
+    let mut person = Person::types(house.command_elsewhere(["attach", "--detach-keys", "ctrl-x", "one"]));
+    person.says("echo still $here\n");
+    person.sees("still first");
+    person.says("\x18");
+    person.ends_with(0);
+    let mut person = Person::types(house.command_elsewhere([
+        "exec",
+        "--detach-keys",
+        "ctrl-a,d",
+        "-it",
+        "one",
+        "/bin/sh",
+    ]));
+    person.says("echo in $((6*7))\n");
+    person.sees("in 42");
+    person.says("\x01d");
+    person.ends_with(0);
+    until("two shells", || {
+        house.json_elsewhere(["top", "one", "--format", "json"]).as_array().map(Vec::len) == Some(2)
+    });
+    let mut person = Person::types(house.command_elsewhere(["attach", "one"]));
+    person.says("exit 6\n");
+    person.ends_with(6);
+    assert_eq!(house.json_elsewhere(["inspect", "one"])["state"]["exit_code"], 6);
+}
+
+#[test]
+fn one_that_nobody_watches_has_a_terminal_for_whoever_comes() {
+    let house = House::new();
+    let file = packed(&house);
+    house.ok_elsewhere(["run", "-dit", "--name", "one", &file, "/bin/sh"]);
+    let mut person = Person::types(house.command_elsewhere(["attach", "one"]));
+    person.says("stty size\n");
+    person.sees("30 90");
+    person.says("exit 3\n");
+    person.ends_with(3);
 }
 
 #[test]
