@@ -2,7 +2,8 @@
 //! not what of the host that may use.
 
 use spec::container::{Capabilities, DEFAULT_CAPABILITIES, Namespace, RootChange, capability_names};
-use spec::isolation::{Isolation, MountType, Origin};
+use spec::isolation::{Isolation, MountType, MountWord, Origin};
+use spec::portable::is_reserved;
 use spec::{Error, Result};
 
 /// Refuses a package whose isolation reaches beyond that of any container.
@@ -31,15 +32,7 @@ fn loosened(isolation: &Isolation) -> Result<Vec<String>> {
     asked.extend(
         isolation.root.filter(|root| *root != RootChange::Pivot).map(|root| format!("the root {root:?}")),
     );
-    let binds = isolation.mounts.iter().filter(|word| word.kind == MountType::Bind);
-    asked.extend(
-        binds.map(|word| format!("{} of the host", word.source.clone().unwrap_or_default().display())),
-    );
-    let writable = isolation
-        .mounts
-        .iter()
-        .filter(|word| word.kind == MountType::Sys && word.options.iter().any(|option| option == "rw"));
-    asked.extend(writable.map(|word| format!("a writable {}", word.at)));
+    asked.extend(isolation.mounts.iter().filter_map(mount));
     asked.extend(isolation.devices.iter().map(|device| format!("the device {}", device.source.display())));
     let sets = isolation.capabilities.apply(Capabilities::of(DEFAULT_CAPABILITIES))?;
     let all = sets.bounding | sets.permitted | sets.effective | sets.inheritable | sets.ambient;
@@ -53,12 +46,25 @@ fn loosened(isolation: &Isolation) -> Result<Vec<String>> {
             .filter(|word| !matches!(*word, "default" | "observed"))
             .map(|_| "a system call filter of its own".to_owned()),
     );
-    asked.extend(isolation.users.is_some().then(|| "a user mapping".to_owned()));
+    let mapped = isolation.users.is_some() || isolation.groups.is_some();
+    asked.extend(mapped.then(|| "a user mapping".to_owned()));
+    let labelled = isolation.apparmor.is_some() || isolation.selinux.is_some();
+    asked.extend(labelled.then(|| "a label of the host's".to_owned()));
+    let ungrouped = isolation.cgroup == Some(false) || isolation.controllers.is_some();
+    asked.extend(ungrouped.then(|| "other control groups".to_owned()));
+    asked.extend(
+        isolation
+            .rlimits
+            .iter()
+            .filter(|(name, value)| raised(name, value))
+            .map(|(name, _)| format!("the limit {name}")),
+    );
     asked.extend(isolation.masked.is_some().then(|| "other masked paths".to_owned()));
     asked.extend(isolation.read_only.is_some().then(|| "other read-only paths".to_owned()));
     let first = [
         isolation.oom_score_adj.is_some_and(|value| value < 0),
         isolation.nice.is_some_and(|value| value < 0),
+        isolation.io_priority.as_deref().is_some_and(|word| word.starts_with("real-time")),
     ];
     asked.extend(first.contains(&true).then(|| "precedence over other processes".to_owned()));
     asked.extend(
@@ -69,6 +75,22 @@ fn loosened(isolation: &Isolation) -> Result<Vec<String>> {
             .map(|_| "real-time scheduling".to_owned()),
     );
     Ok(asked)
+}
+
+/// What a mount shows of the host. The usual ones are there without a word; one more proc, say,
+/// would be one without what is masked in the usual one.
+fn mount(word: &MountWord) -> Option<String> {
+    match word.kind {
+        MountType::Tmpfs | MountType::Devpts | MountType::Mqueue if !is_reserved(&word.at) => None,
+        MountType::Bind => Some(format!("{} of the host", word.source.clone().unwrap_or_default().display())),
+        _ => Some(format!("a mount of its own at {}", word.at)),
+    }
+}
+
+/// Limits that are worth something outside: dumps are taken by a program of the host, and the
+/// others give precedence or memory that cannot be reclaimed.
+fn raised(name: &str, value: &str) -> bool {
+    matches!(name, "core" | "memlock" | "nice" | "rtprio") && value != "0"
 }
 
 #[cfg(test)]
@@ -93,6 +115,17 @@ mod tests {
             "masked=[]",
             "oom_score_adj=-1000",
             "scheduler=fifo:99",
+            "io_priority=real-time:0",
+            "groups=0:0:65536",
+            "mounts=[{ type = \"proc\", at = \"/mnt\" }]",
+            "mounts=[{ type = \"cgroup\", at = \"/sys/fs/cgroup\", options = [\"rw\"] }]",
+            "mounts=[{ type = \"tmpfs\", at = \"/proc\" }]",
+            "mounts=[{ type = \"sys\", at = \"/mnt\" }]",
+            "rlimits={ rtprio = \"99\" }",
+            "rlimits={ core = \"unlimited\" }",
+            "apparmor=unconfined",
+            "cgroup=false",
+            "controllers=[]",
         ] {
             assert!(check("web", &set(hostile).expect(hostile)).is_err(), "{hostile}");
         }
@@ -108,6 +141,7 @@ mod tests {
             "hostname=web",
             "mounts=[{ type = \"tmpfs\", at = \"/run\" }]",
             "nice=10",
+            "rlimits={ core = \"0\", nofile = \"4096\" }",
             "sysctls={ \"net.core.somaxconn\" = \"1024\" }",
         ] {
             check("web", &set(harmless).expect(harmless)).expect(harmless);

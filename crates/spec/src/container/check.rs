@@ -19,6 +19,9 @@ pub fn check(spec: &Spec) -> Result<()> {
     for (name, value) in &spec.sysctls {
         check_sysctl(spec, name, value)?;
     }
+    if !(1..=64).contains(&spec.stop_signal) {
+        return Err(Error::user(format!("the stop signal {} is none of 1 to 64", spec.stop_signal)));
+    }
     check_process(spec, &spec.process)
 }
 
