@@ -446,3 +446,91 @@ fn a_working_directory_behind_a_descriptor_is_refused() {
         trap.unharmed();
     }
 }
+
+#[test]
+fn labels_that_ask_for_more_isolation_of_their_own_are_not_believed() {
+    if !have(&["busybox"]) {
+        return;
+    }
+    let trap = Trap::new();
+    let layer = busybox(places);
+    let (canary, mounts) = (trap.house.path("canary").display().to_string(), "mounts");
+    let hostile = [
+        json!({"extends": "bare"}),
+        json!({"extends": "host-debug"}),
+        json!({"extends": "../../../etc/passwd"}),
+        json!({"namespaces": {"pid": "host"}}),
+        json!({"namespaces": {"mount": "host"}}),
+        json!({"namespaces": {"net": "/proc/1/ns/net"}}),
+        json!({"namespaces": {"ipc": "container:db"}}),
+        json!({"root": "none"}),
+        json!({"root": "chroot"}),
+        json!({mounts: [{"source": canary, "at": "/srv"}]}),
+        json!({mounts: [{"type": "proc", "at": "/srv"}]}),
+        json!({mounts: [{"type": "sys", "at": "/srv", "options": ["rw"]}]}),
+        json!({mounts: [{"type": "cgroup", "at": "/srv", "options": ["rw"]}]}),
+        json!({mounts: [{"type": "tmpfs", "at": "/proc"}]}),
+        json!({mounts: [{"type": "tmpfs", "at": "/"}]}),
+        json!({"devices": ["/dev/sda"]}),
+        json!({"capabilities": {"add": ["SYS_ADMIN"]}}),
+        json!({"capabilities": {"only": ["ALL"]}}),
+        json!({"capabilities": {"inheritable": ["SYS_PTRACE"]}}),
+        json!({"seccomp": "none"}),
+        json!({"seccomp": "/etc/passwd"}),
+        json!({"masked": []}),
+        json!({"read_only": []}),
+        json!({"users": ["0:0:65536"]}),
+        json!({"groups": ["0:0:65536"]}),
+        json!({"apparmor": "unconfined"}),
+        json!({"oom_score_adj": -1000}),
+        json!({"nice": -20}),
+        json!({"scheduler": "rr:99"}),
+        json!({"io_priority": "real-time:0"}),
+        json!({"rlimits": {"core": "unlimited"}}),
+        json!({"rlimits": {"rtprio": "99"}}),
+        json!({"sysctls": {"kernel.core_pattern": "|/evil"}}),
+        json!({"sysctls": {"net/../kernel.core_pattern": "|/evil"}}),
+        json!({"sysctls": {"kernel.shmmax": "1\n2"}}),
+        json!({"cgroup": false}),
+        json!({"stop_signal": 0}),
+    ];
+    for isolation in hostile {
+        // What a failure of the next lines is about.
+        println!("{isolation}");
+        let package = speaks(&layer, json!({"isolation": isolation}));
+        std::fs::write(trap.house.path("x.tsubo"), package).expect("write");
+        one_clear_error(&trap.house.fails_elsewhere(125, ["run", "--rm", "--name", "x", "./x.tsubo"]), &[]);
+        assert_eq!(trap.house.json_elsewhere(["ps", "-a", "--format", "json"]), json!([]));
+        trap.unharmed();
+    }
+}
+
+#[test]
+fn labels_that_claim_to_need_every_system_call_get_what_any_container_has() {
+    if !have(&["busybox"]) {
+        return;
+    }
+    let trap = Trap::new();
+    let layer = busybox(places);
+    let refused =
+        |policy: Value| trap.refuses(&speaks(&layer, json!({"policy": policy})), &["policy", "web"]);
+    refused(json!({"syscalls": [], "capabilities": ["CAP_SYS_ADMIN"], "groups_seen": false}));
+    let package = |policy: Value| speaks(&layer, json!({"policy": policy}));
+    for policy in [
+        json!({"syscalls": ["no such call"], "capabilities": [], "groups_seen": false}),
+        json!({"syscalls": ["a\0b"], "capabilities": [], "groups_seen": false}),
+        json!({"syscalls": [], "capabilities": ["CAP_EVERYTHING"], "groups_seen": false}),
+    ] {
+        trap.refuses(&package(policy), &[]);
+    }
+    let calls = "read write close mmap mprotect munmap brk rt_sigaction rt_sigprocmask ioctl execve exit_group wait4 clone \
+                 fork vfork stat fstat openat open dup2 unshare setns mount umount2 pivot_root bpf keyctl add_key \
+                 io_uring_setup userfaultfd ptrace open_by_handle_at kexec_load init_module perf_event_open";
+    let calls: Vec<&str> = calls.split_whitespace().collect();
+    let policy = json!({"syscalls": calls, "capabilities": [], "groups_seen": true});
+    std::fs::write(trap.house.path("x.tsubo"), package(policy)).expect("write");
+    let attempts = "busybox unshare -U true 2>/dev/null && echo unshared; busybox unshare -m true 2>/dev/null && echo unshared; \
+                    busybox mount -t tmpfs x /tmp 2>/dev/null && echo mounted; echo tried";
+    let run = ["run", "--rm", "./x.tsubo", "/bin/sh", "-c", attempts];
+    assert_eq!(trap.house.ok_elsewhere(run), "tried\n");
+}
