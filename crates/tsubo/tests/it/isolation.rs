@@ -12,7 +12,8 @@ fn house(change: Value) -> Option<House> {
 /// Runs a shell command in a fresh container with these flags.
 #[track_caller]
 fn said(house: &House, flags: &[&str], script: &str) -> String {
-    let args = ["run", "--rm"].iter().chain(flags).chain(&["web", "/bin/sh", "-c", script]);
+    let command = ["web", "/bin/sh", "-c", script];
+    let args = ["run", "--rm"].iter().chain(flags).chain(&command);
     house.ok_elsewhere(args).trim().to_owned()
 }
 
