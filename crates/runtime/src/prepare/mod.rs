@@ -6,6 +6,7 @@ mod command;
 mod device;
 mod enter;
 mod file_system;
+mod identity;
 mod kernel;
 mod landlock;
 mod mounts;
@@ -22,7 +23,7 @@ use std::path::Path;
 
 use rustix::fs::{Gid, Uid};
 use rustix::mount::MountPropagationFlags;
-use spec::container::{CAPABILITY_NAMES, Capabilities, Namespace, Nodes, capability_names};
+use spec::container::{Capabilities, Namespace, Nodes};
 use spec::plan::{Plan, Step};
 use spec::seccomp::Choice;
 use spec::{Error, Result, ResultExt};
@@ -33,12 +34,13 @@ use sys::users::UserNamespace;
 
 pub(crate) use device::{HostDevice, Node};
 pub(crate) use file_system::{FileSystem, detached};
+pub(crate) use identity::Identity;
 pub(crate) use kernel::KernelFile;
 pub(crate) use landlock::{Allowed, Rules, paths as allowed_paths};
 pub(crate) use place::Place;
 pub(crate) use schedule::Schedule;
 use users::Owners;
-pub(crate) use users::give_pipes;
+pub(crate) use users::{Users, give_pipes};
 
 /// One operation of the child; its position is that of its step in the plan.
 #[derive(Debug)]
@@ -88,15 +90,6 @@ pub(crate) struct Scratch {
     pub(crate) tree: Option<Bound>,
 }
 
-/// Which user namespace is entered, and as whom.
-#[derive(Debug)]
-pub(crate) struct Users {
-    /// That of a running container, by its pidfd; None for the one that was made for it.
-    pub(crate) joined: Option<OwnedFd>,
-    pub(crate) uid: Uid,
-    pub(crate) gid: Gid,
-}
-
 /// A tree of the host as it appears inside.
 #[derive(Debug)]
 pub(crate) struct Bound {
@@ -144,17 +137,6 @@ pub(crate) struct Devices {
     pub(crate) nodes: Nodes,
     /// Whom it all belongs to, if not to ourselves.
     pub(crate) owner: Option<(Uid, Gid)>,
-}
-
-/// Who the process becomes.
-#[derive(Debug)]
-pub(crate) struct Identity {
-    pub(crate) uid: Uid,
-    pub(crate) gid: Gid,
-    pub(crate) groups: Vec<Gid>,
-    pub(crate) bounding: u64,
-    /// Held until the gate: what it ends up with, and what loading a filter takes.
-    pub(crate) until_gate: u64,
 }
 
 /// Everything that the child needs, made before it exists.
@@ -208,20 +190,13 @@ pub(crate) fn prepare(plan: &Plan, given: Given<'_>) -> Result<Prepared> {
                 mounts::root(plan, root, *idmapped && prepared.users.is_some()).doing(|| step.to_string())?
             }
             Step::Mount(mount) => mounts::mount(plan, mount, &mut prepared).doing(|| step.to_string())?,
-            Step::Users => enter_users(plan, given.target)?,
-            Step::Identity { user, bounding } => identity(plan, user, *bounding, given.listen)?,
+            Step::Users => users::enter(plan, given.target)?,
+            Step::Identity { user, bounding } => identity::identity(plan, user, *bounding, given.listen)?,
             other => simple(other)?,
         };
         prepared.ops.push(op);
     }
     Ok(prepared)
-}
-
-fn enter_users(plan: &Plan, target: Option<BorrowedFd<'_>>) -> Result<Op> {
-    let joined = target.map(|target| target.try_clone_to_owned().doing(|| "duplicating a pidfd"));
-    let joined = joined.transpose()?.map(above_standard).transpose()?;
-    let (uid, gid) = Owners::of(plan)?.inside();
-    Ok(Op::Users(Users { joined, uid, gid }))
 }
 
 fn simple(step: &Step) -> Result<Op> {
@@ -301,50 +276,6 @@ fn join(target: Option<BorrowedFd<'_>>, namespaces: &BTreeSet<Namespace>) -> Res
     let target = target.try_clone_to_owned().doing(|| "duplicating a pidfd")?;
     let entered = namespaces.iter().filter(|namespace| **namespace != Namespace::Pid).map(|one| flag(*one));
     Ok(Op::Join { target: above_standard(target)?, namespaces: entered.fold(0, |all, one| all | one) })
-}
-
-fn identity(plan: &Plan, user: &spec::portable::Ids, bounding: u64, listen: bool) -> Result<Op> {
-    let valid = |id: u32, what: &str| {
-        if id == u32::MAX {
-            Err(Error::user(format!("{what} id {id} means none to the kernel")))
-        } else {
-            Ok(id)
-        }
-    };
-    let permitted = permitted(plan)?;
-    if bounding & !permitted != 0 {
-        let missing: Vec<_> = capability_names(bounding & !permitted).collect();
-        let error = Error::unsupported(format!(
-            "the container needs {}, which this host does not let us have",
-            missing.join(", ")
-        ));
-        return Err(if permitted == 0 { error.hint("run it with sudo") } else { error });
-    }
-    let groups = user.groups.iter().map(|gid| valid(*gid, "group").map(Gid::from_raw));
-    let administer = if takes_administrator(plan, listen) { 1 << sys::capability::SYS_ADMIN } else { 0 };
-    Ok(Op::Identity(Identity {
-        uid: Uid::from_raw(valid(user.uid, "user")?),
-        gid: Gid::from_raw(valid(user.gid, "group")?),
-        groups: groups.collect::<Result<_>>()?,
-        bounding,
-        until_gate: (bounding | administer) & permitted,
-    }))
-}
-
-/// What the process can hold when it becomes its user: everything, of a user namespace that it has
-/// entered.
-fn permitted(plan: &Plan) -> Result<u64> {
-    let entered = |step: &Step| matches!(step, Step::Users | Step::Enter { namespace: Namespace::User, .. });
-    if plan.steps.iter().any(entered) {
-        return Ok((1 << CAPABILITY_NAMES.len()) - 1);
-    }
-    sys::capability::permitted().map_err(std::io::Error::from).doing(|| "reading our capabilities")
-}
-
-/// Filters and Landlock are for who cannot gain privilege by exec, or has CAP_SYS_ADMIN.
-fn takes_administrator(plan: &Plan, listen: bool) -> bool {
-    let restricts = |step: &Step| matches!(step, Step::Filter { .. } | Step::Landlock(_));
-    !plan.steps.contains(&Step::NoNewPrivileges) && (listen || plan.steps.iter().any(restricts))
 }
 
 fn filter(choice: &Choice, capabilities: u64) -> Result<Op> {

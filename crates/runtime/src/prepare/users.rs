@@ -1,15 +1,17 @@
 //! Who the container's users are on the host, and the user namespace that says so to the kernel.
 
 use std::fmt::Write;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FileType, Gid, Uid};
 use rustix::io::Errno;
-use spec::container::{IdRange, Namespace, Users};
+use spec::container::{self, IdRange, Namespace};
 use spec::plan::{Plan, Step};
 use spec::portable::Ids;
-use spec::{Error, ErrorKind, Result};
+use spec::{Error, ErrorKind, Result, ResultExt};
 use sys::users::{Stage, UserNamespace, Wish};
+
+use super::{Op, above_standard};
 
 /// The kernel takes a map in one write of less than a page.
 const LONGEST_MAP: usize = 4095;
@@ -27,8 +29,25 @@ pub(super) fn make(plan: &Plan) -> Result<Option<UserNamespace>> {
     sys::users::make(wish).map(Some).map_err(|(stage, cause)| explain(stage, cause))
 }
 
+/// Which user namespace is entered, and as whom.
+#[derive(Debug)]
+pub(crate) struct Users {
+    /// That of a running container, by its pidfd; None for the one that was made for it.
+    pub(crate) joined: Option<OwnedFd>,
+    pub(crate) uid: Uid,
+    pub(crate) gid: Gid,
+}
+
+/// Into the namespace that was made, or into that of the process behind `target`.
+pub(super) fn enter(plan: &Plan, target: Option<BorrowedFd<'_>>) -> Result<Op> {
+    let joined = target.map(|target| target.try_clone_to_owned().doing(|| "duplicating a pidfd"));
+    let joined = joined.transpose()?.map(above_standard).transpose()?;
+    let (uid, gid) = Owners::of(plan)?.inside();
+    Ok(Op::Users(Users { joined, uid, gid }))
+}
+
 /// The users of a plan whose process enters their namespace.
-fn entered(plan: &Plan) -> Option<&Users> {
+fn entered(plan: &Plan) -> Option<&container::Users> {
     plan.users.as_ref().filter(|_| plan.steps.contains(&Step::Users))
 }
 
@@ -66,7 +85,7 @@ fn explain(stage: Stage, cause: std::io::Error) -> Error {
 /// Owners of what is made for a container.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Owners<'a> {
-    users: Option<&'a Users>,
+    users: Option<&'a container::Users>,
     /// As numbered inside.
     root: (u32, u32),
 }
@@ -108,7 +127,7 @@ impl<'a> Owners<'a> {
     }
 }
 
-fn on_host(users: &Users, uid: u32, gid: u32) -> Result<(Uid, Gid)> {
+fn on_host(users: &container::Users, uid: u32, gid: u32) -> Result<(Uid, Gid)> {
     let missing = || Error::user(format!("user {uid} group {gid} has no place in the user mapping"));
     let ids = users.host_uid(uid).zip(users.host_gid(gid)).ok_or_else(missing)?;
     Ok((Uid::from_raw(ids.0), Gid::from_raw(ids.1)))

@@ -6,6 +6,7 @@ mod features;
 mod harness;
 mod landlock;
 mod life;
+mod mount_kinds;
 mod mounts;
 mod system_calls;
 mod namespaces;
