@@ -68,7 +68,10 @@ impl Resolving<'_> {
     fn tell(&self, spec: &Spec, reasons: &mut Reasons) {
         let (state, why) = match (&spec.root, self.layers.get(|layer| layer.writable_root)) {
             (Root::Scratch { .. }, Some((_, whose))) => ("writable, in memory", whose),
-            (Root::Scratch { .. }, None) => ("writable, in memory", "asked for"),
+            (Root::Scratch { .. }, None) if self.options.writable_root => {
+                ("writable, in memory", "asked for")
+            }
+            (Root::Scratch { .. }, None) => ("writable, in memory", "observed: it writes all over the root"),
             (Root::Host, _) => ("the host's", "asked for"),
             _ => ("read-only", "default; what was seen to be written is fresh at each start"),
         };

@@ -13,8 +13,8 @@ mod trust;
 
 use std::path::{Path, PathBuf};
 
-use spec::container::{Clocks, Process, Root, RootChange, Spec};
-use spec::isolation::{self, Isolation};
+use spec::container::{Clocks, Namespace, Process, Root, RootChange, Spec};
+use spec::isolation::{self, Isolation, Origin};
 use spec::life::Life;
 use spec::portable::{Ids, Portable};
 use spec::{Error, Id, Name, Result, ResultExt, RootPath};
@@ -165,13 +165,16 @@ impl Resolving<'_> {
         }
     }
 
+    /// What a package was merely seen to write does not matter where nothing can be mounted for it.
     fn writable_root(&self) -> bool {
         let said = self.layers.value(|layer| layer.writable_root);
-        self.options.writable_root || said.unwrap_or(self.portable.writable_root)
+        let mount = self.layers.value(|layer| layer.namespaces.get(&Namespace::Mount).cloned());
+        let mounts = mount.is_none_or(|origin| origin == Origin::Own);
+        self.options.writable_root || said.unwrap_or(self.portable.writable_root && mounts)
     }
 
     fn names(&self, spec: &mut Spec) {
-        let own = spec.owns(spec::container::Namespace::Uts);
+        let own = spec.owns(Namespace::Uts);
         let name = || own.then(|| self.options.name.as_str().to_owned());
         spec.hostname = self.layers.value(|layer| layer.hostname.clone()).or_else(name);
         spec.domainname = self.layers.value(|layer| layer.domainname.clone());
