@@ -116,7 +116,7 @@ def zone():
 
 def child():
     import subprocess
-    return subprocess.run(["/bin/sh", "-c", "echo $((6*7)) | cat"], capture_output=True, text=True).stdout
+    return subprocess.run(["/usr/bin/sh", "-c", "echo $((6*7)) | cat"], capture_output=True, text=True).stdout
 
 def thread():
     import concurrent.futures
