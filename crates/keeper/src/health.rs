@@ -140,14 +140,11 @@ impl Keeper {
         });
         let status = checks.state.status;
         self.checks = Some(checks);
-        match concluded {
-            Some(changed) => {
-                self.write_health();
-                if changed {
-                    self.tell([What::HealthStatus { status }]);
-                }
+        if let Some(changed) = concluded {
+            self.write_health();
+            if changed {
+                self.tell([What::HealthStatus { status }]);
             }
-            None => {}
         }
     }
 

@@ -163,9 +163,13 @@ impl Keeper {
         }
     }
 
-    /// Whether the kernel has killed for lack of memory. Only who was killed may have been.
+    /// Whether the kernel has killed for lack of memory. Only who was killed may have been,
+    /// and the group that knows is gone by the time that it is told.
     fn oom(&self, code: i32) -> bool {
-        code == 137 && self.group.as_ref().is_some_and(|group| group.oom_kills() > 0)
+        if code == 137 && self.group.as_ref().is_some_and(|group| group.oom_kills() > 0) {
+            self.restarts.oom.set(true);
+        }
+        self.restarts.oom.get()
     }
 
     /// How it ended, for those who look later.

@@ -1,5 +1,6 @@
 //! The restart policy: the same keeper starts its container again, after a while that doubles.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use lifecycle::events::What;
@@ -24,6 +25,8 @@ pub(crate) struct Restarts {
     pub(crate) times: u32,
     /// It was asked to end, and stays ended.
     pub(crate) quitting: bool,
+    /// The kernel has killed for lack of memory in this life.
+    pub(crate) oom: Cell<bool>,
     begun: Instant,
     pause: Duration,
     /// Why it could not be started again.
@@ -34,7 +37,15 @@ pub(crate) struct Restarts {
 
 impl Restarts {
     pub(crate) fn new() -> Self {
-        Self { times: 0, quitting: false, begun: Instant::now(), pause: FIRST, failure: None, rest: None }
+        Self {
+            times: 0,
+            quitting: false,
+            oom: Cell::new(false),
+            begun: Instant::now(),
+            pause: FIRST,
+            failure: None,
+            rest: None,
+        }
     }
 
     /// When it is started again, if it waits for that.
@@ -72,6 +83,7 @@ impl Keeper {
         self.restarts.rest = None;
         self.restarts.times = self.restarts.times.saturating_add(1);
         self.restarts.begun = Instant::now();
+        self.restarts.oom.set(false);
         match self.start_again() {
             Ok(()) => {
                 self.restarts.failure = None;

@@ -25,7 +25,7 @@ impl Container {
         if to == self.name() {
             return Err(Error::user(format!("container {to} has this name already")));
         }
-        let _own = Lock::take(self.dir(), self.name())?;
+        let own = Lock::take(self.dir(), self.name())?;
         self.must_be_current()?;
         let dir = self.dir().with_file_name(to.as_str());
         let others = Lock::take(&dir, to)?;
@@ -38,6 +38,7 @@ impl Container {
             _ => move_directory(self.dir(), to).map(drop)?,
         }
         drop(others);
+        own.discard();
         let mut subject = self.subject();
         subject.name = to;
         subject.tell(What::Rename { from: self.name().clone() });

@@ -184,21 +184,27 @@ fn what_is_read_only_says_so_and_what_is_writable_is_named() {
     assert!(error.kind() == ErrorKind::NotFound && error.chain().contains("web:/none"));
     container.stop(std::time::Duration::ZERO).expect("stop");
     // In threads of their own: each lays the root out in a mount namespace.
-    let apart = |work: &(dyn Fn() + Sync)| {
-        std::thread::scope(|threads| drop(threads.spawn(work).join().expect("done")))
-    };
-    apart(&|| drop(put(&container, &mine, "/data/x").expect("a volume")));
+    let apart =
+        |work: &(dyn Fn() + Sync)| std::thread::scope(|threads| threads.spawn(work).join().expect("done"));
+    apart(&|| assert_eq!(put(&container, &mine, "/data/x").expect("a volume").entries, 1));
     assert_eq!(fs::read(world.containers.volumes(container.name()).join("data/x")).expect("x"), b"mine\n");
     apart(&|| {
         let error = put(&container, &mine, "/srv/x").expect_err("read-only");
         assert!(error.hints()[0].contains("/data") && !error.hints()[0].contains("/tmp"), "{error:?}");
     });
-    apart(&|| drop(get(&container, "/bin/busybox", &out, Choices::default()).expect("of the image")));
+    apart(&|| {
+        assert_eq!(
+            get(&container, "/bin/busybox", &out, Choices::default()).expect("of the image").entries,
+            1
+        )
+    });
     assert_eq!(
         fs::metadata(&out).expect("out").len(),
         fs::metadata(world.tree().join("bin/busybox")).expect("b").len()
     );
-    apart(&|| drop(get(&container, "/data/x", &out, Choices::default()).expect("of the volume")));
+    apart(&|| {
+        assert_eq!(get(&container, "/data/x", &out, Choices::default()).expect("of the volume").entries, 1)
+    });
     assert_eq!(fs::read(&out).expect("out"), b"mine\n");
     assert!(
         !world.tree().join("srv/x").exists()

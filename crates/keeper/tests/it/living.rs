@@ -331,3 +331,49 @@ fn namespaces_can_be_left_out() {
     assert_eq!(seen(&[Namespace::Uts], "uts"), own("uts"));
     assert_ne!(seen(&[Namespace::Uts], "ipc"), own("ipc"));
 }
+
+#[test]
+fn a_keeper_that_is_killed_while_its_container_rests_is_noticed() {
+    let world = World::new();
+    let container = started(&world, "web", "exit 1", |life| life.restart = Restart::Always);
+    // The third pause is long enough to be met.
+    until("a rest", || state(&container).resting && state(&container).restarts >= 2);
+    let error = container.exec(exec(&["true"])).expect_err("it does not run just now");
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error:?}");
+    let keeper = state(&container).keeper;
+    sys::process::kill(keeper.pid, 9).expect("kill");
+    until("its end", || keeper.open().is_none());
+    let ended = ended(&container);
+    assert!(ended.code == 137 && ended.note.expect("a note").contains("keeper was lost"));
+    assert!(container.is_due().expect("due"));
+    container.start_again(launch(false, false)).expect("start");
+    container.remove(true).expect("remove");
+    world.assert_empty();
+}
+
+#[test]
+fn a_rest_ends_at_once_when_it_is_stopped() {
+    let world = World::new();
+    let container = started(&world, "web", "exit 1", |life| life.restart = Restart::Always);
+    until("a long rest", || state(&container).resting && state(&container).restarts >= 4);
+    container.stop(Duration::from_secs(60)).expect("stop");
+    assert!(ended(&container).stopped);
+}
+
+#[test]
+fn who_is_killed_for_lack_of_memory_is_told() {
+    let world = World::new();
+    let script = "while test ! -e /tmp/go; do sleep 0.02; done; exec busybox dd if=/dev/zero of=/dev/null bs=200M count=1";
+    let container = started(&world, "web", script, |_| {});
+    let groups = fs::read_to_string(format!("/proc/{}/cgroup", state(&container).first.pid)).expect("groups");
+    let own = groups.lines().find_map(|line| line.split_once(":memory:").map(|(_, path)| path.to_owned()));
+    let limit = own.map(|path| format!("/sys/fs/cgroup/memory{path}/memory.limit_in_bytes"));
+    let Some(limit) = limit.filter(|limit| fs::write(limit, "20000000").is_ok()) else {
+        eprintln!("SKIPPED: no memory controller of version 1");
+        return;
+    };
+    assert_eq!(relay(container.exec(exec(&["touch", "/tmp/go"])).expect("exec")).1, 0);
+    assert_eq!(container.wait().expect("the end"), 137, "{limit}");
+    assert!(ended(&container).oom);
+    assert!(told(&world).contains(&What::Oom));
+}

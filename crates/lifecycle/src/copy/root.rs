@@ -1,7 +1,7 @@
 //! The root of a container, running or not.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags};
@@ -110,7 +110,7 @@ fn take(path: &Path, read_only: bool) -> std::io::Result<OwnedFd> {
     Ok(mount)
 }
 
-fn place(root: &OwnedFd, mount: &Mount, source: &PathBuf) -> std::io::Result<()> {
+fn place(root: &OwnedFd, mount: &Mount, source: &Path) -> std::io::Result<()> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let at = match rustix::fs::openat2(root, mount.at.relative(), flags, Mode::empty(), resolve) {

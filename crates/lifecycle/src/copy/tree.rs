@@ -114,7 +114,7 @@ impl Tree {
             mode: status.st_mode & 0o7777,
             uid: inside(&self.uids, status.st_uid),
             gid: inside(&self.gids, status.st_gid),
-            modified: (status.st_mtime as i64, status.st_mtime_nsec as i64),
+            modified: (status.st_mtime, status.st_mtime_nsec as i64),
             attributes,
         }
     }
