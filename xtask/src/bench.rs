@@ -71,7 +71,8 @@ pub(crate) fn run(args: &[String]) -> Result {
     let elsewhere = options.iter().find_map(|o| o.strip_prefix("--dist=")).map(PathBuf::from);
     let count = options.iter().find_map(|o| o.strip_prefix("--count=")).map(str::parse).transpose()?;
     if let Some(unknown) = wanted.iter().find(|w| BENCHES.iter().all(|b| b.0 != **w)) {
-        return Err(format!("no benchmark is called {unknown}").into());
+        let names = BENCHES.map(|b| b.0).join(", ");
+        return Err(format!("no benchmark is called {unknown}; there are {names}").into());
     }
     if !shell::is_root() {
         return Err("benchmarks need root: sudo would be measured too".into());
@@ -82,6 +83,7 @@ pub(crate) fn run(args: &[String]) -> Result {
         None if as_built => house::top().join("dist"),
         None => build::release()?,
     };
+    machine::warn_if_busy();
     let ask = Ask { dist, count, quick };
     let mut all = Vec::new();
     for (name, bench) in BENCHES {

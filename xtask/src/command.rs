@@ -25,7 +25,7 @@ const SUBCOMMANDS: &[Subcommand] = &[
     },
     Subcommand {
         name: "bench",
-        usage: "[start|size|minimal|watch|pack…] [--record] [--as-built]",
+        usage: "[WHICH…] [--record] [--as-built] [--count=N] [--quick]",
         about: "ratios to the floor and to peers from one run",
         run: bench::run,
     },

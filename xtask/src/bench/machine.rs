@@ -17,6 +17,15 @@ pub(crate) fn record(all: &[Findings]) -> Result {
     Ok(file.write_all(text.as_bytes())?)
 }
 
+/// Says so where others keep the machine busy: then no number is worth recording.
+pub(crate) fn warn_if_busy() {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: f64 = text.split(' ').next().and_then(|l| l.parse().ok()).unwrap_or(0.0);
+    if load > 0.5 {
+        println!("WARNING: the load of this machine is {load}: what is measured now is of others, too");
+    }
+}
+
 fn describe() -> Result<String> {
     let commit =
         shell::read(Command::new("git").args(["rev-parse", "--short", "HEAD"]).current_dir(house::top()));
