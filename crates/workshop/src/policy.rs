@@ -26,7 +26,7 @@ const MOST_PROBES: usize = 24;
 /// Up to so many capabilities are taken away one by one at once.
 const FEW: usize = 4;
 /// The least time that a replay gets for each stage; a machine may be busy.
-const LEAST_PATIENCE: Duration = Duration::from_secs(5);
+const LEAST_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The calls that a watched service may make and another may not: the listener's filter comes after
 /// the policy's.
@@ -288,7 +288,7 @@ impl Course<'_> {
             let verdict = self.search.passes(Some(policy), Some(&patience))?;
             self.replays += 1;
             if let Some(failure) = &verdict.failure {
-                return Ok(Some(first_line(failure)));
+                return Ok(Some(in_short(failure)));
             }
             why = worse(&self.verdict, &verdict);
             if why.is_none() {
@@ -331,8 +331,15 @@ fn listed(names: &BTreeSet<String>) -> String {
     names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
-fn first_line(error: &Error) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
+/// A failure and what the service said last, on one line.
+fn in_short(error: &Error) -> String {
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    let said = error.hints().iter().find(|hint| hint.starts_with("the service's last lines"));
+    match said.and_then(|hint| hint.lines().skip(1).map(str::trim).filter(|line| !line.is_empty()).last()) {
+        Some(line) => format!("{first} ({line})"),
+        None => first.to_owned(),
+    }
 }
 
 #[cfg(test)]
