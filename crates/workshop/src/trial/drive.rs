@@ -215,10 +215,31 @@ impl Course<'_> {
 }
 
 fn still_runs(service: &mut Service, exercise: &Exercise) -> Result<()> {
+    // What was killed takes a moment to end, since all in its namespace end before it.
+    let patience = Instant::now() + Duration::from_secs(5);
+    while service.ended()?.is_none() && is_dying(service.pid()) && Instant::now() < patience {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     match service.ended()? {
         Some(code) => Err(ended(service, code, &format!(" during the exercise \"{exercise}\""))),
         None => Ok(()),
     }
+}
+
+/// Whether a process has been killed, or ends, without having ended yet.
+fn is_dying(pid: i32) -> bool {
+    /// PF_EXITING among the flags of a task (proc(5), the ninth field of stat).
+    const EXITING: u64 = 4;
+    /// SIGKILL in a set of signals.
+    const KILLED: u64 = 1 << 8;
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let (stat, status) = (read("stat"), read("status"));
+    // The name, in parentheses, may hold blanks.
+    let flags =
+        stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(6)?.parse::<u64>().ok());
+    let pending = status.lines().find_map(|line| line.strip_prefix("SigPnd:"));
+    let pending = pending.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+    flags.is_none_or(|flags| flags & EXITING != 0) || pending.is_none_or(|set| set & KILLED != 0)
 }
 
 fn ended(service: &Service, code: i32, when: &str) -> Error {
