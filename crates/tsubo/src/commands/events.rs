@@ -77,7 +77,7 @@ fn show(event: &Event, json: bool) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     match json {
         true => writeln!(out, "{}", serde_json::to_string(event)?)?,
-        false => writeln!(out, "{}", ui::error::printable(&line(event)))?,
+        false => writeln!(out, "{}", ui::error::printable(&ui::table::one_line(&line(event))))?,
     }
     out.flush()
 }

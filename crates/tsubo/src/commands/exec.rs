@@ -154,7 +154,8 @@ pub fn run(args: Args, place: &Place) -> Result<u8> {
     let exec = Exec {
         argv: args.command,
         env: args.env,
-        cwd: args.workdir,
+        // Where the host's files stay, the container's directory need not exist.
+        cwd: args.workdir.or_else(|| without.contains(&Namespace::Mount).then(RootPath::root)),
         user,
         terminal: args.tty,
         input: args.interactive,

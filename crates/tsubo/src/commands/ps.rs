@@ -58,7 +58,7 @@ pub fn run(args: &Args, place: &Place) -> Result<u8> {
             ports.join(" "),
             text(row, "from"),
             created,
-            command.join(" "),
+            ui::table::one_line(&command.join(" ")),
         ]);
     }
     ui::table::print(&table);

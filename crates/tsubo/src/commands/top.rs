@@ -44,7 +44,7 @@ pub fn run(args: &Args, place: &Place) -> Result<u8> {
             ui::size(process.memory),
             format!("{:.2} s", process.cpu as f64 / 1000.0),
             format!("{} s", process.age / 1000),
-            process.command.clone(),
+            ui::table::one_line(&process.command),
         ]);
     }
     ui::table::print(&table);

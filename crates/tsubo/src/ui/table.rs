@@ -21,3 +21,8 @@ pub fn print(table: &Table) {
         super::line(super::error::printable(line.trim_end()));
     }
 }
+
+/// A text that stays on its line.
+pub fn one_line(text: &str) -> String {
+    text.replace('\n', "\\n")
+}

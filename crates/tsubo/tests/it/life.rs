@@ -66,6 +66,8 @@ fn created_started_held_renamed_restarted_and_removed_with_all_of_it_told() {
     );
     house.ok_elsewhere(["exec", "two", "true"]);
     house.fails_elsewhere(127, ["exec", "-d", "two", "nonsense"]);
+    let complaint = house.fails_elsewhere(125, ["exec", "--no-mount", "two", "true"]);
+    assert!(complaint.contains("--no-pid"), "{complaint}");
     house.ok_elsewhere(["stop", "two"]);
     assert_eq!(house.ok_elsewhere(["wait", "two"]), "3\n");
     fail(house.command_elsewhere(["start", "-a", "nobody"]), 125);
