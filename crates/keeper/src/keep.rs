@@ -35,7 +35,7 @@ pub(crate) struct Keeper {
     pub(crate) log: Writer,
     pub(crate) connections: Vec<Connection>,
     kill_at: Option<Instant>,
-    /// What the start took has been given back.
+    /// What the start, or a flood of output, took has been given back.
     settled: Cell<bool>,
     pub(crate) restarts: Restarts,
     pub(crate) checks: Option<Checks>,
@@ -125,6 +125,9 @@ impl Keeper {
                 polled.push(PollFd::from_borrowed_fd(task.pidfd(), PollFlags::IN));
                 watch_task(&mut polled, task, connection.is_full());
             }
+        }
+        if self.task.says_much() {
+            self.settled.set(false);
         }
         if !self.settled.get() {
             let quiet = Instant::now() + BUSY;

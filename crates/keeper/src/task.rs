@@ -175,6 +175,11 @@ impl Task {
         most > 0
     }
 
+    /// Whether it says so much that memory is taken for it.
+    pub(crate) fn says_much(&self) -> bool {
+        self.chunk > LEAST_CHUNK
+    }
+
     /// Hands input on, as far as there is room.
     pub(crate) fn input(&mut self, bytes: &[u8]) {
         if self.input.is_some() {
