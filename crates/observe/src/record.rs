@@ -64,6 +64,8 @@ pub(crate) struct Record {
     /// Capabilities that executed files have: exec fails where the process may not get them, and
     /// the kernel checks nothing of it in a way that could be seen.
     pub(crate) of_files: Asked,
+    /// execveat was called. Where it succeeds, eBPF finds the number of another call at its end.
+    pub(crate) by_descriptor: bool,
     /// Calls were made by an interface whose numbers are not those of eBPF's table.
     pub(crate) foreign: bool,
 }

@@ -126,7 +126,7 @@ impl Server {
         }
         self.drain()?;
         self.check_losses()?;
-        let foreign = self.record.foreign;
+        let (foreign, by_descriptor) = (self.record.foreign, self.record.by_descriptor);
         let mut seen = self.record.seen(self.programs.names());
         seen.instruments.extend(["fanotify".to_owned(), "seccomp-listener".to_owned()]);
         if self.trace.is_some() {
@@ -137,6 +137,7 @@ impl Server {
             seen.instruments.extend(complete);
             let names = trace.syscalls();
             seen.syscalls = names.map_err(|error| broken("reading the system calls", error))?;
+            seen.syscalls.extend(by_descriptor.then(|| "execveat".to_owned()));
         }
         if let Some(checks) = &self.checks {
             seen.instruments.insert(CAPABILITY_CHECKS.to_owned());

@@ -49,6 +49,7 @@ impl Server {
 
     fn call(&mut self, call: &Notification) -> spec::Result<()> {
         let Some((number, what)) = self.native(call) else { return Ok(()) };
+        self.record.by_descriptor |= number == nr::__NR_execveat;
         if what.border != Border::None {
             self.drain()?;
         }
