@@ -59,7 +59,7 @@ impl Resolving<'_> {
         for (place, what) in all {
             let at: RootPath = place.parse()?;
             let (shown, why) = match &what {
-                _ if without.contains(&at) => (false, "left out"),
+                _ if without.iter().any(|left| at.is_within(left)) => (false, "left out"),
                 MountKind::Cgroup { .. } => self.shows_groups(spec),
                 _ => (true, "default"),
             };

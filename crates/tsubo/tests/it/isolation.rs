@@ -40,7 +40,7 @@ fn root_inside_is_nobody_outside_and_writes_as_root_where_it_may() {
         "-c",
         "id -u > /srv/id; sleep 100",
     ]);
-    until("it has written", || house.path("data/id").exists());
+    until("it has written", || std::fs::read(house.path("data/id")).is_ok_and(|id| id == b"0\n"));
     let pid = house.json_elsewhere(["inspect", "one"])["state"]["pid"].as_u64().expect("pid");
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
     let uid = status.lines().find_map(|line| line.strip_prefix("Uid:\t")).expect("Uid");
