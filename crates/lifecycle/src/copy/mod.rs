@@ -88,7 +88,8 @@ pub fn copy(from: &Spot<'_>, to: &Spot<'_>, choices: Choices) -> Result<Copied> 
         (None, _) if to.ends_with("/") => return Err(to.tree.missing(&to.path)),
         (Some(_) | None, _) => to.path.clone(),
     };
-    let mut placing = Placing::new(to.tree, base);
+    let named = base == to.path;
+    let mut placing = Placing::new(to.tree, base, named);
     Walk::new(from.tree, &from.path, choices).all(&mut placing)
 }
 
@@ -115,6 +116,54 @@ pub fn unpack(archive: &mut dyn Read, to: &Spot<'_>) -> Result<Copied> {
         Some(_) => return Err(Error::conflict(format!("{} is no directory", to.tree.shown(&to.path)))),
         None => return Err(to.tree.missing(&to.path)),
     }
-    let mut placing = Placing::new(to.tree, to.path.clone());
+    let mut placing = Placing::new(to.tree, to.path.clone(), true);
     stream::unpack(archive, &mut placing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{CWD, Mode, OFlags};
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    fn tree(dir: &Path, foreign: bool) -> Tree {
+        let root = rustix::fs::openat(CWD, dir, OFlags::PATH | OFlags::DIRECTORY, Mode::empty());
+        let mut tree = Tree::of(root.expect("root"), String::new());
+        tree.foreign = foreign;
+        tree
+    }
+
+    /// A copy brings links out of a container; the container then puts something else in their place.
+    #[test]
+    fn the_next_copy_is_not_written_through_links_of_the_last() {
+        let (container, host) = (tempfile::tempdir().expect("dir"), tempfile::tempdir().expect("dir"));
+        let (inside, outside) = (container.path(), host.path());
+        for dir in ["backup", "etc"] {
+            fs::create_dir(outside.join(dir)).expect(dir);
+        }
+        fs::write(outside.join("passwd"), "host").expect("write");
+        fs::create_dir(inside.join("d")).expect("d");
+        symlink("/passwd", inside.join("d/file")).expect("link");
+        symlink("/etc", inside.join("d/dir")).expect("link");
+        let again = || {
+            let (from, to) = (tree(inside, true), tree(outside, false));
+            let from = Spot { tree: &from, path: "/d".into() };
+            copy(&from, &Spot { tree: &to, path: "/backup".into() }, Choices::default())
+        };
+        again().expect("the first copy");
+        assert!(outside.join("backup/d/file").is_symlink());
+
+        fs::remove_file(inside.join("d/file")).expect("remove");
+        fs::write(inside.join("d/file"), "container").expect("write");
+        again().expect("a link is replaced by a file");
+        assert_eq!(fs::read(outside.join("passwd")).expect("passwd"), b"host");
+        assert_eq!(fs::read(outside.join("backup/d/file")).expect("file"), b"container");
+
+        fs::remove_file(inside.join("d/dir")).expect("remove");
+        fs::create_dir(inside.join("d/dir")).expect("dir");
+        fs::write(inside.join("d/dir/cron"), "container").expect("write");
+        assert!(again().is_err(), "a link is no directory");
+        assert!(!outside.join("etc/cron").exists());
+    }
 }

@@ -16,11 +16,20 @@ use super::walk::Sink;
 pub(super) struct Placing<'a> {
     tree: &'a Tree,
     base: PathBuf,
+    /// The base was named itself, not only the directory that it is in.
+    named: bool,
 }
 
 impl<'a> Placing<'a> {
-    pub(super) fn new(tree: &'a Tree, base: PathBuf) -> Self {
-        Self { tree, base }
+    pub(super) fn new(tree: &'a Tree, base: PathBuf, named: bool) -> Self {
+        Self { tree, base, named }
+    }
+
+    /// Whether a link that is there leads to what is meant. In a container it stays in that. On the
+    /// host it may be one that an earlier copy has brought out of a container: then what comes now
+    /// would be written where the container likes.
+    fn follows(&self, path: &Path) -> bool {
+        self.tree.foreign || self.named && path.as_os_str().is_empty()
     }
 
     fn whole(&self, path: &Path) -> PathBuf {
@@ -65,7 +74,7 @@ impl<'a> Placing<'a> {
 
 impl Sink for Placing<'_> {
     fn directory(&mut self, path: &Path, _: &Meta) -> Result<()> {
-        if self.tree.kind(&self.whole(path), true)? == Some(FileType::Directory) {
+        if self.tree.kind(&self.whole(path), self.follows(path))? == Some(FileType::Directory) {
             return Ok(());
         }
         self.at("making", path, |at, name| Ok(rustix::fs::mkdirat(at, name, Mode::RWXU)?))
@@ -81,7 +90,7 @@ impl Sink for Placing<'_> {
 
     fn file(&mut self, path: &Path, meta: &Meta, _: u64, content: &mut dyn Read) -> Result<u64> {
         let whole = self.whole(path);
-        if let Some(existing) = self.existing(&whole)? {
+        if let Some(existing) = self.existing(&whole, self.follows(path))? {
             return self
                 .overwrite(&existing, content, meta)
                 .map_err(|cause| self.tree.failed("writing", &whole, cause));
@@ -130,11 +139,14 @@ impl Sink for Placing<'_> {
 impl Placing<'_> {
     /// What a file is written into rather than replaced: behind a link, or a mount of its own.
     /// Held by a descriptor that opens nothing, so that a pipe or device in its place does nothing.
-    fn existing(&self, whole: &Path) -> Result<Option<OwnedFd>> {
+    fn existing(&self, whole: &Path, follows: bool) -> Result<Option<OwnedFd>> {
         let direct = self.tree.open(whole, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty());
         let Ok(direct) = direct else { return Ok(None) };
         let link =
             FileType::from_raw_mode(self.tree.stat(direct.as_fd(), whole)?.st_mode) == FileType::Symlink;
+        if link && !follows {
+            return Ok(None);
+        }
         let Ok(target) = self.tree.open(whole, OFlags::PATH, Mode::empty()) else { return Ok(None) };
         match FileType::from_raw_mode(self.tree.stat(target.as_fd(), whole)?.st_mode) {
             FileType::Directory => {

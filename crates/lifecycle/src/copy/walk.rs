@@ -171,6 +171,9 @@ impl<'a> Walk<'a> {
                 }
             }
             names.sort();
+            // Some file systems tell a name twice that is made anew meanwhile: the second would be
+            // laid over what the first was.
+            names.dedup();
             Ok(names)
         };
         read().map_err(|errno| self.failed("reading", path, errno))
