@@ -2,7 +2,7 @@
 //! not what of the host that may use.
 
 use spec::container::{Capabilities, DEFAULT_CAPABILITIES, Namespace, RootChange, capability_names};
-use spec::isolation::{Isolation, MountType, MountWord, Origin};
+use spec::isolation::{Isolation, MountType, MountWord, Origin, rlimit_number};
 use spec::portable::is_reserved;
 use spec::{Error, Result};
 
@@ -90,7 +90,10 @@ fn mount(word: &MountWord) -> Option<String> {
 /// Limits that are worth something outside: dumps are taken by a program of the host, and the
 /// others give precedence or memory that cannot be reclaimed.
 fn raised(name: &str, value: &str) -> bool {
-    matches!(name, "core" | "memlock" | "nice" | "rtprio") && value != "0"
+    // By number: a name has several spellings.
+    let number = rlimit_number(name).ok();
+    let kept = ["core", "memlock", "nice", "rtprio"];
+    value != "0" && kept.iter().any(|kept| rlimit_number(kept).ok() == number)
 }
 
 #[cfg(test)]
@@ -123,6 +126,8 @@ mod tests {
             "mounts=[{ type = \"sys\", at = \"/mnt\" }]",
             "rlimits={ rtprio = \"99\" }",
             "rlimits={ core = \"unlimited\" }",
+            "rlimits={ RLIMIT_CORE = \"unlimited\" }",
+            "rlimits={ Memlock = \"unlimited\" }",
             "apparmor=unconfined",
             "cgroup=false",
             "controllers=[]",
