@@ -32,6 +32,7 @@ impl Container {
         if dir.exists() {
             return Err(taken(to));
         }
+        self.volumes_can_follow(to)?;
         match self.status()? {
             // Its keeper writes there, and has to know in the same moment.
             Status::Running(_) => self.order(&Request::Rename { name: to.clone() })?,
@@ -42,6 +43,18 @@ impl Container {
         let mut subject = self.subject();
         subject.name = to;
         subject.tell(What::Rename { from: self.name().clone() });
+        Ok(())
+    }
+
+    /// Volumes outlive their container. Those that an earlier one of the new name has left would be
+    /// in the way when half is done.
+    fn volumes_can_follow(&self, to: &Name) -> Result<()> {
+        let volumes = self.dir().ancestors().nth(2).unwrap_or(self.dir()).join("volumes");
+        let left = fs::read_dir(volumes.join(to)).is_ok_and(|mut entries| entries.next().is_some());
+        if left && volumes.join(self.name()).exists() {
+            return Err(Error::conflict(format!("volumes of an earlier container {to} are still there"))
+                .hint(format!("remove them with tsubo rm --volumes {to}, or choose another name")));
+        }
         Ok(())
     }
 }
