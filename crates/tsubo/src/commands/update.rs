@@ -75,7 +75,8 @@ pub fn run(args: &Args, place: &Place) -> Result<u8> {
                 "container {name} is removed when it ends, so it cannot be started again"
             )));
         }
-        container.update(|own| *own = life, &args.ulimits)?;
+        // On what it is by then: another command may have changed something else meanwhile.
+        container.update(|own| args.life.apply(own).unwrap_or_else(|_| *own = life), &args.ulimits)?;
         ui::line(name);
         Ok(())
     })
