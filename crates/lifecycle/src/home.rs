@@ -1,7 +1,7 @@
 //! The state directory.
 
 use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use spec::{Error, ErrorKind, Id, Result, ResultExt};
@@ -35,6 +35,9 @@ impl Home {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
             made.doing(|| format!("making the state directory {}", dir.display()))?;
         }
+        if let (None, Some(_), Some(above)) = (root, own, home.run.parent()) {
+            must_be_own(above)?;
+        }
         Ok(home)
     }
 
@@ -47,6 +50,18 @@ impl Home {
     pub fn run(&self) -> &Path {
         &self.run
     }
+}
+
+/// An ordinary user's run directory may lie in /tmp: somebody else who was there first could lay out
+/// in it what we would take for our own containers.
+fn must_be_own(dir: &Path) -> Result<()> {
+    let meta = std::fs::symlink_metadata(dir).doing(|| format!("looking at {}", dir.display()))?;
+    // In our user namespace we are root.
+    if meta.is_dir() && meta.uid() == 0 && meta.mode() & 0o002 == 0 {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Denied, format!("{} is not yours alone", dir.display()))
+        .hint("set XDG_RUNTIME_DIR to a directory of yours that nobody else can write"))
 }
 
 /// A new container's id, random.
