@@ -230,6 +230,10 @@ impl Keeper {
         if let Some(task) = connection.task.take() {
             if connection.loose {
                 self.loose.push(task);
+            } else if self.paused {
+                // One that version 1 holds only ends when it goes on: nobody waits for that.
+                let _ = task.signal(9);
+                self.loose.push(task);
             } else {
                 // Kills and reaps.
                 drop(task);

@@ -107,6 +107,8 @@ impl Keeper {
         while self.read_once() {}
         self.log.finish();
         self.checks = None;
+        // Whoever was held has been killed.
+        self.paused = false;
         self.tell_end(code, []);
         // Where the state cannot be written it says what was true before; the container matters more.
         let _ = living::rests(&self.job);
