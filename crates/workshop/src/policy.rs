@@ -128,6 +128,10 @@ impl Search<'_> {
         if !course.holds() && !course.widen()? {
             return Ok(Outcome::Failed(Box::new(course.verdict)));
         }
+        course.mind_refused()?;
+        if !course.holds() {
+            return Ok(Outcome::Failed(Box::new(course.verdict)));
+        }
         course.narrow()?;
         let Course { policy, judged, added, replays, .. } = course;
         Ok(Outcome::Passed(Box::new(Settled { policy, judged, added, replays })))
@@ -208,6 +212,29 @@ impl Course<'_> {
         self.verdict = self.search.passes(Some(&self.policy), None)?;
         self.replays += 1;
         Ok(self.holds())
+    }
+
+    /// A service may go on when a call is refused: whoever packs it decides whether that is well.
+    fn mind_refused(&mut self) -> Result<()> {
+        let refused = refused(&self.policy, &self.verdict);
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let names = listed(&refused);
+        if !self.search.repair {
+            let text =
+                "the replay passes, but was refused system calls that no test made (--repair adds them)";
+            self.search.progress.note(&format!("{text}: {names}"));
+            return Ok(());
+        }
+        let before = self.policy.clone();
+        self.policy.syscalls.extend(refused.iter().cloned());
+        if self.again()? {
+            self.added.extend(refused);
+            return Ok(());
+        }
+        self.policy = before;
+        self.again().map(drop)
     }
 
     fn blame(&mut self, refused: &BTreeSet<String>) {
