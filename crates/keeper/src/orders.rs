@@ -98,10 +98,14 @@ impl Keeper {
     }
 
     fn rename(&mut self, name: Name) -> Result<()> {
-        self.job.dir = rename::move_directory(&self.job.dir, &name)?;
-        self.log.follow(&self.job.dir);
-        self.job.spec.name = name;
-        Ok(())
+        let moved = rename::move_directory(&self.job.dir, &name);
+        // The name of the directory is the truth, also where what hangs on it could not follow.
+        if !self.job.dir.exists() {
+            self.job.dir = self.job.dir.with_file_name(name.as_str());
+            self.log.follow(&self.job.dir);
+            rename::follow(&mut self.job.spec, &self.job.dir, name);
+        }
+        moved.map(drop)
     }
 
     fn update(&mut self, life: Life, rlimits: Vec<(u32, u64, u64)>) {

@@ -94,6 +94,14 @@ pub(crate) fn finish(dir: &Path, name: &Name) -> Result<()> {
     disk::write_json(&file, &record, durable)
 }
 
+/// Makes a spec that is in use follow as well: its name, and where its declared volumes are now.
+pub fn follow(spec: &mut Spec, dir: &Path, name: Name) {
+    let volumes = dir.ancestors().nth(2).unwrap_or(dir).join("volumes");
+    let old = std::mem::replace(&mut spec.name, name);
+    let (from, to) = (volumes.join(&old), volumes.join(&spec.name));
+    move_sources(spec, &from, &to);
+}
+
 fn move_sources(spec: &mut Spec, from: &Path, to: &Path) {
     for mount in &mut spec.mounts {
         if let MountKind::Bind(bind) = &mut mount.what {
@@ -101,5 +109,27 @@ fn move_sources(spec: &mut Spec, from: &Path, to: &Path) {
                 bind.source = to.join(below);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use spec::Id;
+    use spec::container::{Bind, Mount, MountFlags, Process, Root};
+
+    #[test]
+    fn a_running_containers_next_life_has_its_volumes_where_they_are_now() {
+        let (root, process) = (Root::Tree { path: "/tree".into() }, Process::new(vec!["true".into()]));
+        let mut spec = Spec::new(Id::from_bytes([1; 6]), "old".parse().expect("name"), root, process);
+        let bound = |source: &str| Mount {
+            at: "/data".parse().expect("path"),
+            what: MountKind::Bind(Bind::of(source)),
+            flags: MountFlags::default(),
+        };
+        spec.mounts = vec![bound("/lib/volumes/old/data"), bound("/srv/old")];
+        follow(&mut spec, Path::new("/lib/containers/new"), "new".parse().expect("name"));
+        assert_eq!(spec.mounts, [bound("/lib/volumes/new/data"), bound("/srv/old")]);
+        assert_eq!(spec.name.as_str(), "new");
     }
 }
