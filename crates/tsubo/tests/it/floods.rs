@@ -156,10 +156,11 @@ fn fault_a_disk_that_is_full_when_a_container_starts() {
 #[test]
 fn fault_a_disk_that_fills_up_while_a_container_speaks() {
     let Some(house) = installed(|tar| tar, json!({})) else { return };
-    // The container is not held up, ends by itself with its own code, and can be looked at and
-    // removed on the full disk.
+    // The container is not held up, ends by itself with its own code (which takes the place of the
+    // log's last lines), and can be looked at and removed on the full disk.
     let script = "$T install ./web.tsubo >/dev/null 2>&1; \
-                  $T run -d --name x web /bin/sh -c 'seq 1000; sleep 0.5; head -c 5000000 /dev/zero; echo last; exit 7' && fill; \
+                  $T run -d --name x web /bin/sh -c 'seq 1000; sleep 2; head -c 5000000 /dev/zero; echo last; exit 7' && \
+                  for i in $(seq 100); do $T logs x | grep -q 1000 && break; sleep 0.01; done; fill; \
                   for i in $(seq 200); do $T ps -a | grep -q exited && break; sleep 0.1; done; \
                   $T ps -a | grep -o 'exited ([0-9]*)'; $T logs x | head -n 1; $T rm x; $T ps -a | wc -l; rm $S/filler; \
                   $T gc; $T run --rm web";
