@@ -23,7 +23,8 @@ impl Home {
     /// Denied without root or a user namespace of one's own.
     pub fn open(root: Option<&Path>, own: Option<&Rootless>) -> Result<Self> {
         if !rustix::process::geteuid().is_root() {
-            return Err(Error::new(ErrorKind::Denied, "this takes root, or a user namespace").hint("try again with sudo"));
+            return Err(Error::new(ErrorKind::Denied, "this takes root, or a user namespace")
+                .hint("try again with sudo"));
         }
         let home = match (root, own) {
             (Some(root), _) => Self { lib: root.to_owned(), run: root.join("run") },

@@ -51,7 +51,19 @@ impl Session {
         input: bool,
         keeper: Option<Process>,
     ) -> Self {
-        Self { client, pid, terminal, input, keeper, reaps: true, code: None, keys: None, detached: false, keeps_open: false, deaf: false }
+        Self {
+            client,
+            pid,
+            terminal,
+            input,
+            keeper,
+            reaps: true,
+            code: None,
+            keys: None,
+            detached: false,
+            keeps_open: false,
+            deaf: false,
+        }
     }
 
     /// For a caller that ends with the relay: whoever reaps what that leaves reaps the keeper too.

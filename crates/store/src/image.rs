@@ -87,6 +87,11 @@ impl Record {
 impl Image {
     /// Reads the image in `dir`; None if there is none.
     pub(crate) fn read(dir: PathBuf) -> Result<Option<Self>> {
+        Self::read_mentioning(dir, "")
+    }
+
+    /// Reads the image in `dir` if its record mentions `word` anywhere; None as well if not.
+    pub(crate) fn read_mentioning(dir: PathBuf, word: &str) -> Result<Option<Self>> {
         let path = dir.join(RECORD);
         let reading = || format!("reading {}", path.display());
         let read = || -> io::Result<_> {
@@ -101,6 +106,11 @@ impl Image {
             }
             read => read.doing(reading)?,
         };
+        let mentions =
+            |bytes: &[u8]| word.is_empty() || bytes.windows(word.len()).any(|part| part == word.as_bytes());
+        if !mentions(&bytes) {
+            return Ok(None);
+        }
         let damaged = |error: Error| {
             Error::internal(format!("the record of the image in {} is damaged", dir.display()))
                 .because(error)

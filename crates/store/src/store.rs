@@ -111,10 +111,10 @@ impl Store {
     /// The image of a name (the one installed last, if several have it), or of a digest or its
     /// first six or more digits.
     pub fn image(&self, name_or_digest: &str) -> Result<Image> {
-        let images = self.images()?;
-        if let Some(image) = images.iter().find(|image| image.name.as_str() == name_or_digest) {
-            return Ok(image.clone());
+        if let Some(image) = self.named(name_or_digest)? {
+            return Ok(image);
         }
+        let images = self.images()?;
         let digits = name_or_digest.strip_prefix("sha256:").unwrap_or(name_or_digest);
         let found = |image: &&Image| digits.len() >= 6 && image.digest.hex().starts_with(digits);
         let found: Vec<_> = images.iter().filter(found).collect();
@@ -125,6 +125,23 @@ impl Store {
             _ => Err(Error::conflict(format!("{} images start with {name_or_digest:?}", found.len()))
                 .hint("write more digits of the digest")),
         }
+    }
+
+    /// The image that a name means. On the way of every start: of a hundred images only those are
+    /// understood that mention the name.
+    fn named(&self, name: &str) -> Result<Option<Image>> {
+        let listing = || format!("listing {}", self.images.display());
+        let mut newest: Option<Image> = None;
+        for entry in std::fs::read_dir(&self.images).doing(listing)? {
+            let found = Image::read_mentioning(entry.doing(listing)?.path(), name);
+            // What is damaged has no name; `tsubo images` tells of it.
+            let Ok(Some(image)) = found else { continue };
+            let newer = newest.as_ref().is_none_or(|newest| image.stamp > newest.stamp);
+            if newer && image.name.as_str() == name {
+                newest = Some(image);
+            }
+        }
+        Ok(newest)
     }
 
     /// The damaged image of a digest or its first six or more digits.

@@ -212,7 +212,13 @@ pub fn set_limit_of(pid: i32, resource: u32, soft: u64, hard: u64) -> rustix::io
 
 /// The same in the place of the process's owner, user and group: without CAP_SYS_RESOURCE only that
 /// one may, and root is nobody to the processes of another user namespace.
-pub fn set_limit_as(owner: (u32, u32), pid: i32, resource: u32, soft: u64, hard: u64) -> rustix::io::Result<()> {
+pub fn set_limit_as(
+    owner: (u32, u32),
+    pid: i32,
+    resource: u32,
+    soft: u64,
+    hard: u64,
+) -> rustix::io::Result<()> {
     let (uid, gid) = (rustix::process::Uid::from_raw(owner.0), rustix::process::Gid::from_raw(owner.1));
     let child = fork_child(|| {
         let set = rustix::thread::set_thread_res_gid(gid, gid, gid)

@@ -8,6 +8,6 @@ mod landlock;
 mod life;
 mod mount_kinds;
 mod mounts;
-mod system_calls;
 mod namespaces;
+mod system_calls;
 mod users;
