@@ -14,12 +14,14 @@ const DEEPEST: usize = 16;
 pub(super) struct Layers(Vec<(String, Isolation)>);
 
 impl Layers {
-    /// The presets that `package` or `flags` builds on (the flags' word counts), then the package,
-    /// then the flags. Presets of one's own are looked for in `dirs`.
+    /// The presets that `package` builds on, then the package, then the flags. A preset that the
+    /// flags name takes the place of the package's, and is stronger than it: who asks for `strict`
+    /// gets that, whatever somebody else has packed. Presets of one's own are looked for in `dirs`.
     pub(super) fn of(package: &Isolation, flags: &Isolation, dirs: &[PathBuf]) -> Result<Self> {
         let preset = flags.extends.as_deref().or(package.extends.as_deref()).unwrap_or("default");
         let mut layers = chain(preset, dirs)?;
-        layers.push(("the package".to_owned(), package.clone()));
+        let place = if flags.extends.is_some() { 0 } else { layers.len() };
+        layers.insert(place, ("the package".to_owned(), package.clone()));
         layers.push(("asked for".to_owned(), flags.clone()));
         Ok(Self(layers))
     }
@@ -134,6 +136,15 @@ mod tests {
         assert_eq!(layers.get(|layer| layer.hostname.clone()), Some(("packed".to_owned(), "the package")));
         assert_eq!(layers.get(|layer| layer.nice), Some((3, "asked for")));
         assert_eq!(layers.get(|layer| layer.init), None);
+    }
+
+    #[test]
+    fn a_preset_that_is_asked_for_is_not_weakened_by_a_package() {
+        let package = set("no_new_privileges=false").expect("setting");
+        let of = |flags: &Isolation| Layers::of(&package, flags, &[]).expect("layers");
+        let strict = of(&set("extends=strict").expect("setting"));
+        assert_eq!(strict.value(|layer| layer.no_new_privileges), Some(true));
+        assert_eq!(of(&Isolation::default()).value(|layer| layer.no_new_privileges), Some(false));
     }
 
     #[test]
