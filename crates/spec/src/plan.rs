@@ -4,7 +4,7 @@
 
 mod words;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -272,14 +272,17 @@ fn sysctls(spec: &Spec, which: impl Fn(&str) -> bool) -> impl Iterator<Item = St
 }
 
 fn entered(spec: &Spec, which: impl Fn(Namespace) -> bool) -> Vec<Step> {
-    let paths: BTreeMap<Namespace, &PathBuf> = (spec.namespaces.iter())
-        .filter_map(|(namespace, place)| match place {
-            Place::Path(path) => Some((*namespace, path)),
-            Place::Own | Place::Container(_) => None,
-        })
-        .collect();
-    let wanted = paths.into_iter().filter(|(namespace, _)| which(*namespace));
-    wanted.map(|(namespace, path)| Step::Enter { namespace, path: path.clone() }).collect()
+    let path = |place: &Place| match place {
+        Place::Path(path) => Some(path.clone()),
+        // Before a start it is put where that container is by then; in this form it cannot be opened.
+        Place::Container(name) => Some(PathBuf::from(format!("container:{name}"))),
+        Place::Own => None,
+    };
+    let wanted = spec.namespaces.iter().filter(|(namespace, _)| which(**namespace));
+    let step = |(namespace, place): (&Namespace, &Place)| {
+        path(place).map(|path| Step::Enter { namespace: *namespace, path })
+    };
+    wanted.filter_map(step).collect()
 }
 
 fn file_system_steps(spec: &Spec) -> Vec<Step> {

@@ -80,8 +80,9 @@ impl Layers {
 
 /// A preset and all that it builds on, the weakest first.
 fn chain(name: &str, dirs: &[PathBuf]) -> Result<Vec<(String, Isolation)>> {
-    let mut layers = Vec::new();
+    let mut layers: Vec<(String, Isolation)> = Vec::new();
     let mut next = Some(name.to_owned());
+    let mut dirs = dirs;
     while let Some(name) = next {
         if layers.len() == DEEPEST {
             return Err(Error::user(format!("preset {name} builds on itself"))
@@ -89,6 +90,10 @@ fn chain(name: &str, dirs: &[PathBuf]) -> Result<Vec<(String, Isolation)>> {
         }
         let preset = preset(&name, dirs)?;
         next = preset.extends.clone();
+        if next.as_ref() == Some(&name) {
+            // One's own of a name that there is already builds on that.
+            dirs = &[];
+        }
         layers.push((format!("preset {name}"), preset));
     }
     layers.reverse();
@@ -151,7 +156,9 @@ mod tests {
     fn presets_build_on_presets_and_not_on_themselves() {
         let dir = tempfile::tempdir().expect("dir");
         std::fs::write(dir.path().join("mine.toml"), "extends = \"strict\"\nnice = 7\n").expect("preset");
-        std::fs::write(dir.path().join("loop.toml"), "extends = \"loop\"\n").expect("preset");
+        std::fs::write(dir.path().join("loop.toml"), "extends = \"pool\"\n").expect("preset");
+        std::fs::write(dir.path().join("pool.toml"), "extends = \"loop\"\n").expect("preset");
+        std::fs::write(dir.path().join("default.toml"), "extends = \"default\"\nnice = 3\n").expect("preset");
         let dirs = [dir.path().to_owned()];
         let layers =
             Layers::of(&Isolation::default(), &set("extends=mine").expect("setting"), &dirs).expect("mine");

@@ -71,6 +71,7 @@ fn found(args: &Args, place: &Place) -> Result<(Spec, Vec<Reason>)> {
     options.isolation = layer;
     options.as_packaged = args.isolation.as_packaged;
     options.presets = containers.presets();
+    options.volumes = Some(containers.volumes(&options.name));
     lifecycle::explained(&image.portable, &image.tree, &options)
 }
 

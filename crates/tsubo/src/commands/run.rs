@@ -138,7 +138,9 @@ pub fn make(args: &Args, place: &Place, standing: bool, id: Option<Id>) -> Resul
 fn explain(args: &Args, place: &Place) -> Result<u8> {
     let image = find_or_install(&args.image, place)?;
     let mut options = options(args, &image, args.name.clone().unwrap_or_else(|| image.name.clone()))?;
-    options.presets = Containers::of(&place.home()?).presets();
+    let containers = Containers::of(&place.home()?);
+    options.presets = containers.presets();
+    options.volumes = Some(containers.volumes(&options.name));
     let (_, reasons) = lifecycle::explained(&image.portable, &image.tree, &options)?;
     isolation::explain(&reasons);
     Ok(0)
