@@ -220,6 +220,25 @@ fn another_name_takes_logs_and_volumes_along() {
 }
 
 #[test]
+fn one_that_was_renamed_comes_back_with_its_data() {
+    let mut world = World::new();
+    world.portable.volumes.insert("/data".parse().expect("path"));
+    let script =
+        "echo up; cat /data/x; echo kept > /data/x; while test ! -e /tmp/go; do sleep 0.02; done; exit 1";
+    let container = started(&world, "old", script, |life| life.restart = Restart::Always);
+    let (old, new) = (container.name().clone(), "new".parse().expect("name"));
+    until("its data", || world.containers.volumes(&old).join("data/x").exists());
+    container.rename(&new).expect("rename");
+    let container = world.containers.find("new").expect("found");
+    assert_eq!(relay(container.exec(exec(&["touch", "/tmp/go"])).expect("exec")).1, 0);
+    until("its next life", || log_of(&container).contains("kept"));
+    assert!(container.status().expect("status").is_running());
+    assert!(world.containers.volumes(&new).join("data/x").exists());
+    assert!(!world.containers.volumes(&old).exists(), "nothing is made at the old place");
+    container.stop(Duration::ZERO).expect("stop");
+}
+
+#[test]
 fn a_renaming_that_was_interrupted_is_finished() {
     let mut world = World::new();
     world.portable.volumes.insert("/data".parse().expect("path"));
