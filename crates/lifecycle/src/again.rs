@@ -9,7 +9,7 @@ use crate::disk::{self, Durable};
 use crate::events::What;
 use crate::launch::Launch;
 use crate::lock::Lock;
-use crate::record::{Ended, Status, now};
+use crate::record::{Ended, Record, Status, now};
 use crate::session::Session;
 
 impl Container {
@@ -19,13 +19,16 @@ impl Container {
     /// Conflict if it runs; whatever keeps it from starting.
     pub fn start_again(&self, launch: Launch) -> Result<Session> {
         let lock = Lock::take(self.dir(), self.name())?;
-        self.must_be_current()?;
+        // As it is written now: somebody may have changed it since it was found.
+        let mut record = self.must_be_current()?;
+        record.spec.name = self.name().clone();
         if let Status::Running(_) = self.status()? {
             return Err(Error::conflict(format!("container {} is running already", self.name())));
         }
         // What a keeper that was killed has left would be in the way.
         cgroup::Group::of(self.id())?.end()?;
-        let started = self.start_keeper(launch, None, Some(&lock));
+        let current = Self::new(record, self.dir().to_owned(), self.run_dir().to_owned(), None);
+        let started = current.start_keeper(launch, None, Some(&lock));
         if let Err(error) = &started {
             let code = i32::from(error.kind().exit_code());
             let ended = Ended { code, finished: now(), note: Some(error.chain()), ..Ended::default() };
@@ -60,10 +63,9 @@ impl Container {
         })
     }
 
-    pub(crate) fn must_be_current(&self) -> Result<()> {
-        if self.is_current()? {
-            return Ok(());
-        }
-        Err(Error::not_found(format!("container {} has just been removed or renamed", self.name())))
+    /// What is written of it now.
+    pub(crate) fn must_be_current(&self) -> Result<Record> {
+        let gone = || Error::not_found(format!("container {} has just been removed or renamed", self.name()));
+        self.current()?.ok_or_else(gone)
     }
 }

@@ -134,8 +134,14 @@ impl Container {
     /// Whether its name is still its own: it may have been removed, and another made, since we read
     /// its record.
     pub(crate) fn is_current(&self) -> Result<bool> {
+        self.current().map(|record| record.is_some())
+    }
+
+    /// What is written of it now, unless its name is not its own any more. Only under its lock does
+    /// that stay so.
+    pub(crate) fn current(&self) -> Result<Option<Record>> {
         let record = disk::read_json::<Record>(&self.dir.join("container.json"))?;
-        Ok(record.is_some_and(|record| record.spec.id == self.id()))
+        Ok(record.filter(|record| record.spec.id == self.id()))
     }
 
     fn ended(&self) -> Result<Option<Ended>> {
@@ -231,8 +237,10 @@ impl Container {
 
     /// Its keeper shall not start it again.
     fn quit(&self) -> Result<()> {
-        match self.record.life.restart {
-            Restart::No => Ok(()),
+        // Its policy may have been changed since it was found. Where nothing is written here, as
+        // after a renaming, its keeper knows.
+        match self.current() {
+            Ok(Some(record)) if record.life.restart == Restart::No => Ok(()),
             _ => self.order(&Request::Quit).or_else(|error| match self.keeper() {
                 // It has ended by itself meanwhile.
                 None => Ok(()),

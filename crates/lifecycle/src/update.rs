@@ -10,7 +10,7 @@ use crate::container::Container;
 use crate::disk::{self, Durable};
 use crate::events::What;
 use crate::lock::Lock;
-use crate::record::{Record, Running, Status};
+use crate::record::{Running, Status};
 
 /// A resource limit: its number as in resource.h, soft, hard.
 pub type Limit = (u32, u64, u64);
@@ -23,10 +23,8 @@ impl Container {
     /// When a limit is refused by the kernel, or the record cannot be written.
     pub fn update(&self, change: impl FnOnce(&mut Life), limits: &[Limit]) -> Result<()> {
         let _lock = Lock::take(self.dir(), self.name())?;
-        self.must_be_current()?;
         // Read under the lock: somebody else may have changed it since it was found.
-        let written = disk::read_json::<Record>(&self.dir().join("container.json"))?;
-        let mut record = written.unwrap_or_else(|| self.record().clone());
+        let mut record = self.must_be_current()?;
         change(&mut record.life);
         let rlimits = &mut record.spec.process.rlimits;
         for limit in limits {

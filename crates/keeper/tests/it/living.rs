@@ -307,6 +307,27 @@ fn limits_change_while_it_runs_and_stay_changed() {
 }
 
 #[test]
+fn what_was_updated_since_it_was_found_holds_for_stop_and_restart() {
+    let world = World::new();
+    let script = "ulimit -n; sleep 1000";
+    let found = started(&world, "web", script, |_| {});
+    let update = |restart| {
+        let other = world.containers.find("web").expect("find");
+        other.update(|life| life.restart = restart, &[(7, 100, 100)]).expect("update");
+    };
+    update(Restart::Always);
+    found.stop(Duration::ZERO).expect("its policy does not bring it back");
+    assert!(ended(&found).stopped, "the keeper was told");
+    found.restart(Duration::ZERO, launch(false, false)).expect("restart");
+    until("the limit", || log_of(&found).ends_with("100\n"));
+    let first = state(&found).first.pid;
+    sys::process::kill(first, 9).expect("kill");
+    until("another life", || state(&found).first.pid != first);
+    found.remove(true).expect("remove");
+    world.assert_empty();
+}
+
+#[test]
 fn its_processes_are_listed_with_their_numbers_on_both_sides() {
     let world = World::new();
     let container = started(&world, "web", "sleep 1111 & sleep 2222; true", |_| {});
