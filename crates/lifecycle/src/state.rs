@@ -10,7 +10,7 @@ use crate::job::Job;
 use crate::lock::Lock;
 use crate::log;
 use crate::pinned::{Pinned, boot_id};
-use crate::record::{Ended, Running, now};
+use crate::record::{Ended, Record, Running, now};
 
 /// Makes the run directory.
 pub fn prepare(job: &Job) -> Result<()> {
@@ -44,9 +44,19 @@ pub fn vanish(job: &Job) -> Result<()> {
     // Who has it waits for us, or looks and finds that we are still there.
     let lock = Lock::try_take(&job.dir).unwrap_or(None);
     // Its name goes last: who does not find it can rely on nothing being left on any disk.
-    let removed = disk::remove_tree(&job.run).and_then(|()| disk::retire(&job.dir));
+    let removed = disk::remove_tree(&job.run).and_then(|()| retire(job));
     lock.into_iter().for_each(Lock::discard);
     removed
+}
+
+/// Another command may have found that nobody keeps the container any more, removed it, and begun
+/// another of the name: that one is not ours to remove.
+fn retire(job: &Job) -> Result<()> {
+    let record = disk::read_json::<Record>(&job.dir.join("container.json"))?;
+    match record.is_some_and(|record| record.spec.id == job.spec.id) {
+        true => disk::retire(&job.dir),
+        false => Ok(()),
+    }
 }
 
 /// Writes how the container ended, and removes what was true while it ran. If the end cannot be
