@@ -61,6 +61,7 @@ impl Resolving<'_> {
                 None => (Origin::Own, "default: root inside is nobody on the host".to_owned()),
             },
         };
+        own_or_hosts(&origin)?;
         let hosts = origin == Origin::Host;
         reasons.add("user namespace", origin.to_string(), why, OTHERWISE);
         if hosts && !self.facts.rootless {
@@ -126,6 +127,23 @@ impl Resolving<'_> {
         let gids = groups.as_deref().map(ranges).transpose()?.unwrap_or_else(|| uids.clone());
         Ok(Users { uids, gids, anywhere: false })
     }
+}
+
+/// Users that another has made cannot be shared: its place on the host is free when it ends, while
+/// we would go on there, and the owners of our image are shown by a mapping of our own only.
+fn own_or_hosts(users: &Origin) -> Result<()> {
+    let way_out = match users {
+        Origin::Own | Origin::Host => return Ok(()),
+        Origin::Container(name) => format!("run the command in it: tsubo exec {name} COMMAND"),
+        Origin::Path(_) => "give it users of its own, and say which: --users INSIDE:HOST:COUNT".to_owned(),
+    };
+    let message = format!("the user namespace of another ({users}) cannot be shared");
+    let cause = Error::unsupported(
+        "its ids on the host are given to somebody else when it ends, and the image has other owners there",
+    );
+    Err(Error::unsupported(message)
+        .because(cause)
+        .hint(format!("{way_out}, or take the host's: --userns host")))
 }
 
 fn ranges(words: &[String]) -> Result<Vec<spec::container::IdRange>> {

@@ -225,3 +225,19 @@ fn a_package_from_a_stranger_takes_nothing_of_the_host() {
     trusting.as_packaged = true;
     assert!(!resolve(&portable, tree(), &trusting).expect("trusted").owns(Namespace::Pid));
 }
+
+#[test]
+fn users_are_its_own_or_the_hosts() {
+    let with = |origin: &str| {
+        let mut options = RunOptions::named(portable().name);
+        let origin = origin.parse().expect("origin");
+        options.isolation.namespaces.insert(Namespace::User, origin);
+        resolve(&portable(), Path::new("/"), &options)
+    };
+    for (origin, way_out) in [("container:web", "tsubo exec web"), ("/proc/1/ns/user", "--users")] {
+        let error = with(origin).expect_err(origin);
+        assert!(error.kind() == spec::ErrorKind::Unsupported, "{error:?}");
+        assert!(error.hints()[0].contains(way_out), "{error:?}");
+    }
+    assert!(!with("host").expect("host").namespaces.contains_key(&Namespace::User));
+}

@@ -17,6 +17,7 @@ pub struct IsolationArgs {
     pub preset: Option<String>,
 
     /// Choose a namespace (mount pid ipc uts cgroup net user time): own, host, container:NAME, or a path
+    /// (user: own or host)
     #[arg(long, value_name = "NAME=WHERE", value_parser = namespace)]
     pub namespace: Vec<(Namespace, Origin)>,
 
@@ -36,7 +37,7 @@ pub struct IsolationArgs {
     #[arg(long, value_name = "WHERE")]
     pub uts: Option<Origin>,
 
-    /// Users and privileges: own (root inside is nobody outside), host, or a path
+    /// Users and privileges: own (root inside is nobody outside), or host
     #[arg(long, value_name = "WHERE")]
     pub userns: Option<Origin>,
 
