@@ -8,6 +8,7 @@
 mod advice;
 mod child;
 pub mod filter;
+mod hang;
 pub mod ids;
 mod nested;
 mod owners;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, WaitId, WaitIdOptions};
 use spec::plan::Plan;
@@ -9,6 +10,7 @@ use spec::{Error, ErrorKind, Result, ResultExt};
 use sys::seccomp::Instruction;
 
 use crate::child::{self, Inherited};
+use crate::hang;
 use crate::prepare::{Given, Prepared, above_standard, give_pipes, prepare};
 use crate::report::{self, Message};
 
@@ -56,12 +58,21 @@ pub struct Options<'a> {
     pub cgroup_tasks: Vec<OwnedFd>,
     /// A version 2 group that the child is born in.
     pub cgroup_v2: Option<OwnedFd>,
+    /// How long it may take to the gate, and again from there to its program; then it is killed.
+    pub patience: Duration,
 }
 
 impl Options<'_> {
     /// Nothing but standard input, output and error.
     pub fn new(stdio: Stdio) -> Self {
-        Self { stdio, listen: None, die_with_parent: false, cgroup_tasks: Vec::new(), cgroup_v2: None }
+        Self {
+            stdio,
+            listen: None,
+            die_with_parent: false,
+            cgroup_tasks: Vec::new(),
+            cgroup_v2: None,
+            patience: hang::PATIENCE,
+        }
     }
 }
 
@@ -85,6 +96,7 @@ pub struct Child {
     terminal: Option<OwnedFd>,
     devpts: Option<OwnedFd>,
     exit: Option<i32>,
+    patience: Duration,
 }
 
 /// Starts the first process of a container and returns when it stands at the gate: everything is
@@ -144,6 +156,7 @@ fn start(
         terminal,
         devpts,
         exit: None,
+        patience: options.patience,
     };
     let done = meanwhile(child.pid);
     child.wait_for_gate()?;
@@ -244,6 +257,7 @@ impl Child {
         let Some(channel) = self.channel.take() else { return Ok(()) };
         // Where nobody reads any more, the message or the exit code below tells why.
         let _ = rustix::net::send(&channel, &[1], rustix::net::SendFlags::NOSIGNAL);
+        self.await_word(&channel, "before its program is executed")?;
         match receive(&channel)? {
             None => {
                 // Only failures need them.
@@ -289,9 +303,22 @@ impl Child {
         Ok(self.exit)
     }
 
+    /// Waits until it has something to say, or has closed. One that hangs is killed.
+    fn await_word(&mut self, channel: &OwnedFd, before: &str) -> Result<()> {
+        let waited = hang::wait(channel.as_fd(), self.patience, self.pid, before);
+        if waited.is_err() && !hang::end(self.pidfd.as_fd()) {
+            // Nobody waits for it: it ends when what holds it lets it go.
+            self.exit = Some(137);
+        }
+        waited
+    }
+
     fn wait_for_gate(&mut self) -> Result<()> {
-        let Some(channel) = &self.channel else { return Ok(()) };
-        match receive(channel)? {
+        let Some(channel) = self.channel.take() else { return Ok(()) };
+        self.await_word(&channel, "while it sets itself up")?;
+        let received = receive(&channel);
+        self.channel = Some(channel);
+        match received? {
             Some((Message::Ready { listener: None }, _)) => Ok(()),
             Some((Message::Ready { listener: Some(number) }, sender)) => {
                 self.listener = Some(take_over(sender.unwrap_or(self.pid), number)?);

@@ -169,3 +169,32 @@ fn how_long_a_start_takes() {
     times.sort();
     println!("start to end: median {:?}, least {:?}", times[25], times[0]);
 }
+
+#[test]
+fn one_that_hangs_while_it_sets_itself_up_is_killed_and_told_of() {
+    // What it takes for the file of a control group never takes what it writes.
+    let (_read, full) = pipe();
+    rustix::io::ioctl_fionbio(&full, true).expect("non-blocking");
+    while rustix::io::write(&full, &[0; 4096]).is_ok() {}
+    rustix::io::ioctl_fionbio(&full, false).expect("blocking");
+    for init in [false, true] {
+        let mut made = shell("echo ran");
+        made.spec.init = init;
+        let mut options = Options::new(stdio(pipe().1));
+        options.cgroup_tasks = vec![full.try_clone().expect("dup")];
+        options.patience = Duration::from_millis(300);
+        let mut seen = 0;
+        let see = |pid| {
+            seen = pid;
+            Ok(())
+        };
+        let error =
+            tsubo_runtime::spawn_while(&spec::plan::plan(&made.spec), options, see).expect_err("hangs");
+        let chain = error.chain();
+        assert!(
+            chain.contains("hangs while it sets itself up") && chain.contains("system call 1"),
+            "{chain}"
+        );
+        assert!(!std::path::Path::new(&format!("/proc/{seen}")).exists(), "it is gone");
+    }
+}
