@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use runtime::{Child, Options, Stdio, Target};
 use rustix::buffer::spare_capacity;
@@ -17,6 +18,9 @@ const INPUT_BYTES: usize = 256 << 10;
 
 /// What is read at once until more turns out to be there: one who says little takes little memory.
 const LEAST_CHUNK: usize = 4 << 10;
+
+/// How long one more process may take to come in: meanwhile the container and its clients wait.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// End-of-file on a terminal (^D).
 const END_OF_FILE: u8 = 4;
@@ -56,7 +60,10 @@ impl Task {
     /// Starts one more process in the container of `first`.
     pub(crate) fn join(plan: &Plan, setup: Setup<'_>, first: &Self) -> Result<Self> {
         let target = Target { pidfd: first.child.pidfd(), devpts: first.devpts.as_ref().map(AsFd::as_fd) };
-        Self::start(plan, setup, |plan, options| runtime::join(plan, options, target))
+        Self::start(plan, setup, |plan, mut options| {
+            options.patience = PATIENCE;
+            runtime::join(plan, options, target)
+        })
     }
 
     fn start(
