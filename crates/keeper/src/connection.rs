@@ -110,6 +110,9 @@ impl Connection {
             Role::Attached => BEHIND,
             _ => return,
         };
+        if self.closed {
+            return;
+        }
         if self.out.len() <= room && self.latest.is_empty() {
             return self.send(&Reply::Output { stream, bytes: bytes.to_vec() });
         }
@@ -133,6 +136,9 @@ impl Connection {
 
     /// Queues a message and sends what can be sent at once.
     pub(crate) fn send(&mut self, reply: &Reply) {
+        if self.closed {
+            return;
+        }
         self.catch_up();
         match encode(reply) {
             Ok(frame) => self.out.extend(frame),

@@ -21,10 +21,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// listen holds it up. The one who started a container that is removed is told a little sooner,
 /// when nothing but empty control groups is left.
 pub(crate) fn finish(mut keeper: Keeper, code: i32) {
-    // No more than the pipes hold: whoever could write has died with the pid namespace.
-    while keeper.read_once() {}
+    keeper.read_rest();
     keeper.log.finish();
-    // Processes that were executed later have died with the pid namespace too.
+    // Processes that were executed later have died as well.
     let codes: Vec<i32> =
         keeper.connections.iter_mut().map(|connection| end_exec(connection, code)).collect();
     if keeper.job.remove {
@@ -86,7 +85,7 @@ fn drain(connections: &mut [Connection]) {
 
 fn end_exec(connection: &mut Connection, code: i32) -> i32 {
     let Some(mut task) = connection.task.take() else { return code };
-    while task.read(&mut |stream, bytes| connection.send(&Reply::Output { stream, bytes: bytes.to_vec() })) {}
+    task.read_rest(&mut |stream, bytes| connection.send(&Reply::Output { stream, bytes: bytes.to_vec() }));
     for _ in 0..100 {
         if let Some(code) = task.ended() {
             return code;

@@ -96,8 +96,10 @@ impl Check {
             output.extend_from_slice(&bytes[..bytes.len().min(room)]);
         };
         let code = self.task.ended();
-        // After its end no more than the pipes hold.
-        while self.task.read(&mut keep) && code.is_some() {}
+        match code {
+            Some(_) => self.task.read_rest(&mut keep),
+            None => self.task.read(&mut keep),
+        }
         if code.is_none() && self.deadline > Instant::now() {
             return None;
         }

@@ -8,6 +8,7 @@ use lifecycle::job::Job;
 use lifecycle::log::Writer;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::SocketFlags;
+use spec::container::Namespace;
 use spec::protocol::{Reply, Stream};
 
 use crate::connection::{Connection, Role};
@@ -252,12 +253,27 @@ impl Keeper {
     }
 
     /// Takes what the container says now to the log and to all who listen.
-    pub(crate) fn read_once(&mut self) -> bool {
+    fn read_once(&mut self) {
+        self.read_with(Task::read);
+    }
+
+    /// The last of what a life of the container says. Who is still there without a pid namespace to
+    /// die with is ended first.
+    pub(crate) fn read_rest(&mut self) {
+        if !self.job.spec.owns(Namespace::Pid) {
+            // What cannot be ended is left to the end of the group, and no more is read of it than
+            // there is.
+            let _ = self.group.as_ref().map(cgroup::Group::kill);
+        }
+        self.read_with(Task::read_rest);
+    }
+
+    fn read_with(&mut self, read: impl FnOnce(&mut Task, &mut dyn FnMut(Stream, &[u8]))) {
         let (log, connections) = (&mut self.log, &mut self.connections);
-        self.task.read(&mut |stream: Stream, bytes| {
+        read(&mut self.task, &mut |stream, bytes| {
             log.add(stream, bytes);
             connections.iter_mut().for_each(|connection| connection.pass(stream, bytes));
-        })
+        });
     }
 }
 
@@ -282,19 +298,16 @@ fn relay_exec(connection: &mut Connection) {
     let Some(mut task) = connection.task.take() else { return };
     task.feed();
     let ended = task.ended();
-    while !connection.is_full() || ended.is_some() {
-        let send =
-            &mut |stream, bytes: &[u8]| connection.send(&Reply::Output { stream, bytes: bytes.to_vec() });
-        if !task.read(send) || ended.is_none() {
-            break;
+    let full = connection.is_full();
+    let mut send = |stream, bytes: &[u8]| connection.send(&Reply::Output { stream, bytes: bytes.to_vec() });
+    let Some(code) = ended else {
+        if !full {
+            task.read(&mut send);
         }
-    }
-    match ended {
-        Some(code) => {
-            connection.send(&Reply::Exit { code });
-            connection.role = Role::Waiting;
-            connection.greeted = true;
-        }
-        None => connection.task = Some(task),
-    }
+        return connection.task = Some(task);
+    };
+    task.read_rest(&mut send);
+    connection.send(&Reply::Exit { code });
+    connection.role = Role::Waiting;
+    connection.greeted = true;
 }

@@ -103,8 +103,7 @@ impl Keeper {
         if self.restarts.quitting || !wanted {
             return Some(code);
         }
-        // No more than the pipes hold: whoever could write has died with the pid namespace.
-        while self.read_once() {}
+        self.read_rest();
         self.log.finish();
         self.checks = None;
         // Whoever was held has been killed.

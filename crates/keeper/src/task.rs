@@ -162,7 +162,7 @@ impl Task {
     }
 
     /// Reads what it says; calls `each` at most once for every output. Closed ones are dropped.
-    pub(crate) fn read(&mut self, each: &mut dyn FnMut(Stream, &[u8])) -> bool {
+    pub(crate) fn read(&mut self, each: &mut dyn FnMut(Stream, &[u8])) {
         let mut most = 0;
         let mut buffer = Vec::with_capacity(self.chunk);
         self.outputs.retain(|(stream, fd)| {
@@ -179,7 +179,24 @@ impl Task {
             }
         });
         self.chunk = if most < self.chunk { LEAST_CHUNK } else { MAX_CHUNK };
-        most > 0
+    }
+
+    /// Reads what it has said until now: no more of each output than a pipe holds, for others may
+    /// still have it open and write.
+    pub(crate) fn read_rest(&mut self, each: &mut dyn FnMut(Stream, &[u8])) {
+        let mut left = self.outputs.iter().map(|(_, fd)| capacity(fd)).max().unwrap_or(0);
+        while left > 0 {
+            // Whoever has more to say than the others sets the pace: they are read to their ends.
+            let mut most = 0;
+            self.read(&mut |stream, bytes| {
+                most = most.max(bytes.len());
+                each(stream, bytes);
+            });
+            if most == 0 {
+                return;
+            }
+            left = left.saturating_sub(most);
+        }
     }
 
     /// Whether it says so much that memory is taken for it.
@@ -250,6 +267,12 @@ fn pipes(terminal: bool, input: bool) -> Result<Pipes> {
 
 fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| Error::io("making a pipe", errno.into()))
+}
+
+/// How much may wait in it; who has the other end may have changed that.
+fn capacity(output: &OwnedFd) -> usize {
+    // A terminal has no such size; with what the line discipline has it holds a little over 64 KiB.
+    rustix::pipe::fcntl_getpipe_size(output).unwrap_or(2 * MAX_CHUNK)
 }
 
 fn non_blocking(fd: &OwnedFd) -> Result<()> {

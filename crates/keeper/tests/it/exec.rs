@@ -3,7 +3,7 @@
 use lifecycle::Exec;
 use spec::ErrorKind;
 
-use crate::harness::{World, relay, until};
+use crate::harness::{World, launch, relay, until};
 
 fn exec(argv: &[&str]) -> Exec {
     Exec { argv: argv.iter().map(ToString::to_string).collect(), ..Exec::default() }
@@ -73,6 +73,43 @@ fn it_ends_with_the_connection() {
     let lifecycle::Status::Running(state) = container.status().expect("status") else { panic!("ended") };
     let open = std::fs::read_dir(format!("/proc/{}/fd", state.keeper.pid)).expect("keeper").count();
     assert!(open < 20, "the keeper has {open} descriptors");
+}
+
+#[test]
+fn who_writes_on_behind_it_does_not_hold_its_end_up() {
+    let world = World::new();
+    let container = world.detached("web", "sleep 1000");
+    let (said, code) = relay(container.exec(sh("yes & sleep 0.1; exit 3")).expect("exec"));
+    assert!(code == 3 && said.contains("y\ny\n"));
+    // All that is in a full pipe still comes.
+    let script = "head -c 65536 /dev/zero | tr '\\0' x; exit 4";
+    let (said, code) = relay(container.exec(sh(script)).expect("exec"));
+    assert_eq!((said.len(), code), (65_536, 4));
+    assert_eq!(relay(container.exec(exec(&["true"])).expect("its keeper is there")).1, 0);
+}
+
+#[test]
+fn who_writes_on_without_a_pid_namespace_does_not_hold_the_end_up() {
+    use spec::container::Namespace;
+    use spec::isolation::Origin;
+    let world = World::new();
+    if let Err(error) = cgroup::Group::available() {
+        eprintln!("SKIPPED: {}", error.chain());
+        return;
+    }
+    for remove in [true, false] {
+        let made = world.create("web", remove, |options| {
+            options.args = ["/bin/sh", "-c", "yes & sleep 0.1; exit 3"].map(String::from).to_vec();
+            options.isolation.namespaces.insert(Namespace::Pid, Origin::Host);
+        });
+        let container = made.expect("create");
+        let id = container.id();
+        assert_eq!(relay(container.start(launch(true, false)).expect("start")).1, 3);
+        let left = || cgroup::Group::of(id).expect("group").processes();
+        assert!(left().is_empty(), "{:?} live on", left());
+    }
+    world.containers.remove("web", false).expect("remove");
+    world.assert_empty();
 }
 
 #[test]

@@ -26,7 +26,7 @@ impl World {
         }
         fs::set_permissions(&tree, fs::Permissions::from_mode(0o755)).expect("mode");
         fs::copy("/bin/busybox", tree.join("bin/busybox")).expect("busybox-static");
-        for applet in "sh true false cat ls grep sleep echo kill head yes stty tty id ps wc test readlink dd touch trap pwd env".split(' ') {
+        for applet in "sh true false cat ls grep sleep echo kill head yes stty tty id ps wc test readlink dd touch tr trap pwd env".split(' ') {
             symlink("busybox", tree.join("bin").join(applet)).expect(applet);
         }
         let home = Home::open(Some(&directory.path().join("state")), None).expect("a state directory");

@@ -291,6 +291,15 @@ fn a_check_that_hangs_is_killed_with_what_it_started() {
 }
 
 #[test]
+fn a_check_that_leaves_a_writer_behind_has_a_result() {
+    let world = World::new();
+    let check = health("yes & sleep 0.1");
+    let container = started(&world, "web", "sleep 1000", |life| life.health = Some(check));
+    until("healthy", || state(&container).health.is_some_and(|one| one.status == Wellness::Healthy));
+    container.stop(Duration::ZERO).expect("its keeper still answers");
+}
+
+#[test]
 fn limits_change_while_it_runs_and_stay_changed() {
     let world = World::new();
     let script = "while test ! -e /tmp/go; do sleep 0.02; done; ulimit -n";
