@@ -120,3 +120,22 @@ fn in_one_that_has_ended_it_is_an_error() {
     until("its end", || !container.status().expect("status").is_running());
     assert_eq!(container.exec(exec(&["true"])).expect_err("ended").kind(), ErrorKind::Conflict);
 }
+
+#[test]
+fn one_that_hangs_on_its_way_in_is_given_up() {
+    let world = World::new();
+    let container = world.detached("web", "sleep 1000");
+    let group = cgroup::Group::of(container.id()).expect("group");
+    // Not by its keeper, which lets nobody in then.
+    if let Err(error) = group.freeze() {
+        eprintln!("SKIPPED: {}", error.chain());
+        return;
+    }
+    let error = container.exec(exec(&["true"])).expect_err("it is held");
+    assert!(error.chain().contains("hangs"), "{}", error.chain());
+    group.thaw().expect("thaw");
+    assert_eq!(relay(container.exec(exec(&["true"])).expect("its keeper is there")).1, 0);
+    until("the end of what was held", || group.processes().len() == 1);
+    container.remove(true).expect("remove");
+    world.assert_empty();
+}
