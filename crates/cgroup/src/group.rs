@@ -1,5 +1,6 @@
 //! The group of one container.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
@@ -10,7 +11,7 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 use serde::{Deserialize, Serialize};
 use spec::{Error, Id, Result, ResultExt};
 
-use crate::layout::{Layout, Version};
+use crate::layout::{Hierarchy, Layout, Version};
 
 /// The name of the group that holds those of all containers.
 const PARENT: &str = "tsubo";
@@ -47,8 +48,32 @@ impl Group {
     /// Makes the group in every hierarchy that containers need and where that is possible; None
     /// where it is in none ([`available`](Self::available) says why).
     pub fn create(id: Id) -> Result<Option<Self>> {
+        Self::create_in(id, Layout::detect()?.needed())
+    }
+
+    /// The same for these controllers only. On version 2, where one group is for all, it is made in
+    /// any case: it ends the container too.
+    ///
+    /// # Errors
+    /// A controller that this host does not have.
+    pub fn create_for(id: Id, controllers: &BTreeSet<String>) -> Result<Option<Self>> {
+        let layout = Layout::detect()?;
+        if let Some(missing) = controllers.iter().find(|name| !layout.has(name)) {
+            return Err(Error::unsupported(format!(
+                "there is no group of the controller {missing:?} to be had here"
+            ))
+            .hint("tsubo info shows the control groups of this host"));
+        }
+        let wanted = layout.hierarchies.iter().filter(|hierarchy| {
+            hierarchy.version == Version::Two
+                || hierarchy.controllers.iter().any(|name| controllers.contains(name))
+        });
+        Self::create_in(id, wanted)
+    }
+
+    fn create_in<'a>(id: Id, hierarchies: impl Iterator<Item = &'a Hierarchy>) -> Result<Option<Self>> {
         let mut group = Self::default();
-        for hierarchy in Layout::detect()?.needed() {
+        for hierarchy in hierarchies {
             match make(&hierarchy.own, id, hierarchy.version) {
                 Ok(directory) => group.directories.push((hierarchy.version, directory)),
                 Err(error) if error.kind() == spec::ErrorKind::Conflict => return Err(error),

@@ -54,6 +54,15 @@ impl Layout {
         })
     }
 
+    /// Whether groups of a controller can be made, whichever version it is of.
+    pub(crate) fn has(&self, controller: &str) -> bool {
+        self.hierarchies.iter().any(|hierarchy| match hierarchy.version {
+            Version::One => hierarchy.controllers.iter().any(|name| name == controller),
+            Version::Two => fs::read_to_string(hierarchy.own.join("cgroup.controllers"))
+                .is_ok_and(|list| list.split_whitespace().any(|name| name == controller)),
+        })
+    }
+
     /// Reads it from /proc.
     pub fn detect() -> Result<Self> {
         let read = |path: &str| read_text(path).doing(|| format!("reading {path}"));

@@ -1,6 +1,7 @@
 //! Control groups that are made before the job comes, while there is nothing else to do.
 
 use cgroup::Group;
+use spec::container::Spec;
 use spec::{Id, Result};
 
 /// Groups that nobody has asked for yet; removed if nobody does.
@@ -24,10 +25,16 @@ impl Drop for Early {
     }
 }
 
-/// The groups of `id`: those that were made early, or new ones.
-pub(crate) fn groups(early: Option<Early>, id: Id) -> Result<Option<Group>> {
-    match early {
-        Some(mut early) if early.id == id => early.made.take().unwrap_or(Ok(None)),
-        _ => Group::create(id),
+/// The groups of a container: those that were made early, or new ones; none if it is to have none.
+pub(crate) fn groups(early: Option<Early>, spec: &Spec) -> Result<Option<Group>> {
+    match (early, &spec.controllers) {
+        _ if !spec.cgroup => Ok(None),
+        (early, Some(controllers)) => {
+            // They have the same name.
+            drop(early);
+            Group::create_for(spec.id, controllers)
+        }
+        (Some(mut early), None) if early.id == spec.id => early.made.take().unwrap_or(Ok(None)),
+        _ => Group::create(spec.id),
     }
 }

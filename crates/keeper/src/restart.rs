@@ -124,7 +124,7 @@ impl Keeper {
         if self.group.is_some() {
             // A new one: in a group whose processes were killed all at once (cgroup.kill) Linux
             // 6.18 kills whatever is born there later too.
-            self.group = cgroup::Group::create(self.job.spec.id)?;
+            self.group = crate::early::groups(None, &self.job.spec)?;
         }
         let plan = lifecycle::plan(&self.job)?;
         let setup = Setup { group: self.group.as_ref(), input: self.job.input, size: self.job.size };

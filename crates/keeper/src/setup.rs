@@ -89,7 +89,7 @@ type Made = (Task, Option<cgroup::Group>, OwnedFd, OwnedFd, Writer);
 fn make(job: &Job, groups: Option<Early>) -> Result<Made> {
     let signals =
         sys::signal::descriptor(&SIGNALS).map_err(std::io::Error::from).doing(|| "watching signals")?;
-    let group = if job.spec.cgroup { early::groups(groups, job.spec.id)? } else { None };
+    let group = early::groups(groups, &job.spec)?;
     let setup = Setup { group: group.as_ref(), input: job.input, size: job.size };
     let mut desk = None;
     // The new process has the longer way to go.

@@ -197,6 +197,7 @@ fn what_cannot_work_is_refused_with_the_way_out() {
         (&["--isolation", "monotonic_offset=9"], "time"),
         (&["--isolation", "apparmor=mine"], "AppArmor"),
         (&["--seccomp", "observed"], "observed"),
+        (&["--isolation", "controllers=none-such"], "none-such"),
     ] {
         let complaint = refused(&house, flags);
         assert!(complaint.contains(part), "{flags:?}: {complaint}");
