@@ -51,6 +51,16 @@ impl Claim {
         FIRST + self.slot * IDS
     }
 
+    /// One that this process has held before it executed itself anew, by what it was then.
+    ///
+    /// # Errors
+    /// A base that no place has.
+    pub fn adopt(base: u32, file: OwnedFd) -> Result<Self> {
+        let slot = base.checked_sub(FIRST).map(|offset| offset / IDS).filter(|slot| *slot < SLOTS);
+        let slot = slot.ok_or_else(|| Error::internal(format!("no place begins at the id {base}")))?;
+        Ok(Self { slot, file })
+    }
+
     /// The open file that holds it (close-on-exec): whoever has a duplicate holds it too.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()

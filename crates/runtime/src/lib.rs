@@ -18,5 +18,6 @@ pub mod seed;
 mod shield;
 mod spawn;
 
+pub use prepare::EarlyUsers;
 pub use shield::{read_only_program, shield};
 pub use spawn::{Child, Options, Stdio, Target, join, spawn, spawn_while};

@@ -11,7 +11,7 @@ use sys::seccomp::Instruction;
 
 use crate::child::{self, Inherited};
 use crate::hang;
-use crate::prepare::{Given, Prepared, above_standard, give_pipes, prepare};
+use crate::prepare::{EarlyUsers, Given, Prepared, above_standard, give_pipes, prepare};
 use crate::report::{self, Message};
 
 /// What becomes the new process's descriptors 0, 1 and 2; ignored for a terminal of its own.
@@ -60,6 +60,8 @@ pub struct Options<'a> {
     pub cgroup_v2: Option<OwnedFd>,
     /// How long it may take to the gate, and again from there to its program; then it is killed.
     pub patience: Duration,
+    /// A user namespace that was made beforehand; used if it is the one that the plan wants.
+    pub users: Option<EarlyUsers>,
 }
 
 impl Options<'_> {
@@ -72,6 +74,7 @@ impl Options<'_> {
             cgroup_tasks: Vec::new(),
             cgroup_v2: None,
             patience: hang::PATIENCE,
+            users: None,
         }
     }
 }
@@ -133,6 +136,7 @@ fn start(
         target: target.map(|target| target.pidfd),
         devpts: target.and_then(|target| target.devpts),
         listen: options.listen.is_some(),
+        users: options.users.take(),
     };
     let Stdio { stdin, stdout, stderr } = &options.stdio;
     give_pipes(plan, [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])?;
@@ -250,6 +254,27 @@ impl Child {
     /// The root of the container's own devpts, once: terminals of later processes come from it.
     pub fn devpts(&mut self) -> Option<OwnedFd> {
         self.devpts.take()
+    }
+
+    /// One that another program has started, whose place the caller has taken: this process has
+    /// executed itself anew since. The plan is what is left of its own.
+    pub fn adopt(plan: Plan, pid: i32, pidfd: OwnedFd) -> Self {
+        Self {
+            plan,
+            pid,
+            pidfd,
+            channel: None,
+            listener: None,
+            terminal: None,
+            devpts: None,
+            exit: None,
+            patience: hang::PATIENCE,
+        }
+    }
+
+    /// What is left of its plan: what names it.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// Opens the gate and waits until the command is executed. A failure says which step failed.

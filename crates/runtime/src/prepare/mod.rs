@@ -39,6 +39,7 @@ pub(crate) use kernel::KernelFile;
 pub(crate) use landlock::{Allowed, Rules, paths as allowed_paths};
 pub(crate) use place::Place;
 pub(crate) use schedule::Schedule;
+pub use users::EarlyUsers;
 use users::Owners;
 pub(crate) use users::{Users, give_pipes};
 
@@ -161,11 +162,13 @@ pub(crate) struct Given<'a> {
     pub(crate) devpts: Option<BorrowedFd<'a>>,
     /// A filter with a listener is installed at the gate.
     pub(crate) listen: bool,
+    /// A user namespace that was made beforehand.
+    pub(crate) users: Option<EarlyUsers>,
 }
 
 /// Prepares `plan`.
 pub(crate) fn prepare(plan: &Plan, given: Given<'_>) -> Result<Prepared> {
-    let users = if given.target.is_none() { users::make(plan)? } else { None };
+    let users = if given.target.is_none() { users::make(plan, given.users)? } else { None };
     let devpts =
         if plan.steps.iter().any(mounts::has_terminals) { Some(mounts::devpts(plan)?) } else { None };
     let instance = devpts.as_ref().map(AsFd::as_fd).or(given.devpts);

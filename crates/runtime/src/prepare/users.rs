@@ -16,17 +16,48 @@ use super::{Op, above_standard};
 /// The kernel takes a map in one write of less than a page.
 const LONGEST_MAP: usize = 4095;
 
+/// A user namespace that was made before anybody knew whether it would be of use.
+#[derive(Debug)]
+pub struct EarlyUsers {
+    users: container::Users,
+    made: UserNamespace,
+}
+
+impl EarlyUsers {
+    /// Makes the one of these users, owned by who is root inside.
+    ///
+    /// # Errors
+    /// Where the kernel refuses it, and for users without a root.
+    pub fn make(users: container::Users) -> Result<Self> {
+        let owner = users.host_uid(0).ok_or_else(without_root)?;
+        Ok(Self { made: namespace(&users, owner, false)?, users })
+    }
+}
+
 /// The user namespace of a container that gets one of its own.
-pub(super) fn make(plan: &Plan) -> Result<Option<UserNamespace>> {
+pub(super) fn make(plan: &Plan, early: Option<EarlyUsers>) -> Result<Option<UserNamespace>> {
     let Some(users) = entered(plan) else { return Ok(None) };
     if users.anywhere {
         return Err(Error::internal("a start without a place on the host for the container's users"));
     }
     let network = plan.steps.contains(&Step::Own { namespace: Namespace::Net });
-    let (owner, _) = Owners::of(plan)?.root()?.ok_or_else(|| Error::internal("users without a root"))?;
+    match early.filter(|early| early.users == *users && !network) {
+        Some(early) => Ok(Some(early.made)),
+        None => {
+            let (owner, _) = Owners::of(plan)?.root()?.ok_or_else(without_root)?;
+            namespace(users, owner.as_raw(), network).map(Some)
+        }
+    }
+}
+
+fn namespace(users: &container::Users, owner: u32, network: bool) -> Result<UserNamespace> {
     let (uids, gids) = (lines(&users.uids)?, lines(&users.gids)?);
-    let wish = Wish { owner: owner.as_raw(), uids: &uids, gids: &gids, network };
-    sys::users::make(wish).map(Some).map_err(|(stage, cause)| explain(stage, cause))
+    let wish = Wish { owner, uids: &uids, gids: &gids, network };
+    sys::users::make(wish).map_err(|(stage, cause)| explain(stage, cause))
+}
+
+fn without_root() -> Error {
+    Error::internal("users without a root")
 }
 
 /// Which user namespace is entered, and as whom.
