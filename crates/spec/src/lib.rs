@@ -19,6 +19,7 @@ pub mod portable;
 pub mod protocol;
 pub mod ready;
 pub mod report;
+pub mod resources;
 pub mod root_path;
 pub mod seccomp;
 
