@@ -16,9 +16,9 @@ const FLOORS: &[(&str, u8)] = &[
     ("tsubo-store", 2),
     ("tsubo-observe", 2),
     ("tsubo-lifecycle", 3),
+    ("tsubo-keeper", 4),
     ("tsubo-workshop", 4),
     ("tsubo", 5),
-    ("tsubo-keeper", 5),
 ];
 
 /// Stands beside the house and imports no floor.

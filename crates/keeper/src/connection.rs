@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
+use serde::{Deserialize, Serialize};
 use spec::Result;
 use spec::protocol::{Decoder, Reply, Request, Stream, encode};
 
+use crate::handover::{self, Kept};
 use crate::task::Task;
 
 /// Above this much waiting output a client that must get all of it holds the container up.
@@ -32,7 +34,7 @@ const IDLE: usize = 16 << 10;
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// What a connection is there for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Role {
     /// It has greeted us, or not even that.
     New,
@@ -44,6 +46,15 @@ pub(crate) enum Role {
     Waiting,
     /// It executed a process, which ends with it.
     Exec,
+}
+
+/// A [`Connection`] on its way to another program.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ConnectionAtRest {
+    socket: i32,
+    greeted: bool,
+    role: Role,
+    loose: bool,
 }
 
 /// A client.
@@ -79,6 +90,21 @@ impl Connection {
     /// The first one; what was received behind the job is not lost.
     pub(crate) fn launched(socket: OwnedFd, decoder: Decoder) -> Self {
         Self { decoder, greeted: true, role: Role::Launch, ..Self::new(socket) }
+    }
+
+    /// What a program that takes our place must know of it; None while something is under way.
+    pub(crate) fn at_rest<'a>(&'a self, kept: &mut Kept<'a>) -> Option<ConnectionAtRest> {
+        let quiet = self.decoder.is_empty() && self.out.is_empty() && self.latest.is_empty();
+        if !quiet || self.closed || self.task.is_some() {
+            return None;
+        }
+        let socket = kept.keep(&self.socket);
+        Some(ConnectionAtRest { socket, greeted: self.greeted, role: self.role, loose: self.loose })
+    }
+
+    pub(crate) fn adopt(rest: &ConnectionAtRest) -> Result<Self> {
+        let (greeted, role, loose) = (rest.greeted, rest.role, rest.loose);
+        Ok(Self { greeted, role, loose, ..Self::new(handover::take(rest.socket)?) })
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {

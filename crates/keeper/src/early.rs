@@ -1,40 +1,88 @@
-//! Control groups that are made before the job comes, while there is nothing else to do.
+//! What most containers need, made before the job comes, while there is nothing else to do.
 
-use cgroup::Group;
-use spec::container::Spec;
+use cgroup::{Entry, Group};
+use lifecycle::KeeperProgram;
+use runtime::EarlyUsers;
+use runtime::ids::Claim;
+use spec::container::{Spec, Users};
 use spec::{Id, Result};
 
-/// Groups that nobody has asked for yet; removed if nobody does.
+/// Made early; what nobody asks for is taken back.
 pub(crate) struct Early {
     id: Id,
-    made: Option<Result<Option<Group>>>,
+    group: Option<Result<Option<Group>>>,
+    entry: Option<Entry>,
+    pub(crate) claim: Option<Claim>,
+    pub(crate) users: Option<EarlyUsers>,
+    /// What is executed when there is nothing to do.
+    pub(crate) program: Option<KeeperProgram>,
 }
 
 impl Early {
-    pub(crate) fn make(id: Id) -> Self {
-        Self { id, made: Some(Group::create(id)) }
+    /// The control groups of `id`.
+    pub(crate) fn groups(id: Id) -> Self {
+        let group = Some(Group::create(id));
+        Self { id, group, entry: None, claim: None, users: None, program: None }
     }
-}
 
-impl Drop for Early {
-    fn drop(&mut self) {
-        if let Some(Ok(Some(group))) = &self.made {
+    /// And the ways into them, and users. What fails is tried again when it is needed, and told then.
+    pub(crate) fn all(id: Id) -> Self {
+        let mut early = Self::groups(id);
+        if let Some(Ok(Some(group))) = &early.group {
+            early.entry = group.entry().ok();
+        }
+        early.claim = lifecycle::find_place().ok();
+        let users = early.claim.as_ref().map(|claim| Users::anywhere().at(claim.base()));
+        early.users = users.and_then(|users| EarlyUsers::make(users).ok());
+        early.program = KeeperProgram::find().ok();
+        early
+    }
+
+    /// Groups that were made by another program in this process.
+    pub(crate) fn adopt(id: Id, group: Option<Group>) -> Self {
+        Self { id, group: Some(Ok(group)), entry: None, claim: None, users: None, program: None }
+    }
+
+    /// Who goes on with the groups is somebody else.
+    pub(crate) fn give_up_groups(&mut self) -> Option<Group> {
+        self.entry = None;
+        self.group.take()?.ok()?
+    }
+
+    /// The groups of a container and the ways into them: those that were made, or new ones; none if
+    /// it is to have none.
+    pub(crate) fn take_groups(&mut self, spec: &Spec) -> Result<(Option<Group>, Option<Entry>)> {
+        let fits = spec.cgroup && spec.controllers.is_none() && self.id == spec.id;
+        match self.group.take_if(|_| fits) {
+            Some(group) => Ok((group?, self.entry.take())),
+            None => {
+                // Those to be made now have the same name.
+                self.remove_groups();
+                Ok((groups(spec)?, None))
+            }
+        }
+    }
+
+    fn remove_groups(&mut self) {
+        self.entry = None;
+        if let Some(Ok(Some(group))) = self.group.take() {
             // `tsubo gc` finds what stays.
             let _ = group.end();
         }
     }
 }
 
-/// The groups of a container: those that were made early, or new ones; none if it is to have none.
-pub(crate) fn groups(early: Option<Early>, spec: &Spec) -> Result<Option<Group>> {
-    match (early, &spec.controllers) {
+impl Drop for Early {
+    fn drop(&mut self) {
+        self.remove_groups();
+    }
+}
+
+/// The groups of a container; none if it is to have none.
+pub(crate) fn groups(spec: &Spec) -> Result<Option<Group>> {
+    match &spec.controllers {
         _ if !spec.cgroup => Ok(None),
-        (early, Some(controllers)) => {
-            // They have the same name.
-            drop(early);
-            Group::create_for(spec.id, controllers)
-        }
-        (Some(mut early), None) if early.id == spec.id => early.made.take().unwrap_or(Ok(None)),
-        _ => Group::create(spec.id),
+        Some(controllers) => Group::create_for(spec.id, controllers),
+        None => Group::create(spec.id),
     }
 }

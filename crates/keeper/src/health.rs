@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use lifecycle::events::What;
 use lifecycle::{HealthState, Probe, living};
 use rustix::event::{PollFd, PollFlags};
+use serde::{Deserialize, Serialize};
 use spec::container::Process;
 use spec::life::{Health, Wellness};
 
@@ -24,6 +25,14 @@ pub(crate) struct Checks {
     begun: Instant,
     next: Instant,
     check: Option<Check>,
+}
+
+/// [`Checks`] on their way to another program.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ChecksAtRest {
+    state: HealthState,
+    ran: Duration,
+    next: Duration,
 }
 
 /// One that is under way.
@@ -50,6 +59,19 @@ impl Checks {
     fn is_excused(&self, health: &Health) -> bool {
         self.state.status == Wellness::Starting
             && self.begun.elapsed() < Duration::from_millis(health.start_period)
+    }
+
+    /// What a program that takes our place must know of them; None while one is under way.
+    pub(crate) fn at_rest(&self) -> Option<ChecksAtRest> {
+        let next = self.next.saturating_duration_since(Instant::now());
+        let rest = ChecksAtRest { state: self.state.clone(), ran: self.begun.elapsed(), next };
+        self.check.is_none().then_some(rest)
+    }
+
+    pub(crate) fn adopt(rest: ChecksAtRest) -> Self {
+        let now = Instant::now();
+        let begun = now.checked_sub(rest.ran).unwrap_or(now);
+        Self { state: rest.state, begun, next: now + rest.next, check: None }
     }
 
     /// When there is something to do though nothing happens.
@@ -153,7 +175,7 @@ impl Keeper {
     /// Starts one; its result if it cannot be started.
     fn begin_check(&self, checks: &mut Checks, health: &Health) -> Option<Probe> {
         let process = Process { argv: health.argv.clone(), terminal: false, ..self.job.spec.process.clone() };
-        let setup = Setup { group: self.group.as_ref(), input: false, size: None };
+        let setup = Setup::of(self.group.as_ref(), false, None);
         match Task::join(&self.plan_to_join(&process, &BTreeSet::new()), setup, &self.task) {
             Ok(task) => {
                 let deadline = Instant::now() + Duration::from_millis(health.timeout);

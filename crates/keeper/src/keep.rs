@@ -1,9 +1,10 @@
 //! The loop: whatever happens first is dealt with, until the container has ended.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use lifecycle::KeeperProgram;
 use lifecycle::job::Job;
 use lifecycle::log::Writer;
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -31,11 +32,11 @@ pub(crate) struct Keeper {
     pub(crate) job: Job,
     pub(crate) task: Task,
     pub(crate) group: Option<cgroup::Group>,
-    listener: OwnedFd,
-    signals: OwnedFd,
+    pub(crate) listener: OwnedFd,
+    pub(crate) signals: OwnedFd,
     pub(crate) log: Writer,
     pub(crate) connections: Vec<Connection>,
-    kill_at: Option<Instant>,
+    pub(crate) kill_at: Option<Instant>,
     /// What the start, or a flood of output, took has been given back.
     settled: Cell<bool>,
     pub(crate) restarts: Restarts,
@@ -46,6 +47,8 @@ pub(crate) struct Keeper {
     pub(crate) loose: Vec<Task>,
     /// Holds the container's place among the host's users.
     pub(crate) claim: Option<runtime::ids::Claim>,
+    /// What takes our place when there is nothing to do, unless we are that already.
+    pub(crate) program: RefCell<Option<KeeperProgram>>,
 }
 
 impl Keeper {
@@ -72,6 +75,7 @@ impl Keeper {
             paused: false,
             loose: Vec::new(),
             claim: None,
+            program: RefCell::new(None),
         }
     }
 
@@ -85,7 +89,6 @@ impl Keeper {
 
     /// Keeps the container until it has ended and everything of it is cleaned up.
     pub(crate) fn keep(mut self: Box<Self>) {
-        self.begin_checks();
         loop {
             self.wait();
             self.take_signals();
@@ -127,7 +130,7 @@ impl Keeper {
                 watch_task(&mut polled, task, connection.is_full());
             }
         }
-        if self.task.says_much() {
+        if self.task.says_much() || self.program.borrow().is_some() {
             self.settled.set(false);
         }
         if !self.settled.get() {
@@ -137,6 +140,7 @@ impl Keeper {
             }
             // It will rest for long, mostly: what the start has taken goes back.
             self.settled.set(true);
+            self.hand_over();
             sys::memory::settle();
         }
         poll_until(&mut polled, self.due());

@@ -124,7 +124,7 @@ impl Keeper {
     /// One more process, unless the container cannot have one now.
     pub(crate) fn join(&self, process: &Process, entry: &Entry) -> Result<Task> {
         self.must_be_up("entered")?;
-        let setup = Setup { group: self.group.as_ref(), input: entry.input, size: None };
+        let setup = Setup::of(self.group.as_ref(), entry.input, None);
         let task = Task::join(&self.plan_to_join(process, &entry.without), setup, &self.task)?;
         self.tell([What::Exec { command: process.argv.clone() }]);
         Ok(task)

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use lifecycle::events::What;
 use lifecycle::living;
+use serde::{Deserialize, Serialize};
 use spec::protocol::Stream;
 
 use crate::keep::Keeper;
@@ -57,10 +58,36 @@ impl Restarts {
         self.rest.is_some()
     }
 
+    /// What a program that takes our place must know of it; None while it is at work.
+    pub(crate) fn at_rest(&self) -> Option<RestartsAtRest> {
+        let quiet = self.rest.is_none() && !self.quitting && self.failure.is_none();
+        quiet.then(|| RestartsAtRest {
+            times: self.times,
+            oom: self.oom.get(),
+            ran: self.begun.elapsed(),
+            pause: self.pause,
+        })
+    }
+
+    pub(crate) fn adopt(rest: &RestartsAtRest) -> Self {
+        let now = Instant::now();
+        let begun = now.checked_sub(rest.ran).unwrap_or(now);
+        Self { times: rest.times, oom: Cell::new(rest.oom), begun, pause: rest.pause, ..Self::new() }
+    }
+
     fn rest(&mut self, code: i32) {
         self.pause = next_pause(self.pause, self.begun.elapsed(), self.times == 0);
         self.rest = Some((code, Instant::now() + self.pause));
     }
+}
+
+/// [`Restarts`] on their way to another program.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct RestartsAtRest {
+    times: u32,
+    oom: bool,
+    ran: Duration,
+    pause: Duration,
 }
 
 fn next_pause(last: Duration, ran: Duration, first: bool) -> Duration {
@@ -124,10 +151,10 @@ impl Keeper {
         if self.group.is_some() {
             // A new one: in a group whose processes were killed all at once (cgroup.kill) Linux
             // 6.18 kills whatever is born there later too.
-            self.group = crate::early::groups(None, &self.job.spec)?;
+            self.group = crate::early::groups(&self.job.spec)?;
         }
         let plan = lifecycle::plan(&self.job)?;
-        let setup = Setup { group: self.group.as_ref(), input: self.job.input, size: self.job.size };
+        let setup = Setup::of(self.group.as_ref(), self.job.input, self.job.size);
         let (job, times) = (&self.job, self.restarts.times);
         let task = Task::first(&plan, setup, |first| living::runs_again(job, first, times))?;
         self.task = task;

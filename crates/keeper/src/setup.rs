@@ -1,6 +1,7 @@
 //! From the first connection to a running container.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 
 use lifecycle::events::What;
 use lifecycle::job::{self, Job, Received, SOCKET};
@@ -8,34 +9,86 @@ use lifecycle::log::Writer;
 use lifecycle::state;
 use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use spec::container::{IdRange, Spec};
 use spec::protocol::{Failure, Reply};
-use spec::{Error, Result, ResultExt};
+use spec::{Error, Id, Result, ResultExt};
 
 use crate::connection::Connection;
-use crate::early::{self, Early};
+use crate::early::Early;
 use crate::finish;
+use crate::handover::{self, Passed};
 use crate::keep::Keeper;
 use crate::task::{Setup, Task};
 
 /// SIGTERM, SIGINT and SIGHUP to the keeper itself stop the container.
 const SIGNALS: [i32; 3] = [15, 2, 1];
 
-/// Runs a keeper; its exit code says nothing about the container's.
-pub(crate) fn run() -> u8 {
-    let Some(keeper) = begin() else { return 1 };
+/// The program `tsubo-keeper`: begins with the id of a container on a connection, or goes on with
+/// what another program in this process has handed over. Its exit code says nothing about the
+/// container's.
+pub fn executed() -> u8 {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let number = |word: &str| word.parse().map_err(|_| Error::internal("no descriptor"));
+    let keeper = match words.as_slice() {
+        ["form"] => {
+            print!("{}", handover::FORM);
+            return 0;
+        }
+        ["rest", file] => number(file).and_then(handover::resume).ok(),
+        ["job", file] => number(file).and_then(handover::take_on).ok().and_then(go_on),
+        [id] => id.parse().ok().and_then(|id| begin(id, Early::groups)),
+        _ => None,
+    };
+    keep(keeper)
+}
+
+/// A copy of the program that starts the container `id`, with a connection as standard input.
+pub fn forked(id: Id) -> u8 {
+    // How it is listed; nothing else depends on it.
+    let _ = rustix::thread::set_name(c"tsubo-keeper");
+    keep(begin(id, Early::all))
+}
+
+fn keep(keeper: Option<Box<Keeper>>) -> u8 {
+    let Some(keeper) = keeper else { return 1 };
     keeper.keep();
     0
 }
 
 /// Not a part of its caller, whose frame rests for as long as the container runs.
 #[inline(never)]
-fn begin() -> Option<Box<Keeper>> {
+fn begin(id: Id, make: fn(Id) -> Early) -> Option<Box<Keeper>> {
     let socket = leave_caller().ok()?;
-    let groups = std::env::args().nth(1).and_then(|id| id.parse().ok()).map(Early::make);
-    let Received { job, lock, decoder } = job::receive(&socket).ok()?;
+    let early = make(id);
+    let received = job::receive(&socket).ok()?;
+    if early.program.is_some() && !is_out_of_reach(&received.job.spec) {
+        return pass_on(early, received, socket);
+    }
+    take_up(Passed { received, group: None, socket }, early)
+}
+
+/// The program that started us could be written to from inside the container (2019-5736): another
+/// one does this.
+fn pass_on(mut early: Early, received: Received, socket: OwnedFd) -> Option<Box<Keeper>> {
+    let program = early.program.take()?;
+    let passed = Passed { received, group: early.give_up_groups(), socket };
+    drop(early);
+    handover::pass_on(&program, passed);
+    None
+}
+
+#[inline(never)]
+fn go_on(mut passed: Passed) -> Option<Box<Keeper>> {
+    let early = Early::adopt(passed.received.job.spec.id, passed.group.take());
+    take_up(passed, early)
+}
+
+fn take_up(passed: Passed, early: Early) -> Option<Box<Keeper>> {
+    let Passed { received: Received { job, lock, decoder }, socket, .. } = passed;
     let mut launch = Connection::launched(socket, decoder);
     let attached = job.attached;
-    let started = start(job, groups);
+    let started = start(job, early);
     // The caller's lock, ours too until the state says what is there: the caller may be killed.
     drop(lock);
     match started {
@@ -43,6 +96,7 @@ fn begin() -> Option<Box<Keeper>> {
             let mut keeper = Box::new(keeper);
             launch.send(&Reply::Started { pid: keeper.pid() });
             keeper.tell([What::Start]);
+            keeper.begin_checks();
             if attached {
                 keeper.attach_launch(launch);
             } else {
@@ -56,6 +110,18 @@ fn begin() -> Option<Box<Keeper>> {
             None
         }
     }
+}
+
+/// Whether nobody in the container can write to the program that this process runs, which its first
+/// process is a copy of until it executes another: it belongs to nobody who is inside.
+fn is_out_of_reach(spec: &Spec) -> bool {
+    let (Some(users), Ok(program)) = (&spec.users, std::fs::metadata("/proc/self/exe")) else { return false };
+    let inside = |ranges: &[IdRange], id: u32| {
+        ranges.iter().any(|range| id.checked_sub(range.host).is_some_and(|offset| offset < range.count))
+    };
+    let owned = !users.anywhere
+        && (inside(&users.uids, program.uid()) || inside(&users.gids, program.gid()));
+    !owned && program.mode() & 0o002 == 0
 }
 
 /// The connection moves away from descriptor 0, which becomes `/dev/null`: a session of our own,
@@ -73,24 +139,27 @@ fn leave_caller() -> Result<OwnedFd> {
 }
 
 /// Starts the container. Whatever fails, nothing of it stays.
-fn start(mut job: Job, groups: Option<Early>) -> Result<Keeper> {
-    let made = lifecycle::claim(&mut job.spec).and_then(|claim| Ok((claim, make(&job, groups)?)));
+fn start(mut job: Job, mut early: Early) -> Result<Keeper> {
+    let program = early.program.take();
+    let made = lifecycle::claim(&mut job.spec, early.claim.take());
+    let made = made.and_then(|claim| Ok((claim, make(&job, early)?)));
     if made.is_err() {
         finish::undo(&job);
     }
     let (claim, (task, group, listener, signals, log)) = made?;
     let mut keeper = Keeper::new(job, task, group, listener, signals, log);
     keeper.claim = claim;
+    keeper.program = program.into();
     Ok(keeper)
 }
 
 type Made = (Task, Option<cgroup::Group>, OwnedFd, OwnedFd, Writer);
 
-fn make(job: &Job, groups: Option<Early>) -> Result<Made> {
+fn make(job: &Job, mut early: Early) -> Result<Made> {
     let signals =
         sys::signal::descriptor(&SIGNALS).map_err(std::io::Error::from).doing(|| "watching signals")?;
-    let group = early::groups(groups, &job.spec)?;
-    let setup = Setup { group: group.as_ref(), input: job.input, size: job.size };
+    let (group, entry) = early.take_groups(&job.spec)?;
+    let setup = Setup { entry, users: early.users.take(), ..Setup::of(group.as_ref(), job.input, job.size) };
     let mut desk = None;
     // The new process has the longer way to go.
     let task = Task::first(&lifecycle::plan(job)?, setup, |first| {

@@ -4,14 +4,17 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use runtime::{Child, Options, Stdio, Target};
+use runtime::{Child, EarlyUsers, Options, Stdio, Target};
 use rustix::buffer::spare_capacity;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
+use serde::{Deserialize, Serialize};
 use spec::plan::Plan;
 use spec::protocol::{MAX_CHUNK, Stream};
 use spec::{Error, Result, ResultExt};
+
+use crate::handover::{self, Kept};
 
 /// Input that waits for the process to read it; above this, no more is taken.
 const INPUT_BYTES: usize = 256 << 10;
@@ -30,6 +33,16 @@ pub(crate) struct Setup<'a> {
     pub(crate) group: Option<&'a cgroup::Group>,
     pub(crate) input: bool,
     pub(crate) size: Option<(u16, u16)>,
+    /// The ways into the groups, if they are open already.
+    pub(crate) entry: Option<cgroup::Entry>,
+    /// A user namespace that was made beforehand.
+    pub(crate) users: Option<EarlyUsers>,
+}
+
+impl<'a> Setup<'a> {
+    pub(crate) fn of(group: Option<&'a cgroup::Group>, input: bool, size: Option<(u16, u16)>) -> Self {
+        Self { group, input, size, entry: None, users: None }
+    }
 }
 
 /// A process and the other ends of its descriptors.
@@ -74,8 +87,10 @@ impl Task {
         let Pipes { stdio, input, outputs } = pipes(plan.terminal, setup.input)?;
         let mut options = Options::new(stdio);
         options.die_with_parent = true;
+        options.users = setup.users;
         if let Some(group) = setup.group {
-            group.admit(&mut options.cgroup_tasks, &mut options.cgroup_v2)?;
+            let entry = setup.entry.map_or_else(|| group.entry(), Ok)?;
+            (options.cgroup_tasks, options.cgroup_v2) = (entry.tasks, entry.born_in);
         }
         let mut child = make(plan, options)?;
         let terminal = child.terminal();
@@ -99,6 +114,36 @@ impl Task {
         };
         task.use_terminal(terminal, setup.input)?;
         Ok(task)
+    }
+
+    /// What a program that takes our place must know of it; None while something of it waits.
+    pub(crate) fn at_rest<'a>(&'a self, kept: &mut Kept<'a>) -> Option<TaskAtRest> {
+        if self.code.is_some() || !self.waiting.is_empty() {
+            return None;
+        }
+        let outputs = self.outputs.iter().map(|(stream, fd)| (*stream, kept.keep(fd))).collect();
+        let mut optional = |fd: &'a Option<OwnedFd>| fd.as_ref().map(|fd| kept.keep(fd));
+        let (terminal, input, devpts) =
+            (optional(&self.terminal), optional(&self.input), optional(&self.devpts));
+        let (plan, pid) = (self.child.plan().clone(), self.child.pid());
+        let pidfd = kept.keep_borrowed(self.child.pidfd());
+        Some(TaskAtRest { plan, pid, pidfd, terminal, input, input_ended: self.input_ended, outputs, devpts })
+    }
+
+    pub(crate) fn adopt(rest: TaskAtRest) -> Result<Self> {
+        let optional = |number: Option<i32>| number.map(handover::take).transpose();
+        let outputs = rest.outputs.into_iter().map(|(stream, fd)| Ok((stream, handover::take(fd)?)));
+        Ok(Self {
+            child: Child::adopt(rest.plan, rest.pid, handover::take(rest.pidfd)?),
+            terminal: optional(rest.terminal)?,
+            input: optional(rest.input)?,
+            waiting: VecDeque::new(),
+            input_ended: rest.input_ended,
+            outputs: outputs.collect::<Result<_>>()?,
+            devpts: optional(rest.devpts)?,
+            code: None,
+            chunk: LEAST_CHUNK,
+        })
     }
 
     fn use_terminal(&mut self, terminal: Option<OwnedFd>, input: bool) -> Result<()> {
@@ -238,6 +283,19 @@ impl Task {
             self.input = None;
         }
     }
+}
+
+/// A [`Task`] on its way to another program.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct TaskAtRest {
+    plan: Plan,
+    pid: i32,
+    pidfd: i32,
+    terminal: Option<i32>,
+    input: Option<i32>,
+    input_ended: bool,
+    outputs: Vec<(Stream, i32)>,
+    devpts: Option<i32>,
 }
 
 struct Pipes {

@@ -49,6 +49,6 @@ pub use record::{Ended, HealthState, Probe, Record, Running, Status};
 pub use resolve::{Bind, MASKED, READ_ONLY, Reason, RunOptions, default_limits, explained, resolve};
 pub use rootless::Rootless;
 pub use session::Session;
-pub use settle::{claim, plan};
-pub use spare::Spare;
+pub use settle::{claim, find_place, plan};
+pub use spare::{KeeperProgram, Spare};
 pub use update::Limit;

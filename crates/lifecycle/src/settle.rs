@@ -15,17 +15,25 @@ use crate::record::Status;
 /// One for the whole host, whatever state directory a container is of: ids are the host's.
 const HOST: &str = "/run/tsubo";
 
-/// Finds a place on the host for the users of a container that has users of its own. Whoever has the
-/// claim holds the place: as long as the container runs.
+/// Finds a place on the host for the users of a container that has users of its own, unless one was
+/// found early. Whoever has the claim holds the place: as long as the container runs.
 ///
 /// # Errors
 /// When all places are taken.
-pub fn claim(spec: &mut Spec) -> Result<Option<Claim>> {
+pub fn claim(spec: &mut Spec, early: Option<Claim>) -> Result<Option<Claim>> {
     let Some(users) = spec.users.as_mut().filter(|users| users.anywhere) else { return Ok(None) };
-    std::fs::create_dir_all(HOST).doing(|| format!("making {HOST}"))?;
-    let claim = Claim::take(Path::new(HOST))?;
+    let claim = early.map_or_else(find_place, Ok)?;
     *users = users.at(claim.base());
     Ok(Some(claim))
+}
+
+/// A place on the host for the users of some container.
+///
+/// # Errors
+/// When all places are taken.
+pub fn find_place() -> Result<Claim> {
+    std::fs::create_dir_all(HOST).doing(|| format!("making {HOST}"))?;
+    Claim::take(Path::new(HOST))
 }
 
 /// The plan of a job, with the namespaces of other containers where they are now.

@@ -2,8 +2,8 @@
 //! caller finds out what that is.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use spec::{Error, Id, Result, ResultExt};
@@ -22,9 +22,25 @@ pub struct Spare {
 }
 
 impl Spare {
-    /// Begins to start the keeper `TSUBO_KEEPER`, or the one beside our own program.
-    pub fn begin() -> Result<Self> {
-        Self::of(None, crate::new_id()?)
+    /// Begins with a copy of the calling program, which has one thread: `keep` keeps what comes over
+    /// its standard input, and returns the exit code. To execute a program would take as long as
+    /// everything else that it does.
+    ///
+    /// # Errors
+    /// When no process can be made.
+    pub fn fork(keep: impl FnOnce(Id) -> u8) -> Result<Self> {
+        let (connection, theirs) = connection()?;
+        let (null, id) = (null()?, crate::new_id()?);
+        let child = || {
+            // Nothing of its caller stays open.
+            if take_places(&theirs, &null).and_then(|()| sys::process::close_range(3, u32::MAX)).is_err() {
+                return 126;
+            }
+            sys::signal::unblock_all();
+            keep(id).into()
+        };
+        let (pid, pidfd) = sys::process::clone_child(0, None, child).doing(|| "making a keeper")?;
+        Ok(Self { id, process: Process { pid, pidfd }, connection })
     }
 
     /// The id that its container should have: it makes the control groups beforehand.
@@ -65,32 +81,73 @@ fn connection() -> Result<(OwnedFd, OwnedFd)> {
     pair.map_err(std::io::Error::from).doing(|| "making a connection for the keeper")
 }
 
-/// Executes the keeper from a read-only mount of its own: an image that asks the kernel to execute
-/// `/proc/self/exe` gets hold of nothing that can be written (2019-5736). A plain fork, early in a
-/// small process, costs less than a vfork, during which we could do nothing.
 fn execute(path: Option<PathBuf>, connection: &OwnedFd, id: Id) -> Result<Process> {
     let path = path.map_or_else(find_keeper, Ok)?;
-    let doing = || format!("starting {}", path.display());
-    let program = runtime::read_only_program(&path)?;
-    let null = std::fs::File::options().write(true).open("/dev/null").doing(doing)?;
-    let id = CString::new(id.to_string()).map_err(std::io::Error::from).doing(doing)?;
-    let arguments = Strings::new(vec![CString::from(c"tsubo-keeper"), id]);
-    let environment = Strings::new(vec![CString::from(ENVIRONMENT)]);
+    let program = KeeperProgram::at(&path)?;
+    let (null, words) = (null()?, [id.to_string()]);
     let child = || {
-        let standard = [(connection.as_fd(), 0), (null.as_fd(), 1), (null.as_fd(), 2)];
-        if standard.into_iter().any(|(fd, at)| sys::process::dup_onto(fd, at).is_err()) {
-            return 126;
-        }
         // It outlives its caller, whose locks and pipes it must not hold.
-        if sys::process::close_on_exec_from(3).is_err() {
+        if take_places(connection, &null).is_err() {
             return 126;
         }
         sys::signal::unblock_all();
-        sys::process::execveat(program.as_fd(), &arguments, &environment);
+        // Where it fails, the connection closes without an answer.
+        let _ = program.execute(&words, &[]);
         127
     };
-    let (pid, pidfd) = sys::process::clone_child(0, None, child).doing(doing)?;
+    let started = sys::process::clone_child(0, None, child);
+    let (pid, pidfd) = started.doing(|| format!("starting {}", path.display()))?;
     Ok(Process { pid, pidfd })
+}
+
+fn null() -> Result<OwnedFd> {
+    let null = std::fs::File::options().write(true).open("/dev/null");
+    null.doing(|| "opening /dev/null").map(OwnedFd::from)
+}
+
+/// The connection becomes standard input; what a keeper says nobody hears.
+fn take_places(connection: &OwnedFd, null: &OwnedFd) -> rustix::io::Result<()> {
+    let places = [(connection.as_fd(), 0), (null.as_fd(), 1), (null.as_fd(), 2)];
+    places.into_iter().try_for_each(|(fd, at)| sys::process::dup_onto(fd, at))
+}
+
+/// The program `tsubo-keeper`, on a read-only mount of its own: an image that asks the kernel to
+/// execute `/proc/self/exe` gets hold of nothing that can be written (2019-5736).
+#[derive(Debug)]
+pub struct KeeperProgram(OwnedFd);
+
+impl KeeperProgram {
+    /// `TSUBO_KEEPER`, or the one beside our own program.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn find() -> Result<Self> {
+        Self::at(&find_keeper()?)
+    }
+
+    fn at(path: &Path) -> Result<Self> {
+        runtime::read_only_program(path).map(Self)
+    }
+
+    /// Executes it in place of the calling program, with these arguments. It gets the standard
+    /// descriptors and `kept` under their numbers; returns only if that fails.
+    pub fn execute(&self, words: &[String], kept: &[BorrowedFd<'_>]) -> Error {
+        let words = std::iter::once("tsubo-keeper").chain(words.iter().map(String::as_str));
+        let words: Result<Vec<CString>, _> = words.map(CString::new).collect();
+        let Ok(words) = words else { return Error::internal("an argument with a NUL byte") };
+        let (words, environment) = (Strings::new(words), Strings::new(vec![CString::from(ENVIRONMENT)]));
+        // What is opened by libraries need not be close-on-exec.
+        let given = sys::process::close_on_exec_from(3)
+            .and_then(|()| kept.iter().try_for_each(|fd| sys::process::hand_on(*fd, true)));
+        let failure = match given {
+            Ok(()) => sys::process::execveat(self.0.as_fd(), &words, &environment),
+            Err(failure) => failure,
+        };
+        for fd in kept {
+            let _ = sys::process::hand_on(*fd, false);
+        }
+        Error::io("executing tsubo-keeper", failure.into())
+    }
 }
 
 /// `TSUBO_KEEPER`, or `tsubo-keeper` beside our own program.

@@ -201,6 +201,16 @@ impl Decoder {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// What was not taken out.
+    pub fn into_rest(mut self) -> Vec<u8> {
+        self.bytes.split_off(self.taken)
+    }
+
+    /// Whether everything was taken out.
+    pub fn is_empty(&self) -> bool {
+        self.taken == self.bytes.len()
+    }
+
     /// Takes the next message out if all of it is there.
     ///
     /// # Errors

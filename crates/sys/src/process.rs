@@ -193,6 +193,26 @@ pub fn dup_onto(fd: BorrowedFd<'_>, at: RawFd) -> rustix::io::Result<()> {
     if unsafe { libc::dup2(fd.as_raw_fd(), at) } < 0 { Err(crate::last_error()) } else { Ok(()) }
 }
 
+/// A descriptor that this program was given by whoever executed it, who promised its number; from
+/// now on it is close-on-exec.
+///
+/// # Errors
+/// `EBADF` where there is none of that number.
+pub fn inherited(number: RawFd) -> rustix::io::Result<OwnedFd> {
+    // SAFETY: the flags of a number; a number that is no descriptor fails.
+    if number < 3 || unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
+        return Err(Errno::BADF);
+    }
+    // SAFETY: it is open, and by the promise nothing else in this program owns the number.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Lets the next program have this descriptor too, under its number, or not.
+pub fn hand_on(fd: BorrowedFd<'_>, whether: bool) -> rustix::io::Result<()> {
+    let flags = if whether { rustix::io::FdFlags::empty() } else { rustix::io::FdFlags::CLOEXEC };
+    rustix::io::fcntl_setfd(fd, flags)
+}
+
 /// setrlimit by the kernel's number of the resource. What may not be raised (it takes
 /// CAP_SYS_RESOURCE, and open files have a highest number) stays at the present hard limit.
 pub fn set_limit(resource: u32, soft: u64, hard: u64) -> rustix::io::Result<()> {

@@ -122,7 +122,7 @@ impl Verb {
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     let args: Vec<OsString> = args.into_iter().collect();
     // What goes wrong now goes wrong again when there is something to start, and is told then.
-    let spare = if lifecycle::rootless::is_root() && is_start(&args) { Spare::begin().ok() } else { None };
+    let spare = if lifecycle::rootless::is_root() && is_start(&args) { Spare::fork(keeper::forked).ok() } else { None };
     let cli = match parse(&args) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),

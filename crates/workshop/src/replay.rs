@@ -100,7 +100,7 @@ impl<'a> Replay<'a> {
         let clock = Instant::now();
         let mut spec = self.spec_for(setup, policy)?;
         // Held until the service has ended.
-        let _users = lifecycle::claim(&mut spec)?;
+        let _users = lifecycle::claim(&mut spec, None)?;
         // Everything is asked through the listener: only it sees what is not there.
         let settings = Settings { opens: Opens::Listener };
         let drive = Drive {

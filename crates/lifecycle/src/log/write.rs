@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -29,6 +30,16 @@ impl Writer {
         let opened = open(dir).and_then(|file| Ok((file.metadata()?.len(), file)));
         let (written, file) = opened.doing(|| format!("beginning a log in {}", dir.display()))?;
         Ok(Self { dir: dir.to_owned(), file, written, unfinished: Default::default(), lines: Vec::new() })
+    }
+
+    /// Goes on with a file that another program has written until now, in the middle of no line.
+    pub fn adopt(dir: &Path, file: OwnedFd, written: u64) -> Self {
+        Self { dir: dir.to_owned(), file: file.into(), written, unfinished: Default::default(), lines: Vec::new() }
+    }
+
+    /// The file and how much is in it, if it ends with a line.
+    pub fn at_rest(&self) -> Option<(BorrowedFd<'_>, u64)> {
+        self.unfinished.iter().all(Vec::is_empty).then(|| (self.file.as_fd(), self.written))
     }
 
     /// Adds output as it came. A disk that is full loses lines; it never stops the container.
