@@ -1,7 +1,6 @@
 //! What most containers need, made before the job comes, while there is nothing else to do.
 
 use cgroup::{Entry, Group};
-use lifecycle::KeeperProgram;
 use runtime::EarlyUsers;
 use runtime::ids::Claim;
 use spec::container::{Spec, Users};
@@ -14,15 +13,13 @@ pub(crate) struct Early {
     entry: Option<Entry>,
     pub(crate) claim: Option<Claim>,
     pub(crate) users: Option<EarlyUsers>,
-    /// What is executed when there is nothing to do.
-    pub(crate) program: Option<KeeperProgram>,
 }
 
 impl Early {
     /// The control groups of `id`.
     pub(crate) fn groups(id: Id) -> Self {
         let group = Some(Group::create(id));
-        Self { id, group, entry: None, claim: None, users: None, program: None }
+        Self { id, group, entry: None, claim: None, users: None }
     }
 
     /// And the ways into them, and users. What fails is tried again when it is needed, and told then.
@@ -34,13 +31,12 @@ impl Early {
         early.claim = lifecycle::find_place().ok();
         let users = early.claim.as_ref().map(|claim| Users::anywhere().at(claim.base()));
         early.users = users.and_then(|users| EarlyUsers::make(users).ok());
-        early.program = KeeperProgram::find().ok();
         early
     }
 
     /// Groups that were made by another program in this process.
     pub(crate) fn adopt(id: Id, group: Option<Group>) -> Self {
-        Self { id, group: Some(Ok(group)), entry: None, claim: None, users: None, program: None }
+        Self { id, group: Some(Ok(group)), entry: None, claim: None, users: None }
     }
 
     /// Who goes on with the groups is somebody else.

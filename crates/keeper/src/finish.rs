@@ -54,7 +54,7 @@ pub(crate) fn finish(mut keeper: Keeper, code: i32) {
 /// Removes a container that nobody shall find any more, and tells the one who started it.
 fn vanish(keeper: &mut Keeper, code: i32) {
     // What cannot be removed is found by the next command that looks.
-    let _ = state::vanish(&keeper.job);
+    let _ = state::vanish(&keeper.job, &keeper.log);
     keeper.tell_last(code);
     let launch = keeper.connections.iter_mut().filter(|connection| connection.role == Role::Launch);
     launch.for_each(|connection| connection.send(&Reply::Exit { code }));

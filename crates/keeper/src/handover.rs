@@ -5,6 +5,7 @@
 //! descriptors keep their numbers. Nobody notices: the process, its children, its locks and its
 //! connections stay what they are. While anything is under way it is put off.
 
+use std::convert::Infallible;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -17,7 +18,7 @@ use rustix::pipe::PipeFlags;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use spec::protocol::Decoder;
-use spec::{Error, Result, ResultExt};
+use spec::{Error, Id, Result, ResultExt};
 
 use crate::connection::{Connection, ConnectionAtRest};
 use crate::health::{Checks, ChecksAtRest};
@@ -69,15 +70,17 @@ impl Keeper {
     /// Goes on as the small program if there is one and nothing is under way. Returns where it
     /// does not, and then goes on as it is.
     pub(crate) fn hand_over(&self) {
-        let mut program = self.program.borrow_mut();
-        let Some(next) = program.as_ref() else { return };
         let mut kept = Kept::default();
-        let Some(rest) = self.at_rest(&mut kept) else { return };
-        if next_form(next).is_some_and(|form| form == FORM) {
-            // What cannot be handed over now cannot be later.
-            let _ = pass(next, "rest", &rest, kept);
+        let Some(rest) = Some(self.is_copy.get()).filter(|copy| *copy).and_then(|_| self.at_rest(&mut kept))
+        else {
+            return;
+        };
+        // What cannot be handed over now cannot be later. We keep it as well, with a little more memory.
+        self.is_copy.set(false);
+        let Ok(program) = KeeperProgram::find() else { return };
+        if next_form(&program).is_some_and(|form| form == FORM) {
+            let _ = pass(&program, "rest", self.job.spec.id, &rest, kept);
         }
-        *program = None;
     }
 
     fn at_rest<'a>(&'a self, kept: &mut Kept<'a>) -> Option<AtRest> {
@@ -106,6 +109,7 @@ impl Keeper {
 }
 
 /// The other side: the keeper that was handed over in descriptor `number`.
+#[inline(never)]
 pub(crate) fn resume(number: i32) -> Result<Box<Keeper>> {
     let rest: AtRest = read(number)?;
     let task = Task::adopt(rest.task)?;
@@ -138,29 +142,39 @@ pub(crate) struct Passed {
     pub(crate) socket: OwnedFd,
 }
 
-/// Lets the program do a job that has just come; returns only if that fails.
-pub(crate) fn pass_on(program: &KeeperProgram, passed: Passed) -> Error {
+/// Lets the small program do a job that has just come; returns only if that fails, with the
+/// connection that should be told.
+pub(crate) fn pass_on(passed: Passed) -> Result<Infallible, (Error, OwnedFd)> {
     let Passed { received: Received { job, lock, decoder }, group, socket } = passed;
     let mut kept = Kept::default();
-    let numbers = (kept.keep(&socket), lock.as_ref().map(|lock| kept.keep(lock)));
-    let task = Order { job, rest: decoder.into_rest(), group, socket: numbers.0, lock: numbers.1 };
-    pass(program, "job", &task, kept)
+    let (number, lock) = (kept.keep(&socket), lock.as_ref().map(|lock| kept.keep(lock)));
+    let order = Order { job, rest: decoder.into_rest(), group, socket: number, lock };
+    let error = match KeeperProgram::find() {
+        Ok(program) => pass(&program, "job", order.job.spec.id, &order, kept),
+        Err(error) => error,
+    };
+    if let Some(group) = &order.group {
+        // The failure of the start is the one to tell.
+        let _ = group.end();
+    }
+    Err((error, socket))
 }
 
 /// The other side of [`pass_on`].
 pub(crate) fn take_on(number: i32) -> Result<Passed> {
-    let task: Order = read(number)?;
+    let order: Order = read(number)?;
     let mut decoder = Decoder::default();
-    decoder.push(&task.rest);
-    let lock = task.lock.map(take).transpose()?;
-    let received = Received { job: task.job, lock, decoder };
-    Ok(Passed { received, group: task.group, socket: take(task.socket)? })
+    decoder.push(&order.rest);
+    let lock = order.lock.map(take).transpose()?;
+    let received = Received { job: order.job, lock, decoder };
+    Ok(Passed { received, group: order.group, socket: take(order.socket)? })
 }
 
-fn pass(program: &KeeperProgram, word: &str, content: &impl Serialize, kept: Kept<'_>) -> Error {
+fn pass(program: &KeeperProgram, word: &str, id: Id, content: &impl Serialize, kept: Kept<'_>) -> Error {
     match write(content) {
         Ok(file) => {
-            let words = [word.to_owned(), file.as_raw_fd().to_string()];
+            // The id is for those who look at a list of processes.
+            let words = [word.to_owned(), file.as_raw_fd().to_string(), id.to_string()];
             program.execute(&words, &[&kept.0[..], &[file.as_fd()]].concat())
         }
         Err(error) => error,

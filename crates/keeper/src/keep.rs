@@ -1,10 +1,9 @@
 //! The loop: whatever happens first is dealt with, until the container has ended.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use lifecycle::KeeperProgram;
 use lifecycle::job::Job;
 use lifecycle::log::Writer;
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -47,8 +46,9 @@ pub(crate) struct Keeper {
     pub(crate) loose: Vec<Task>,
     /// Holds the container's place among the host's users.
     pub(crate) claim: Option<runtime::ids::Claim>,
-    /// What takes our place when there is nothing to do, unless we are that already.
-    pub(crate) program: RefCell<Option<KeeperProgram>>,
+    /// We are a copy of the program that started the container, and execute the small one when there
+    /// is nothing to do.
+    pub(crate) is_copy: Cell<bool>,
 }
 
 impl Keeper {
@@ -75,7 +75,7 @@ impl Keeper {
             paused: false,
             loose: Vec::new(),
             claim: None,
-            program: RefCell::new(None),
+            is_copy: Cell::new(false),
         }
     }
 
@@ -130,7 +130,7 @@ impl Keeper {
                 watch_task(&mut polled, task, connection.is_full());
             }
         }
-        if self.task.says_much() || self.program.borrow().is_some() {
+        if self.task.says_much() || self.is_copy.get() {
             self.settled.set(false);
         }
         if !self.settled.get() {

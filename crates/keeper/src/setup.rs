@@ -10,7 +10,7 @@ use lifecycle::state;
 use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use spec::container::{IdRange, Spec};
-use spec::protocol::{Failure, Reply};
+use spec::protocol::{Decoder, Failure, Reply};
 use spec::{Error, Id, Result, ResultExt};
 
 use crate::connection::Connection;
@@ -35,9 +35,9 @@ pub fn executed() -> u8 {
             print!("{}", handover::FORM);
             return 0;
         }
-        ["rest", file] => number(file).and_then(handover::resume).ok(),
-        ["job", file] => number(file).and_then(handover::take_on).ok().and_then(go_on),
-        [id] => id.parse().ok().and_then(|id| begin(id, Early::groups)),
+        ["rest", file, _id] => number(file).and_then(handover::resume).ok(),
+        ["job", file, _id] => number(file).and_then(handover::take_on).ok().and_then(go_on),
+        [id] => id.parse().ok().and_then(executed_for),
         _ => None,
     };
     keep(keeper)
@@ -47,7 +47,7 @@ pub fn executed() -> u8 {
 pub fn forked(id: Id) -> u8 {
     // How it is listed; nothing else depends on it.
     let _ = rustix::thread::set_name(c"tsubo-keeper");
-    keep(begin(id, Early::all))
+    keep(copied_for(id))
 }
 
 fn keep(keeper: Option<Box<Keeper>>) -> u8 {
@@ -56,25 +56,38 @@ fn keep(keeper: Option<Box<Keeper>>) -> u8 {
     0
 }
 
-/// Not a part of its caller, whose frame rests for as long as the container runs.
+// None of these is a part of its caller, whose frame rests for as long as the container runs.
+
 #[inline(never)]
-fn begin(id: Id, make: fn(Id) -> Early) -> Option<Box<Keeper>> {
+fn executed_for(id: Id) -> Option<Box<Keeper>> {
     let socket = leave_caller().ok()?;
-    let early = make(id);
+    let early = Early::groups(id);
     let received = job::receive(&socket).ok()?;
-    if early.program.is_some() && !is_out_of_reach(&received.job.spec) {
-        return pass_on(early, received, socket);
-    }
     take_up(Passed { received, group: None, socket }, early)
 }
 
-/// The program that started us could be written to from inside the container (2019-5736): another
-/// one does this.
+#[inline(never)]
+fn copied_for(id: Id) -> Option<Box<Keeper>> {
+    let socket = leave_caller().ok()?;
+    let early = Early::all(id);
+    let received = job::receive(&socket).ok()?;
+    if !is_out_of_reach(&received.job.spec) {
+        return pass_on(early, received, socket);
+    }
+    let keeper = take_up(Passed { received, group: None, socket }, early)?;
+    keeper.is_copy.set(true);
+    Some(keeper)
+}
+
+/// The program that we are a copy of could be written to from inside the container (2019-5736):
+/// another one does this.
 fn pass_on(mut early: Early, received: Received, socket: OwnedFd) -> Option<Box<Keeper>> {
-    let program = early.program.take()?;
     let passed = Passed { received, group: early.give_up_groups(), socket };
     drop(early);
-    handover::pass_on(&program, passed);
+    let Err((error, socket)) = handover::pass_on(passed);
+    let mut launch = Connection::launched(socket, Decoder::default());
+    launch.send(&Reply::Failed(Failure::from(&error)));
+    launch.drain();
     None
 }
 
@@ -140,7 +153,6 @@ fn leave_caller() -> Result<OwnedFd> {
 
 /// Starts the container. Whatever fails, nothing of it stays.
 fn start(mut job: Job, mut early: Early) -> Result<Keeper> {
-    let program = early.program.take();
     let made = lifecycle::claim(&mut job.spec, early.claim.take());
     let made = made.and_then(|claim| Ok((claim, make(&job, early)?)));
     if made.is_err() {
@@ -149,7 +161,6 @@ fn start(mut job: Job, mut early: Early) -> Result<Keeper> {
     let (claim, (task, group, listener, signals, log)) = made?;
     let mut keeper = Keeper::new(job, task, group, listener, signals, log);
     keeper.claim = claim;
-    keeper.program = program.into();
     Ok(keeper)
 }
 

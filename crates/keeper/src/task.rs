@@ -67,39 +67,41 @@ impl Task {
         setup: Setup<'_>,
         meanwhile: impl FnOnce(i32) -> Result<()>,
     ) -> Result<Self> {
-        Self::start(plan, setup, |plan, options| runtime::spawn_while(plan, options, meanwhile))
+        Self::start(plan, setup, None, meanwhile)
     }
 
     /// Starts one more process in the container of `first`.
     pub(crate) fn join(plan: &Plan, setup: Setup<'_>, first: &Self) -> Result<Self> {
         let target = Target { pidfd: first.child.pidfd(), devpts: first.devpts.as_ref().map(AsFd::as_fd) };
-        Self::start(plan, setup, |plan, mut options| {
-            options.patience = PATIENCE;
-            runtime::join(plan, options, target)
-        })
+        Self::start(plan, setup, Some(target), |_| Ok(()))
     }
 
     fn start(
         plan: &Plan,
         setup: Setup<'_>,
-        make: impl FnOnce(&Plan, Options<'_>) -> Result<Child>,
+        target: Option<Target<'_>>,
+        meanwhile: impl FnOnce(i32) -> Result<()>,
     ) -> Result<Self> {
         let Pipes { stdio, input, outputs } = pipes(plan.terminal, setup.input)?;
         let mut options = Options::new(stdio);
         options.die_with_parent = true;
+        if target.is_some() {
+            options.patience = PATIENCE;
+        }
         options.users = setup.users;
         if let Some(group) = setup.group {
             let entry = setup.entry.map_or_else(|| group.entry(), Ok)?;
             (options.cgroup_tasks, options.cgroup_v2) = (entry.tasks, entry.born_in);
         }
-        let mut child = make(plan, options)?;
-        let terminal = child.terminal();
-        if let (Some(terminal), Some((rows, columns))) = (&terminal, setup.size) {
-            sys::pty::resize(terminal, rows, columns)
-                .map_err(std::io::Error::from)
-                .doing(|| "sizing the terminal")?;
-        }
-        child.release()?;
+        let mut terminal = None;
+        let mut child = runtime::execute(plan, options, target, |child| {
+            terminal = child.terminal();
+            if let (Some(terminal), Some((rows, columns))) = (&terminal, setup.size) {
+                let sized = sys::pty::resize(terminal, rows, columns).map_err(std::io::Error::from);
+                sized.doing(|| "sizing the terminal")?;
+            }
+            meanwhile(child.pid())
+        })?;
         let devpts = child.devpts();
         let mut task = Self {
             child,

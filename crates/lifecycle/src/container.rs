@@ -16,6 +16,7 @@ use crate::log;
 use crate::pinned::{boot_id, ends_within};
 use crate::record::{self, Ended, Record, Running, Status};
 use crate::resolve::Reason;
+use crate::state::STATE;
 
 /// SIGKILL.
 const KILL: i32 = 9;
@@ -87,7 +88,7 @@ impl Container {
         if let Some(ended) = self.ended()? {
             return Ok(Some(Status::Exited(ended)));
         }
-        let Some(state) = disk::read_json::<Running>(&self.run.join("state.json"))? else {
+        let Some(state) = disk::read_json::<Running>(&self.run.join(STATE))? else {
             return Ok(None);
         };
         let this_boot = state.boot == boot_id()?;
@@ -97,7 +98,7 @@ impl Container {
         match self.ended()? {
             Some(ended) => Ok(Some(Status::Exited(ended))),
             // Its keeper has finished while we looked, and everything went with it.
-            None if !self.run.join("state.json").exists() => Ok(Some(Status::Created)),
+            None if !self.run.join(STATE).exists() => Ok(Some(Status::Created)),
             None => self.end_lost(&state, this_boot).map(Status::Exited).map(Some),
         }
     }
@@ -198,7 +199,7 @@ impl Container {
     }
 
     fn keeper(&self) -> Option<OwnedFd> {
-        disk::read_json::<Running>(&self.run.join("state.json")).ok()??.keeper.open()
+        disk::read_json::<Running>(&self.run.join(STATE)).ok()??.keeper.open()
     }
 
     pub(crate) fn running(&self) -> Result<Running> {

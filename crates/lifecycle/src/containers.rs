@@ -126,7 +126,7 @@ impl Containers {
     /// # Errors
     /// Conflict while there is a container of this name.
     pub fn remove_volumes(&self, name: &Name) -> Result<bool> {
-        if self.lib.join(name).exists() {
+        if self.has(name) {
             return Err(Error::conflict(format!("container {name} still uses its volumes"))
                 .hint(format!("remove it with them: tsubo rm --volumes {name}")));
         }
@@ -184,6 +184,11 @@ impl Containers {
             }
         }
         Ok((sound, damaged))
+    }
+
+    /// Whether this name is taken, whatever is behind it.
+    pub fn has(&self, name: &Name) -> bool {
+        self.lib.join(name).exists()
     }
 
     /// The names that are taken, whatever is behind them.
@@ -262,7 +267,7 @@ impl Containers {
         let known: Vec<String> = self.list()?.iter().map(|container| container.id().to_string()).collect();
         for entry in entries {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let state = disk::read_json::<record::Running>(&entry.path().join("state.json"));
+            let state = disk::read_json::<record::Running>(&entry.path().join(crate::state::STATE));
             let kept = matches!(state, Ok(Some(state)) if state.keeper.open().is_some());
             if !known.contains(&name) && !kept {
                 disk::remove_tree(&entry.path())?;

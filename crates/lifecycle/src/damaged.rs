@@ -37,7 +37,7 @@ pub(crate) fn remove(containers: &Path, runs: &Path, name: &Name) -> Result<()> 
 fn kept(runs: &Path, dir: &Path) -> Option<(PathBuf, Running)> {
     let entries = fs::read_dir(runs).ok()?.flatten().map(|entry| entry.path());
     let mut states = entries.filter_map(|run| {
-        let state = disk::read_json::<Running>(&run.join("state.json")).ok()??;
+        let state = disk::read_json::<Running>(&run.join(crate::state::STATE)).ok()??;
         state.keeper.open().map(|_| (run, state))
     });
     states.find(|(_, state)| has_open(state.keeper.pid, dir))

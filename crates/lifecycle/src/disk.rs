@@ -65,6 +65,9 @@ pub(crate) fn remove_file(path: &Path) -> Result<()> {
 /// What the name of a directory that is being removed begins with: that of no container.
 const GONE: &str = ".gone-";
 
+/// What is mostly in a container's directory, and nothing else.
+const MOSTLY: [&str; 2] = ["container.json", "log"];
+
 /// Removes a container's directory. It leaves its name in one step, so that nobody ever sees half
 /// a container, or loses a new one of this name to a removal that is still at work.
 pub(crate) fn retire(dir: &Path) -> Result<()> {
@@ -74,7 +77,7 @@ pub(crate) fn retire(dir: &Path) -> Result<()> {
         result => result.doing(|| format!("removing {}", dir.display()))?,
     }
     // Another command that looks may be removing it too, which either of them can stumble over.
-    (0..3).find_map(|_| remove_tree(&gone).ok()).map_or_else(|| remove_tree(&gone), Ok)
+    (0..3).find_map(|_| remove_few(&gone, &MOSTLY).ok()).map_or_else(|| remove_tree(&gone), Ok)
 }
 
 /// Removes what killed commands have begun to remove; says what could be.
@@ -95,6 +98,16 @@ pub(crate) fn names(dir: &Path) -> Result<Vec<Name>> {
     let mut names: Vec<Name> = names.collect();
     names.sort();
     Ok(names)
+}
+
+/// Removes a directory that mostly holds these files and nothing else: to look what is in it takes
+/// longer than to remove them.
+pub(crate) fn remove_few(path: &Path, files: &[&str]) -> Result<()> {
+    for file in files {
+        // What stays keeps the directory from going, and is dealt with below.
+        let _ = fs::remove_file(path.join(file));
+    }
+    fs::remove_dir(path).or_else(|_| remove_tree(path))
 }
 
 /// Removes a directory with everything in it; gone already is as good.

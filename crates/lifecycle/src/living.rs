@@ -39,7 +39,7 @@ pub fn subject(job: &Job) -> Subject<'_> {
 
 /// Rare, so that nothing of it is kept in memory.
 fn amend(job: &Job, change: impl FnOnce(&mut Running)) -> Result<()> {
-    let path = job.run.join("state.json");
+    let path = job.run.join(crate::state::STATE);
     let Some(mut state) = disk::read_json::<Running>(&path)? else { return Ok(()) };
     change(&mut state);
     disk::write_json(&path, &state, Durable::No)

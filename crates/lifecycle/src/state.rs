@@ -6,11 +6,14 @@ use std::os::unix::fs::DirBuilderExt;
 use spec::{Result, ResultExt};
 
 use crate::disk::{self, Durable};
-use crate::job::Job;
+use crate::job::{Job, SOCKET};
 use crate::lock::Lock;
 use crate::log;
 use crate::pinned::{Pinned, boot_id};
 use crate::record::{Ended, Record, Running, now};
+
+/// The file of a run directory that says what runs.
+pub(crate) const STATE: &str = "state.json";
 
 /// Makes the run directory.
 pub fn prepare(job: &Job) -> Result<()> {
@@ -31,7 +34,7 @@ pub fn started(job: &Job, first: i32, group: Option<&cgroup::Group>) -> Result<(
         resting: false,
         health: None,
     };
-    disk::write_json(&job.run.join("state.json"), &running, Durable::No)?;
+    disk::write_json(&job.run.join(STATE), &running, Durable::No)?;
     if job.again {
         // From here on the state is what counts.
         disk::remove_file(&job.dir.join("exit.json"))?;
@@ -40,18 +43,21 @@ pub fn started(job: &Job, first: i32, group: Option<&cgroup::Group>) -> Result<(
 }
 
 /// Removes a container that was to be removed when it ended, and what was true while it ran.
-pub fn vanish(job: &Job) -> Result<()> {
+pub fn vanish(job: &Job, log: &log::Writer) -> Result<()> {
     // Who has it waits for us, or looks and finds that we are still there.
     let lock = Lock::try_take(&job.dir).unwrap_or(None);
     // Its name goes last: who does not find it can rely on nothing being left on any disk.
-    let removed = disk::remove_tree(&job.run).and_then(|()| retire(job));
+    let removed = disk::remove_few(&job.run, &[STATE, SOCKET]).and_then(|()| retire(job, log));
     lock.into_iter().for_each(Lock::discard);
     removed
 }
 
 /// Another command may have found that nobody keeps the container any more, removed it, and begun
 /// another of the name: that one is not ours to remove.
-fn retire(job: &Job) -> Result<()> {
+fn retire(job: &Job, log: &log::Writer) -> Result<()> {
+    if log.is_in_place() {
+        return disk::retire(&job.dir);
+    }
     let record = disk::read_json::<Record>(&job.dir.join("container.json"))?;
     match record.is_some_and(|record| record.spec.id == job.spec.id) {
         true => disk::retire(&job.dir),

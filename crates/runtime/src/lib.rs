@@ -1,7 +1,8 @@
 //! Floor 2: executes a plan - starts one container, or one more process in it.
 //!
 //! [`spawn`] turns the steps of a [`Plan`](spec::plan::Plan) into prepared operations (`prepare`), makes the
-//! child, and returns when that stands at the gate: everything is set up and nothing executed. In
+//! child, and returns when that stands at the gate: everything is set up and nothing executed;
+//! [`execute`] goes on to its command. In
 //! the child (`child`) nothing is allocated and nothing locked; it reports the step and the error
 //! number, and the parent turns those into words (`report`).
 
@@ -20,4 +21,4 @@ mod spawn;
 
 pub use prepare::EarlyUsers;
 pub use shield::{read_only_program, shield};
-pub use spawn::{Child, Options, Stdio, Target, join, spawn, spawn_while};
+pub use spawn::{Child, Options, Stdio, Target, execute, join, spawn};

@@ -99,37 +99,48 @@ pub struct Child {
     terminal: Option<OwnedFd>,
     devpts: Option<OwnedFd>,
     exit: Option<i32>,
+    /// It has come to the gate.
+    was_set_up: bool,
     patience: Duration,
 }
 
 /// Starts the first process of a container and returns when it stands at the gate: everything is
 /// set up, the filters are installed, nothing is executed yet.
 pub fn spawn(plan: &Plan, options: Options<'_>) -> Result<Child> {
-    start(plan, options, None, |_| Ok(()))
+    start(plan, options, None)?.at_gate()
 }
 
-/// Like [`spawn`]; does `meanwhile`, with the new process's pid, while that sets itself up. If it
+/// Starts the first process of a container, or with a target one more process in a running one, and
+/// returns when its command is executed. Does `meanwhile` while the process sets itself up; if that
 /// fails, nothing is executed.
-pub fn spawn_while(
+///
+/// What [`spawn`] and [`release`](Child::release) do in two steps: whoever has nothing to do at the
+/// gate opens it beforehand, and the new process need not wait to be woken.
+pub fn execute(
     plan: &Plan,
     options: Options<'_>,
-    meanwhile: impl FnOnce(i32) -> Result<()>,
+    target: Option<Target<'_>>,
+    meanwhile: impl FnOnce(&mut Child) -> Result<()>,
 ) -> Result<Child> {
-    start(plan, options, None, meanwhile)
+    let mut child = start(plan, options, target)?;
+    match meanwhile(&mut child) {
+        Ok(()) => child.release()?,
+        Err(error) => {
+            // Its own failure explains ours, where there is one.
+            child.wait_for_gate()?;
+            return Err(error);
+        }
+    }
+    Ok(child)
 }
 
 /// Starts one more process in a running container, likewise up to the gate. The plan is one of
 /// [`spec::plan::join`].
 pub fn join(plan: &Plan, options: Options<'_>, target: Target<'_>) -> Result<Child> {
-    start(plan, options, Some(target), |_| Ok(()))
+    start(plan, options, Some(target))?.at_gate()
 }
 
-fn start(
-    plan: &Plan,
-    mut options: Options<'_>,
-    target: Option<Target<'_>>,
-    meanwhile: impl FnOnce(i32) -> Result<()>,
-) -> Result<Child> {
+fn start(plan: &Plan, mut options: Options<'_>, target: Option<Target<'_>>) -> Result<Child> {
     let tasks = std::mem::take(&mut options.cgroup_tasks).into_iter().map(above_standard);
     let given = Given {
         tasks: tasks.collect::<Result<_>>()?,
@@ -151,7 +162,7 @@ fn start(
     };
     drop(theirs);
     let (terminal, devpts) = (prepared.terminal.take().map(|pair| pair.master), prepared.devpts.take());
-    let mut child = Child {
+    Ok(Child {
         plan: plan.clone(),
         pid,
         pidfd,
@@ -160,12 +171,9 @@ fn start(
         terminal,
         devpts,
         exit: None,
+        was_set_up: false,
         patience: options.patience,
-    };
-    let done = meanwhile(child.pid);
-    child.wait_for_gate()?;
-    done?;
-    Ok(child)
+    })
 }
 
 fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -268,6 +276,7 @@ impl Child {
             terminal: None,
             devpts: None,
             exit: None,
+            was_set_up: true,
             patience: hang::PATIENCE,
         }
     }
@@ -282,18 +291,26 @@ impl Child {
         let Some(channel) = self.channel.take() else { return Ok(()) };
         // Where nobody reads any more, the message or the exit code below tells why.
         let _ = rustix::net::send(&channel, &[1], rustix::net::SendFlags::NOSIGNAL);
-        self.await_word(&channel, "before its program is executed")?;
-        match receive(&channel)? {
-            None => {
-                // Only failures need them.
-                self.plan.steps = Vec::new();
-                Ok(())
-            }
-            Some((Message::Failed { step, fault }, _)) => Err(report::explain(&self.plan, step, fault)),
-            Some((Message::Ready { .. }, _)) => {
-                Err(Error::internal("the new process stood at the gate twice"))
+        loop {
+            self.await_word(&channel)?;
+            match receive(&channel)? {
+                None if self.was_set_up => break,
+                None => return Err(self.ended_early()?),
+                // It comes to a gate that is open already.
+                Some((Message::Ready { .. }, _)) => self.was_set_up = true,
+                Some((Message::Failed { step, fault }, _)) => {
+                    return Err(report::explain(&self.plan, step, fault));
+                }
             }
         }
+        // Only failures need them.
+        self.plan.steps = Vec::new();
+        Ok(())
+    }
+
+    fn at_gate(mut self) -> Result<Self> {
+        self.wait_for_gate()?;
+        Ok(self)
     }
 
     /// Waits for its end: the exit code, or 128 and the number of the signal.
@@ -329,7 +346,11 @@ impl Child {
     }
 
     /// Waits until it has something to say, or has closed. One that hangs is killed.
-    fn await_word(&mut self, channel: &OwnedFd, before: &str) -> Result<()> {
+    fn await_word(&mut self, channel: &OwnedFd) -> Result<()> {
+        let before = match self.was_set_up {
+            true => "before its program is executed",
+            false => "while it sets itself up",
+        };
         let waited = hang::wait(channel.as_fd(), self.patience, self.pid, before);
         if waited.is_err() && !hang::end(self.pidfd.as_fd()) {
             // Nobody waits for it: it ends when what holds it lets it go.
@@ -340,21 +361,25 @@ impl Child {
 
     fn wait_for_gate(&mut self) -> Result<()> {
         let Some(channel) = self.channel.take() else { return Ok(()) };
-        self.await_word(&channel, "while it sets itself up")?;
+        self.await_word(&channel)?;
         let received = receive(&channel);
         self.channel = Some(channel);
         match received? {
-            Some((Message::Ready { listener: None }, _)) => Ok(()),
-            Some((Message::Ready { listener: Some(number) }, sender)) => {
-                self.listener = Some(take_over(sender.unwrap_or(self.pid), number)?);
+            Some((Message::Ready { listener }, sender)) => {
+                self.was_set_up = true;
+                if let Some(number) = listener {
+                    self.listener = Some(take_over(sender.unwrap_or(self.pid), number)?);
+                }
                 Ok(())
             }
             Some((Message::Failed { step, fault }, _)) => Err(report::explain(&self.plan, step, fault)),
-            None => {
-                let code = self.wait()?;
-                Err(Error::internal(format!("the new process ended with {code} before it was set up")))
-            }
+            None => Err(self.ended_early()?),
         }
+    }
+
+    fn ended_early(&mut self) -> Result<Error> {
+        let code = self.wait()?;
+        Ok(Error::internal(format!("the new process ended with {code} before it was set up")))
     }
 }
 

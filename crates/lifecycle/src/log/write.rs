@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -40,6 +40,11 @@ impl Writer {
     /// The file and how much is in it, if it ends with a line.
     pub fn at_rest(&self) -> Option<(BorrowedFd<'_>, u64)> {
         self.unfinished.iter().all(Vec::is_empty).then(|| (self.file.as_fd(), self.written))
+    }
+
+    /// Whether its file is in a directory still: it goes with the container.
+    pub fn is_in_place(&self) -> bool {
+        self.file.metadata().is_ok_and(|meta| meta.nlink() > 0)
     }
 
     /// Adds output as it came. A disk that is full loses lines; it never stops the container.

@@ -184,12 +184,12 @@ fn one_that_hangs_while_it_sets_itself_up_is_killed_and_told_of() {
         options.cgroup_tasks = vec![full.try_clone().expect("dup")];
         options.patience = Duration::from_millis(300);
         let mut seen = 0;
-        let see = |pid| {
-            seen = pid;
+        let see = |child: &mut tsubo_runtime::Child| {
+            seen = child.pid();
             Ok(())
         };
-        let error =
-            tsubo_runtime::spawn_while(&spec::plan::plan(&made.spec), options, see).expect_err("hangs");
+        let plan = spec::plan::plan(&made.spec);
+        let error = tsubo_runtime::execute(&plan, options, None, see).expect_err("hangs");
         let chain = error.chain();
         assert!(
             chain.contains("hangs while it sets itself up") && chain.contains("system call 1"),
