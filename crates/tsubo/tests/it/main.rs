@@ -9,6 +9,7 @@ mod definition;
 mod faults;
 mod floods;
 mod hostile;
+mod injected;
 mod inodes;
 mod isolation;
 mod jobs;
