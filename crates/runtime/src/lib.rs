@@ -20,4 +20,4 @@ mod spawn;
 
 pub use prepare::EarlyUsers;
 pub use shield::{read_only_program, shield};
-pub use spawn::{Child, Options, Stdio, Target, join, spawn, spawn_while};
+pub use spawn::{Child, Options, Stdio, Target, Waiting, join, spawn, spawn_while};

@@ -62,6 +62,17 @@ pub struct Options<'a> {
     pub patience: Duration,
     /// A user namespace that was made beforehand; used if it is the one that the plan wants.
     pub users: Option<EarlyUsers>,
+    /// What is done at [`Step::Wait`](spec::plan::Step::Wait).
+    pub waiting: Option<Waiting<'a>>,
+}
+
+/// Something to be done while the new process stands still, given its pid.
+pub struct Waiting<'a>(pub &'a mut dyn FnMut(i32) -> Result<()>);
+
+impl std::fmt::Debug for Waiting<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Waiting")
+    }
 }
 
 impl Options<'_> {
@@ -75,6 +86,7 @@ impl Options<'_> {
             cgroup_v2: None,
             patience: hang::PATIENCE,
             users: None,
+            waiting: None,
         }
     }
 }
@@ -137,15 +149,20 @@ fn start(
         devpts: target.and_then(|target| target.devpts),
         listen: options.listen.is_some(),
         users: options.users.take(),
+        born_in: options.cgroup_v2.as_ref().map(AsRawFd::as_raw_fd),
     };
     let Stdio { stdin, stdout, stderr } = &options.stdio;
     give_pipes(plan, [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])?;
     let mut prepared = prepare(plan, given)?;
+    if options.listen.is_some() && prepared.listening_filter().is_some() {
+        return Err(Error::user("two listeners cannot decide about the calls of one process"));
+    }
     let (ours, theirs) = channel().doing(|| "making a channel to the new process")?;
     let (ours, theirs) = (above_standard(ours)?, above_standard(theirs)?);
     let mut make = |flags| clone(&prepared, flags, &mut options, &theirs);
     let (pid, pidfd) = match (target, prepared.pid_namespace()) {
         (None, None) => make(0)?,
+        // Where it makes a second process, only that one goes there.
         (None, Some(file)) => crate::nested::born_in_file(file, make)?,
         (Some(target), _) => in_pid_namespace(target.pidfd, make)?,
     };
@@ -162,8 +179,11 @@ fn start(
         exit: None,
         patience: options.patience,
     };
+    if prepared.begins() {
+        child.change_over()?;
+    }
     let done = meanwhile(child.pid);
-    child.wait_for_gate()?;
+    child.wait_for_gate(options.waiting)?;
     done?;
     Ok(child)
 }
@@ -290,9 +310,7 @@ impl Child {
                 Ok(())
             }
             Some((Message::Failed { step, fault }, _)) => Err(report::explain(&self.plan, step, fault)),
-            Some((Message::Ready { .. }, _)) => {
-                Err(Error::internal("the new process stood at the gate twice"))
-            }
+            Some(_) => Err(Error::internal("the new process stood at the gate twice")),
         }
     }
 
@@ -338,22 +356,63 @@ impl Child {
         waited
     }
 
-    fn wait_for_gate(&mut self) -> Result<()> {
-        let Some(channel) = self.channel.take() else { return Ok(()) };
+    /// The process that was made goes, the one that it has made comes: from then on that is meant.
+    fn change_over(&mut self) -> Result<()> {
+        let second = match self.next_word()? {
+            Some((Message::Begun { pid }, _)) => pid,
+            other => return self.unexpected(other),
+        };
+        // Our own child, and not waited for: the number is still its.
+        let number = rustix::process::Pid::from_raw(second)
+            .ok_or_else(|| Error::internal("the new process has no number"))?;
+        let pidfd = rustix::process::pidfd_open(number, PidfdFlags::empty()).map_err(io::Error::from);
+        let pidfd = above_standard(pidfd.doing(|| "opening the new process")?)?;
+        self.wait()?;
+        (self.pid, self.pidfd, self.exit) = (second, pidfd, None);
+        Ok(())
+    }
+
+    fn next_word(&mut self) -> Result<Option<(Message, Option<i32>)>> {
+        let Some(channel) = self.channel.take() else { return Ok(None) };
         self.await_word(&channel, "while it sets itself up")?;
         let received = receive(&channel);
         self.channel = Some(channel);
-        match received? {
-            Some((Message::Ready { listener: None }, _)) => Ok(()),
-            Some((Message::Ready { listener: Some(number) }, sender)) => {
-                self.listener = Some(take_over(sender.unwrap_or(self.pid), number)?);
-                Ok(())
-            }
+        received
+    }
+
+    fn unexpected(&mut self, said: Option<(Message, Option<i32>)>) -> Result<()> {
+        match said {
             Some((Message::Failed { step, fault }, _)) => Err(report::explain(&self.plan, step, fault)),
             None => {
                 let code = self.wait()?;
                 Err(Error::internal(format!("the new process ended with {code} before it was set up")))
             }
+            Some(_) => Err(Error::internal("the new process spoke out of turn")),
+        }
+    }
+
+    fn wait_for_gate(&mut self, mut waiting: Option<Waiting<'_>>) -> Result<()> {
+        if self.channel.is_none() {
+            return Ok(());
+        }
+        let mut received = self.next_word()?;
+        while let Some((Message::Waiting, _)) = received {
+            if let Some(Waiting(act)) = &mut waiting {
+                act(self.pid)?;
+            }
+            if let Some(channel) = &self.channel {
+                // Where nobody reads any more, the next word or the exit code tells why.
+                let _ = rustix::net::send(channel, &[1], rustix::net::SendFlags::NOSIGNAL);
+            }
+            received = self.next_word()?;
+        }
+        match received {
+            Some((Message::Ready { listener: None }, _)) => Ok(()),
+            Some((Message::Ready { listener: Some(number) }, sender)) => {
+                self.listener = Some(take_over(sender.unwrap_or(self.pid), number)?);
+                Ok(())
+            }
+            other => self.unexpected(other),
         }
     }
 }
