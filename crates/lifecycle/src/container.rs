@@ -197,7 +197,7 @@ impl Container {
         }
     }
 
-    fn keeper(&self) -> Option<OwnedFd> {
+    pub(crate) fn keeper(&self) -> Option<OwnedFd> {
         disk::read_json::<Running>(&self.run.join("state.json")).ok()??.keeper.open()
     }
 

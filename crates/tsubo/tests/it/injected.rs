@@ -131,6 +131,13 @@ impl Scene {
         pids.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
     }
 
+    /// Whether this is a keeper's process, or will be: its number may be somebody else's by now.
+    fn is_keeper(&self, pid: u64) -> bool {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line);
+        line.starts_with("tsubo-keeper") || line.contains(self.house.dir().to_str().expect("UTF-8"))
+    }
+
     /// What is listed is what is there. A start whose caller was killed may go on for a moment; and a
     /// pid namespace ends only when the host's process 1 has reaped who was executed in it from
     /// outside and lost its keeper, for which some take their time.
@@ -141,7 +148,7 @@ impl Scene {
             let rows = self.rows();
             match rows.iter().find(|row| row["running"] == true) {
                 Some(row) => self.sleepers().contains(&row["pid"].to_string()),
-                None => self.sleepers().is_empty() && !keepers.iter().any(|pid| is_keeper(*pid)),
+                None => self.sleepers().is_empty() && !keepers.iter().any(|pid| self.is_keeper(*pid)),
             }
         });
         let rows = self.rows();
@@ -162,12 +169,33 @@ impl Scene {
         }
         assert_eq!(self.sleepers(), [] as [String; 0], "{what}");
         assert_eq!(leftovers::of(&self.house.elsewhere(), &ids), [] as [String; 0], "{what}");
-        until("keepers end", || !seen.keepers().any(|(pid, _)| is_keeper(pid)));
+        until("keepers end", || !seen.keepers().any(|(pid, _)| self.is_keeper(pid)));
         let new: Vec<_> = everything(&self.house.elsewhere())
             .into_iter()
             .filter(|path| !self.before.contains(path))
             .collect();
         assert_eq!(new, [] as [PathBuf; 0], "{what}");
+    }
+
+    /// A keeper whose container is removed when it ends tells so before it removes its empty groups,
+    /// which nobody waits for. One that is killed in that moment leaves them to `tsubo gc`, which
+    /// takes them after a minute.
+    fn groups_are_forgotten(&self, seen: &Seen) {
+        let ids: Vec<String> = seen.keepers().map(|(_, id)| id).collect();
+        let left =
+            || leftovers::all_groups().into_iter().filter(|group| ids.iter().any(|id| group.ends_with(id)));
+        if !self.rows().is_empty() || left().next().is_none() {
+            return;
+        }
+        for group in left() {
+            let inside = std::fs::read_to_string(group.join("cgroup.procs"));
+            assert!(inside.is_ok_and(|list| list.is_empty()), "{}", group.display());
+            let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(120);
+            let dir = std::fs::File::open(&group).expect("open");
+            dir.set_modified(long_ago).expect("a minute later");
+        }
+        let said = self.house.ok_elsewhere(["gc"]);
+        assert!(said.contains("control group"), "{said}");
     }
 
     fn usable(&self) {
@@ -198,6 +226,9 @@ impl Scene {
                 );
                 let began = Instant::now();
                 self.listed_as_it_is(&seen, &what);
+                if *who == Keeper && verb.contains(&"--rm") {
+                    self.groups_are_forgotten(&seen);
+                }
                 self.removed_without_a_trace(&seen, &what);
                 longest = longest.max((began.elapsed().as_millis(), at));
                 self.usable();
@@ -205,11 +236,6 @@ impl Scene {
             println!("{verb:?}, {who:?}: {calls} calls; clean again after {longest:?} ms at most");
         }
     }
-}
-
-/// Whether this is a keeper's process; its number may be somebody else's by now.
-fn is_keeper(pid: u64) -> bool {
-    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"tsubo-keeper"))
 }
 
 /// Some of the calls from 1 to the last.

@@ -27,4 +27,5 @@ mod seen;
 mod story;
 mod support;
 mod terminal;
+mod upgrade;
 mod web;

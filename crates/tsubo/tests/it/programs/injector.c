@@ -33,7 +33,7 @@ static struct { pid_t pid; char who; int held; int known; char argument[32]; } s
 static int count;
 static long calls[128], sent;
 static pid_t command, running_script;
-static int script_done;
+static int script_done, began;
 
 static int find(pid_t pid)
 {
@@ -61,6 +61,8 @@ static void on(int i, int signal)
 /* The beginning of a system call: true if the process stays where it is. */
 static int reached(int i, long number)
 {
+    /* Its calls until it is the command are ours. */
+    if (seen[i].who == 'c' && !began) return 0;
     long at = ++calls[(int)seen[i].who];
     if (seen[i].who == 'c' && number == SYS_sendmsg && !sent) sent = at;
     if (death.who == seen[i].who && at == death.at) {
@@ -180,7 +182,7 @@ int main(int argc, char **argv)
     int status;
     waitpid(command, &status, WUNTRACED);
     ptrace(PTRACE_SEIZE, command, 0, (void *)OPTIONS);
-    int first = find(command), began = 0;
+    int first = find(command);
     seen[first].who = 'c';
     seen[first].known = 1;
     kill(command, SIGCONT);
@@ -193,11 +195,7 @@ int main(int argc, char **argv)
             let_go();
         } else if (pid > 0 && WIFSTOPPED(status)) {
             int i = find(pid);
-            /* Its own first calls, until it is the command, are ours. */
-            if (i == first && !began && status >> 8 == (SIGTRAP | PTRACE_EVENT_EXEC << 8)) {
-                began = 1;
-                calls['c'] = 0;
-            }
+            began |= i == first && status >> 8 == (SIGTRAP | PTRACE_EVENT_EXEC << 8);
             event(i, status);
         } else if (pid == command) {
             end = status;
