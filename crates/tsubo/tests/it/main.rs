@@ -8,6 +8,7 @@ mod crowd;
 mod definition;
 mod faults;
 mod floods;
+mod guest;
 mod hostile;
 mod injected;
 mod inodes;
