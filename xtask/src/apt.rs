@@ -31,6 +31,13 @@ pub(crate) const TESTS: &[Need] = &[
     ("/usr/bin/shellcheck", "shellcheck"),
 ];
 
+/// What boots another kernel; the kernel itself is not installed.
+pub(crate) const GUEST: &[Need] = &[
+    ("/usr/bin/qemu-system-x86_64", "qemu-system-x86"),
+    ("/sbin/mke2fs", "e2fsprogs"),
+    ("/bin/busybox", "busybox-static"),
+];
+
 /// What the benchmarks compare with and measure by.
 pub(crate) const BENCHES: &[Need] = &[
     ("/usr/bin/gcc", "gcc"),
@@ -62,9 +69,14 @@ pub(crate) fn ensure(needs: &[Need]) {
 
 fn install(packages: &[&str]) -> Result {
     let _policy = NoServices::declare();
-    shell::read(apt_get().args(["update", "-qq"]))?;
+    update()?;
     let options = ["install", "-y", "-qq", "--no-install-recommends"];
     shell::read(apt_get().args(options).args(packages)).map(drop)
+}
+
+/// Reads anew what the archive has.
+pub(crate) fn update() -> Result {
+    shell::read(apt_get().args(["update", "-qq"])).map(drop)
 }
 
 fn apt_get() -> Command {

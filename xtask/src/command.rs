@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::shell::{self, Result};
-use crate::{bench, build, demo, floors, lint, soak, test};
+use crate::{bench, build, demo, floors, guest, lint, soak, test};
 
 struct Subcommand {
     name: &'static str,
@@ -15,7 +15,18 @@ struct Subcommand {
 const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand { name: "build", usage: "", about: "release programs into dist/", run: build::run },
     Subcommand { name: "demo", usage: "", about: "dev, test, pack, run with a real service", run: demo::run },
-    Subcommand { name: "test", usage: "[FILTER…]", about: "lint, then every test", run: test::run },
+    Subcommand {
+        name: "test",
+        usage: "[--no-guest] [FILTER…]",
+        about: "lint, then every test, then those of the guest",
+        run: test::run,
+    },
+    Subcommand {
+        name: "guest",
+        usage: "[WORD…]",
+        about: "tests on Debian's own kernel, in qemu",
+        run: guest::run,
+    },
     Subcommand { name: "lint", usage: "", about: "fmt, clippy, floors, shell scripts", run: lint::run },
     Subcommand {
         name: "floors",

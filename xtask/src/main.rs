@@ -5,6 +5,7 @@ mod build;
 mod command;
 mod demo;
 mod floors;
+mod guest;
 mod house;
 mod junit;
 mod lint;

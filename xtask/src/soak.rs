@@ -147,6 +147,8 @@ impl Test {
         let mut command = Command::new(&self.binary);
         command.args(["--exact", &self.name, "--nocapture"]).current_dir(&self.package).stdin(Stdio::null());
         command.stdout(log.try_clone()?).stderr(log).env("CARGO_MANIFEST_DIR", &self.package);
+        // Here a test may take its time, and other moments than the last time.
+        command.env("TSUBO_SOAK", "1");
         Ok(command.spawn()?)
     }
 }

@@ -6,11 +6,12 @@ use std::process::{Command, Stdio};
 
 use crate::house::{self, PROGRAMS};
 use crate::shell::{self, Result};
-use crate::{apt, junit, lint};
+use crate::{apt, guest, junit, lint};
 
 /// `args` go to the test runner, so `./x test pack_` runs the tests with that in their name
-/// (and leaves out the lint).
+/// (and leaves out the lint and the guest); `--no-guest` leaves out the guest only.
 pub(crate) fn run(args: &[String]) -> Result {
+    let (no_guest, args): (Vec<_>, Vec<_>) = args.iter().cloned().partition(|arg| arg == "--no-guest");
     apt::ensure(apt::TESTS);
     if args.is_empty() {
         lint::run(&[])?;
@@ -20,8 +21,11 @@ pub(crate) fn run(args: &[String]) -> Result {
     let nextest = shell::has("cargo-nextest");
     let words: &[&str] = if nextest { &["nextest", "run"] } else { &["test", "--no-fail-fast"] };
     let mut command = house::cargo(words)?;
-    command.arg("--workspace").args(args);
+    command.arg("--workspace").args(&args);
     let outcome = if nextest { with_nextest(&mut command) } else { with_cargo(&mut command) }?;
+    if args.is_empty() && no_guest.is_empty() {
+        return outcome.and(guest::outcome(&[])?).tell();
+    }
     outcome.tell()
 }
 
@@ -31,15 +35,26 @@ pub(crate) fn programs() -> Result {
     shell::run(house::cargo(&["build", "--quiet"])?.args(packages))
 }
 
-struct Outcome {
-    skipped: Vec<String>,
+/// What came of a run of tests.
+pub(crate) struct Outcome {
+    /// The lines by which tests said that they did not run.
+    pub(crate) skipped: Vec<String>,
     /// The runner's own closing line, to be the last one here too.
-    summary: String,
-    passed: bool,
+    pub(crate) summary: String,
+    /// Whether all passed.
+    pub(crate) passed: bool,
 }
 
 impl Outcome {
-    fn tell(self) -> Result {
+    /// Both as one.
+    fn and(mut self, other: Self) -> Self {
+        self.skipped.extend(other.skipped);
+        let summary = format!("{}\n{}", self.summary, other.summary);
+        Self { summary, passed: self.passed && other.passed, ..self }
+    }
+
+    /// Says once more what was skipped, and sums up.
+    pub(crate) fn tell(self) -> Result {
         println!("== {} SKIPPED", self.skipped.len());
         for line in &self.skipped {
             println!("  {line}");

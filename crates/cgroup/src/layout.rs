@@ -41,7 +41,7 @@ const UNUSED: [&str; 3] = ["cpuset", "name=systemd", "name=elogind"];
 /// What a container gets a group for on version 1: limits and figures of memory, tasks, processor
 /// and devices of blocks. Each more costs every start what it takes to make, enter and remove one
 /// (40 to 80 µs); whoever sets rules for devices makes that group then.
-const NEEDED: [&str; 5] = ["memory", "pids", "cpu", "cpuacct", "blkio"];
+pub(crate) const NEEDED: [&str; 5] = ["memory", "pids", "cpu", "cpuacct", "blkio"];
 
 impl Layout {
     /// Those that every container has a group in. Without version 2, which freezes too, the
@@ -96,14 +96,22 @@ impl Layout {
 
 /// Reads a file of /proc in few pieces: the kernel makes its text anew for every call, and has no
 /// size to tell beforehand.
-fn read_text(path: &str) -> std::io::Result<String> {
+pub(crate) fn read_text(path: &str) -> std::io::Result<String> {
     let mut text = Vec::with_capacity(32 << 10);
     fs::File::open(path)?.read_to_end(&mut text)?;
     String::from_utf8(text).map_err(std::io::Error::other)
 }
 
-/// One line of mountinfo: `36 35 0:31 ROOT POINT OPTIONS … - TYPE SOURCE SUPER-OPTIONS`.
+/// One line of mountinfo, if that hierarchy is of use.
 fn hierarchy(line: &str, groups: &str) -> Option<Hierarchy> {
+    let (hierarchy, _) = mounted(line, groups)?;
+    let unused = hierarchy.controllers.iter().any(|name| UNUSED.contains(&name.as_str()));
+    (!unused).then_some(hierarchy)
+}
+
+/// One line of mountinfo (`36 35 0:31 ROOT POINT OPTIONS … - TYPE SOURCE SUPER-OPTIONS`): the
+/// hierarchy and where it is mounted.
+pub(crate) fn mounted<'a>(line: &'a str, groups: &str) -> Option<(Hierarchy, &'a Path)> {
     let (mount, file_system) = line.split_once(" - ")?;
     let mut fields = mount.split(' ').skip(3);
     let (root, point) = (fields.next()?, fields.next()?);
@@ -115,11 +123,8 @@ fn hierarchy(line: &str, groups: &str) -> Option<Hierarchy> {
     };
     let options = file_system.nth(1)?;
     let (controllers, path) = own_group(version, options, groups)?;
-    if controllers.iter().any(|name| UNUSED.contains(&name.as_str())) {
-        return None;
-    }
     let below = Path::new(path).strip_prefix(root).ok()?;
-    Some(Hierarchy { version, controllers, own: Path::new(point).join(below) })
+    Some((Hierarchy { version, controllers, own: Path::new(point).join(below) }, Path::new(point)))
 }
 
 /// The line of /proc/self/cgroup (`4:cpu,cpuacct:/path`) for a mount with these options.

@@ -4,9 +4,15 @@
 //! of use ([`layout`]). Nothing existing is changed; a host on which groups cannot be made is a
 //! fact with a reason, not a failure.
 
+pub mod devices;
 mod freeze;
 mod group;
 mod layout;
+mod path;
+mod place;
+pub mod resources;
 
 pub use group::{Entry, Group, Peak};
 pub use layout::{Hierarchy, Layout, Version};
+pub use path::GroupPath;
+pub use place::{Breadth, Placed};

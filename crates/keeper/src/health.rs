@@ -125,10 +125,14 @@ impl Check {
         if code.is_none() && self.deadline > Instant::now() {
             return None;
         }
-        if code.is_none() {
-            self.task.end_session();
-        }
         Some(probe(code, &self.output))
+    }
+}
+
+/// One that is given up before its end takes along what it has started.
+impl Drop for Check {
+    fn drop(&mut self) {
+        self.task.end_session();
     }
 }
 

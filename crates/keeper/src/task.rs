@@ -194,10 +194,13 @@ impl Task {
             .doing(|| "sizing the terminal")
     }
 
-    /// Kills it with all that it has started and that has stayed in its session's first group.
+    /// Kills it with all that it has started and that has stayed in its session's first group; nobody
+    /// once its end is known.
     pub(crate) fn end_session(&self) {
-        // Not reaped yet, so the number is its own.
-        let _ = sys::process::kill(-self.child.pid(), 9);
+        if self.code.is_none() {
+            // Not reaped yet, so the number is its own.
+            let _ = sys::process::kill(-self.child.pid(), 9);
+        }
     }
 
     /// The exit code once it has ended.

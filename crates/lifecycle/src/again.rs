@@ -9,7 +9,7 @@ use crate::disk::{self, Durable};
 use crate::events::What;
 use crate::launch::Launch;
 use crate::lock::Lock;
-use crate::record::{Ended, Record, Status, now};
+use crate::record::{Ended, Record, Status, VERSION, now};
 use crate::session::Session;
 
 impl Container {
@@ -63,9 +63,20 @@ impl Container {
         })
     }
 
-    /// What is written of it now.
+    /// What is written of it now, for those who start it or write it anew.
+    ///
+    /// # Errors
+    /// Not found if it has gone; unsupported if there is more to it than we know: what we leave out
+    /// may be what confines it.
     pub(crate) fn must_be_current(&self) -> Result<Record> {
-        let gone = || Error::not_found(format!("container {} has just been removed or renamed", self.name()));
-        self.current()?.ok_or_else(gone)
+        let name = self.name();
+        let gone = || Error::not_found(format!("container {name} has just been removed or renamed"));
+        let record = self.current()?.ok_or_else(gone)?;
+        if record.version > VERSION {
+            let error = format!("container {name} was made by a later version of tsubo");
+            return Err(Error::unsupported(error)
+                .hint(format!("use that one; this one can stop it, and remove it: tsubo rm -f {name}")));
+        }
+        Ok(record)
     }
 }

@@ -54,7 +54,8 @@ impl Client {
         client.send(&Request::Hello { version: VERSION })?;
         match client.receive()? {
             Some(Reply::Hello { version: 1.. }) => Ok(client),
-            other => Err(Error::internal(format!("the container's keeper answers {other:?} to a greeting"))),
+            Some(other) => Err(foreign(Error::internal(format!("it answers {other:?} to a greeting")))),
+            None => Err(foreign(Error::internal("it answers nothing to a greeting"))),
         }
     }
 
@@ -72,7 +73,7 @@ impl Client {
     /// The next message; None when the keeper has closed.
     pub(crate) fn receive(&mut self) -> Result<Option<Reply>> {
         loop {
-            if let Some(reply) = self.decoder.take()? {
+            if let Some(reply) = self.decoder.take().map_err(foreign)? {
                 return Ok(Some(reply));
             }
             if !self.fill()? {
@@ -83,7 +84,7 @@ impl Client {
 
     /// The messages that are there already.
     pub(crate) fn pending(&mut self, each: &mut dyn FnMut(Reply) -> Result<()>) -> Result<()> {
-        while let Some(reply) = self.decoder.take()? {
+        while let Some(reply) = self.decoder.take().map_err(foreign)? {
             each(reply)?;
         }
         Ok(())
@@ -117,6 +118,14 @@ impl AsFd for Client {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// A keeper that cannot be understood.
+fn foreign(cause: Error) -> Error {
+    Error::unsupported("the container's keeper does not speak as this tsubo does")
+        .because(cause)
+        .hint("it may be of another version: use the tsubo that started the container, or start it anew")
+        .hint("tsubo rm -f ends it, whatever it speaks")
 }
 
 /// Waits for the end of the container with this run directory.

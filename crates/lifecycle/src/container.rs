@@ -198,7 +198,7 @@ impl Container {
         }
     }
 
-    fn keeper(&self) -> Option<OwnedFd> {
+    pub(crate) fn keeper(&self) -> Option<OwnedFd> {
         disk::read_json::<Running>(&self.run.join(STATE)).ok()??.keeper.open()
     }
 

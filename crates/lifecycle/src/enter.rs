@@ -51,7 +51,8 @@ impl Container {
         match client.receive()? {
             Some(Reply::Started { pid }) => Ok((client, pid)),
             Some(Reply::Failed(failure)) => Err(failure.into()),
-            _ => Err(Error::conflict(format!("container {} has just ended", self.name()))),
+            Some(other) => Err(Error::internal(format!("the container's keeper answers {other:?}"))),
+            None => Err(self.unanswered()),
         }
     }
 }

@@ -85,16 +85,22 @@ impl Container {
         };
         job::send(connection.as_fd(), &job, lock.map(AsFd::as_fd))?;
         let mut client = Client::over(connection);
-        match client.receive()? {
-            Some(Reply::Started { pid }) => {
+        match client.receive() {
+            Ok(Some(Reply::Started { pid })) => {
                 let input = launch.attached && launch.input;
                 Ok(Session::new(client, pid, terminal, input, Some(keeper)))
             }
-            Some(Reply::Failed(failure)) => {
+            Ok(Some(Reply::Failed(failure))) => {
                 finish(&keeper);
                 Err(failure.into())
             }
-            other => Err(keeper_failed(&keeper, other)),
+            Ok(other) => Err(keeper_failed(&keeper, other)),
+            Err(error) => {
+                // Whatever it is that does not speak our language: it does not stay.
+                keeper.kill();
+                finish(&keeper);
+                Err(error)
+            }
         }
     }
 

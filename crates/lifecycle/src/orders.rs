@@ -8,9 +8,13 @@ use spec::{Error, Result};
 use crate::client::Client;
 use crate::container::Container;
 use crate::events::What;
+use crate::pinned::ends_within;
 
 /// How long a keeper may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long one may take to end when it has closed its connections.
+const MOMENT: Duration = Duration::from_secs(1);
 
 impl Container {
     /// Holds all its processes until [`unpause`](Self::unpause).
@@ -44,8 +48,18 @@ impl Container {
             Some(Reply::Done) => Ok(()),
             Some(Reply::Failed(failure)) => Err(failure.into()),
             Some(other) => Err(Error::internal(format!("the container's keeper answers {other:?}"))),
-            None => Err(Error::conflict(format!("container {} has just ended", self.name()))
-                .hint("a keeper of an older version answers nothing: start the container anew")),
+            None => Err(self.unanswered()),
         }
+    }
+
+    /// What is told when its keeper has closed instead of answering: the container has ended, and
+    /// the keeper with it, or that does not know the question.
+    pub(crate) fn unanswered(&self) -> Error {
+        let name = self.name();
+        if self.keeper().is_none_or(|keeper| ends_within(&keeper, MOMENT)) {
+            return Error::conflict(format!("container {name} has just ended"));
+        }
+        Error::unsupported(format!("the keeper of container {name} does not know what it is asked for"))
+            .hint("it may be of an older version: use the tsubo that started the container, or start it anew")
     }
 }

@@ -21,4 +21,4 @@ mod spawn;
 
 pub use prepare::EarlyUsers;
 pub use shield::{read_only_program, shield};
-pub use spawn::{Child, Options, Stdio, Target, execute, join, spawn};
+pub use spawn::{Child, Options, Stdio, Target, Waiting, execute, join, spawn};

@@ -77,6 +77,10 @@ impl<T> During<T> for Result<T, Errno> {
 pub(crate) enum Message {
     /// It stands at the gate; the number of the listener's descriptor, if it has one.
     Ready { listener: Option<i32> },
+    /// The container's process, which goes on from here, is this one.
+    Begun { pid: i32 },
+    /// It stands still until the caller says go.
+    Waiting,
     /// This step failed.
     Failed { step: u32, fault: Fault },
 }
@@ -92,6 +96,11 @@ impl Message {
                 bytes[0] = 1;
                 bytes[4..8].copy_from_slice(&listener.unwrap_or(-1).to_ne_bytes());
             }
+            Self::Begun { pid } => {
+                bytes[0] = 3;
+                bytes[4..8].copy_from_slice(&pid.to_ne_bytes());
+            }
+            Self::Waiting => bytes[0] = 4,
             Self::Failed { step, fault } => {
                 bytes[0] = 2;
                 bytes[1] = fault.part as u8;
@@ -113,6 +122,8 @@ impl Message {
                 let item = u16::from_ne_bytes(bytes.get(2..4)?.try_into().ok()?);
                 Some(Self::Failed { step: number(4)? as u32, fault: Fault { part, errno, item } })
             }
+            3 => Some(Self::Begun { pid: number(4).filter(|pid| *pid > 0)? }),
+            4 => Some(Self::Waiting),
             _ => None,
         }
     }

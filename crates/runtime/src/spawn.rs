@@ -62,6 +62,17 @@ pub struct Options<'a> {
     pub patience: Duration,
     /// A user namespace that was made beforehand; used if it is the one that the plan wants.
     pub users: Option<EarlyUsers>,
+    /// What is done at [`Step::Wait`](spec::plan::Step::Wait).
+    pub waiting: Option<Waiting<'a>>,
+}
+
+/// Something to be done while the new process stands still, given its pid.
+pub struct Waiting<'a>(pub &'a mut dyn FnMut(i32) -> Result<()>);
+
+impl std::fmt::Debug for Waiting<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Waiting")
+    }
 }
 
 impl Options<'_> {
@@ -75,6 +86,7 @@ impl Options<'_> {
             cgroup_v2: None,
             patience: hang::PATIENCE,
             users: None,
+            waiting: None,
         }
     }
 }
@@ -106,8 +118,9 @@ pub struct Child {
 
 /// Starts the first process of a container and returns when it stands at the gate: everything is
 /// set up, the filters are installed, nothing is executed yet.
-pub fn spawn(plan: &Plan, options: Options<'_>) -> Result<Child> {
-    start(plan, options, None)?.at_gate()
+pub fn spawn(plan: &Plan, mut options: Options<'_>) -> Result<Child> {
+    let waiting = options.waiting.take();
+    start(plan, options, None)?.at_gate(waiting)
 }
 
 /// Starts the first process of a container, or with a target one more process in a running one, and
@@ -118,26 +131,25 @@ pub fn spawn(plan: &Plan, options: Options<'_>) -> Result<Child> {
 /// gate opens it beforehand, and the new process need not wait to be woken.
 pub fn execute(
     plan: &Plan,
-    options: Options<'_>,
+    mut options: Options<'_>,
     target: Option<Target<'_>>,
     meanwhile: impl FnOnce(&mut Child) -> Result<()>,
 ) -> Result<Child> {
+    let waiting = options.waiting.take();
     let mut child = start(plan, options, target)?;
-    match meanwhile(&mut child) {
-        Ok(()) => child.release()?,
-        Err(error) => {
-            // Its own failure explains ours, where there is one.
-            child.wait_for_gate()?;
-            return Err(error);
-        }
+    let done = meanwhile(&mut child);
+    if waiting.is_some() || done.is_err() {
+        // Its own failure explains ours, where there is one.
+        child.wait_for_gate(waiting)?;
     }
+    done.and_then(|()| child.release())?;
     Ok(child)
 }
 
 /// Starts one more process in a running container, likewise up to the gate. The plan is one of
 /// [`spec::plan::join`].
 pub fn join(plan: &Plan, options: Options<'_>, target: Target<'_>) -> Result<Child> {
-    start(plan, options, Some(target))?.at_gate()
+    start(plan, options, Some(target))?.at_gate(None)
 }
 
 fn start(plan: &Plan, mut options: Options<'_>, target: Option<Target<'_>>) -> Result<Child> {
@@ -148,21 +160,26 @@ fn start(plan: &Plan, mut options: Options<'_>, target: Option<Target<'_>>) -> R
         devpts: target.and_then(|target| target.devpts),
         listen: options.listen.is_some(),
         users: options.users.take(),
+        born_in: options.cgroup_v2.as_ref().map(AsRawFd::as_raw_fd),
     };
     let Stdio { stdin, stdout, stderr } = &options.stdio;
     give_pipes(plan, [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])?;
     let mut prepared = prepare(plan, given)?;
+    if options.listen.is_some() && prepared.listening_filter().is_some() {
+        return Err(Error::user("two listeners cannot decide about the calls of one process"));
+    }
     let (ours, theirs) = channel().doing(|| "making a channel to the new process")?;
     let (ours, theirs) = (above_standard(ours)?, above_standard(theirs)?);
     let mut make = |flags| clone(&prepared, flags, &mut options, &theirs);
     let (pid, pidfd) = match (target, prepared.pid_namespace()) {
         (None, None) => make(0)?,
+        // Where it makes a second process, only that one goes there.
         (None, Some(file)) => crate::nested::born_in_file(file, make)?,
         (Some(target), _) => in_pid_namespace(target.pidfd, make)?,
     };
     drop(theirs);
     let (terminal, devpts) = (prepared.terminal.take().map(|pair| pair.master), prepared.devpts.take());
-    Ok(Child {
+    let mut child = Child {
         plan: plan.clone(),
         pid,
         pidfd,
@@ -173,7 +190,11 @@ fn start(plan: &Plan, mut options: Options<'_>, target: Option<Target<'_>>) -> R
         exit: None,
         was_set_up: false,
         patience: options.patience,
-    })
+    };
+    if prepared.begins() {
+        child.change_over()?;
+    }
+    Ok(child)
 }
 
 fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -292,15 +313,11 @@ impl Child {
         // Where nobody reads any more, the message or the exit code below tells why.
         let _ = rustix::net::send(&channel, &[1], rustix::net::SendFlags::NOSIGNAL);
         loop {
-            self.await_word(&channel)?;
-            match receive(&channel)? {
+            match self.next_word_on(&channel)? {
                 None if self.was_set_up => break,
-                None => return Err(self.ended_early()?),
                 // It comes to a gate that is open already.
-                Some((Message::Ready { .. }, _)) => self.was_set_up = true,
-                Some((Message::Failed { step, fault }, _)) => {
-                    return Err(report::explain(&self.plan, step, fault));
-                }
+                Some((Message::Ready { .. }, _)) if !self.was_set_up => self.was_set_up = true,
+                other => return self.unexpected(other),
             }
         }
         // Only failures need them.
@@ -308,8 +325,8 @@ impl Child {
         Ok(())
     }
 
-    fn at_gate(mut self) -> Result<Self> {
-        self.wait_for_gate()?;
+    fn at_gate(mut self, waiting: Option<Waiting<'_>>) -> Result<Self> {
+        self.wait_for_gate(waiting)?;
         Ok(self)
     }
 
@@ -359,12 +376,61 @@ impl Child {
         waited
     }
 
-    fn wait_for_gate(&mut self) -> Result<()> {
-        let Some(channel) = self.channel.take() else { return Ok(()) };
-        self.await_word(&channel)?;
-        let received = receive(&channel);
+    /// The process that was made goes, the one that it has made comes: from then on that is meant.
+    fn change_over(&mut self) -> Result<()> {
+        let second = match self.next_word()? {
+            Some((Message::Begun { pid }, _)) => pid,
+            other => return self.unexpected(other),
+        };
+        // Our own child, and not waited for: the number is still its.
+        let number = rustix::process::Pid::from_raw(second)
+            .ok_or_else(|| Error::internal("the new process has no number"))?;
+        let pidfd = rustix::process::pidfd_open(number, PidfdFlags::empty()).map_err(io::Error::from);
+        let pidfd = above_standard(pidfd.doing(|| "opening the new process")?)?;
+        self.wait()?;
+        (self.pid, self.pidfd, self.exit) = (second, pidfd, None);
+        Ok(())
+    }
+
+    fn next_word(&mut self) -> Result<Option<(Message, Option<i32>)>> {
+        let Some(channel) = self.channel.take() else { return Ok(None) };
+        let received = self.next_word_on(&channel);
         self.channel = Some(channel);
-        match received? {
+        received
+    }
+
+    fn next_word_on(&mut self, channel: &OwnedFd) -> Result<Option<(Message, Option<i32>)>> {
+        self.await_word(channel)?;
+        receive(channel)
+    }
+
+    fn unexpected(&mut self, said: Option<(Message, Option<i32>)>) -> Result<()> {
+        match said {
+            Some((Message::Failed { step, fault }, _)) => Err(report::explain(&self.plan, step, fault)),
+            None => {
+                let code = self.wait()?;
+                Err(Error::internal(format!("the new process ended with {code} before it was set up")))
+            }
+            Some(_) => Err(Error::internal("the new process spoke out of turn")),
+        }
+    }
+
+    fn wait_for_gate(&mut self, mut waiting: Option<Waiting<'_>>) -> Result<()> {
+        if self.channel.is_none() {
+            return Ok(());
+        }
+        let mut received = self.next_word()?;
+        while let Some((Message::Waiting, _)) = received {
+            if let Some(Waiting(act)) = &mut waiting {
+                act(self.pid)?;
+            }
+            if let Some(channel) = &self.channel {
+                // Where nobody reads any more, the next word or the exit code tells why.
+                let _ = rustix::net::send(channel, &[1], rustix::net::SendFlags::NOSIGNAL);
+            }
+            received = self.next_word()?;
+        }
+        match received {
             Some((Message::Ready { listener }, sender)) => {
                 self.was_set_up = true;
                 if let Some(number) = listener {
@@ -372,21 +438,20 @@ impl Child {
                 }
                 Ok(())
             }
-            Some((Message::Failed { step, fault }, _)) => Err(report::explain(&self.plan, step, fault)),
-            None => Err(self.ended_early()?),
+            other => self.unexpected(other),
         }
-    }
-
-    fn ended_early(&mut self) -> Result<Error> {
-        let code = self.wait()?;
-        Ok(Error::internal(format!("the new process ended with {code} before it was set up")))
     }
 }
 
 fn receive(channel: &OwnedFd) -> Result<Option<(Message, Option<i32>)>> {
     let mut bytes = [0; report::SIZE];
-    match sys::socket::receive(channel, &mut bytes) {
-        Ok((0, _)) | Err(rustix::io::Errno::CONNRESET) => Ok(None),
+    let received = match sys::socket::receive(channel, &mut bytes) {
+        // It has ended without taking what we have sent, which is told before its last word.
+        Err(rustix::io::Errno::CONNRESET) => sys::socket::receive(channel, &mut bytes),
+        received => received,
+    };
+    match received {
+        Ok((0, _)) => Ok(None),
         Ok((len, sender)) => {
             let message = Message::decode(&bytes[..len]);
             Ok(Some((message.ok_or_else(|| Error::internal("the new process sent nonsense"))?, sender)))

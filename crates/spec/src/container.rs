@@ -4,6 +4,7 @@
 
 mod capability;
 mod check;
+mod exact;
 mod landlock;
 mod mount;
 mod namespace;
@@ -19,12 +20,15 @@ pub use capability::{
     CAPABILITY_NAMES, Capabilities, DEFAULT_CAPABILITIES, capability, capability_names, capability_set,
 };
 pub use check::check;
+pub use exact::{Attributes, Exact, Made, NodeKind, Owner, Shown, Source, Spread};
 pub use landlock::Landlock;
 pub use mount::{
     Bind, Device, DeviceKind, Mount, MountFlags, MountKind, Nodes, Propagation, Root, RootChange,
 };
 pub use namespace::{Clocks, IDS, IdRange, Namespace, Place, Users, own};
-pub use process::{DEFAULT_LIMITS, IoClass, IoPriority, Labels, Process, Scheduler, SchedulerPolicy};
+pub use process::{
+    DEFAULT_LIMITS, IoClass, IoPriority, Labels, MemoryPolicy, Process, Scheduler, SchedulerPolicy,
+};
 
 /// Everything that is needed to start one container on this host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,11 +47,24 @@ pub struct Spec {
     /// Devices besides those of [`MountKind::Dev`].
     #[serde(default)]
     pub devices: Vec<Device>,
+    /// What is made in the root when everything is mounted.
+    #[serde(default)]
+    pub made: Vec<Made>,
+    /// Propagation of the root itself.
+    #[serde(default)]
+    pub root_propagation: Option<Spread>,
     /// The namespaces of its own, and those that it joins; the others are the caller's.
     pub namespaces: BTreeMap<Namespace, Place>,
     /// Who its users are on the host; needs a user namespace of its own.
     #[serde(default)]
     pub users: Option<Users>,
+    /// Whom its namespaces belong to, if it has users of its own.
+    #[serde(default)]
+    pub owner: Owner,
+    /// Its start waits for something that the caller does when all is mounted and the root is still
+    /// the host's.
+    #[serde(default)]
+    pub waits: bool,
     /// Host name inside; needs a UTS namespace of its own.
     pub hostname: Option<String>,
     /// NIS domain name inside; likewise.
@@ -86,8 +103,12 @@ impl Spec {
             root_change: RootChange::Pivot,
             mounts: Vec::new(),
             devices: Vec::new(),
+            made: Vec::new(),
+            root_propagation: None,
             namespaces: [(Namespace::Mount, Place::Own)].into(),
             users: None,
+            owner: Owner::Caller,
+            waits: false,
             hostname: None,
             domainname: None,
             clocks: Clocks::default(),

@@ -14,6 +14,7 @@ pub mod isolation;
 pub mod life;
 pub mod name;
 pub mod observation;
+pub mod oci;
 pub mod plan;
 pub mod portable;
 pub mod protocol;

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::container::{
-    Capabilities, Clocks, DEFAULT_LIMITS, Device, IoPriority, Labels, Landlock, Mount, Namespace, Place,
-    Process, Root, RootChange, Scheduler, Spec, Users,
+    Capabilities, Clocks, DEFAULT_LIMITS, Device, IoPriority, Labels, Landlock, Made, MemoryPolicy, Mount,
+    Namespace, Owner, Place, Process, Root, RootChange, Scheduler, Spec, Spread, Users,
 };
 use crate::portable::Ids;
 use crate::seccomp::Choice;
@@ -24,7 +24,7 @@ pub struct Plan {
     pub id: Id,
     /// Its name, for what is said about it.
     pub name: Name,
-    /// Namespaces that are made with the process; empty for one that joins.
+    /// Namespaces that are made with the process, or by its [`Step::Begin`]; empty for one that joins.
     pub namespaces: BTreeSet<Namespace>,
     /// Who the container's users are on the host, if it has a user namespace of its own.
     pub users: Option<Users>,
@@ -39,6 +39,14 @@ pub struct Plan {
 /// The process begins in the caller's user namespace, with the caller's privileges, and enters the
 /// container's only after everything is mounted: so the container's root owns none of its other
 /// namespaces (but those of [`Step::Own`]), and what it is shown needs no permission of its own.
+///
+/// Where the container is to own them ([`Owner::Container`]) there are two processes. The first has
+/// the caller's privileges: it enters what belongs to the host (control groups, namespaces that exist)
+/// and sets what takes power over the host and is inherited (limits, priorities, labels). Then it
+/// enters the user namespace and, at [`Step::Begin`], makes the second in all other namespaces, which
+/// so belong to that. The second has power over them alone. Whatever it shows of the host (the root,
+/// binds, mapped owners, a procfs or sysfs that it could not mount itself) was opened by the caller
+/// before either existed, and is only attached by it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Step {
@@ -72,6 +80,14 @@ pub enum Step {
     Mount(Mount),
     /// Show a device of the host.
     Device(Device),
+    /// Make a node, a link or the console.
+    Make(Made),
+    /// Wait while the caller does something in the new namespaces.
+    Wait,
+    /// Make the root file system itself read-only.
+    Seal,
+    /// Set the propagation of the root.
+    Spread(Spread),
     /// Hide a path, if it is there.
     Mask {
         /// Inside.
@@ -112,6 +128,18 @@ pub enum Step {
     Scheduler(Scheduler),
     /// Priority of input and output.
     IoPriority(IoPriority),
+    /// Where its memory comes from.
+    MemoryPolicy(MemoryPolicy),
+    /// The processors that it is held to.
+    Affinity {
+        /// Their numbers.
+        processors: Vec<u32>,
+    },
+    /// Which permissions its files do not get.
+    Umask {
+        /// Bits.
+        mask: u32,
+    },
     /// Execution domain.
     Personality {
         /// As in personality(2).
@@ -130,6 +158,9 @@ pub enum Step {
     },
     /// Enter the container's user namespace: from here on, root is nobody on the host.
     Users,
+    /// Make the process that goes on, in the namespaces of the plan, and end: they belong to the user
+    /// namespace that was entered before.
+    Begin,
     /// Make a namespace that the container's root owns.
     Own {
         /// Which.
@@ -189,7 +220,12 @@ pub enum Step {
 
 /// The plan for a container's first process.
 pub fn plan(spec: &Spec) -> Plan {
-    let mut steps = Vec::with_capacity(spec.mounts.len() + spec.masked.len() + spec.read_only.len() + 24);
+    let most = spec.mounts.len() + spec.masked.len() + spec.read_only.len() + spec.made.len() + 28;
+    let mut steps = Vec::with_capacity(most);
+    if owns_itself(spec) {
+        own_steps(spec, &mut steps);
+        return with_steps(spec, born_with(spec), steps);
+    }
     // Made by a step of its own: it must happen after the control groups were entered.
     let hides_groups = spec.owns(Namespace::Cgroup);
     if spec.cgroup || hides_groups {
@@ -203,26 +239,64 @@ pub fn plan(spec: &Spec) -> Plan {
     steps.extend((spec.clocks != Clocks::default()).then_some(Step::Clocks(spec.clocks)));
     steps.extend(privileged_steps(&spec.process));
     steps.extend(sysctls(spec, |name| !set_inside(spec, name)));
-    steps.extend(spec.users.is_some().then_some(Step::Users));
+    steps.extend(spec.owns(Namespace::User).then_some(Step::Users));
     steps.extend(entered(spec, |namespace| namespace == Namespace::User));
     steps.extend(owned_inside(spec).map(|namespace| Step::Own { namespace }));
     steps.extend(sysctls(spec, |name| set_inside(spec, name)));
     steps.extend(spec.init.then_some(Step::Init));
+    steps.extend(label_step(&spec.process));
     steps.extend(process_steps(&spec.process));
+    with_steps(spec, born_with(spec), steps)
+}
+
+fn with_steps(spec: &Spec, namespaces: BTreeSet<Namespace>, steps: Vec<Step>) -> Plan {
     Plan {
         id: spec.id,
         name: spec.name.clone(),
-        namespaces: born_with(spec),
+        namespaces,
         users: spec.users.clone(),
         terminal: spec.process.terminal,
         steps,
     }
 }
 
+/// Whether the container's user namespace owns its other namespaces.
+fn owns_itself(spec: &Spec) -> bool {
+    spec.owner == Owner::Container && spec.namespaces.contains_key(&Namespace::User)
+}
+
+/// The order for [`Owner::Container`], as [`Step`] tells.
+fn own_steps(spec: &Spec, steps: &mut Vec<Step>) {
+    steps.extend(spec.cgroup.then_some(Step::Groups { namespace: false }));
+    steps.extend(entered(spec, |namespace| namespace != Namespace::User));
+    let ends_with_fork = |step: &Step| matches!(step, Step::Scheduler(one) if one.ends_with_fork());
+    let (late, early): (Vec<Step>, Vec<Step>) =
+        privileged_steps(&spec.process).into_iter().partition(ends_with_fork);
+    steps.extend(early);
+    steps.extend(label_step(&spec.process));
+    steps.extend(spec.owns(Namespace::User).then_some(Step::Users));
+    steps.extend(entered(spec, |namespace| namespace == Namespace::User));
+    steps.extend((spec.clocks != Clocks::default()).then_some(Step::Clocks(spec.clocks)));
+    steps.push(Step::Begin);
+    steps.extend(file_system_steps(spec));
+    steps.extend(spec.hostname.clone().map(|name| Step::Hostname { name }));
+    steps.extend(spec.domainname.clone().map(|name| Step::Domainname { name }));
+    steps.extend(sysctls(spec, |_| true));
+    steps.extend(late);
+    steps.extend(spec.init.then_some(Step::Init));
+    steps.extend(process_steps(&spec.process));
+}
+
 /// The plan for one more process in the running container of `spec`, confined like its first, in
 /// these of its namespaces.
 pub fn join(spec: &Spec, process: &Process, namespaces: &BTreeSet<Namespace>) -> Plan {
-    let mut steps = vec![Step::Groups { namespace: false }];
+    let mut steps = Vec::new();
+    let (before, after) = &process.affinity;
+    let held =
+        |processors: &Option<Vec<u32>>| processors.clone().map(|processors| Step::Affinity { processors });
+    steps.extend(held(before));
+    steps.push(Step::Groups { namespace: false });
+    steps.extend(held(after));
     let mut namespaces = namespaces.clone();
     let joins_users = namespaces.remove(&Namespace::User);
     steps.push(Step::Join { namespaces });
@@ -231,15 +305,9 @@ pub fn join(spec: &Spec, process: &Process, namespaces: &BTreeSet<Namespace>) ->
     steps.extend(loose.then_some(Step::Chroot));
     steps.extend(privileged_steps(process));
     steps.extend(joins_users.then_some(Step::Users));
+    steps.extend(label_step(process));
     steps.extend(process_steps(process));
-    Plan {
-        id: spec.id,
-        name: spec.name.clone(),
-        namespaces: BTreeSet::new(),
-        users: spec.users.clone(),
-        terminal: process.terminal,
-        steps,
-    }
+    Plan { terminal: process.terminal, ..with_steps(spec, BTreeSet::new(), steps) }
 }
 
 /// The namespaces of a container that are not the host's, and so can be joined.
@@ -250,7 +318,10 @@ pub fn joinable(spec: &Spec) -> BTreeSet<Namespace> {
 /// Namespaces that the process is born in. The control groups' is unshared in time, and what
 /// the container's root shall own comes after the user namespace.
 fn born_with(spec: &Spec) -> BTreeSet<Namespace> {
-    let later: BTreeSet<Namespace> = owned_inside(spec).chain([Namespace::Cgroup, Namespace::User]).collect();
+    let mut later: BTreeSet<Namespace> = owned_inside(spec).chain([Namespace::User]).collect();
+    if !owns_itself(spec) {
+        later.insert(Namespace::Cgroup);
+    }
     let own = spec.namespaces.iter().filter(|(_, place)| **place == Place::Own);
     own.map(|(namespace, _)| *namespace).filter(|namespace| !later.contains(namespace)).collect()
 }
@@ -258,7 +329,8 @@ fn born_with(spec: &Spec) -> BTreeSet<Namespace> {
 /// Of the namespaces of its own only the network is administered from inside: without it a root
 /// in a user namespace could not even bind port 80 of it.
 fn owned_inside(spec: &Spec) -> impl Iterator<Item = Namespace> {
-    (spec.owns(Namespace::User) && spec.owns(Namespace::Net)).then_some(Namespace::Net).into_iter()
+    let own = spec.owns(Namespace::User) && spec.owns(Namespace::Net) && !owns_itself(spec);
+    own.then_some(Namespace::Net).into_iter()
 }
 
 /// The parameters of a namespace belong to who owns it, and that is who can set them.
@@ -290,18 +362,24 @@ fn file_system_steps(spec: &Spec) -> Vec<Step> {
     steps.extend(spec.owns(Namespace::Mount).then_some(Step::PrivateMounts));
     if spec.root != Root::Host {
         // What the caller has mounted for it may not take an id mapping, and needs none.
-        let idmapped = spec.users.is_some() && !matches!(spec.root, Root::Mounted { .. });
+        let as_it_is = matches!(spec.root, Root::Mounted { .. } | Root::Bundle { .. });
+        let idmapped = spec.users.is_some() && !as_it_is;
         steps.push(Step::Root { root: spec.root.clone(), idmapped });
     }
     steps.extend(spec.mounts.iter().cloned().map(Step::Mount));
     steps.extend(spec.devices.iter().cloned().map(Step::Device));
+    steps.extend(spec.made.iter().cloned().map(Step::Make));
+    steps.extend(spec.waits.then_some(Step::Wait));
     steps.extend(spec.masked.iter().cloned().map(|path| Step::Mask { path }));
     steps.extend(spec.read_only.iter().cloned().map(|path| Step::ReadOnly { path }));
+    let sealed = matches!(spec.root, Root::Bundle { read_only: true, .. }) && spec.owns(Namespace::Mount);
+    steps.extend(sealed.then_some(Step::Seal));
     steps.extend(match spec.root_change {
         RootChange::Pivot => Some(Step::Pivot),
         RootChange::Chroot => Some(Step::Chroot),
         RootChange::None => None,
     });
+    steps.extend(spec.root_propagation.map(Step::Spread));
     steps
 }
 
@@ -313,6 +391,7 @@ fn privileged_steps(process: &Process) -> Vec<Step> {
     steps.extend(process.nice.map(|level| Step::Nice { level }));
     steps.extend(process.io_priority.map(Step::IoPriority));
     steps.extend(process.personality.map(|persona| Step::Personality { persona }));
+    steps.extend(process.memory_policy.clone().map(Step::MemoryPolicy));
     let limit = |limit: &(u32, u64, u64)| {
         let exact = !DEFAULT_LIMITS.contains(limit);
         Step::Limit { resource: limit.0, soft: limit.1, hard: limit.2, exact }
@@ -321,10 +400,15 @@ fn privileged_steps(process: &Process) -> Vec<Step> {
     steps
 }
 
+fn label_step(process: &Process) -> Option<Step> {
+    (process.labels != Labels::default()).then(|| Step::Label(process.labels.clone()))
+}
+
 fn process_steps(process: &Process) -> Vec<Step> {
-    let mut steps = vec![Step::Session, Step::Directory { path: process.cwd.clone() }];
+    let mut steps = vec![Step::Session];
+    steps.extend(process.umask.map(|mask| Step::Umask { mask }));
+    steps.push(Step::Directory { path: process.cwd.clone() });
     let sets = process.capabilities;
-    steps.extend((process.labels != Labels::default()).then(|| Step::Label(process.labels.clone())));
     steps.push(Step::Identity { user: process.user.clone(), bounding: sets.bounding });
     steps.extend(process.no_new_privs.then_some(Step::NoNewPrivileges));
     steps.extend(process.landlock.clone().map(Step::Landlock));

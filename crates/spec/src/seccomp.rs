@@ -5,7 +5,7 @@
 
 pub mod base;
 pub mod calls;
-mod parse;
+pub(crate) mod parse;
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
@@ -52,6 +52,10 @@ pub enum Action {
     Allow,
     /// It is made, and the kernel's audit log says so.
     Log,
+    /// Its tracer is asked, with this number; without one it fails with ENOSYS.
+    Trace(u16),
+    /// Another process decides, by a listener.
+    Notify,
     /// It fails with this error number.
     Errno(u16),
     /// The thread gets SIGSYS.
@@ -84,6 +88,8 @@ pub enum Flag {
     SpecAllow,
     /// All threads get the filter; at a container's start there is one.
     ThreadSync,
+    /// Only what kills a thread interrupts it while another process decides.
+    WaitKillable,
 }
 
 /// An answer for some calls.

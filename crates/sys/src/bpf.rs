@@ -18,7 +18,7 @@ const RAW_TRACEPOINT: u32 = 17;
 const PAGE: usize = 4096;
 
 /// One bpf(2) call. `attributes` must be the kernel's layout for `command`.
-fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<i32> {
+pub(crate) fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<i32> {
     let pointer = std::ptr::from_ref(attributes);
     // SAFETY: the kernel reads `size_of::<T>()` bytes; the pointers within are valid for what the
     // command does with them, as each caller sees to.
@@ -26,7 +26,7 @@ fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<i32> {
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(done as i32) }
 }
 
-fn owned(fd: i32) -> OwnedFd {
+pub(crate) fn owned(fd: i32) -> OwnedFd {
     // SAFETY: only called with a descriptor that bpf(2) has just made for us.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }

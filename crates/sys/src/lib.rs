@@ -4,6 +4,7 @@
 #![allow(unsafe_code, reason = "this is the one crate where it may live")]
 
 pub mod bpf;
+pub mod bpf_device;
 pub mod byte_lock;
 pub mod capability;
 pub mod fanotify;

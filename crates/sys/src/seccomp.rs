@@ -45,11 +45,19 @@ pub fn load_with(program: &[Instruction], flags: u32) -> Result<()> {
 
 /// Installs `program` and returns the descriptor (close-on-exec) to which its notifications go.
 pub fn load_with_listener(program: &[Instruction]) -> Result<OwnedFd> {
+    load_with_listener_and(program, WAIT_KILLABLE)
+}
+
+/// Flag of [`load_with_listener_and`]; see [`load_with_listener`].
+pub const WAIT_KILLABLE: u32 = libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV as u32;
+
+/// The same with these flags; [`WAIT_KILLABLE`] goes where the kernel does not know it.
+pub fn load_with_listener_and(program: &[Instruction], flags: u32) -> Result<OwnedFd> {
     // Without WAIT_KILLABLE_RECV (Linux 5.19) a signal during a supervised call would turn calls
     // that never fail so, like stat, into EINTR.
-    let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
-    let fd = match install(program, flags | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) {
-        Err(Errno::INVAL) => install(program, flags)?,
+    let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::c_ulong::from(flags);
+    let fd = match install(program, flags) {
+        Err(Errno::INVAL) => install(program, flags & !libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)?,
         other => other?,
     };
     // SAFETY: with NEW_LISTENER the kernel returns a new descriptor that nobody else owns.

@@ -34,7 +34,7 @@ pub fn of_running(pid: i32, spec: &Spec) -> Result<BTreeMap<RootPath, Written>> 
     let root = PathBuf::from(format!("/proc/{pid}/root"));
     let mut found = BTreeMap::new();
     let tree = match &spec.root {
-        Root::Tree { path } | Root::Mounted { path } => path,
+        Root::Tree { path } | Root::Mounted { path } | Root::Bundle { path, .. } => path,
         Root::Scratch { path, .. } => {
             compare(path, &root, &RootPath::root(), &mounted(spec), &mut found)?;
             return Ok(found);

@@ -137,7 +137,7 @@ fn volumes_are_seeded_once_and_kept() {
     let container = world.detached("vol", "cat /data/seed; echo mine > /data/mine; sleep 100");
     until("output", || log_of(&container).contains("from the image"));
     let kept = world.containers.volumes(container.name()).join("data/mine");
-    until("the write", || kept.exists());
+    until("the write", || std::fs::read_to_string(&kept).is_ok_and(|text| text == "mine\n"));
     assert!(!world.tree().join("data/mine").exists());
     assert!(world.containers.remove_volumes(container.name()).is_err(), "they are in use");
     container.remove(true).expect("remove");

@@ -181,6 +181,7 @@ impl Resolving<'_> {
         spec.clocks = Clocks {
             monotonic: self.layers.value(|layer| layer.monotonic_offset).unwrap_or(0),
             boot: self.layers.value(|layer| layer.boottime_offset).unwrap_or(0),
+            ..Clocks::default()
         };
     }
 

@@ -13,18 +13,23 @@ use crate::report::{During, Fault, Part};
 /// A procfs that is mounted nowhere. Made before anything else: later there may be neither the
 /// privilege for it nor a view of processes.
 pub(super) fn private_procfs() -> Result<OwnedFd, Fault> {
-    let procfs = FileSystem { kind: c"proc", options: Vec::new(), attributes: NO_SUID | NO_DEV | NO_EXEC };
+    let procfs =
+        FileSystem { kind: c"proc".into(), options: Vec::new(), attributes: NO_SUID | NO_DEV | NO_EXEC };
     detached(&procfs).during(Part::Procfs)
 }
 
 /// Writes a value, in one piece.
 pub(super) fn write(procfs: BorrowedFd<'_>, file: &KernelFile) -> Result<(), Fault> {
     let opened = match file.own {
-        true => open(own_directory(procfs)?.as_fd(), &file.path, OFlags::WRONLY),
-        false => open(procfs, &file.path, OFlags::WRONLY),
+        true => open_own(procfs, file)?,
+        false => open(procfs, &file.path, OFlags::WRONLY).during(Part::KernelFile)?,
     };
-    match rustix::io::write(opened.during(Part::KernelFile)?, &file.value).during(Part::KernelFile)? {
-        written if written == file.value.len() => Ok(()),
+    put(&opened, &file.value)
+}
+
+fn put(file: &OwnedFd, value: &[u8]) -> Result<(), Fault> {
+    match rustix::io::write(file, value).during(Part::KernelFile)? {
+        written if written == value.len() => Ok(()),
         _ => Err(Errno::INVAL).during(Part::KernelFile),
     }
 }
@@ -32,14 +37,25 @@ pub(super) fn write(procfs: BorrowedFd<'_>, file: &KernelFile) -> Result<(), Fau
 /// Clocks can only be set in a time namespace that nobody is in yet: so this process makes one for
 /// its children, sets the clocks, and then enters it itself, which it may as its only thread.
 pub(super) fn set_clocks(procfs: BorrowedFd<'_>, offsets: &KernelFile) -> Result<(), Fault> {
-    sys::namespace::unshare(sys::namespace::TIME)?;
-    write(procfs, offsets)?;
+    put_clocks(&open_own(procfs, offsets)?, offsets)?;
     let own = own_directory(procfs)?;
     // A link to something that no path leads to, in a directory that can only be the kernel's.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let file = rustix::fs::openat(&own, c"ns/time_for_children", flags, Mode::empty());
     let file = file.during(Part::KernelFile)?;
     Ok(sys::namespace::enter(file.as_fd(), sys::namespace::TIME)?)
+}
+
+/// For the children of this process alone. The file was opened with the caller's privileges: to the
+/// root of a user namespace the kernel does not give it.
+pub(super) fn put_clocks(file: &OwnedFd, offsets: &KernelFile) -> Result<(), Fault> {
+    sys::namespace::unshare(sys::namespace::TIME)?;
+    put(file, &offsets.value)
+}
+
+/// Opens a file of this process's for writing.
+pub(super) fn open_own(procfs: BorrowedFd<'_>, file: &KernelFile) -> Result<OwnedFd, Fault> {
+    open(own_directory(procfs)?.as_fd(), &file.path, OFlags::WRONLY).during(Part::KernelFile)
 }
 
 fn own_directory(procfs: BorrowedFd<'_>) -> Result<OwnedFd, Fault> {

@@ -6,10 +6,12 @@
 mod device;
 mod devices;
 mod enter;
+mod exact;
 mod groups;
 pub(crate) mod init;
 mod kernel;
 mod landlock;
+mod made;
 mod mounts;
 mod place;
 mod process;
@@ -49,6 +51,8 @@ pub(crate) struct Walk<'a> {
     /// A procfs of its own, if a step takes one.
     procfs: Option<OwnedFd>,
     covers: Covers,
+    /// Where clocks are set, opened while the kernel still gives it to us.
+    clocks: Option<OwnedFd>,
     step: u32,
 }
 
@@ -59,7 +63,7 @@ fn borrowed(root: &Option<OwnedFd>) -> Result<BorrowedFd<'_>, Fault> {
 /// Runs the child; returns its exit code, which only matters where nothing was executed.
 pub(crate) fn run(inherited: &Inherited<'_>) -> i32 {
     let covers = Covers::default();
-    let mut walk = Walk { inherited, root: None, procfs: None, covers, step: u32::MAX };
+    let mut walk = Walk { inherited, root: None, procfs: None, covers, clocks: None, step: u32::MAX };
     let code = walk.all().unwrap_or_else(|fault| {
         walk.tell(Message::Failed { step: walk.step, fault });
         125
@@ -73,9 +77,14 @@ impl Walk<'_> {
     fn all(&mut self) -> Result<i32, Fault> {
         self.settle()?;
         self.begin()?;
-        for (index, op) in self.inherited.prepared.ops.iter().enumerate() {
+        self.walk(0)
+    }
+
+    fn walk(&mut self, from: usize) -> Result<i32, Fault> {
+        for (index, op) in self.inherited.prepared.ops.iter().enumerate().skip(from) {
             self.step = index as u32;
             match op {
+                Op::Begin { namespaces } => return self.second(index + 1, *namespaces),
                 // Process 1 comes back with the exit code of its child, which goes on with the
                 // walk in a process of its own.
                 Op::Init { filter } => {
@@ -85,6 +94,23 @@ impl Walk<'_> {
             }
         }
         Err(Errno::NOEXEC.into())
+    }
+
+    /// Makes the container's process and ends. That is the caller's child, not ours.
+    fn second(&mut self, from: usize, namespaces: u64) -> Result<i32, Fault> {
+        let flags = sys::process::SIBLING | sys::process::WITHOUT_HANDLERS | namespaces;
+        let made = sys::process::clone_child(flags, None, || {
+            let settled = self.follow_parent().and_then(|()| enter::loopback(namespaces));
+            let ended = settled.and_then(|()| self.walk(from));
+            ended.unwrap_or_else(|fault| {
+                self.tell(Message::Failed { step: self.step, fault });
+                125
+            })
+        });
+        let (pid, pidfd) = made.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        self.tell(Message::Begun { pid });
+        drop(pidfd);
+        Ok(0)
     }
 
     fn rest(&mut self, from: usize) -> i32 {
@@ -123,6 +149,13 @@ impl Walk<'_> {
         if let Some(first) = prepared.takes_procfs() {
             self.step = first as u32;
             self.procfs = Some(kernel::private_procfs()?);
+        }
+        let clocks = prepared.ops.iter().find_map(|op| match op {
+            Op::Clocks { offsets } if prepared.begins() => Some(offsets),
+            _ => None,
+        });
+        if let Some(offsets) = clocks {
+            self.clocks = Some(kernel::open_own(self.procfs()?, offsets)?);
         }
         Ok(())
     }
@@ -173,7 +206,40 @@ impl Walk<'_> {
             }
             Op::Device(host) => device::show(self.root()?, host),
             Op::Domainname { name } => Ok(rustix::system::setdomainname(name.to_bytes())?),
-            Op::Clocks { offsets } => kernel::set_clocks(self.procfs()?, offsets),
+            Op::Clocks { offsets } => match &self.clocks {
+                Some(file) => kernel::put_clocks(file, offsets),
+                None => kernel::set_clocks(self.procfs()?, offsets),
+            },
+            Op::EnterLater { file } => Ok(sys::namespace::enter(file.as_fd(), sys::namespace::PID)?),
+            Op::Begin { .. } => Err(Errno::INVAL.into()),
+            Op::Wait => self.wait(),
+            Op::Root { tree, path } => {
+                exact::root(tree.as_fd(), path)?;
+                self.take_root(enter::again(tree.as_fd())?)
+            }
+            Op::ExactBind { at, source, recursive, finish } => {
+                exact::bind(self.root()?, at, source, *recursive, *finish)
+            }
+            Op::ExactMount { at, make, finish, instead } => {
+                let instead = instead.as_ref().map(AsFd::as_fd);
+                if let Some(mount) = exact::mount(self.root()?, at, make, *finish, instead)? {
+                    self.covers.remember(at, &make.kind, mount);
+                }
+                Ok(())
+            }
+            Op::Again { at, finish } => exact::again(self.root()?, at, *finish),
+            Op::GroupBind { at, group, attributes } => groups::bind(self.root()?, at, group, *attributes),
+            Op::Node(node) => made::node(self.root()?, node),
+            Op::Link { at, target } => made::link(self.root()?, at, target),
+            Op::Console { at } => made::console(self.root()?, at, self.slave()),
+            Op::Seal => mounts::seal(self.root()?),
+            Op::Spread { propagation, recursive } => mounts::spread(self.root()?, *propagation, *recursive),
+            Op::MemoryPolicy { mode, nodes } => Ok(sys::schedule::set_memory_policy(*mode, nodes)?),
+            Op::Affinity(set) => Ok(rustix::thread::sched_setaffinity(None, set)?),
+            Op::Umask { mask } => {
+                rustix::process::umask(*mask);
+                Ok(())
+            }
             Op::KernelFiles(files) => files.iter().try_for_each(|file| kernel::write(self.procfs()?, file)),
             Op::Schedule(schedule) => schedule::set(*schedule),
             Op::Own { namespaces } => self.own(*namespaces),
@@ -206,7 +272,8 @@ impl Walk<'_> {
                 self.follow_parent()
             }
             Op::NoNewPrivileges => Ok(rustix::thread::set_no_new_privs(true)?),
-            Op::Filter { program, flags } => Ok(sys::seccomp::load_with(program, *flags)?),
+            Op::Filter { listens: true, .. } => Ok(()),
+            Op::Filter { program, flags, .. } => Ok(sys::seccomp::load_with(program, *flags)?),
             Op::Gate => self.gate(),
             Op::Capabilities { sets } => {
                 Ok(sys::capability::set_all(sets.permitted, sets.effective, sets.inheritable, sets.ambient)?)
@@ -242,14 +309,14 @@ impl Walk<'_> {
     }
 
     fn file_system(&mut self, at: &Place, make: &FileSystem) -> Result<(), Fault> {
-        if make.kind == c"sysfs" {
+        if *make.kind == *c"sysfs" {
             // It shows the network that it is mounted in: of the container's own, if it gets one.
             if let Some(network) = self.made_users().and_then(|made| made.network.as_ref()) {
                 sys::namespace::enter(network.as_fd(), sys::namespace::NET)?;
             }
         }
         let mount = mounts::file_system(borrowed(&self.root)?, at, make)?;
-        self.covers.remember(at, mount);
+        self.covers.remember(at, &make.kind, mount);
         Ok(())
     }
 
@@ -269,14 +336,25 @@ impl Walk<'_> {
     /// Stands still until the parent says go. From the moment the listener is there, no system
     /// call with a path may happen before it does: nobody answers yet.
     fn gate(&self) -> Result<(), Fault> {
-        let listener = match self.inherited.listen {
-            Some(program) => Some(sys::seccomp::load_with_listener(program)?),
-            None => None,
+        let listener = match (self.inherited.listen, self.inherited.prepared.listening_filter()) {
+            (Some(program), _) => Some(sys::seccomp::load_with_listener(program)?),
+            (None, Some((program, flags))) => Some(sys::seccomp::load_with_listener_and(program, flags)?),
+            (None, None) => None,
         };
         self.tell(Message::Ready { listener: listener.as_ref().map(AsRawFd::as_raw_fd) });
-        let mut go = [0];
         // The parent takes the listener's descriptor over; ours is closed by exec.
         std::mem::forget(listener);
+        self.await_word()
+    }
+
+    /// Stands still while the caller does something.
+    fn wait(&self) -> Result<(), Fault> {
+        self.tell(Message::Waiting);
+        self.await_word()
+    }
+
+    fn await_word(&self) -> Result<(), Fault> {
+        let mut go = [0];
         match rustix::io::read(self.inherited.channel, &mut go) {
             Ok(1) => Ok(()),
             Ok(_) => sys::process::exit_now(125),

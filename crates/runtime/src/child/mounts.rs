@@ -9,7 +9,7 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
     UnmountFlags,
 };
-use sys::mount::{NO_DEV, NO_EXEC, NO_SUID, READ_ONLY};
+use sys::mount::{Change, NO_DEV, NO_EXEC, NO_SUID, READ_ONLY};
 use sys::users::UserNamespace;
 
 use super::devices::open_device;
@@ -92,7 +92,7 @@ impl std::ops::Deref for OwnPath {
 
 /// Attaches over the old root: there is no other directory that is sure to be there. Paths from
 /// `/` still mean the old one, as a process's root is not looked up.
-fn cover_root(mount: BorrowedFd<'_>) -> Done {
+pub(super) fn cover_root(mount: BorrowedFd<'_>) -> Done {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     rustix::mount::move_mount(mount, c"", CWD, c"/", flags).during(Part::Attaching)
 }
@@ -142,10 +142,10 @@ pub(super) struct Covers {
 
 impl Covers {
     /// Keeps what was mounted, if masks may lie in it.
-    pub(super) fn remember(&mut self, at: &Place, mount: OwnedFd) {
-        match at.path.to_bytes() {
-            b"proc" => self.proc = Some(mount),
-            b"sys" => self.sys = Some(mount),
+    pub(super) fn remember(&mut self, at: &Place, kind: &CStr, mount: OwnedFd) {
+        match (at.path.to_bytes(), kind.to_bytes()) {
+            (b"proc", b"proc") => self.proc = Some(mount),
+            (b"sys", b"sysfs") => self.sys = Some(mount),
             _ => {}
         }
     }
@@ -218,6 +218,19 @@ pub(super) fn read_only(root: BorrowedFd<'_>, covers: &Covers, path: &CStr) -> D
     let copy = rustix::mount::open_tree(&target, c"", flags).during(Part::Source)?;
     sys::mount::set_attributes_recursively(copy.as_fd(), READ_ONLY).during(Part::Attributes)?;
     onto(copy.as_fd(), target.as_fd()).during(Part::Attaching)
+}
+
+/// Makes the root itself read-only, and nothing that is mounted in it.
+pub(super) fn seal(root: BorrowedFd<'_>) -> Done {
+    let (attributes, propagation) = (READ_ONLY, MountPropagationFlags::empty());
+    let change = Change { attributes, without: 0, users: None, propagation, recursive: false };
+    sys::mount::change(root, change).during(Part::Attributes)
+}
+
+/// Sets the propagation of the root, perhaps of all that is mounted in it.
+pub(super) fn spread(root: BorrowedFd<'_>, propagation: MountPropagationFlags, recursive: bool) -> Done {
+    let change = Change { attributes: 0, without: 0, users: None, propagation, recursive };
+    sys::mount::change(root, change).during(Part::Attributes)
 }
 
 /// Makes the new root the root of this mount namespace. The old one is now on top of it, and on top

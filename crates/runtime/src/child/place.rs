@@ -65,6 +65,18 @@ pub(super) fn genuine(root: BorrowedFd<'_>, path: &CStr) -> Result<(), Fault> {
     }
 }
 
+/// The directory in which a path lies, made if it is missing, and the name in it.
+pub(super) fn directory_of<'a>(root: BorrowedFd<'_>, place: &'a Place) -> Result<(OwnedFd, &'a CStr), Fault> {
+    let last = place.way.last().ok_or(Fault::from(Errno::ISDIR))?;
+    for component in &place.way[..place.way.len() - 1] {
+        if matches!(find(root, &component.path, place.strict), Err(Errno::NOENT)) {
+            let parent = find(root, &component.parent, place.strict).during(Part::MountPoint)?;
+            make(&parent, &component.name, true).during(Part::MakingMountPoint)?;
+        }
+    }
+    Ok((find(root, &last.parent, place.strict).during(Part::MountPoint)?, &last.name))
+}
+
 fn found_or_made(root: BorrowedFd<'_>, place: &Place, directory: bool) -> Result<OwnedFd, Fault> {
     match find(root, &place.path, place.strict) {
         Err(Errno::NOENT) => {}

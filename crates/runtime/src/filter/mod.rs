@@ -10,7 +10,7 @@ mod table;
 use std::collections::BTreeSet;
 
 use spec::seccomp::base::Admitted;
-use spec::seccomp::{Architecture, Choice, Flag, calls};
+use spec::seccomp::{Action, Architecture, Choice, Flag, calls};
 use spec::{Error, Result};
 use sys::seccomp::assemble::{self, KILL_PROCESS, Table};
 use sys::seccomp::{Instruction, MAX_INSTRUCTIONS};
@@ -53,10 +53,19 @@ pub fn flags(choice: &Choice) -> u32 {
     let bit = |flag: &Flag| match flag {
         Flag::Log => sys::seccomp::LOG,
         Flag::SpecAllow => sys::seccomp::SPEC_ALLOW,
-        // There is one thread when a container starts.
-        Flag::ThreadSync => 0,
+        // There is one thread when a container starts; and the other only goes with a listener.
+        Flag::ThreadSync | Flag::WaitKillable => 0,
     };
     profile.flags.iter().map(bit).fold(0, |all, bit| all | bit)
+}
+
+/// Whether `choice` has another process decide about some calls; then the flags for its listener.
+pub(crate) fn listens(choice: &Choice) -> Option<u32> {
+    let Choice::Profile(profile) = choice else { return None };
+    let asks =
+        profile.default == Action::Notify || profile.rules.iter().any(|rule| rule.action == Action::Notify);
+    let killable = profile.flags.contains(&Flag::WaitKillable);
+    asks.then(|| flags(choice) | if killable { sys::seccomp::WAIT_KILLABLE } else { 0 })
 }
 
 /// The default program for a process that holds `capabilities`. x32 calls do not exist for it;

@@ -27,6 +27,7 @@ pub(super) fn root(root: &Root, mapped: bool, users: Option<&UserNamespace>) -> 
     let (path, attributes) = match root {
         Root::Tree { path } => (path, READ_ONLY | NO_DEV),
         Root::Mounted { path } => (path, NO_DEV),
+        Root::Bundle { path, read_only } => (path, if *read_only { READ_ONLY } else { 0 }),
         Root::Scratch { .. } | Root::Host => {
             return Err(Error::internal("this root goes with a mount namespace only"));
         }

@@ -8,13 +8,13 @@ use rustix::io::Errno;
 use spec::container::Namespace;
 use spec::{Error, Result, ResultExt};
 
-use super::{Op, above_standard, c_path, flag};
+use super::{above_standard, c_path, flag};
 
 /// NSFS_MAGIC.
 const NAMESPACES: u64 = 0x6e73_6673;
 
-/// Opens the namespace behind `path`, if it is one of this kind.
-pub(super) fn enter(namespace: Namespace, path: &Path) -> Result<Op> {
+/// Opens the namespace behind `path`, if it is one of this kind; its `CLONE_NEW…` comes along.
+pub(super) fn enter(namespace: Namespace, path: &Path) -> Result<(u64, OwnedFd)> {
     let file = open(path)?;
     let wrong = |what: &str| {
         Error::user(format!("{} is {what}, not a {} namespace", path.display(), namespace.word()))
@@ -25,7 +25,7 @@ pub(super) fn enter(namespace: Namespace, path: &Path) -> Result<Op> {
         return Err(wrong("a file"));
     }
     match sys::namespace::kind(file.as_fd()) {
-        Ok(kind) if kind == flag(namespace) => Ok(Op::Enter { namespaces: kind, file }),
+        Ok(kind) if kind == flag(namespace) => Ok((kind, file)),
         Ok(kind) => Err(wrong(
             Namespace::ALL.into_iter().find(|one| flag(*one) == kind).map_or("another kind", Namespace::word),
         )),

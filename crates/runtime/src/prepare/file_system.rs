@@ -1,5 +1,6 @@
 //! File systems that are not mounted anywhere yet.
 
+use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 
@@ -8,7 +9,7 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 /// A file system to be made.
 #[derive(Debug)]
 pub(crate) struct FileSystem {
-    pub(crate) kind: &'static CStr,
+    pub(crate) kind: Cow<'static, CStr>,
     /// Options; one without a value is a flag.
     pub(crate) options: Vec<(CString, Option<CString>)>,
     pub(crate) attributes: u64,
@@ -16,7 +17,7 @@ pub(crate) struct FileSystem {
 
 /// Makes it. The child uses this too: no allocation.
 pub(crate) fn detached(file_system: &FileSystem) -> rustix::io::Result<OwnedFd> {
-    let context = rustix::mount::fsopen(file_system.kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let context = rustix::mount::fsopen(&*file_system.kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
     for (name, value) in &file_system.options {
         match value {
             Some(value) => rustix::mount::fsconfig_set_string(&context, name.as_c_str(), value.as_c_str())?,

@@ -37,7 +37,8 @@ pub(super) fn oom_score(adjustment: i32) -> Result<Op> {
 }
 
 pub(super) fn clocks(clocks: &Clocks) -> Result<Op> {
-    let offsets = format!("monotonic {} 0\nboottime {} 0\n", clocks.monotonic, clocks.boot);
+    let (monotonic, boot) = clocks.nanoseconds;
+    let offsets = format!("monotonic {} {monotonic}\nboottime {} {boot}\n", clocks.monotonic, clocks.boot);
     Ok(Op::Clocks { offsets: KernelFile::own("timens_offsets", offsets)? })
 }
 

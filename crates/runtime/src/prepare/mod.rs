@@ -5,10 +5,12 @@ mod chroot;
 mod command;
 mod device;
 mod enter;
+mod exact;
 mod file_system;
 mod identity;
 mod kernel;
 mod landlock;
+mod made;
 mod mounts;
 mod place;
 mod schedule;
@@ -21,8 +23,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{Gid, Uid};
+use rustix::fs::{Gid, Mode, Uid};
 use rustix::mount::MountPropagationFlags;
+use rustix::thread::CpuSet;
 use spec::container::{Capabilities, Namespace, Nodes};
 use spec::plan::{Plan, Step};
 use spec::seccomp::Choice;
@@ -33,10 +36,12 @@ use sys::seccomp::Instruction;
 use sys::users::UserNamespace;
 
 pub(crate) use device::{HostDevice, Node};
+pub(crate) use exact::{Finish, propagation};
 pub(crate) use file_system::{FileSystem, detached};
 pub(crate) use identity::Identity;
 pub(crate) use kernel::KernelFile;
 pub(crate) use landlock::{Allowed, Rules, paths as allowed_paths};
+pub(crate) use made::NodeToMake;
 pub(crate) use place::Place;
 pub(crate) use schedule::Schedule;
 pub use users::EarlyUsers;
@@ -46,41 +51,153 @@ pub(crate) use users::{Users, give_pipes};
 /// One operation of the child; its position is that of its step in the plan.
 #[derive(Debug)]
 pub(crate) enum Op {
-    Groups { tasks: Vec<OwnedFd>, namespace: bool },
-    Join { target: OwnedFd, namespaces: u64 },
-    Enter { namespaces: u64, file: OwnedFd },
+    Groups {
+        tasks: Vec<OwnedFd>,
+        namespace: bool,
+    },
+    Join {
+        target: OwnedFd,
+        namespaces: u64,
+    },
+    Enter {
+        namespaces: u64,
+        file: OwnedFd,
+    },
+    /// Only children go there.
+    EnterLater {
+        file: OwnedFd,
+    },
+    Begin {
+        namespaces: u64,
+    },
+    Wait,
     PrivateMounts,
+    Root {
+        tree: OwnedFd,
+        path: CString,
+    },
     Tree(Bound),
     Scratch(Scratch),
-    FileSystem { at: Place, make: FileSystem },
-    Hierarchies { at: Place, hierarchies: Vec<Hierarchy> },
-    Attach { at: Place, mount: OwnedFd, directory: bool },
-    Bind { at: Place, bound: Bound },
+    FileSystem {
+        at: Place,
+        make: FileSystem,
+    },
+    Hierarchies {
+        at: Place,
+        hierarchies: Vec<Hierarchy>,
+    },
+    Attach {
+        at: Place,
+        mount: OwnedFd,
+        directory: bool,
+    },
+    Bind {
+        at: Place,
+        bound: Bound,
+    },
+    ExactBind {
+        at: Place,
+        source: CString,
+        recursive: bool,
+        finish: Finish,
+    },
+    ExactMount {
+        at: Place,
+        make: FileSystem,
+        finish: Finish,
+        instead: Option<OwnedFd>,
+    },
+    Again {
+        at: Place,
+        finish: Finish,
+    },
+    GroupBind {
+        at: Place,
+        group: CString,
+        attributes: u64,
+    },
+    Node(Box<NodeToMake>),
+    Link {
+        at: Place,
+        target: CString,
+    },
+    Console {
+        at: Place,
+    },
+    Seal,
+    Spread {
+        propagation: MountPropagationFlags,
+        recursive: bool,
+    },
     Devices(Box<Devices>),
-    Mask { path: CString },
-    ReadOnly { path: CString },
+    Mask {
+        path: CString,
+    },
+    ReadOnly {
+        path: CString,
+    },
     Pivot,
-    LooseRoot { tree: OwnedFd },
-    Chroot { root: Option<OwnedFd> },
+    LooseRoot {
+        tree: OwnedFd,
+    },
+    Chroot {
+        root: Option<OwnedFd>,
+    },
     Device(Box<HostDevice>),
-    Hostname { name: CString },
-    Domainname { name: CString },
-    Clocks { offsets: KernelFile },
+    Hostname {
+        name: CString,
+    },
+    Domainname {
+        name: CString,
+    },
+    Clocks {
+        offsets: KernelFile,
+    },
     KernelFiles(Vec<KernelFile>),
     Schedule(Schedule),
-    Own { namespaces: u64 },
+    MemoryPolicy {
+        mode: u32,
+        nodes: Vec<usize>,
+    },
+    Affinity(Box<CpuSet>),
+    Umask {
+        mask: Mode,
+    },
+    Own {
+        namespaces: u64,
+    },
     Users(Users),
-    Init { filter: Vec<Instruction> },
+    Init {
+        filter: Vec<Instruction>,
+    },
     Session,
-    Limit { resource: u32, soft: u64, hard: u64, exact: bool },
-    Directory { path: CString },
+    Limit {
+        resource: u32,
+        soft: u64,
+        hard: u64,
+        exact: bool,
+    },
+    Directory {
+        path: CString,
+    },
     Identity(Identity),
     NoNewPrivileges,
     Landlock(Rules),
-    Filter { program: Vec<Instruction>, flags: u32 },
+    /// One that has another process decide is loaded at the gate.
+    Filter {
+        program: Vec<Instruction>,
+        flags: u32,
+        listens: bool,
+    },
     Gate,
-    Capabilities { sets: Capabilities },
-    Execute { candidates: Vec<CString>, argv: Strings, env: Strings },
+    Capabilities {
+        sets: Capabilities,
+    },
+    Execute {
+        candidates: Vec<CString>,
+        argv: Strings,
+        env: Strings,
+    },
 }
 
 /// A writable layer, over the path `lower` or over a tree that is shown otherwise than it is.
@@ -123,7 +240,16 @@ impl Bound {
 #[derive(Debug)]
 pub(crate) struct Hierarchy {
     pub(crate) name: CString,
-    pub(crate) make: FileSystem,
+    pub(crate) view: View,
+}
+
+/// What is seen of it.
+#[derive(Debug)]
+pub(crate) enum View {
+    /// All, from the root of the control group namespace on.
+    New(FileSystem),
+    /// This group, with these attributes.
+    Of(CString, u64),
 }
 
 /// What `/dev` gets.
@@ -153,11 +279,15 @@ pub(crate) struct Prepared {
     devpts_taken: bool,
     /// The container's own user namespace.
     pub(crate) users: Option<UserNamespace>,
+    /// The version 2 group that the process is born in.
+    born_in: Option<RawFd>,
 }
 
 /// What comes from outside the plan.
 pub(crate) struct Given<'a> {
     pub(crate) tasks: Vec<OwnedFd>,
+    /// The version 2 group that the process is born in.
+    pub(crate) born_in: Option<RawFd>,
     pub(crate) target: Option<BorrowedFd<'a>>,
     pub(crate) devpts: Option<BorrowedFd<'a>>,
     /// A filter with a listener is installed at the gate.
@@ -175,7 +305,8 @@ pub(crate) fn prepare(plan: &Plan, given: Given<'_>) -> Result<Prepared> {
     let terminal = if plan.terminal { Some(open_terminal(plan, instance)?) } else { None };
     let ops = Vec::with_capacity(plan.steps.len());
     let namespaces = flags(plan)?;
-    let mut prepared = Prepared { ops, namespaces, terminal, devpts, devpts_taken: false, users };
+    let born_in = given.born_in;
+    let mut prepared = Prepared { ops, namespaces, terminal, devpts, devpts_taken: false, users, born_in };
     let mut tasks = Some(given.tasks);
     for step in &plan.steps {
         let op = match step {
@@ -183,7 +314,15 @@ pub(crate) fn prepare(plan: &Plan, given: Given<'_>) -> Result<Prepared> {
                 Op::Groups { tasks: tasks.take().unwrap_or_default(), namespace: *namespace }
             }
             Step::Join { namespaces } => join(given.target, namespaces)?,
-            Step::Enter { namespace, path } => enter::enter(*namespace, path).doing(|| step.to_string())?,
+            Step::Enter { namespace: Namespace::Pid, path } if exact::owns_itself(plan) => {
+                let (_, file) = enter::enter(Namespace::Pid, path).doing(|| step.to_string())?;
+                Op::EnterLater { file }
+            }
+            Step::Begin => Op::Begin { namespaces: std::mem::take(&mut prepared.namespaces) },
+            Step::Enter { namespace, path } => {
+                let (namespaces, file) = enter::enter(*namespace, path).doing(|| step.to_string())?;
+                Op::Enter { namespaces, file }
+            }
             Step::Root { root, idmapped } if chroot::is_loose(plan) => {
                 chroot::root(root, *idmapped, prepared.users.as_ref()).doing(|| step.to_string())?
             }
@@ -208,6 +347,15 @@ fn simple(step: &Step) -> Result<Op> {
         Step::Mask { path } => Op::Mask { path: c_path(path.relative())? },
         Step::ReadOnly { path } => Op::ReadOnly { path: c_path(path.relative())? },
         Step::Pivot => Op::Pivot,
+        Step::Wait => Op::Wait,
+        Step::Seal => Op::Seal,
+        Step::Make(made) => made::make(made)?,
+        Step::Spread(spread) => {
+            Op::Spread { propagation: propagation(spread.propagation), recursive: spread.recursive }
+        }
+        Step::Umask { mask } => Op::Umask { mask: Mode::from_raw_mode(*mask & 0o777) },
+        Step::MemoryPolicy(policy) => schedule::memory_policy(policy)?,
+        Step::Affinity { processors } => schedule::affinity(processors)?,
         Step::Hostname { name } => Op::Hostname { name: c_string(name.as_bytes())? },
         Step::Domainname { name } => Op::Domainname { name: c_string(name.as_bytes())? },
         Step::Clocks(clocks) => kernel::clocks(clocks)?,
@@ -248,7 +396,9 @@ fn flags(plan: &Plan) -> Result<u64> {
     let born = plan.namespaces.iter().filter(|one| !later(one));
     let flags = born.fold(0, |all, one| all | flag(*one));
     let needs = |step: fn(&Step) -> bool, namespace, what| {
-        if plan.steps.iter().any(step) && !plan.namespaces.contains(&namespace) {
+        let entered = |step: &Step| matches!(step, Step::Enter { namespace: one, .. } if *one == namespace);
+        let there = plan.namespaces.contains(&namespace) || plan.steps.iter().any(entered);
+        if plan.steps.iter().any(step) && !there {
             return Err(Error::user(format!(
                 "{what} needs a {namespace:?} namespace of the container's own"
             )));
@@ -283,7 +433,10 @@ fn join(target: Option<BorrowedFd<'_>>, namespaces: &BTreeSet<Namespace>) -> Res
 
 fn filter(choice: &Choice, capabilities: u64) -> Result<Op> {
     let program = crate::filter::program(choice, capabilities)?;
-    Ok(Op::Filter { program, flags: crate::filter::flags(choice) })
+    Ok(match crate::filter::listens(choice) {
+        Some(flags) => Op::Filter { program, flags, listens: true },
+        None => Op::Filter { program, flags: crate::filter::flags(choice), listens: false },
+    })
 }
 
 fn open_terminal(plan: &Plan, devpts: Option<BorrowedFd<'_>>) -> Result<Pair> {
@@ -330,6 +483,30 @@ impl Prepared {
         })
     }
 
+    /// The user namespace that the container's process enters.
+    pub(crate) fn own_users(&self) -> Option<BorrowedFd<'_>> {
+        let entered = || {
+            self.ops.iter().find_map(|op| match op {
+                Op::Enter { namespaces: sys::namespace::USER, file } => Some(file.as_fd()),
+                _ => None,
+            })
+        };
+        self.users.as_ref().map(|made| made.users.as_fd()).or_else(entered)
+    }
+
+    /// Whether the first process makes a second one, which is the container's.
+    pub(crate) fn begins(&self) -> bool {
+        self.ops.iter().any(|op| matches!(op, Op::Begin { .. }))
+    }
+
+    /// The filter by which another process decides about calls.
+    pub(crate) fn listening_filter(&self) -> Option<(&[Instruction], u32)> {
+        self.ops.iter().find_map(|op| match op {
+            Op::Filter { program, flags, listens: true } => Some((program.as_slice(), *flags)),
+            _ => None,
+        })
+    }
+
     /// The first operation that takes a procfs.
     pub(crate) fn takes_procfs(&self) -> Option<usize> {
         self.ops.iter().position(|op| matches!(op, Op::Clocks { .. } | Op::KernelFiles(_)))
@@ -337,8 +514,12 @@ impl Prepared {
 
     /// Whether the process keeps the root that it is born with.
     pub(crate) fn keeps_root(&self) -> bool {
-        let given =
-            |op: &Op| matches!(op, Op::Join { .. } | Op::LooseRoot { .. } | Op::Scratch(_) | Op::Tree(_));
+        let given = |op: &Op| {
+            matches!(
+                op,
+                Op::Join { .. } | Op::LooseRoot { .. } | Op::Scratch(_) | Op::Tree(_) | Op::Root { .. }
+            )
+        };
         !self.ops.iter().any(given)
     }
 }
@@ -351,6 +532,9 @@ impl Op {
             | Self::Scratch(Scratch { layer: fd, .. })
             | Self::Attach { mount: fd, .. }
             | Self::Enter { file: fd, .. }
+            | Self::EnterLater { file: fd }
+            | Self::Root { tree: fd, .. }
+            | Self::ExactMount { instead: Some(fd), .. }
             | Self::LooseRoot { tree: fd }
             | Self::Chroot { root: Some(fd) }
             | Self::Landlock(Rules { set: fd, .. }) => {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::mount::MountPropagationFlags;
-use spec::container::{Mount, MountFlags, MountKind, Namespace, Nodes, Propagation, Root};
+use spec::container::{Exact, Mount, MountFlags, MountKind, Namespace, Nodes, Propagation, Root, Source};
 use spec::plan::{Plan, Step};
 use spec::{Error, Result, ResultExt, RootPath};
 use sys::mount::{NO_ATIME, NO_DEV, NO_EXEC, NO_SUID, NO_SYMLINKS, READ_ONLY};
@@ -15,12 +15,25 @@ use sys::mount::{NO_ATIME, NO_DEV, NO_EXEC, NO_SUID, NO_SYMLINKS, READ_ONLY};
 use super::users::Owners;
 use super::{
     Bound, Devices, FileSystem, Op, Place, Prepared, Scratch, above_standard, c_path, c_string, cgroups,
-    detached, shared,
+    detached, exact, shared,
 };
 
 /// Whether a step takes the container's pseudo-terminals.
 pub(super) fn has_terminals(step: &Step) -> bool {
-    matches!(step, Step::Mount(Mount { what: MountKind::Dev { .. } | MountKind::Devpts, .. }))
+    match step {
+        Step::Mount(Mount { what: MountKind::Dev { .. } | MountKind::Devpts, .. }) => true,
+        Step::Mount(Mount { what: MountKind::Exact(exact), .. }) => devpts_options(exact).is_some(),
+        _ => false,
+    }
+}
+
+type Words = Vec<(String, Option<String>)>;
+
+fn devpts_options(exact: &Exact) -> Option<&Words> {
+    match &exact.source {
+        Source::FileSystem { kind, options, .. } if kind == "devpts" => Some(options),
+        _ => None,
+    }
 }
 
 pub(super) fn root(plan: &Plan, root: &Root, mapped: bool) -> Result<Op> {
@@ -37,6 +50,10 @@ pub(super) fn root(plan: &Plan, root: &Root, mapped: bool) -> Result<Op> {
                 return Ok(Op::Scratch(Scratch { layer, lower: CString::default(), tree: Some(tree) }));
             }
             Ok(Op::Scratch(Scratch { layer, lower: overlay_path(path)?, tree: None }))
+        }
+        Root::Bundle { path, .. } => {
+            let (tree, path) = exact::root(path)?;
+            Ok(Op::Root { tree, path })
         }
         Root::Host => Err(Error::internal("the host's root is no step")),
     }
@@ -90,6 +107,7 @@ pub(super) fn mount(plan: &Plan, mount: &Mount, prepared: &mut Prepared) -> Resu
                 false => Op::FileSystem { at: at(false)?, make },
             }
         }
+        MountKind::Exact(wanted) => exact::mount(plan, mount, wanted, prepared)?,
         MountKind::Bind(bind) => {
             let source = c_path(&bind.source)?;
             let bound = Bound {
@@ -98,7 +116,7 @@ pub(super) fn mount(plan: &Plan, mount: &Mount, prepared: &mut Prepared) -> Resu
                 ..Bound::of(source, NO_DEV | attributes(&mount.flags))
             };
             match bind.propagation {
-                Propagation::Private => Op::Bind { at: at(false)?, bound },
+                Propagation::Private | Propagation::Unbindable => Op::Bind { at: at(false)?, bound },
                 Propagation::Slave => {
                     shared::bind(at(false)?, bound, MountPropagationFlags::DOWNSTREAM, prepared)?
                 }
@@ -121,7 +139,7 @@ fn attributes(flags: &MountFlags) -> u64 {
 }
 
 fn plain(at: Place, kind: &'static CStr, attributes: u64) -> Op {
-    Op::FileSystem { at, make: FileSystem { kind, options: Vec::new(), attributes } }
+    Op::FileSystem { at, make: FileSystem { kind: kind.into(), options: Vec::new(), attributes } }
 }
 
 fn attach(at: Place, mount: OwnedFd) -> Op {
@@ -143,11 +161,11 @@ fn tmpfs(owner: Option<Owner>, bytes: u64, inodes: u64, mode: u32) -> Result<Fil
     if let Some((uid, gid)) = owner {
         options.extend([option(c"uid", &uid.as_raw())?, option(c"gid", &gid.as_raw())?]);
     }
-    Ok(FileSystem { kind: c"tmpfs", options, attributes: NO_SUID | NO_DEV })
+    Ok(FileSystem { kind: c"tmpfs".into(), options, attributes: NO_SUID | NO_DEV })
 }
 
 /// A detached tmpfs with a copy of what the root has at `at`; read-only only after that.
-fn seeded(plan: &Plan, at: &RootPath, mut file_system: FileSystem) -> Result<OwnedFd> {
+pub(super) fn seeded(plan: &Plan, at: &RootPath, mut file_system: FileSystem) -> Result<OwnedFd> {
     let read_only = file_system.attributes & READ_ONLY;
     file_system.attributes &= !READ_ONLY;
     let target = make(&file_system)?;
@@ -172,7 +190,11 @@ fn shows_mapped(plan: &Plan) -> bool {
 fn source_of(plan: &Plan, at: &RootPath) -> Result<Option<OwnedFd>> {
     let tree = plan.steps.iter().find_map(|step| match step {
         Step::Root {
-            root: Root::Tree { path } | Root::Scratch { path, .. } | Root::Mounted { path },
+            root:
+                Root::Tree { path }
+                | Root::Scratch { path, .. }
+                | Root::Mounted { path }
+                | Root::Bundle { path, .. },
             ..
         } => Some(path),
         _ => None,
@@ -203,7 +225,7 @@ fn devices(plan: &Plan, mount: &Mount, shm: u64, nodes: Nodes, prepared: &mut Pr
         // Whoever is in the container cannot make any other there.
         dev.attributes &= !NO_DEV;
     }
-    let queues = FileSystem { kind: c"mqueue", options: Vec::new(), attributes: hard };
+    let queues = FileSystem { kind: c"mqueue".into(), options: Vec::new(), attributes: hard };
     Ok(Op::Devices(Box::new(Devices {
         at: Place::new(&mount.at, true)?,
         dev,
@@ -217,7 +239,7 @@ fn devices(plan: &Plan, mount: &Mount, shm: u64, nodes: Nodes, prepared: &mut Pr
 }
 
 /// The instance that terminals come from for who takes the first; another for each one after it.
-fn terminals(plan: &Plan, prepared: &mut Prepared) -> Result<OwnedFd> {
+pub(super) fn terminals(plan: &Plan, prepared: &mut Prepared) -> Result<OwnedFd> {
     if std::mem::replace(&mut prepared.devpts_taken, true) {
         return devpts(plan);
     }
@@ -227,6 +249,15 @@ fn terminals(plan: &Plan, prepared: &mut Prepared) -> Result<OwnedFd> {
 
 /// A devpts instance of its own; group 5 is tty everywhere.
 pub(super) fn devpts(plan: &Plan) -> Result<OwnedFd> {
+    let listed = plan.steps.iter().find_map(|step| match step {
+        Step::Mount(Mount { what: MountKind::Exact(exact), .. }) => {
+            devpts_options(exact).map(|options| (exact, options))
+        }
+        _ => None,
+    });
+    if let Some((wanted, options)) = listed {
+        return make(&exact::file_system(wanted, "devpts", "devpts", &exact::host_ids(plan, options)?)?);
+    }
     let mut options = vec![
         (c"newinstance".to_owned(), None),
         option(c"ptmxmode", &"0666")?,
@@ -236,7 +267,7 @@ pub(super) fn devpts(plan: &Plan) -> Result<OwnedFd> {
     if let Some(tty) = Owners::of(plan)?.group(5) {
         options.push(option(c"gid", &tty)?);
     }
-    make(&FileSystem { kind: c"devpts", options, attributes: NO_SUID | NO_EXEC })
+    make(&FileSystem { kind: c"devpts".into(), options, attributes: NO_SUID | NO_EXEC })
 }
 
 /// Makes a file system that is mounted nowhere.

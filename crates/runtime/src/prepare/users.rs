@@ -40,6 +40,10 @@ pub(super) fn make(plan: &Plan, early: Option<EarlyUsers>) -> Result<Option<User
     if users.anywhere {
         return Err(Error::internal("a start without a place on the host for the container's users"));
     }
+    if !plan.steps.contains(&Step::Users) {
+        // Somebody else's, which is there already.
+        return Ok(None);
+    }
     let network = plan.steps.contains(&Step::Own { namespace: Namespace::Net });
     match early.filter(|early| early.users == *users && !network) {
         Some(early) => Ok(Some(early.made)),
@@ -50,7 +54,8 @@ pub(super) fn make(plan: &Plan, early: Option<EarlyUsers>) -> Result<Option<User
     }
 }
 
-fn namespace(users: &container::Users, owner: u32, network: bool) -> Result<UserNamespace> {
+/// A user namespace with this mapping, of this user of the host.
+pub(super) fn namespace(users: &container::Users, owner: u32, network: bool) -> Result<UserNamespace> {
     let (uids, gids) = (lines(&users.uids)?, lines(&users.gids)?);
     let wish = Wish { owner, uids: &uids, gids: &gids, network };
     sys::users::make(wish).map_err(|(stage, cause)| explain(stage, cause))
@@ -79,7 +84,8 @@ pub(super) fn enter(plan: &Plan, target: Option<BorrowedFd<'_>>) -> Result<Op> {
 
 /// The users of a plan whose process enters their namespace.
 fn entered(plan: &Plan) -> Option<&container::Users> {
-    plan.users.as_ref().filter(|_| plan.steps.contains(&Step::Users))
+    let enters = |step: &Step| matches!(step, Step::Users | Step::Enter { namespace: Namespace::User, .. });
+    plan.users.as_ref().filter(|_| plan.steps.iter().any(enters))
 }
 
 fn lines(ranges: &[IdRange]) -> Result<String> {
@@ -142,6 +148,11 @@ impl<'a> Owners<'a> {
     pub(super) fn root(self) -> Result<Option<(Uid, Gid)>> {
         let (uid, gid) = self.root;
         self.users.map(|users| on_host(users, uid, gid)).transpose()
+    }
+
+    /// A user on the host, if it has a place there.
+    pub(super) fn uid(self, inside: u32) -> Option<u32> {
+        self.users.map_or(Some(inside), |users| users.host_uid(inside))
     }
 
     /// A group on the host, if it has a place there.

@@ -117,7 +117,7 @@ fn scores_priorities_and_policies() {
     let plain = made.said();
     made.spec.process.oom_score_adj = Some(321);
     made.spec.process.nice = Some(7);
-    made.spec.process.scheduler = Some(Scheduler { policy: SchedulerPolicy::Batch, priority: 0 });
+    made.spec.process.scheduler = Some(Scheduler { policy: SchedulerPolicy::Batch, ..Scheduler::default() });
     made.spec.process.io_priority = Some(IoPriority { class: IoClass::BestEffort, level: 6 });
     made.spec.process.personality = Some(8);
     for (init, users) in [(false, false), (true, false), (true, true)] {
@@ -139,7 +139,8 @@ fn scores_priorities_and_policies() {
 #[test]
 fn real_time_works_or_is_refused_with_the_way_out() {
     let mut made = shell("exec cat /proc/self/stat");
-    made.spec.process.scheduler = Some(Scheduler { policy: SchedulerPolicy::Fifo, priority: 10 });
+    made.spec.process.scheduler =
+        Some(Scheduler { policy: SchedulerPolicy::Fifo, priority: 10, ..Scheduler::default() });
     match made.start() {
         Ok((mut child, output)) => {
             let said = std::io::read_to_string(output).expect("output");
@@ -277,5 +278,64 @@ fn an_apparmor_profile_is_taken_or_the_start_fails() {
         made.spec.process.labels.apparmor = Some("no-such-profile".into());
         let error = made.fails();
         assert!(error.hints().iter().any(|hint| hint.contains("no-such-profile")), "{error:?}");
+    }
+}
+
+/// A profile in the kernel; gone at the end.
+struct Profile(tempfile::TempDir);
+
+impl Profile {
+    const NAME: &str = "tsubo-test";
+    const RULES: &str = "profile tsubo-test flags=(attach_disconnected,mediate_deleted) {\n\
+                         file,\n capability,\n signal,\n deny /etc/secret rw,\n}\n";
+
+    /// None where the tool that compiles it is missing, which is said.
+    fn load() -> Option<Self> {
+        let dir = tempfile::tempdir().expect("dir");
+        fs::write(dir.path().join("profile"), Self::RULES).expect("profile");
+        let profile = Self(dir);
+        match profile.parser("-r") {
+            Some(true) => Some(profile),
+            Some(false) => panic!("the profile was not loaded"),
+            None => {
+                println!("SKIPPED: there is no apparmor_parser to load a profile with");
+                None
+            }
+        }
+    }
+
+    fn parser(&self, what: &str) -> Option<bool> {
+        let mut parser = std::process::Command::new("apparmor_parser");
+        let status = parser.args(["-K", "-q", what]).arg(self.0.path().join("profile")).status();
+        status.ok().map(|status| status.success())
+    }
+}
+
+impl Drop for Profile {
+    fn drop(&mut self) {
+        let _ = self.parser("-R");
+    }
+}
+
+#[test]
+fn an_apparmor_profile_confines() {
+    if !active("AppArmor") {
+        println!("SKIPPED: AppArmor is not active on this host");
+        return;
+    }
+    let Some(_profile) = Profile::load() else { return };
+    let script = "cat /proc/self/attr/current; cat /etc/open; cat /etc/secret 2>/dev/null || echo denied";
+    for (users, init) in [(false, false), (true, false), (false, true)] {
+        let mut made = shell(script);
+        if users {
+            made = with_users(made);
+        }
+        made.spec.init = init;
+        for file in ["open", "secret"] {
+            fs::write(made.tree().join("etc").join(file), "read\n").expect(file);
+        }
+        assert!(made.said().ends_with("read\nread"), "without a profile");
+        made.spec.process.labels.apparmor = Some(Profile::NAME.into());
+        assert_eq!(made.said(), "tsubo-test (enforce)\nread\ndenied");
     }
 }

@@ -43,7 +43,7 @@ fn neighbour() -> (Box, Child) {
         Namespace::Net,
         Namespace::Time,
     ]);
-    made.spec.clocks = Clocks { monotonic: 1_000_000, boot: 2_000_000 };
+    made.spec.clocks = Clocks { monotonic: 1_000_000, boot: 2_000_000, ..Clocks::default() };
     made.spec.hostname = Some("neighbour".into());
     made = with_users(made);
     let (child, mut output) = made.start().expect("neighbour");
@@ -208,7 +208,7 @@ fn clocks_of_its_own() {
         made.spec.namespaces.insert(Namespace::Time, Place::Own);
         let unmoved = made.said();
         assert!(!unmoved.ends_with(&host) && uptime(&unmoved) < 1_000_000.0, "{unmoved}");
-        made.spec.clocks = Clocks { monotonic: 86_400, boot: 31_536_000 };
+        made.spec.clocks = Clocks { monotonic: 86_400, boot: 31_536_000, ..Clocks::default() };
         let moved = made.said();
         assert!(uptime(&moved) > 31_536_000.0 && moved.contains("86400"), "{moved}");
     }
@@ -218,7 +218,7 @@ fn clocks_of_its_own() {
 fn clocks_that_would_go_below_zero_are_an_error() {
     let mut made = shell("true");
     made.spec.namespaces.insert(Namespace::Time, Place::Own);
-    made.spec.clocks = Clocks { monotonic: -1_000_000_000, boot: 0 };
+    made.spec.clocks = Clocks { monotonic: -1_000_000_000, ..Clocks::default() };
     let error = made.fails();
     assert!(error.hints().iter().any(|hint| hint.contains("below zero")), "{error:?}");
 }

@@ -294,7 +294,7 @@ fn a_scratch_root_over_a_mapped_tree() {
 fn its_own_network_belongs_to_its_root() {
     let mut made = with_users(shell(
         "ls /sys/class/net; (until echo hi | nc 127.0.0.1 80 2>/dev/null; do sleep 0.05; done) & nc -l -p 80; \
-         echo 99 > /proc/sys/net/core/somaxconn && cat /proc/sys/net/core/somaxconn",
+         echo 99 > /proc/sys/net/ipv4/ip_default_ttl && cat /proc/sys/net/ipv4/ip_default_ttl",
     ));
     made.spec.namespaces.insert(Namespace::Net, Place::Own);
     made.spec.read_only.clear();

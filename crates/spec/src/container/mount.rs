@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::Exact;
 use crate::RootPath;
 
 /// Where a root file system comes from.
@@ -29,6 +30,14 @@ pub enum Root {
     Mounted {
         /// The mount point in the caller's mount namespace.
         path: PathBuf,
+    },
+    /// A tree of the host with everything mounted below it, as it is: nothing is added, and owners
+    /// are never mapped. It lies at its own path until the root changes.
+    Bundle {
+        /// The tree.
+        path: PathBuf,
+        /// Nothing can be written to it once all mount points are made.
+        read_only: bool,
     },
     /// The host's own root, as it is; only with [`RootChange::None`].
     Host,
@@ -118,6 +127,8 @@ pub enum MountKind {
     },
     /// A file or directory of the host.
     Bind(Bind),
+    /// Exactly what somebody else has decided; `flags` mean nothing.
+    Exact(Box<Exact>),
 }
 
 /// How device nodes come into a container's /dev.
@@ -162,6 +173,8 @@ pub enum Propagation {
     Slave,
     /// Both ways: what the container mounts there appears on the host.
     Shared,
+    /// None, and it cannot be bound anywhere else.
+    Unbindable,
 }
 
 /// A device of the host that is given to the container.

@@ -104,6 +104,9 @@ pub struct Clocks {
     pub monotonic: i64,
     /// CLOCK_BOOTTIME.
     pub boot: i64,
+    /// And nanoseconds for either.
+    #[serde(default)]
+    pub nanoseconds: (u32, u32),
 }
 
 /// How many ids a container gets unless it is said: all that a distribution uses.

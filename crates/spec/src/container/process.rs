@@ -48,6 +48,16 @@ pub struct Process {
     pub io_priority: Option<IoPriority>,
     /// personality(2); None as its parent.
     pub personality: Option<u32>,
+    /// Permissions that files it makes do not get; None for 022.
+    #[serde(default)]
+    pub umask: Option<u32>,
+    /// Where its memory comes from; None as its parent.
+    #[serde(default)]
+    pub memory_policy: Option<MemoryPolicy>,
+    /// The processors that it is held to, before and after it enters its control groups; only for
+    /// one that joins a container.
+    #[serde(default)]
+    pub affinity: (Option<Vec<u32>>, Option<Vec<u32>>),
 }
 
 impl Process {
@@ -70,6 +80,9 @@ impl Process {
             scheduler: None,
             io_priority: None,
             personality: None,
+            umask: None,
+            memory_policy: None,
+            affinity: (None, None),
         }
     }
 }
@@ -83,20 +96,46 @@ pub struct Labels {
     pub selinux: Option<String>,
 }
 
+/// Where a process's memory comes from (set_mempolicy(2)).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryPolicy {
+    /// The mode with its flags, by the numbers of mempolicy.h.
+    pub mode: u32,
+    /// Nodes.
+    pub nodes: Vec<u32>,
+}
+
 /// A scheduling policy (sched(7)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scheduler {
     /// Which.
     pub policy: SchedulerPolicy,
     /// 1 to 99 for the real-time ones, else 0.
     pub priority: u32,
+    /// `SCHED_FLAG_…` (sched.h).
+    #[serde(default)]
+    pub flags: u64,
+    /// Nanoseconds of running time, deadline and period; only for the deadline policy.
+    #[serde(default)]
+    pub deadline: (u64, u64, u64),
+}
+
+impl Scheduler {
+    /// SCHED_FLAG_RESET_ON_FORK.
+    pub const RESET_ON_FORK: u64 = 1;
+
+    /// Whether a child would not have it too.
+    pub fn ends_with_fork(&self) -> bool {
+        self.policy == SchedulerPolicy::Deadline || self.flags & Self::RESET_ON_FORK != 0
+    }
 }
 
 /// Policies by the numbers of sched.h.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SchedulerPolicy {
     /// SCHED_OTHER.
+    #[default]
     Other = 0,
     /// SCHED_FIFO.
     Fifo = 1,
@@ -106,6 +145,8 @@ pub enum SchedulerPolicy {
     Batch = 3,
     /// SCHED_IDLE.
     Idle = 5,
+    /// SCHED_DEADLINE.
+    Deadline = 6,
 }
 
 /// A priority of input and output (ioprio_set(2)).

@@ -68,7 +68,7 @@ pub fn scheduler(text: &str) -> Result<Scheduler> {
         _ => return Err(no_scheduler(text)),
     };
     let priority = priority.parse().map_err(|_| no_scheduler(text))?;
-    Ok(Scheduler { policy, priority })
+    Ok(Scheduler { policy, priority, ..Scheduler::default() })
 }
 
 fn no_scheduler(text: &str) -> Error {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Step;
-use crate::container::{MountKind, Namespace, Root, capability_names};
+use crate::container::{Exact, Made, MountKind, Namespace, Root, Source, capability_names};
 use crate::seccomp::Choice;
 
 impl fmt::Display for Step {
@@ -20,6 +20,11 @@ impl fmt::Display for Step {
             Self::Device(device) => {
                 write!(f, "showing the device {} at {}", device.source.display(), device.at)
             }
+            Self::Make(made) => write!(f, "{made}"),
+            Self::Wait => write!(f, "waiting for what is done in the new namespaces"),
+            Self::Seal => write!(f, "making the root read-only"),
+            Self::Spread(spread) => write!(f, "making the root {:?}", spread.propagation),
+            Self::Begin => write!(f, "making the first process in the container's own namespaces"),
             Self::Mask { path } => write!(f, "masking {path}"),
             Self::ReadOnly { path } => write!(f, "making {path} read-only"),
             Self::Pivot | Self::Chroot => write!(f, "changing the root"),
@@ -48,6 +53,9 @@ impl Step {
             Self::IoPriority(priority) => {
                 write!(f, "setting the io priority to {:?} {}", priority.class, priority.level)
             }
+            Self::MemoryPolicy(policy) => write!(f, "setting the memory policy to {:#x}", policy.mode),
+            Self::Affinity { processors } => write!(f, "holding it to the processors {processors:?}"),
+            Self::Umask { mask } => write!(f, "setting the umask to {mask:03o}"),
             Self::Personality { persona } => write!(f, "setting the personality to {persona:#x}"),
             Self::Session => write!(f, "opening a session"),
             Self::Limit { resource, soft, hard, .. } => {
@@ -90,7 +98,11 @@ impl Step {
     fn is_idmapped(&self) -> bool {
         match self {
             Self::Root { idmapped, .. } => *idmapped,
-            Self::Mount(mount) => matches!(&mount.what, MountKind::Bind(bind) if bind.idmapped),
+            Self::Mount(mount) => match &mount.what {
+                MountKind::Bind(bind) => bind.idmapped,
+                MountKind::Exact(exact) => exact.owners.is_some(),
+                _ => false,
+            },
             _ => false,
         }
     }
@@ -110,7 +122,9 @@ impl fmt::Display for Root {
         match self {
             Self::Tree { path } => write!(f, "showing the tree {}", path.display()),
             Self::Scratch { path, .. } => write!(f, "laying a writable layer over {}", path.display()),
-            Self::Mounted { path } => write!(f, "taking the root from {}", path.display()),
+            Self::Mounted { path } | Self::Bundle { path, .. } => {
+                write!(f, "taking the root from {}", path.display())
+            }
             Self::Host => write!(f, "keeping the host's root"),
         }
     }
@@ -127,6 +141,28 @@ impl fmt::Display for MountKind {
             Self::Mqueue => f.write_str("message queues"),
             Self::Tmpfs { .. } => f.write_str("a tmpfs"),
             Self::Bind(bind) => write!(f, "{}", bind.source.display()),
+            Self::Exact(exact) => write!(f, "{exact}"),
+        }
+    }
+}
+
+impl fmt::Display for Exact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.source {
+            Source::Bind { path, .. } => write!(f, "{}", path.display()),
+            Source::FileSystem { kind, .. } => write!(f, "a {kind}"),
+            Source::Groups => f.write_str("the control groups"),
+            Source::Present => f.write_str("again what is there"),
+        }
+    }
+}
+
+impl fmt::Display for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node { at, .. } => write!(f, "making the device {at}"),
+            Self::Link { at, target } => write!(f, "making the link {at} to {target}"),
+            Self::Console { at } => write!(f, "showing the terminal at {at}"),
         }
     }
 }

@@ -181,14 +181,14 @@ mod tests {
         for file in
             ["../memory.max", "a/memory.max", "", ".", "..", "cgroup.procs", "memory", "cgroup.kill", "a\n.b"]
         {
-            let write = |r: &mut Resources| drop(r.unified.insert(file.to_owned(), "1".to_owned()));
+            let write = |r: &mut Resources| r.unified = [(file.to_owned(), "1".to_owned())].into();
             assert!(!refused(write).is_empty(), "{file}");
         }
         for size in ["", "2M", "3MB", "../2MB", "0MB", "-2MB"] {
-            let pages = |r: &mut Resources| drop(r.hugepages.insert(size.to_owned(), HugePages::default()));
+            let pages = |r: &mut Resources| r.hugepages = [(size.to_owned(), HugePages::default())].into();
             assert!(!refused(pages).is_empty(), "{size}");
         }
-        assert!(!refused(|r| drop(r.network.priorities.insert("eth 0".to_owned(), 1))).is_empty());
+        assert!(!refused(|r| r.network.priorities = [("eth 0".to_owned(), 1)].into()).is_empty());
         assert!(!refused(|r| r.cpu.cpus = Some("0;1".to_owned())).is_empty());
     }
 }

@@ -9,9 +9,8 @@ use std::collections::BTreeSet;
 
 use super::{Action, Architecture, Comparison, Condition, Flag, Profile, Rule, When, calls};
 use crate::{Error, Result};
-use written::{
-    Document, Linux, Unknown, Written, WrittenCondition, WrittenMachine, WrittenRule, WrittenWhen,
-};
+pub(crate) use written::Written;
+use written::{Document, Linux, Unknown, WrittenCondition, WrittenMachine, WrittenRule, WrittenWhen};
 
 /// A profile, and what a reader of it should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,13 +35,13 @@ impl Profile {
         let document: Document = serde_json::from_str(text).map_err(bad)?;
         match document {
             Document { linux: Some(Linux { seccomp: Some(written) }), .. } => {
-                written.resolve("linux.seccomp.")
+                written.resolve("linux.seccomp.", false)
             }
             Document { linux: Some(_), .. } | Document { bundle: Some(_), .. } => {
                 Err(Error::user("the bundle has no linux.seccomp")
                     .hint("seccomp = \"none\" runs without a filter"))
             }
-            _ => serde_json::from_str::<Written>(text).map_err(bad)?.resolve(""),
+            _ => serde_json::from_str::<Written>(text).map_err(bad)?.resolve("", false),
         }
     }
 }
@@ -51,15 +50,22 @@ impl Profile {
 struct Reader {
     /// What stands before every place.
     inside: &'static str,
+    /// Whoever starts the container hands a listener on.
+    bundle: bool,
     warnings: Vec<String>,
     unknown_calls: BTreeSet<String>,
 }
 
 impl Written {
-    fn resolve(self, inside: &'static str) -> Result<Parsed> {
-        let mut reader = Reader { inside, warnings: Vec::new(), unknown_calls: BTreeSet::new() };
+    /// `linux.seccomp` of a bundle for a runtime that hands the listener on.
+    pub(crate) fn of_bundle(self) -> Result<Parsed> {
+        self.resolve("linux.seccomp.", true)
+    }
+
+    fn resolve(self, inside: &'static str, bundle: bool) -> Result<Parsed> {
+        let mut reader = Reader { inside, bundle, warnings: Vec::new(), unknown_calls: BTreeSet::new() };
         reader.unknown("", &self.unknown);
-        if self.listener_path.is_some_and(|path| !path.is_empty()) {
+        if !bundle && self.listener_path.as_ref().is_some_and(|path| !path.is_empty()) {
             return Err(no_listener(reader.place("listenerPath")));
         }
         let default = reader.action(
@@ -159,12 +165,14 @@ impl Reader {
             "SCMP_ACT_KILL" | "SCMP_ACT_KILL_THREAD" => Action::KillThread,
             "SCMP_ACT_KILL_PROCESS" => Action::KillProcess,
             "SCMP_ACT_ERRNO" => Action::Errno(self.errno(errno.0, errno.1, name)?),
+            "SCMP_ACT_TRACE" if self.bundle => Action::Trace(self.errno(errno.0, errno.1, name)?),
             "SCMP_ACT_TRACE" => {
                 return Err(Error::unsupported(format!(
                     "{place}: SCMP_ACT_TRACE asks a tracer, and a container has none"
                 ))
                 .hint("SCMP_ACT_LOG has the call logged; SCMP_ACT_ERRNO refuses it"));
             }
+            "SCMP_ACT_NOTIFY" if self.bundle => Action::Notify,
             "SCMP_ACT_NOTIFY" => return Err(no_listener(place)),
             other => return Err(unknown(&place, other, "an action", &ACTIONS)),
         })
@@ -285,6 +293,7 @@ impl Reader {
             "SECCOMP_FILTER_FLAG_LOG" => Ok(Flag::Log),
             "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => Ok(Flag::SpecAllow),
             "SECCOMP_FILTER_FLAG_TSYNC" => Ok(Flag::ThreadSync),
+            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" if self.bundle => Ok(Flag::WaitKillable),
             "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => {
                 Err(no_listener(self.place(&format!("flags[{index}]"))))
             }
@@ -294,7 +303,7 @@ impl Reader {
     }
 }
 
-const ACTIONS: [&str; 6] = [
+pub(crate) const ACTIONS: [&str; 6] = [
     "SCMP_ACT_ALLOW",
     "SCMP_ACT_ERRNO",
     "SCMP_ACT_KILL",
@@ -302,7 +311,7 @@ const ACTIONS: [&str; 6] = [
     "SCMP_ACT_LOG",
     "SCMP_ACT_TRAP",
 ];
-const COMPARISONS: [&str; 7] = [
+pub(crate) const COMPARISONS: [&str; 7] = [
     "SCMP_CMP_NE",
     "SCMP_CMP_LT",
     "SCMP_CMP_LE",
@@ -311,9 +320,9 @@ const COMPARISONS: [&str; 7] = [
     "SCMP_CMP_GT",
     "SCMP_CMP_MASKED_EQ",
 ];
-const FLAGS: [&str; 3] =
+pub(crate) const FLAGS: [&str; 3] =
     ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC"];
-const ARCHITECTURES: [&str; 3] = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_AARCH64"];
+pub(crate) const ARCHITECTURES: [&str; 3] = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_AARCH64"];
 const OTHER_ARCHITECTURES: [&str; 20] = [
     "SCMP_ARCH_NATIVE",
     "SCMP_ARCH_X32",

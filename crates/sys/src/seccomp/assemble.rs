@@ -37,6 +37,11 @@ pub const fn errno(number: u16) -> u32 {
     0x0005_0000 | number as u32
 }
 
+/// The answer that asks a tracer, with a number for it.
+pub const fn trace(number: u16) -> u32 {
+    0x7ff0_0000 | number as u32
+}
+
 /// The calls of one architecture: the answer from each number on until the next one's. The first
 /// number is 0.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -76,7 +76,10 @@ pub fn root_of(container: &Container) -> Result<String> {
 /// The image's tree below a container.
 pub fn tree_of(container: &Container) -> PathBuf {
     match &container.record().spec.root {
-        Root::Tree { path } | Root::Scratch { path, .. } | Root::Mounted { path } => path.clone(),
+        Root::Tree { path }
+        | Root::Scratch { path, .. }
+        | Root::Mounted { path }
+        | Root::Bundle { path, .. } => path.clone(),
         Root::Host => PathBuf::from("/"),
     }
 }

@@ -1,5 +1,6 @@
 //! Where state is kept, opened when a verb needs it.
 
+use std::cell::OnceCell;
 use std::path::PathBuf;
 
 use lifecycle::{Home, Rootless};
@@ -12,16 +13,24 @@ use workshop::dev::Developments;
 pub struct Place {
     root: Option<PathBuf>,
     own: Option<Rootless>,
+    opened: OnceCell<Home>,
 }
 
 impl Place {
     /// From `--root`, or an ordinary user's own.
     pub fn new(root: Option<PathBuf>, own: Option<Rootless>) -> Self {
-        Self { root, own }
+        Self { root, own, opened: OnceCell::new() }
     }
 
     /// Opens it; makes it where it is missing.
     pub fn home(&self) -> Result<Home> {
+        match self.opened.get() {
+            Some(home) => Ok(home.clone()),
+            None => self.open().map(|home| self.opened.get_or_init(|| home).clone()),
+        }
+    }
+
+    fn open(&self) -> Result<Home> {
         let root = match &self.root {
             Some(root) => {
                 std::fs::create_dir_all(root).map_err(|cause| {

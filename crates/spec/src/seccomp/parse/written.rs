@@ -23,7 +23,7 @@ pub(super) type Unknown = BTreeMap<String, IgnoredAny>;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Written {
+pub(crate) struct Written {
     pub(super) default_action: String,
     pub(super) default_errno_ret: Option<u64>,
     pub(super) default_errno: Option<String>,
@@ -35,9 +35,8 @@ pub(super) struct Written {
     pub(super) flags: Option<Vec<String>>,
     #[serde(default)]
     pub(super) syscalls: Option<Vec<WrittenRule>>,
-    pub(super) listener_path: Option<String>,
-    #[serde(rename = "listenerMetadata")]
-    pub(super) _listener_metadata: Option<IgnoredAny>,
+    pub(crate) listener_path: Option<String>,
+    pub(crate) listener_metadata: Option<String>,
     #[serde(flatten)]
     pub(super) unknown: Unknown,
 }

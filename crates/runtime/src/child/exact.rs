@@ -1,0 +1,63 @@
+//! Mounts as they are asked for, and a root that is taken as it is.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{CWD, FileType};
+use rustix::io::Errno;
+use rustix::mount::{MoveMountFlags, OpenTreeFlags};
+
+use super::mounts::{attach, cover_root};
+use super::place::find;
+use crate::prepare::{FileSystem, Finish, Place, detached};
+use crate::report::{During, Fault, Part};
+
+type Done = Result<(), Fault>;
+
+/// Puts the root at its own path, where hooks look for it; over everything if that path is out of
+/// reach for the container's users.
+pub(super) fn root(tree: BorrowedFd<'_>, path: &CStr) -> Done {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS;
+    match rustix::mount::move_mount(tree, c"", CWD, path, flags) {
+        Err(Errno::ACCESS) => cover_root(tree),
+        placed => placed.during(Part::Attaching),
+    }
+}
+
+/// A file or directory of the host.
+pub(super) fn bind(root: BorrowedFd<'_>, at: &Place, source: &CStr, recursive: bool, finish: Finish) -> Done {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+    let mount = rustix::mount::open_tree(CWD, source, flags).during(Part::Source)?;
+    finish.apply(mount.as_fd()).during(Part::Attributes)?;
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(&mount).during(Part::Source)?.st_mode);
+    attach(root, at, mount.as_fd(), kind == FileType::Directory)
+}
+
+/// A file system, or `instead` where it may not be mounted. Whether it is the new one comes along.
+pub(super) fn mount(
+    root: BorrowedFd<'_>,
+    at: &Place,
+    make: &FileSystem,
+    finish: Finish,
+    instead: Option<BorrowedFd<'_>>,
+) -> Result<Option<OwnedFd>, Fault> {
+    match (detached(make), instead) {
+        (Err(Errno::PERM | Errno::ACCESS), Some(instead)) => {
+            attach(root, at, instead, true)?;
+            Ok(None)
+        }
+        (made, _) => {
+            let mount = made.during(Part::FileSystem)?;
+            finish.apply(mount.as_fd()).during(Part::Attributes)?;
+            attach(root, at, mount.as_fd(), true)?;
+            Ok(Some(mount))
+        }
+    }
+}
+
+/// Changes what is mounted there already.
+pub(super) fn again(root: BorrowedFd<'_>, at: &Place, finish: Finish) -> Done {
+    let mount = find(root, &at.path, true).during(Part::MountPoint)?;
+    finish.apply(mount.as_fd()).during(Part::Attributes)
+}

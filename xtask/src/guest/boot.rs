@@ -1,0 +1,99 @@
+//! One run of the guest: qemu without help of the processor, watched until it switches itself off.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use super::fetch;
+use super::image::Image;
+use super::kernel::Kernel;
+use super::results::Results;
+use crate::shell::{self, Result};
+
+/// On two processors that do nothing else it takes a quarter of it.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// What the kernel is told. What guards against other tenants of a processor only costs time here.
+const WORDS: &str =
+    "console=ttyS0 panic=-1 quiet cgroup_no_v1=all mitigations=off nokaslr init_on_alloc=0 audit=0";
+
+/// The emulator.
+pub(super) const QEMU: &str = "qemu-system-x86_64";
+
+/// Boots it and takes in what it tells; an error where it did not come to its end.
+pub(super) fn run(kernel: &Kernel, image: &Image, results: &mut Results<'_>) -> Result {
+    let console = fetch::home("image")?.join("console.log");
+    let mut guest = Guest(command(kernel, image, &console).spawn().map_err(|e| format!("{QEMU}: {e}"))?);
+    let lines = lines(guest.0.stdout.take().ok_or("qemu without a line")?);
+    let told = listen(&lines, results);
+    drop(guest);
+    if told.is_ok() && results.ended() {
+        return Ok(());
+    }
+    shell::unless_interrupted()?;
+    let why = told.err().map_or("the guest ended too early".to_owned(), |error| error.to_string());
+    let text = String::from_utf8_lossy(&fs::read(&console).unwrap_or_default()).into_owned();
+    let all: Vec<&str> = text.lines().collect();
+    Err(format!("{why}; the last of its console:\n{}", all[all.len().saturating_sub(40)..].join("\n")).into())
+}
+
+fn command(kernel: &Kernel, image: &Image, console: &std::path::Path) -> Command {
+    let mut command = Command::new(QEMU);
+    command
+        .args(["-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-smp", "2", "-m", "2048"])
+        .args(["-display", "none", "-monitor", "none", "-no-reboot", "-nic", "none"])
+        .arg("-serial")
+        .arg(format!("file:{}", console.display()))
+        .args(["-serial", "stdio"])
+        .arg("-kernel")
+        .arg(&kernel.image)
+        .arg("-initrd")
+        .arg(&image.archive)
+        .args(["-append", WORDS])
+        .arg("-drive")
+        .arg(format!("file={},if=virtio,format=raw,cache=unsafe", image.disk.display()))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    command
+}
+
+/// Ends with us, however that comes.
+struct Guest(Child);
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        // It has switched itself off, or else it has to.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn lines(stream: ChildStdout) -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).split(b'\n').map_while(std::result::Result::ok) {
+            if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+/// Until the line is closed, or it takes too long.
+fn listen(lines: &Receiver<String>, results: &mut Results<'_>) -> Result {
+    let end = Instant::now() + LONGEST;
+    loop {
+        shell::unless_interrupted()?;
+        match lines.recv_timeout(Duration::from_millis(200)) {
+            Ok(line) => results.take(&line).iter().for_each(|shown| println!("{shown}")),
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            Err(RecvTimeoutError::Timeout) if Instant::now() > end => {
+                return Err(format!("the guest did not end within {} s", LONGEST.as_secs()).into());
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+}
