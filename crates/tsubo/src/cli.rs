@@ -121,8 +121,7 @@ impl Verb {
 /// Runs the command line `args`; the code is the process's exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     let args: Vec<OsString> = args.into_iter().collect();
-    // What goes wrong now goes wrong again when there is something to start, and is told then.
-    let spare = if lifecycle::rootless::is_root() && is_start(&args) { Spare::fork(keeper::forked).ok() } else { None };
+    let spare = if is_start(&args) { spare() } else { None };
     let cli = match parse(&args) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -149,6 +148,13 @@ fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
         Some((root, run)) => Ok(Cli { root, verb: Some(Verb::Run(run)) }),
         None => Cli::try_parse_from(args),
     }
+}
+
+/// A keeper that gets ready meanwhile, unless another program shall be it. What goes wrong now goes
+/// wrong again when there is something to start, and is told then.
+fn spare() -> Option<Spare> {
+    let copies = lifecycle::rootless::is_root() && std::env::var_os("TSUBO_KEEPER").is_none();
+    if copies { Spare::fork(keeper::forked).ok() } else { None }
 }
 
 /// Whether this is `tsubo [--root DIR] run …`.

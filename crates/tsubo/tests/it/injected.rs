@@ -181,7 +181,7 @@ impl Scene {
     /// which nobody waits for. One that is killed in that moment leaves them to `tsubo gc`, which
     /// takes them after a minute.
     fn groups_are_forgotten(&self, seen: &Seen) {
-        let ids: Vec<String> = seen.keepers().map(|(_, id)| id).collect();
+        let ids: Vec<String> = seen.keepers().map(|(_, id)| id).filter(|id| !id.is_empty()).collect();
         let left =
             || leftovers::all_groups().into_iter().filter(|group| ids.iter().any(|id| group.ends_with(id)));
         if !self.rows().is_empty() || left().next().is_none() {

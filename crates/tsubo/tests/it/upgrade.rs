@@ -253,6 +253,8 @@ fn fault_a_keeper_that_does_not_understand_its_job_is_told_of() {
         let keeper = compile(&house, "keeper", &code, &["-include", "unistd.h", "-include", "stdlib.h"]);
         std::fs::rename(keeper, programs.dir.join("tsubo-keeper")).expect("rename");
         let mut command = programs.command(&house, &["run", "--name", "x", "web"]);
+        // It is executed from the beginning, not only when there is nothing to do.
+        command.env("TSUBO_KEEPER", programs.dir.join("tsubo-keeper"));
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("run");
         let output = ended(child, body);
         let complaint = String::from_utf8_lossy(&output.stderr);

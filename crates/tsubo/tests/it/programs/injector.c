@@ -8,7 +8,7 @@
  * done. What is held goes on when SCRIPT has ended, which runs when everything that was asked for has
  * happened, or when nothing happens any more because of what is held. The script finds the command's
  * pid in $COMMAND. The report has what was seen: the command's wait status, how many calls each kind
- * made, which of the command's was its first message (sendmsg), whether the faults happened, and the pid and the first argument of every program of kind k. */
+ * made, which of the command's was its first message (sendmsg), whether the faults happened, and the pid and the id of every keeper. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -89,6 +89,21 @@ static void read_argument(int i)
     if ((long)strlen(line) + 1 < length) snprintf(seen[i].argument, sizeof seen[i].argument, "%s", line + strlen(line) + 1);
 }
 
+/* A keeper that is a copy of its command has no argument of its own: it is known by the name of the
+ * first control group that it makes. */
+static void read_group(int i, unsigned long address)
+{
+    char path[64], line[512];
+    snprintf(path, sizeof path, "/proc/%d/mem", seen[i].pid);
+    int file = open(path, O_RDONLY);
+    long length = file < 0 ? 0 : pread(file, line, sizeof line - 1, address);
+    if (file >= 0) close(file);
+    if (length <= 0) return;
+    line[length] = 0;
+    char *name = strrchr(line, '/');
+    if (strstr(line, "/tsubo/") && name && strlen(name + 1) == 12) snprintf(seen[i].argument, sizeof seen[i].argument, "%s", name + 1);
+}
+
 static void event(int i, int status)
 {
     int signal = WSTOPSIG(status), kind = status >> 16;
@@ -117,10 +132,12 @@ static void event(int i, int status)
         struct __ptrace_syscall_info info;
         memset(&info, 0, sizeof info);
         ptrace(PTRACE_GET_SYSCALL_INFO, seen[i].pid, (void *)sizeof info, &info);
-        if (info.op == PTRACE_SYSCALL_INFO_ENTRY && reached(i, info.entry.nr)) return;
+        int enters = info.op == PTRACE_SYSCALL_INFO_ENTRY;
+        if (enters && seen[i].who == 'k' && info.entry.nr == SYS_mkdir && !seen[i].argument[0]) read_group(i, info.entry.args[0]);
+        if (enters && reached(i, info.entry.nr)) return;
         return on(i, 0);
     }
-    if (kind == PTRACE_EVENT_EXEC && seen[i].who == 'k') read_argument(i);
+    if (kind == PTRACE_EVENT_EXEC && seen[i].who == 'k' && !seen[i].argument[0]) read_argument(i);
     on(i, kind ? 0 : signal);
 }
 
