@@ -5,7 +5,9 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use spec::resources::{Cpu, DeviceRule, Limit, Memory, Resources};
+use spec::resources::{
+    Cpu, DeviceNumber, DeviceRate, DeviceRule, HugePages, Limit, Memory, Network, Rate, Resources,
+};
 use tsubo_cgroup::{Breadth, GroupPath, Placed, Told};
 
 /// Removed whatever happens, with whoever is in it.
@@ -93,6 +95,10 @@ fn number_after(text: &str, key: &str) -> u64 {
 fn memory(max: u64) -> Resources {
     let memory = Memory { max: Some(Limit::At(max)), ..Memory::default() };
     Resources { memory, ..Resources::default() }
+}
+
+fn rate(device: DeviceNumber, limit: u64) -> DeviceRate {
+    DeviceRate { device, rate: Rate::ReadBytes, limit: Limit::At(limit) }
 }
 
 fn rule(text: &str) -> DeviceRule {
@@ -197,7 +203,7 @@ fn no_more_tasks_than_allowed() {
 fn no_more_time_than_allowed() {
     let cpu = Cpu { quota: Some(Limit::At(5000)), period: Some(50_000), ..Cpu::default() };
     let Some(placed) = create("cpu", &Resources { cpu, ..Resources::default() }) else { return };
-    assert!(status(&placed, "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done").success());
+    assert!(status(&placed, "i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done").success());
     let told = directories(&placed).into_iter().find_map(|directory| {
         let text = std::fs::read_to_string(directory.join("cpu.stat")).ok()?;
         text.contains("nr_throttled").then_some(text)
@@ -264,11 +270,7 @@ fn an_update_is_done_as_a_whole_or_not_at_all() {
     let mut bad = memory(96 << 20);
     bad.cpu.quota = Some(Limit::At(70_000));
     bad.pids = Some(Limit::At(70));
-    bad.io.rates.push(spec::resources::DeviceRate {
-        device: spec::resources::DeviceNumber { major: 4000, minor: 77 },
-        rate: spec::resources::Rate::ReadBytes,
-        limit: Limit::At(1 << 20),
-    });
+    bad.io.rates.push(rate(DeviceNumber { major: 4000, minor: 77 }, 1 << 20));
     let error = placed.update(&bad).expect_err("no such disk");
     println!("{}", error.chain());
     assert_eq!(placed.now(), before);
@@ -308,4 +310,218 @@ fn held_and_let_go() {
     // Who is held can be killed too.
     placed.kill().expect("kill");
     assert!(!reaper.join().expect("thread").expect("wait").success());
+}
+
+/// What is asked for, and what a file of version 1 or 2 says then.
+type Said = (&'static str, Resources, &'static [&'static str], &'static str);
+
+fn with(change: impl FnOnce(&mut Resources)) -> Resources {
+    let mut resources = Resources::default();
+    change(&mut resources);
+    resources
+}
+
+#[test]
+fn the_kernel_says_what_was_asked_for() {
+    let pages = HugePages { max: Some(Limit::At(4 << 20)), reserved: Some(Limit::At(2 << 20)) };
+    let table: Vec<Said> = vec![
+        (
+            "low",
+            with(|r| r.memory.low = Some(Limit::At(8 << 20))),
+            &["memory.soft_limit_in_bytes", "memory.low"],
+            "8388608",
+        ),
+        ("high", with(|r| r.memory.high = Some(Limit::At(8 << 20))), &["memory.high"], "8388608"),
+        ("min", with(|r| r.memory.min = Some(Limit::At(8 << 20))), &["memory.min"], "8388608"),
+        ("group", with(|r| r.memory.oom_group = Some(true)), &["memory.oom.group"], "1"),
+        (
+            "tcp",
+            with(|r| r.memory.tcp = Some(Limit::At(8 << 20))),
+            &["memory.kmem.tcp.limit_in_bytes"],
+            "8388608",
+        ),
+        ("swappiness", with(|r| r.memory.swappiness = Some(7)), &["memory.swappiness"], "7"),
+        (
+            "wait",
+            with(|r| r.memory.disable_oom_killer = Some(true)),
+            &["memory.oom_control"],
+            "oom_kill_disable 1",
+        ),
+        ("weight", with(|r| r.cpu.weight = Some(200)), &["cpu.shares"], "2048"),
+        ("weight2", with(|r| r.cpu.weight = Some(200)), &["cpu.weight"], "200"),
+        ("shares", with(|r| r.cpu.shares = Some(512)), &["cpu.weight"], "59"),
+        ("idle", with(|r| r.cpu.idle = Some(true)), &["cpu.idle"], "1"),
+        ("mems", with(|r| r.cpu.mems = Some("0".to_owned())), &["cpuset.mems"], "0"),
+        ("cpus", with(|r| r.cpu.cpus = Some("0".to_owned())), &["cpuset.cpus"], "0"),
+        (
+            "huge",
+            with(|r| r.hugepages = [("2MB".to_owned(), pages)].into()),
+            &["hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.max"],
+            "4194304",
+        ),
+        (
+            "rsvd",
+            with(|r| r.hugepages = [("2MB".to_owned(), pages)].into()),
+            &["hugetlb.2MB.rsvd.limit_in_bytes", "hugetlb.2MB.rsvd.max"],
+            "2097152",
+        ),
+        (
+            "unified",
+            with(|r| r.unified = [("cgroup.max.depth".to_owned(), "3".to_owned())].into()),
+            &["cgroup.max.depth"],
+            "3",
+        ),
+        (
+            "class",
+            with(|r| r.network = Network { class: Some(7), ..Network::default() }),
+            &["net_cls.classid"],
+            "7",
+        ),
+        (
+            "priority",
+            with(|r| r.network.priorities = [("lo".to_owned(), 3)].into()),
+            &["net_prio.ifpriomap"],
+            "lo 3",
+        ),
+    ];
+    for (name, resources, files, wanted) in table {
+        let Some(placed) = create(&format!("says/{name}"), &resources) else { continue };
+        match file(&placed, files) {
+            Some(text) => assert_eq!(text.lines().next(), Some(wanted), "{name}"),
+            None => println!("SKIPPED {name}: the other version has no {files:?}"),
+        }
+    }
+}
+
+#[test]
+fn swap_is_limited_alone() {
+    let limits = |max: u64, swap: u64| {
+        let memory = Memory { max: Some(Limit::At(max)), swap: Some(Limit::At(swap)), ..Memory::default() };
+        Resources { memory, ..Resources::default() }
+    };
+    let Some(placed) = create("swap", &limits(64 << 20, 32 << 20)) else { return };
+    let swap = || {
+        let two = file(&placed, &["memory.swap.max"]).and_then(|text| text.trim().parse::<u64>().ok());
+        two.unwrap_or_else(|| {
+            let now = placed.now();
+            now.memory_and_swap.number().expect("a sum") - now.memory.number().expect("a number")
+        })
+    };
+    assert_eq!(swap(), 32 << 20);
+    // Up, down, and one of the two alone, in whatever order the kernel wants it.
+    for (max, more) in [(128u64, 64u64), (16, 8), (64, 0), (32, 96)] {
+        placed.update(&limits(max << 20, more << 20)).expect("update");
+        assert_eq!((placed.now().memory, swap()), (Limit::At(max << 20), more << 20));
+    }
+    placed.update(&memory(48 << 20)).expect("update");
+    assert_eq!((placed.now().memory, swap()), (Limit::At(48 << 20), 96 << 20));
+}
+
+/// The whole disk that a directory is on.
+fn disk(directory: &Path) -> Option<DeviceNumber> {
+    let number = std::os::unix::fs::MetadataExt::dev(&std::fs::metadata(directory).ok()?);
+    let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
+    let device = PathBuf::from(format!("/sys/dev/block/{major}:{minor}")).canonicalize().ok()?;
+    let whole = if device.join("partition").exists() { device.parent()? } else { &device };
+    std::fs::read_to_string(whole.join("dev")).ok()?.trim().parse().ok()
+}
+
+#[test]
+fn no_more_is_written_to_a_disk_than_allowed() {
+    let Some(device) = disk(&std::env::temp_dir()) else {
+        println!("SKIPPED: {} is on no disk", std::env::temp_dir().display());
+        return;
+    };
+    let limit = |limit| with(|r| r.io.rates.push(DeviceRate { device, rate: Rate::WriteBytes, limit }));
+    let Some(placed) = create("io", &limit(Limit::At(4 << 20))) else { return };
+    let said = || file(&placed, &["blkio.throttle.write_bps_device", "io.max"]).expect("a file");
+    let wanted = [format!("{device} 4194304"), format!("{device} rbps=max wbps=4194304 riops=max wiops=max")];
+    assert!(wanted.iter().any(|line| *line == said().trim()), "{}", said());
+    let file = std::env::temp_dir().join(format!("tsubo-written-{}", std::process::id()));
+    let name = file.display();
+    let write = format!("dd if=/dev/zero of={name} bs=1M count=4 oflag=direct; e=$?; rm -f {name}; exit $e");
+    let start = std::time::Instant::now();
+    assert!(status(&placed, &write).success());
+    let figures = placed.group().stats().blkio.io_service_bytes_recursive;
+    let written =
+        figures.iter().filter(|entry| entry.op == "Write" && entry.major == u64::from(device.major));
+    let bytes: u64 = written.map(|entry| entry.value).sum();
+    println!("4 MiB at 4 MiB a second: {:?}, {bytes} bytes counted", start.elapsed());
+    assert!(bytes >= 4 << 20, "{figures:?}");
+    placed.update(&limit(Limit::Max)).expect("update");
+    assert_eq!(said().trim(), "");
+}
+
+#[test]
+fn figures() {
+    let mut resources = memory(64 << 20);
+    resources.pids = Some(Limit::At(50));
+    let Some(placed) = create("figures", &resources) else { return };
+    let mut child = inside(&placed, "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; exec sleep 100");
+    entered(&placed, &mut child);
+    while std::fs::read_to_string(format!("/proc/{}/comm", child.id())).is_ok_and(|comm| comm != "sleep\n") {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let stats = placed.group().stats();
+    let _ = child.kill().and_then(|()| child.wait());
+    assert!(stats.cpu.usage.total > 0 && stats.memory.usage.usage > 0, "{stats:?}");
+    assert_eq!((stats.memory.usage.limit, stats.pids.limit), (64 << 20, 50));
+    assert_eq!(stats.pids.current, 1);
+    assert!(!stats.memory.raw.is_empty() && !stats.cpuset.cpus.is_empty());
+    println!("{}", serde_json::to_string(&stats).expect("text"));
+}
+
+#[test]
+fn given_to_the_root_of_a_container() {
+    let Some(placed) = create("given", &Resources::default()) else { return };
+    let two = placed.paths().into_iter().find(|(controller, _)| controller.is_empty());
+    let Some((_, directory)) = two else {
+        println!("SKIPPED: no version 2");
+        return;
+    };
+    placed.delegate(100_000).expect("delegate");
+    let owner = |file: &str| {
+        std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(directory.join(file)).expect("file"))
+    };
+    assert_eq!([".", "cgroup.procs", "cgroup.subtree_control"].map(owner), [100_000; 3]);
+    assert_eq!(owner("cgroup.max.depth"), 0);
+}
+
+/// Where a group of version 2 is threaded, those below it take no processes.
+#[test]
+fn a_threaded_group_is_no_place() {
+    let Some(parent) = create("threads", &Resources::default()) else { return };
+    let two = parent.paths().into_iter().find(|(controller, _)| controller.is_empty());
+    let Some((_, directory)) = two else {
+        println!("SKIPPED: no version 2");
+        return;
+    };
+    // No domain controllers may be passed on to a group that becomes threaded.
+    let child = directory.join("threaded");
+    std::fs::create_dir(&child).expect("a group");
+    let threaded = std::fs::write(child.join("cgroup.type"), "threaded");
+    if let Err(error) = threaded {
+        println!("SKIPPED: {error}");
+        return;
+    }
+    let error = Placed::create(&path("threads/threaded/leaf"), &Resources::default(), Breadth::All);
+    let left = child.join("leaf").exists();
+    assert!(error.expect_err("no place").chain().contains("threaded") || !left);
+    assert!(!left);
+}
+
+#[test]
+fn what_is_needed_is_enough() {
+    let resources = with(|r| r.cpu.cpus = Some("0".to_owned()));
+    let placed = match Placed::create(&path("few"), &resources, Breadth::Needed) {
+        Ok(placed) => Removed(placed),
+        Err(error) => {
+            println!("SKIPPED: {}", error.chain());
+            return;
+        }
+    };
+    let has = placed.controllers();
+    assert!(!has.one.contains("devices") && !has.one.contains("name=systemd"));
+    assert_eq!(file(&placed, &["cpuset.cpus"]).as_deref(), Some("0\n"));
+    assert!(status(&placed, "exit 0").success());
 }
