@@ -89,7 +89,8 @@ fn execute(path: Option<PathBuf>, connection: &OwnedFd, id: Id) -> Result<Proces
         sys::process::execveat(program.as_fd(), &arguments, &environment);
         127
     };
-    let (pid, pidfd) = sys::process::clone_child(0, None, child).doing(doing)?;
+    let made = sys::process::clone_child(0, None, child);
+    let (pid, pidfd) = made.map_err(|cause| Error::process(doing(), cause))?;
     Ok(Process { pid, pidfd })
 }
 
