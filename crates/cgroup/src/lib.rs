@@ -13,6 +13,7 @@ mod path;
 mod place;
 pub mod resources;
 pub mod stat;
+pub mod systemd;
 
 pub use group::{Entry, Group, Peak};
 pub use layout::{Hierarchy, Layout, Version};
