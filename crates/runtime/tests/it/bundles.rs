@@ -43,6 +43,13 @@ fn everything(config: &mut Value) {
     config["process"]["capabilities"] = json!({ "bounding": all, "permitted": all, "effective": all });
 }
 
+/// It is itself from its first instruction on, where a shell would still have to become it.
+fn asleep(base: fn(&str) -> Value) -> Value {
+    let mut config = base("");
+    config["process"]["args"] = json!(["/bin/sleep", "100"]);
+    config
+}
+
 fn mount(config: &mut Value, destination: &str, kind: &str, source: &Path, options: &[&str]) {
     let mount = json!({ "destination": destination, "type": kind, "source": source, "options": options });
     config["mounts"].as_array_mut().expect("list").push(mount);
@@ -165,7 +172,7 @@ fn its_root_is_nobody_outside_and_cannot_reach_out() {
 
 #[test]
 fn users_that_exist_are_joined_by_their_file() {
-    let outer = bundle(with_users("exec sleep 100"));
+    let outer = bundle(asleep(with_users));
     let (first, _output) = outer.start().expect("start");
     let link = |kind: &str| fs::read_link(format!("/proc/{}/ns/{kind}", first.pid())).expect("namespace");
     let mut second =
@@ -460,7 +467,7 @@ fn a_listener_comes_from_the_filter_of_the_bundle() {
 
 #[test]
 fn another_process_joins_users_that_own_everything() {
-    let made = bundle(with_users("exec sleep 100"));
+    let made = bundle(asleep(with_users));
     let (child, _output) = made.start().expect("start");
     let document = json!({
         "args": ["/bin/sh", "-c", "id -u; mount -t tmpfs none /srv && hostname there && hostname; cat /proc/1/comm; pwd"],
@@ -571,7 +578,7 @@ fn without_a_mount_namespace_it_is_a_chroot() {
 
 #[test]
 fn a_mount_namespace_that_exists_is_the_root() {
-    let outer = bundle(config("exec sleep 100"));
+    let outer = bundle(asleep(config));
     let (first, _output) = outer.start().expect("start");
     let mut second = config("hostname; cat /proc/1/comm; ls -d /bin/busybox");
     let namespaces = second["linux"]["namespaces"].as_array_mut().expect("list");
@@ -592,7 +599,7 @@ fn a_mount_namespace_that_exists_is_the_root() {
 
 #[test]
 fn it_dies_with_its_parent_in_the_second_process_too() {
-    let made = bundle(with_users("exec sleep 100"));
+    let made = bundle(asleep(with_users));
     let plan = spec::plan::plan(&made.spec);
     let starter = std::thread::spawn(move || {
         let options = Options { die_with_parent: true, ..Options::new(stdio(pipe().1)) };
@@ -648,11 +655,41 @@ fn mounts_of_the_host_appear_only_where_that_is_asked_for() {
 
 #[test]
 fn the_namespaces_of_a_bundle_are_made_as_listed() {
-    let made = bundle(with_users("exec sleep 100"));
+    let made = bundle(asleep(with_users));
     assert_eq!(made.spec.namespaces.get(&Namespace::User), Some(&Place::Own));
     let (child, _output) = made.start().expect("start");
     for file in ["mnt", "pid", "net", "ipc", "uts", "cgroup", "user"] {
         let link = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/{file}")).expect(file);
         assert_ne!(link("self"), link(&child.pid().to_string()), "{file}");
+    }
+}
+
+#[test]
+fn ten_thousand_mounts() {
+    let mut config = config("grep -c ' /run/' /proc/mounts");
+    mount(&mut config, "/run", "tmpfs", Path::new("tmpfs"), &[]);
+    for number in 0..10_000 {
+        mount(&mut config, &format!("/run/{number}"), "bind", Path::new("/etc"), &["bind", "ro"]);
+    }
+    assert_eq!(said(config), "10000");
+}
+
+/// `cargo test -p tsubo-runtime --test it -- --ignored --nocapture what_a_bundle_costs`
+#[test]
+#[ignore = "a measurement"]
+fn what_a_bundle_costs() {
+    for (name, base) in [("host users", config as fn(&str) -> Value), ("own users", with_users)] {
+        let mut config = base("");
+        config["process"]["args"] = json!(["/bin/true"]);
+        let made = bundle(config);
+        let mut times: Vec<_> = (0..200)
+            .map(|_| {
+                let start = std::time::Instant::now();
+                made.run();
+                start.elapsed()
+            })
+            .collect();
+        times.sort_unstable();
+        println!("{name}: {:?}", times[times.len() / 2]);
     }
 }

@@ -235,6 +235,11 @@ fn unknown_values_are_refused_with_their_place() {
         ("/linux/devices", json!([{ "path": "/dev/x", "type": "c" }]), "missing"),
         ("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_DREAM" }), "linux.seccomp.defaultAction"),
         ("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_NOTIFY" }), "listenerPath"),
+        (
+            "/linux/seccomp",
+            json!({ "defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 1 }),
+            "no error number",
+        ),
         ("/linux/maskedPaths/0", json!("proc/kcore"), "linux.maskedPaths[0]"),
         (
             "/mounts/-",

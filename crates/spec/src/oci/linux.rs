@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::written::{self, NetDevice};
 use super::{Listener, absolute, affinity, bad, words};
 use crate::container::{MemoryPolicy, Namespace, Propagation, Spec, Spread};
@@ -10,7 +12,7 @@ use crate::seccomp::{Action, Choice};
 use crate::{Error, Result};
 
 /// A share of caches and memory bandwidth (resctrl).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IntelRdt {
     /// The group; None for one of its own.
     pub class: Option<String>,

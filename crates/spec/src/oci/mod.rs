@@ -34,6 +34,8 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use crate::container::{self, Namespace, Owner, Place, Root, RootChange, Spec};
 use crate::resources::Resources;
 
@@ -49,7 +51,7 @@ pub use state::{FileDescriptors, State, Status};
 use written::Config;
 
 /// Everything that a `config.json` says, in our words.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bundle {
     /// What is started.
     pub spec: Spec,
@@ -77,7 +79,7 @@ pub struct Bundle {
 }
 
 /// Who decides about system calls.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listener {
     /// A socket to which the listener is sent, with the container process state.
     pub path: PathBuf,
