@@ -8,11 +8,15 @@ pub mod devices;
 mod freeze;
 mod group;
 mod layout;
+mod oom;
 mod path;
 mod place;
 pub mod resources;
+pub mod stat;
+pub mod systemd;
 
 pub use group::{Entry, Group, Peak};
 pub use layout::{Hierarchy, Layout, Version};
+pub use oom::{OomWatch, Told};
 pub use path::GroupPath;
 pub use place::{Breadth, Placed};

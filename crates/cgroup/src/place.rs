@@ -74,6 +74,32 @@ impl Placed {
         Ok(made.finish())
     }
 
+    /// Whether this host can enforce them at all, before anything is made.
+    ///
+    /// # Errors
+    /// What it cannot, with the reason.
+    pub fn check(resources: &Resources) -> Result<()> {
+        writes(&offered(&hierarchies()?), &Now::default(), resources).map(drop)
+    }
+
+    /// A group that is there already.
+    ///
+    /// # Errors
+    /// If it is in no hierarchy.
+    pub fn find(path: &GroupPath) -> Result<Self> {
+        let place = |at: &Mounted| {
+            let base = path.base(at);
+            let directory = base.join(path.below());
+            let controllers = enable::controllers(&at.hierarchy, &directory);
+            directory.is_dir().then(|| Place { version: at.hierarchy.version, controllers, directory, base })
+        };
+        let places: Vec<Place> = hierarchies()?.iter().filter_map(place).collect();
+        if places.is_empty() {
+            return Err(Error::not_found(format!("there is no control group {}", path.below().display())));
+        }
+        Ok(Self { places })
+    }
+
     /// The group of a container that `tsubo` made, for its limits and figures.
     pub fn of(group: &Group) -> Result<Self> {
         let hierarchies = hierarchies()?;

@@ -1,6 +1,7 @@
 //! What commands ask for besides looking on and executing.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use lifecycle::events::What;
 use lifecycle::{Ended, living, rename};
@@ -8,11 +9,14 @@ use spec::container::{Namespace, Process};
 use spec::life::Life;
 use spec::plan::Plan;
 use spec::protocol::{Reply, Request};
-use spec::{Error, Name, Result};
+use spec::{Error, ErrorKind, Name, Result};
 
 use crate::connection::{Connection, Role};
 use crate::keep::Keeper;
 use crate::task::{Setup, Task};
+
+/// How long a container that is being killed may take to be seen to have ended.
+const MOMENT: Duration = Duration::from_millis(200);
 
 /// How one more process comes in.
 #[derive(Default)]
@@ -125,9 +129,18 @@ impl Keeper {
     pub(crate) fn join(&self, process: &Process, entry: &Entry) -> Result<Task> {
         self.must_be_up("entered")?;
         let setup = Setup::of(self.group.as_ref(), entry.input, None);
-        let task = Task::join(&self.plan_to_join(process, &entry.without), setup, &self.task)?;
+        let joined = Task::join(&self.plan_to_join(process, &entry.without), setup, &self.task);
+        let task = joined.map_err(|error| self.unless_ended(error))?;
         self.tell([What::Exec { command: process.argv.clone() }]);
         Ok(task)
+    }
+
+    /// Whoever is just coming in is killed with the container, and says nothing of the reason.
+    fn unless_ended(&self, error: Error) -> Error {
+        if error.kind() != ErrorKind::Internal || !ends_within(self.task.pid(), MOMENT) {
+            return error;
+        }
+        Error::conflict(format!("container {} has just ended", self.job.spec.name))
     }
 
     pub(crate) fn plan_to_join(&self, process: &Process, without: &BTreeSet<Namespace>) -> Plan {
@@ -188,4 +201,17 @@ impl Keeper {
             restarts: self.restarts.times,
         }
     }
+}
+
+/// Whether a process, which we have not reaped, is on its way out. A container's first one stays for
+/// as long as others of it wait to be reaped, by us too, but has no program any more.
+fn ends_within(pid: i32, time: Duration) -> bool {
+    let end = Instant::now() + time;
+    while std::fs::read_link(format!("/proc/{pid}/exe")).is_ok() {
+        if Instant::now() > end {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    true
 }

@@ -17,8 +17,11 @@ impl Container {
     /// Conflict if it does not run.
     pub fn take_part(&self, input: bool) -> Result<Session> {
         let state = self.await_running(Duration::from_secs(5))?;
-        let client = Client::connect(self.run_dir())?;
-        client.send(&Request::Attach)?;
+        let connected = Client::connect(self.run_dir()).and_then(|client| {
+            client.send(&Request::Attach)?;
+            Ok(client)
+        });
+        let client = connected.map_err(|error| self.unless_ended(error))?;
         let terminal = self.record().spec.process.terminal;
         if let (true, true, Some((rows, columns))) = (terminal, input, crate::terminal::size()) {
             // A size that changes makes programs draw anew.

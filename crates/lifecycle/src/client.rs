@@ -55,7 +55,7 @@ impl Client {
         match client.receive()? {
             Some(Reply::Hello { version: 1.. }) => Ok(client),
             Some(other) => Err(foreign(Error::internal(format!("it answers {other:?} to a greeting")))),
-            None => Err(foreign(Error::internal("it answers nothing to a greeting"))),
+            None => Err(Error::conflict("the container's keeper answers nothing to a greeting")),
         }
     }
 

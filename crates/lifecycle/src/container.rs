@@ -358,7 +358,7 @@ impl Container {
             }
             _ => crate::client::wait(&self.run).or_else(|error| match self.ended()? {
                 Some(ended) => Ok(ended.code),
-                None => Err(error),
+                None => Err(self.unless_ended(error)),
             }),
         }
     }

@@ -43,12 +43,17 @@ impl Container {
             process.rlimits.retain(|(resource, ..)| *resource != limit.0);
             process.rlimits.push(*limit);
         }
-        let mut client = Client::connect(self.run_dir())?;
-        client.send(&Request::ExecWith { process, input, without, alone })?;
-        if let (true, Some((rows, columns))) = (terminal, crate::terminal::size()) {
-            client.send(&Request::Resize { rows, columns })?;
-        }
-        match client.receive()? {
+        let size = crate::terminal::size().filter(|_| terminal);
+        let ask = || {
+            let mut client = Client::connect(self.run_dir())?;
+            client.send(&Request::ExecWith { process, input, without, alone })?;
+            if let Some((rows, columns)) = size {
+                client.send(&Request::Resize { rows, columns })?;
+            }
+            client.receive().map(|reply| (client, reply))
+        };
+        let (client, reply) = ask().map_err(|error| self.unless_ended(error))?;
+        match reply {
             Some(Reply::Started { pid }) => Ok((client, pid)),
             Some(Reply::Failed(failure)) => Err(failure.into()),
             Some(other) => Err(Error::internal(format!("the container's keeper answers {other:?}"))),

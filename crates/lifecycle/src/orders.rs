@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use spec::protocol::{Reply, Request};
-use spec::{Error, Result};
+use spec::{Error, ErrorKind, Result};
 
 use crate::client::Client;
 use crate::container::Container;
@@ -14,7 +14,7 @@ use crate::pinned::ends_within;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long one may take to end when it has closed its connections.
-const MOMENT: Duration = Duration::from_secs(1);
+const MOMENT: Duration = Duration::from_millis(200);
 
 impl Container {
     /// Holds all its processes until [`unpause`](Self::unpause).
@@ -42,9 +42,12 @@ impl Container {
 
     /// Sends one request to its keeper, and waits for that to be done.
     pub(crate) fn order(&self, request: &Request) -> Result<()> {
-        let mut client = Client::connect_within(self.run_dir(), Some(PATIENCE))?;
-        client.send(request)?;
-        match client.receive()? {
+        let ask = || {
+            let mut client = Client::connect_within(self.run_dir(), Some(PATIENCE))?;
+            client.send(request)?;
+            client.receive()
+        };
+        match ask().map_err(|error| self.unless_ended(error))? {
             Some(Reply::Done) => Ok(()),
             Some(Reply::Failed(failure)) => Err(failure.into()),
             Some(other) => Err(Error::internal(format!("the container's keeper answers {other:?}"))),
@@ -55,11 +58,20 @@ impl Container {
     /// What is told when its keeper has closed instead of answering: the container has ended, and
     /// the keeper with it, or that does not know the question.
     pub(crate) fn unanswered(&self) -> Error {
+        let error = Error::conflict("its keeper does not know what it is asked for");
+        self.unless_ended(error.hint(
+            "it may be of an older version: use the tsubo that started the container, or start it anew",
+        ))
+    }
+
+    /// What is told when its keeper could not be reached: mostly that has ended just then.
+    pub(crate) fn unless_ended(&self, error: Error) -> Error {
         let name = self.name();
-        if self.keeper().is_none_or(|keeper| ends_within(&keeper, MOMENT)) {
-            return Error::conflict(format!("container {name} has just ended"));
+        // One that speaks another language is there.
+        let moment = if error.kind() == ErrorKind::Unsupported { Duration::ZERO } else { MOMENT };
+        match self.keeper() {
+            Some(keeper) if !ends_within(&keeper, moment) => error.context(format!("container {name}")),
+            _ => Error::conflict(format!("container {name} has just ended")),
         }
-        Error::unsupported(format!("the keeper of container {name} does not know what it is asked for"))
-            .hint("it may be of an older version: use the tsubo that started the container, or start it anew")
     }
 }

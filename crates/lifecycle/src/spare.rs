@@ -39,7 +39,8 @@ impl Spare {
             sys::signal::unblock_all();
             keep(id).into()
         };
-        let (pid, pidfd) = sys::process::clone_child(0, None, child).doing(|| "making a keeper")?;
+        let made = sys::process::clone_child(0, None, child);
+        let (pid, pidfd) = made.map_err(|cause| Error::process("making a keeper", cause))?;
         Ok(Self { id, process: Process { pid, pidfd }, connection })
     }
 
@@ -95,8 +96,9 @@ fn execute(path: Option<PathBuf>, connection: &OwnedFd, id: Id) -> Result<Proces
         let _ = program.execute(&words, &[]);
         127
     };
-    let started = sys::process::clone_child(0, None, child);
-    let (pid, pidfd) = started.doing(|| format!("starting {}", path.display()))?;
+    let made = sys::process::clone_child(0, None, child);
+    let (pid, pidfd) =
+        made.map_err(|cause| Error::process(format!("starting {}", path.display()), cause))?;
     Ok(Process { pid, pidfd })
 }
 

@@ -50,6 +50,7 @@ fn of_the_process(step: &Step, fault: Fault, refused: bool) -> Option<String> {
             "more than our own hard limit {resource} takes CAP_SYS_RESOURCE, and open files end at fs.nr_open: \
              ask for less, or raise the hard limit of whoever starts it"
         ),
+        (_, _, Errno::AGAIN) => spec::error::TOO_MANY_PROCESSES.to_owned(),
         (Step::OomScore { .. }, ..) if refused => {
             "a score below our own takes CAP_SYS_RESOURCE: ask for a higher one".into()
         }

@@ -49,7 +49,7 @@ fn by_go_between(
         let _ = rustix::io::write(&write, &outcome.to_ne_bytes());
         0
     });
-    let between = between.map_err(std::io::Error::from).doing(doing)?;
+    let between = between.map_err(|errno| Error::process(doing(), errno.into()))?;
     drop(write);
     let mut told = [0; 4];
     let count = rustix::io::retry_on_intr(|| rustix::io::read(&read, &mut told));

@@ -77,8 +77,8 @@ impl<T> During<T> for Result<T, Errno> {
 pub(crate) enum Message {
     /// It stands at the gate; the number of the listener's descriptor, if it has one.
     Ready { listener: Option<i32> },
-    /// The container's process, which goes on from here, is this one.
-    Begun { pid: i32 },
+    /// Whoever sends this is the container's process, and goes on from here.
+    Begun,
     /// It stands still until the caller says go.
     Waiting,
     /// This step failed.
@@ -96,10 +96,7 @@ impl Message {
                 bytes[0] = 1;
                 bytes[4..8].copy_from_slice(&listener.unwrap_or(-1).to_ne_bytes());
             }
-            Self::Begun { pid } => {
-                bytes[0] = 3;
-                bytes[4..8].copy_from_slice(&pid.to_ne_bytes());
-            }
+            Self::Begun => bytes[0] = 3,
             Self::Waiting => bytes[0] = 4,
             Self::Failed { step, fault } => {
                 bytes[0] = 2;
@@ -122,7 +119,7 @@ impl Message {
                 let item = u16::from_ne_bytes(bytes.get(2..4)?.try_into().ok()?);
                 Some(Self::Failed { step: number(4)? as u32, fault: Fault { part, errno, item } })
             }
-            3 => Some(Self::Begun { pid: number(4).filter(|pid| *pid > 0)? }),
+            3 => Some(Self::Begun),
             4 => Some(Self::Waiting),
             _ => None,
         }

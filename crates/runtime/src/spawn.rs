@@ -379,7 +379,8 @@ impl Child {
     /// The process that was made goes, the one that it has made comes: from then on that is meant.
     fn change_over(&mut self) -> Result<()> {
         let second = match self.next_word()? {
-            Some((Message::Begun { pid }, _)) => pid,
+            // The kernel tells its number as it is here.
+            Some((Message::Begun, Some(pid))) => pid,
             other => return self.unexpected(other),
         };
         // Our own child, and not waited for: the number is still its.

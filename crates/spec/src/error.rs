@@ -31,6 +31,10 @@ pub enum ErrorKind {
     Internal,
 }
 
+/// The way out where the kernel makes no more processes (EAGAIN).
+pub const TOO_MANY_PROCESSES: &str = "a limit of processes is reached: a control group's (pids.max), the user's (ulimit -u) or \
+                                      the host's (kernel.pid_max): raise it, or end some";
+
 impl ErrorKind {
     /// The process exit code for this kind.
     pub fn exit_code(self) -> u8 {
@@ -106,6 +110,13 @@ impl Error {
         let full = matches!(cause.kind(), std::io::ErrorKind::StorageFull);
         let error = Self::new(kind, what).because(cause);
         if full { error.hint("free some space, or move the state with --root DIR") } else { error }
+    }
+
+    /// A process that could not be made: [`io`](Self::io), and what limits how many there may be.
+    pub fn process(what: impl Into<String>, cause: std::io::Error) -> Self {
+        let limited = cause.kind() == std::io::ErrorKind::WouldBlock;
+        let error = Self::io(what, cause);
+        if limited { error.hint(TOO_MANY_PROCESSES) } else { error }
     }
 
     /// Adds the cause.

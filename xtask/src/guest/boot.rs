@@ -34,9 +34,16 @@ pub(super) fn run(kernel: &Kernel, image: &Image, results: &mut Results<'_>) -> 
     }
     shell::unless_interrupted()?;
     let why = told.err().map_or("the guest ended too early".to_owned(), |error| error.to_string());
-    let text = String::from_utf8_lossy(&fs::read(&console).unwrap_or_default()).into_owned();
-    let all: Vec<&str> = text.lines().collect();
-    Err(format!("{why}; the last of its console:\n{}", all[all.len().saturating_sub(40)..].join("\n")).into())
+    Err(format!("{why}; its console:\n{}", last(&fs::read(&console).unwrap_or_default())).into())
+}
+
+/// The end of what the console shows, and the reason of a panic, after which much more follows.
+fn last(console: &[u8]) -> String {
+    let text = String::from_utf8_lossy(console);
+    let lines: Vec<&str> = text.lines().collect();
+    let (before, last) = lines.split_at(lines.len().saturating_sub(40));
+    let panic = before.iter().filter(|line| line.contains("Kernel panic"));
+    panic.chain(last).copied().collect::<Vec<_>>().join("\n")
 }
 
 fn command(kernel: &Kernel, image: &Image, console: &std::path::Path) -> Command {
@@ -59,7 +66,7 @@ fn command(kernel: &Kernel, image: &Image, console: &std::path::Path) -> Command
     command
 }
 
-/// Ends with us, however that comes.
+/// Ends when we fail or are interrupted, too.
 struct Guest(Child);
 
 impl Drop for Guest {
@@ -95,5 +102,15 @@ fn listen(lines: &Receiver<String>, results: &mut Results<'_>) -> Result {
             }
             Err(RecvTimeoutError::Timeout) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_reason_of_a_panic_is_shown_though_it_is_long_gone() {
+        let trace = "? frame\n".repeat(60);
+        let shown = super::last(format!("noise\nKernel panic - not syncing: x\n{trace}").as_bytes());
+        assert!(shown.starts_with("Kernel panic") && shown.lines().count() == 41, "{shown}");
     }
 }

@@ -76,7 +76,6 @@ impl Way<'_> {
             let wanted = (self.breadth == Breadth::Needed).then_some(&NEEDED[..]);
             enable::enable(directory, wanted, self.required)?;
         }
-        let above = directory.clone();
         directory.push(name);
         let made = match fs::create_dir(&directory) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists && last => take_over(self.at, directory)?,
@@ -92,24 +91,28 @@ impl Way<'_> {
         };
         if made {
             mark(directory);
-            self.fill_cpuset(&above, directory)?;
+        }
+        if self.at.hierarchy.controllers.iter().any(|name| name == "cpuset") {
+            fill_cpuset(directory, self.base).doing(|| format!("filling {}", directory.display()))?;
         }
         Ok(last.then_some(made))
     }
+}
 
-    /// Version 1 gives a new group no processor and no memory node, and lets nobody into such a
-    /// one.
-    fn fill_cpuset(&self, above: &Path, directory: &Path) -> Result<()> {
-        let hierarchy = &self.at.hierarchy;
-        if hierarchy.version == Version::Two || !hierarchy.controllers.iter().any(|name| name == "cpuset") {
-            return Ok(());
-        }
-        for file in ["cpuset.mems", "cpuset.cpus"] {
-            let list = fs::read_to_string(above.join(file)).doing(|| format!("reading {file}"))?;
-            fs::write(directory.join(file), list.trim()).doing(|| format!("writing {file}"))?;
-        }
-        Ok(())
+/// Version 1 gives a new group no processor and no memory node, and lets nobody into such a one.
+/// The group above may be as new, made by somebody else just now: then it is filled too.
+fn fill_cpuset(directory: &Path, base: &Path) -> io::Result<()> {
+    for file in ["cpuset.mems", "cpuset.cpus"] {
+        let list = || fs::read_to_string(directory.join(file)).map(|list| list.trim().to_owned());
+        let Some(above) =
+            directory.parent().filter(|_| directory != base && list().is_ok_and(|list| list.is_empty()))
+        else {
+            continue;
+        };
+        fill_cpuset(above, base)?;
+        fs::write(directory.join(file), fs::read_to_string(above.join(file))?.trim())?;
     }
+    Ok(())
 }
 
 /// A group that is there already: one of ours that was left behind is made anew, so that it has

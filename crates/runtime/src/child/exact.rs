@@ -34,26 +34,21 @@ pub(super) fn bind(root: BorrowedFd<'_>, at: &Place, source: &CStr, recursive: b
     attach(root, at, mount.as_fd(), kind == FileType::Directory)
 }
 
-/// A file system, or `instead` where it may not be mounted. Whether it is the new one comes along.
+/// A file system, or `instead` where it may not be mounted.
 pub(super) fn mount(
     root: BorrowedFd<'_>,
     at: &Place,
     make: &FileSystem,
     finish: Finish,
-    instead: Option<BorrowedFd<'_>>,
-) -> Result<Option<OwnedFd>, Fault> {
-    match (detached(make), instead) {
-        (Err(Errno::PERM | Errno::ACCESS), Some(instead)) => {
-            attach(root, at, instead, true)?;
-            Ok(None)
-        }
-        (made, _) => {
-            let mount = made.during(Part::FileSystem)?;
-            finish.apply(mount.as_fd()).during(Part::Attributes)?;
-            attach(root, at, mount.as_fd(), true)?;
-            Ok(Some(mount))
-        }
-    }
+    instead: Option<OwnedFd>,
+) -> Result<OwnedFd, Fault> {
+    let mount = match (detached(make), instead) {
+        (Err(Errno::PERM | Errno::ACCESS), Some(instead)) => instead,
+        (made, _) => made.during(Part::FileSystem)?,
+    };
+    finish.apply(mount.as_fd()).during(Part::Attributes)?;
+    attach(root, at, mount.as_fd(), true)?;
+    Ok(mount)
 }
 
 /// Changes what is mounted there already.

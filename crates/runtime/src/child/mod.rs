@@ -27,7 +27,7 @@ use sys::seccomp::Instruction;
 use sys::users::UserNamespace;
 
 use self::mounts::Covers;
-use crate::prepare::{FileSystem, Op, Place, Prepared, Users};
+use crate::prepare::{FileSystem, Op, Place, Prepared, Users, detached};
 use crate::report::{Fault, Message};
 
 /// Everything that the child may look at.
@@ -53,6 +53,9 @@ pub(crate) struct Walk<'a> {
     covers: Covers,
     /// Where clocks are set, opened while the kernel still gives it to us.
     clocks: Option<OwnedFd>,
+    /// File systems that the second process may not make.
+    early: [Option<OwnedFd>; 4],
+    early_taken: usize,
     step: u32,
 }
 
@@ -63,7 +66,17 @@ fn borrowed(root: &Option<OwnedFd>) -> Result<BorrowedFd<'_>, Fault> {
 /// Runs the child; returns its exit code, which only matters where nothing was executed.
 pub(crate) fn run(inherited: &Inherited<'_>) -> i32 {
     let covers = Covers::default();
-    let mut walk = Walk { inherited, root: None, procfs: None, covers, clocks: None, step: u32::MAX };
+    let early = [const { None }; 4];
+    let mut walk = Walk {
+        inherited,
+        root: None,
+        procfs: None,
+        covers,
+        clocks: None,
+        early,
+        early_taken: 0,
+        step: u32::MAX,
+    };
     let code = walk.all().unwrap_or_else(|fault| {
         walk.tell(Message::Failed { step: walk.step, fault });
         125
@@ -84,6 +97,12 @@ impl Walk<'_> {
         for (index, op) in self.inherited.prepared.ops.iter().enumerate().skip(from) {
             self.step = index as u32;
             match op {
+                Op::Users(_) | Op::Enter { namespaces: sys::namespace::USER, .. }
+                    if self.inherited.prepared.begins() =>
+                {
+                    self.mount_early();
+                    self.execute(op)?;
+                }
                 Op::Begin { namespaces } => return self.second(index + 1, *namespaces),
                 // Process 1 comes back with the exit code of its child, which goes on with the
                 // walk in a process of its own.
@@ -100,6 +119,8 @@ impl Walk<'_> {
     fn second(&mut self, from: usize, namespaces: u64) -> Result<i32, Fault> {
         let flags = sys::process::SIBLING | sys::process::WITHOUT_HANDLERS | namespaces;
         let made = sys::process::clone_child(flags, None, || {
+            // Its first word, so that whatever it says later is known to be its.
+            self.tell(Message::Begun);
             let settled = self.follow_parent().and_then(|()| enter::loopback(namespaces));
             let ended = settled.and_then(|()| self.walk(from));
             ended.unwrap_or_else(|fault| {
@@ -107,10 +128,27 @@ impl Walk<'_> {
                 125
             })
         });
-        let (pid, pidfd) = made.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-        self.tell(Message::Begun { pid });
-        drop(pidfd);
+        made.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
         Ok(0)
+    }
+
+    /// Mounts what shows namespaces that the container's users will not own, while that is allowed.
+    /// If it fails, so will their own attempt, and tells why.
+    fn mount_early(&mut self) {
+        let wanted = self.inherited.prepared.ops.iter().filter_map(|op| match op {
+            Op::ExactMount { make, early: true, .. } => Some(make),
+            _ => None,
+        });
+        for (slot, make) in self.early.iter_mut().zip(wanted) {
+            *slot = detached(make).ok();
+        }
+    }
+
+    /// One of those, in their order.
+    fn next_early(&mut self) -> Option<OwnedFd> {
+        let taken = self.early_taken;
+        self.early_taken += 1;
+        self.early.get_mut(taken)?.take()
     }
 
     fn rest(&mut self, from: usize) -> i32 {
@@ -220,11 +258,10 @@ impl Walk<'_> {
             Op::ExactBind { at, source, recursive, finish } => {
                 exact::bind(self.root()?, at, source, *recursive, *finish)
             }
-            Op::ExactMount { at, make, finish, instead } => {
-                let instead = instead.as_ref().map(AsFd::as_fd);
-                if let Some(mount) = exact::mount(self.root()?, at, make, *finish, instead)? {
-                    self.covers.remember(at, &make.kind, mount);
-                }
+            Op::ExactMount { at, make, finish, early } => {
+                let instead = if *early { self.next_early() } else { None };
+                let mount = exact::mount(borrowed(&self.root)?, at, make, *finish, instead)?;
+                self.covers.remember(at, &make.kind, mount);
                 Ok(())
             }
             Op::Again { at, finish } => exact::again(self.root()?, at, *finish),

@@ -124,8 +124,8 @@ pub(super) fn mount(plan: &Plan, mount: &Mount, exact: &Exact, prepared: &mut Pr
             }
             _ => {
                 let make = file_system(exact, kind, device, options)?;
-                let instead = host_view(plan, kind, finish)?;
-                Ok(Op::ExactMount { at, make, finish: finish.fresh(), instead })
+                let early = is_early(plan, kind);
+                Ok(Op::ExactMount { at, make, finish: finish.fresh(), early })
             }
         },
     }
@@ -183,27 +183,20 @@ pub(super) fn host_ids(
     options.iter().map(translate).collect()
 }
 
-/// What is shown where the container's root may not mount such a file system because the namespace
-/// behind it is not its own: the host's, with the same attributes.
-fn host_view(plan: &Plan, kind: &str, finish: Finish) -> Result<Option<OwnedFd>> {
-    let (path, namespace) = match kind {
-        "proc" => ("/proc", Namespace::Pid),
-        "sysfs" => ("/sys", Namespace::Net),
-        "mqueue" => ("/dev/mqueue", Namespace::Ipc),
-        _ => return Ok(None),
+/// Whether the container's root may not mount such a file system itself, because the namespace behind
+/// it is not its own: then the first process does, which has entered that namespace too. But it is in
+/// no other namespace of process ids than the host's.
+fn is_early(plan: &Plan, kind: &str) -> bool {
+    let namespace = match kind {
+        "proc" => Namespace::Pid,
+        "sysfs" => Namespace::Net,
+        "mqueue" => Namespace::Ipc,
+        _ => return false,
     };
-    if !owns_itself(plan) || plan.namespaces.contains(&namespace) {
-        return Ok(None);
-    }
-    let path = Path::new(path);
-    let mount = match copy_of(path, true) {
-        // Nothing to show; the mount may yet succeed.
-        Err(error) if error.kind() == spec::ErrorKind::NotFound => return Ok(None),
-        mount => mount?,
-    };
-    let finish = Finish { copy: true, ..finish };
-    finish.apply(mount.as_fd()).map_err(std::io::Error::from).doing(|| attributes_of(path))?;
-    Ok(Some(mount))
+    let enters_ids = |step: &Step| matches!(step, Step::Enter { namespace: Namespace::Pid, .. });
+    owns_itself(plan)
+        && !plan.namespaces.contains(&namespace)
+        && !(namespace == Namespace::Pid && plan.steps.iter().any(enters_ids))
 }
 
 /// Without a namespace of its own only the container's own groups are shown, one by one: mounted

@@ -27,7 +27,13 @@ impl KernelFile {
 
 /// The dots of a parameter's name are the directories below `/proc/sys`.
 pub(super) fn sysctl(name: &str, value: &str) -> Result<Op> {
-    let path = format!("sys/{}", name.replace('.', "/"));
+    let swapped = name.chars().map(|c| match c {
+        '.' => '/',
+        // A slash stands for a dot in the name of a directory, as for sysctl(8).
+        '/' => '.',
+        c => c,
+    });
+    let path = format!("sys/{}", swapped.collect::<String>());
     let file = KernelFile { own: false, path: c_string(path.as_bytes())?, value: value.into() };
     Ok(Op::KernelFiles(vec![file]))
 }

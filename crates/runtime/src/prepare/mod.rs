@@ -105,7 +105,7 @@ pub(crate) enum Op {
         at: Place,
         make: FileSystem,
         finish: Finish,
-        instead: Option<OwnedFd>,
+        early: bool,
     },
     Again {
         at: Place,
@@ -534,7 +534,6 @@ impl Op {
             | Self::Enter { file: fd, .. }
             | Self::EnterLater { file: fd }
             | Self::Root { tree: fd, .. }
-            | Self::ExactMount { instead: Some(fd), .. }
             | Self::LooseRoot { tree: fd }
             | Self::Chroot { root: Some(fd) }
             | Self::Landlock(Rules { set: fd, .. }) => {

@@ -256,7 +256,9 @@ pub(super) fn devpts(plan: &Plan) -> Result<OwnedFd> {
         _ => None,
     });
     if let Some((wanted, options)) = listed {
-        return make(&exact::file_system(wanted, "devpts", "devpts", &exact::host_ids(plan, options)?)?);
+        let options = exact::host_ids(plan, options)?;
+        let mount = make(&exact::file_system(wanted, "devpts", "devpts", &options)?)?;
+        return give(mount, Owners::of(plan)?.root()?);
     }
     let mut options = vec![
         (c"newinstance".to_owned(), None),
@@ -268,6 +270,18 @@ pub(super) fn devpts(plan: &Plan) -> Result<OwnedFd> {
         options.push(option(c"gid", &tty)?);
     }
     make(&FileSystem { kind: c"devpts".into(), options, attributes: NO_SUID | NO_EXEC })
+}
+
+/// What was made for the container's users belongs to their root.
+fn give(devpts: OwnedFd, owner: Option<Owner>) -> Result<OwnedFd> {
+    if let Some((uid, gid)) = owner {
+        for path in [c".", c"ptmx"] {
+            rustix::fs::chownat(&devpts, path, Some(uid), Some(gid), rustix::fs::AtFlags::empty())
+                .map_err(std::io::Error::from)
+                .doing(|| "giving a devpts to the container's root")?;
+        }
+    }
+    Ok(devpts)
 }
 
 /// Makes a file system that is mounted nowhere.

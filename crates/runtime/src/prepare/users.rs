@@ -109,7 +109,7 @@ fn explain(stage: Stage, cause: std::io::Error) -> Error {
         Stage::Making => "making a user namespace",
         Stage::Mapping => "mapping the users of a container",
     };
-    let error = Error::io(what, cause);
+    let error = Error::process(what, cause);
     match (stage, error.kind()) {
         (Stage::Making, _) if full => {
             error.hint("the host allows no more of them: raise user.max_user_namespaces (sysctl)")

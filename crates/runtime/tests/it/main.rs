@@ -1,5 +1,6 @@
 //! Containers on the real kernel, from a busybox root made in a temporary directory.
 
+mod bundles;
 mod capabilities;
 mod confinement;
 mod features;

@@ -158,6 +158,10 @@ impl Reader {
         name: Option<&str>,
     ) -> Result<Action> {
         let place = self.place(place);
+        let takes_errno = matches!(word, "SCMP_ACT_ERRNO" | "SCMP_ACT_TRACE");
+        if self.bundle && !takes_errno && errno.1.is_some() {
+            return Err(Error::user(format!("{}: {word} takes no error number", self.place(errno.0))));
+        }
         Ok(match word {
             "SCMP_ACT_ALLOW" => Action::Allow,
             "SCMP_ACT_LOG" => Action::Log,

@@ -194,8 +194,10 @@ impl Scene {
             let dir = std::fs::File::open(&group).expect("open");
             dir.set_modified(long_ago).expect("a minute later");
         }
-        let said = self.house.ok_elsewhere(["gc"]);
-        assert!(said.contains("control group"), "{said}");
+        // Somebody else's may have been quicker.
+        self.house.ok_elsewhere(["gc"]);
+        let left: Vec<_> = left().collect();
+        assert_eq!(left, [] as [PathBuf; 0]);
     }
 
     fn usable(&self) {
