@@ -232,7 +232,7 @@ fn above_all(fds: [&OwnedFd; 3]) -> Result<Vec<OwnedFd>> {
 }
 
 fn cannot_clone(cause: io::Error) -> Error {
-    let error = Error::io("making a process in namespaces of its own", cause);
+    let error = Error::process("making a process in namespaces of its own", cause);
     match error.kind() {
         ErrorKind::Denied => error.hint("run it with sudo"),
         _ => error,

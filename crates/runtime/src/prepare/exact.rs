@@ -11,7 +11,9 @@ use std::path::Path;
 use rustix::fs::{CWD, FileType};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, OpenTreeFlags};
-use spec::container::{Attributes, Exact, Mount, Namespace, Propagation, Shown, Source, Spread, Users};
+use spec::container::{
+    Attributes, Exact, IdRange, Mount, Namespace, Propagation, Shown, Source, Spread, Users,
+};
 use spec::plan::{Plan, Step};
 use spec::{Error, Result, ResultExt};
 use sys::mount::Change;
@@ -116,9 +118,10 @@ pub(super) fn mount(plan: &Plan, mount: &Mount, exact: &Exact, prepared: &mut Pr
                 Ok(Op::Attach { at, mount, directory: true })
             }
             "tmpfs" if exact.copied => {
-                let mut make = file_system(exact, kind, device, &host_ids(plan, options)?)?;
+                let mut make = file_system(exact, kind, device, &given(plan, options)?)?;
                 make.attributes &= !sys::mount::READ_ONLY;
                 let mount = mounts::seeded(plan, &mount.at, make)?;
+                adopt(plan, mount.as_fd()).doing(|| "giving a tmpfs to the container's root")?;
                 finish.apply(mount.as_fd()).map_err(std::io::Error::from).doing(|| "mounting a tmpfs")?;
                 Ok(Op::Attach { at, mount, directory: true })
             }
@@ -181,6 +184,33 @@ pub(super) fn host_ids(
         Ok((name.clone(), on_host.map(|id| id.to_string()).or_else(|| value.clone())))
     };
     options.iter().map(translate).collect()
+}
+
+/// The same, and where nothing else is said it belongs to the container's root.
+fn given(plan: &Plan, options: &[(String, Option<String>)]) -> Result<Vec<(String, Option<String>)>> {
+    let mut all = host_ids(plan, options)?;
+    if let Some((uid, gid)) = Owners::of(plan)?.root()? {
+        for (name, id) in [("uid", uid.as_raw()), ("gid", gid.as_raw())] {
+            if !all.iter().any(|(other, _)| other == name) {
+                all.push((name.to_owned(), Some(id.to_string())));
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// What belongs to nobody whom the container knows belongs to its root.
+fn adopt(plan: &Plan, mount: BorrowedFd<'_>) -> Result<()> {
+    let Some((uid, gid)) = Owners::of(plan)?.root()? else { return Ok(()) };
+    let Some(users) = &plan.users else { return Ok(()) };
+    let known = |ranges: &[IdRange], id: u32| {
+        ranges.iter().any(|range| id.checked_sub(range.host).is_some_and(|offset| offset < range.count))
+    };
+    let status = rustix::fs::fstat(mount).map_err(std::io::Error::from).doing(|| "looking at it")?;
+    let uid = (!known(&users.uids, status.st_uid)).then_some(uid);
+    let gid = (!known(&users.gids, status.st_gid)).then_some(gid);
+    let given = rustix::fs::chownat(mount, c"", uid, gid, rustix::fs::AtFlags::EMPTY_PATH);
+    given.map_err(std::io::Error::from).doing(|| "changing its owner")
 }
 
 /// Whether the container's root may not mount such a file system itself, because the namespace behind

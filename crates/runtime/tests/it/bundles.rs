@@ -674,6 +674,35 @@ fn ten_thousand_mounts() {
     assert_eq!(said(config), "10000");
 }
 
+/// What Podman 4.3 hands to a runtime, but for its binds and the program.
+#[test]
+fn bundles_of_an_engine() {
+    for (text, expected) in [
+        (include_str!("../../../spec/src/oci/engines/podman.json"), "0\n2\ntmpfs\n/run/x"),
+        (include_str!("../../../spec/src/oci/engines/podman_users.json"), "0\n2\ntmpfs\n/run/x"),
+        (include_str!("../../../spec/src/oci/engines/podman_privileged.json"), "0\n0\ntmpfs\n/run/x"),
+    ] {
+        let mut config: Value = serde_json::from_str(text).expect("JSON");
+        let list = config["mounts"].as_array_mut().expect("list");
+        list.retain(|mount| mount["type"] != "bind");
+        list.push(json!({ "destination": "/run", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup", "mode=755"] }));
+        if config["linux"]["devices"].is_array() {
+            config["linux"]["devices"] = json!([]);
+        }
+        let script = "id -u; grep Seccomp: /proc/self/status | cut -f 2; grep ' /dev ' /proc/mounts | cut -d ' ' -f 1; touch /run/x; ls /run/x";
+        config["process"]["args"] = json!(["/bin/sh", "-c", script]);
+        config["linux"]["namespaces"].as_array_mut().expect("list").push(json!({ "type": "cgroup" }));
+        let mut made = bundle(config);
+        // A hard limit beyond our own takes a privilege that this machine may not have.
+        made.spec.process.rlimits.clear();
+        made.spec.process.oom_score_adj = None;
+        made.spec.process.terminal = false;
+        // The tree belongs to the host's root: the container's could not make it.
+        fs::create_dir(made.tree().join("var/tmp")).expect("dir");
+        assert_eq!(made.said(), expected);
+    }
+}
+
 /// `cargo test -p tsubo-runtime --test it -- --ignored --nocapture what_a_bundle_costs`
 #[test]
 #[ignore = "a measurement"]

@@ -379,6 +379,25 @@ fn the_state_is_written_as_the_specification_has_it() {
     assert_eq!(text, r#"{"ociVersion":"1.3.0","id":"x","status":"created","pid":7,"bundle":"/b"}"#);
 }
 
+/// What Podman 4.3 hands to a runtime: with its defaults, with users of its own, privileged.
+#[test]
+fn bundles_of_an_engine() {
+    for (text, users, filtered) in [
+        (include_str!("engines/podman.json"), false, true),
+        (include_str!("engines/podman_users.json"), true, true),
+        (include_str!("engines/podman_privileged.json"), false, false),
+    ] {
+        let bundle = read(text.as_bytes(), Path::new("/bundle"), &facts()).expect("a bundle");
+        // Its filter names calls that are not of this machine; everything else is understood.
+        let notes: Vec<_> = bundle.notes.iter().filter(|note| !note.contains("system calls")).collect();
+        assert!(notes.iter().all(|note| note.contains("conditions")), "{notes:?}");
+        assert_eq!(bundle.spec.users.is_some(), users);
+        assert_eq!(bundle.spec.process.seccomp != Choice::None, filtered);
+        assert!(bundle.cgroups_path.is_some());
+        assert!(crate::plan::plan(&bundle.spec).steps.len() > 20);
+    }
+}
+
 #[test]
 fn a_mount_namespace_that_exists_has_a_root() {
     let mut config = standard();
