@@ -6,8 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// systemd answers at once; a job that takes longer is only begun then.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// As long as its own library waits. It answers at once; a job that takes longer is only begun then.
+const PATIENCE: Duration = Duration::from_secs(25);
 
 /// No answer of the manager is that long.
 const LONGEST: usize = 1 << 20;
@@ -76,12 +76,17 @@ impl Bus {
         stream.set_write_timeout(Some(PATIENCE))?;
         let uid = rustix::process::geteuid().as_raw().to_string();
         let hex: String = uid.bytes().map(|byte| format!("{byte:02x}")).collect();
-        stream.write_all(format!("\0AUTH EXTERNAL {hex}\r\n").as_bytes())?;
-        let answer = line(&mut stream)?;
-        if !answer.starts_with("OK ") {
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("it says {answer:?}")));
+        // All of it at once, as its own library does: what came together with BEGIN after it would
+        // lie there unread until something more comes.
+        let hello = format!("\0AUTH EXTERNAL {hex}\r\nNEGOTIATE_UNIX_FD\r\nBEGIN\r\n");
+        stream.write_all(hello.as_bytes())?;
+        for wanted in ["OK ", "AGREE_UNIX_FD"] {
+            let answer = line(&mut stream)?;
+            if !answer.starts_with(wanted) {
+                let told = format!("it says {answer:?}");
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, told));
+            }
         }
-        stream.write_all(b"BEGIN\r\n")?;
         Ok(Self { stream, serial: 0 })
     }
 
