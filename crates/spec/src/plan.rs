@@ -135,6 +135,8 @@ pub enum Step {
         /// Their numbers.
         processors: Vec<u32>,
     },
+    /// An empty session keyring of its own.
+    Keyring,
     /// Which permissions its files do not get.
     Umask {
         /// Bits.
@@ -406,6 +408,7 @@ fn label_step(process: &Process) -> Option<Step> {
 
 fn process_steps(process: &Process) -> Vec<Step> {
     let mut steps = vec![Step::Session];
+    steps.extend(process.keyring.then_some(Step::Keyring));
     steps.extend(process.umask.map(|mask| Step::Umask { mask }));
     steps.push(Step::Directory { path: process.cwd.clone() });
     let sets = process.capabilities;

@@ -170,6 +170,14 @@ fn exit_code(status: i32) -> i32 {
     if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 128 + libc::WTERMSIG(status) }
 }
 
+/// Makes an empty session keyring for the calling thread and what it starts.
+pub fn join_new_keyring() -> rustix::io::Result<()> {
+    const JOIN_SESSION_KEYRING: i32 = 1;
+    // SAFETY: a number, and a null name, which means a keyring without one.
+    let result = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, std::ptr::null::<u8>()) };
+    if result < 0 { Err(crate::last_error()) } else { Ok(()) }
+}
+
 /// Closes every descriptor from `first` to `last`.
 pub fn close_range(first: u32, last: u32) -> rustix::io::Result<()> {
     close_range_with(first, last, 0)

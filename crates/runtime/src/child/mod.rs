@@ -273,6 +273,7 @@ impl Walk<'_> {
             Op::Spread { propagation, recursive } => mounts::spread(self.root()?, *propagation, *recursive),
             Op::MemoryPolicy { mode, nodes } => Ok(sys::schedule::set_memory_policy(*mode, nodes)?),
             Op::Affinity(set) => Ok(rustix::thread::sched_setaffinity(None, set)?),
+            Op::Keyring => process::make_keyring(),
             Op::Umask { mask } => {
                 rustix::process::umask(*mask);
                 Ok(())

@@ -24,6 +24,14 @@ pub(super) fn session(slave: Option<BorrowedFd<'_>>) -> Result<(), Fault> {
     Ok(())
 }
 
+/// A kernel without keyrings has none to hide.
+pub(super) fn make_keyring() -> Result<(), Fault> {
+    match sys::process::join_new_keyring() {
+        Err(Errno::NOSYS) => Ok(()),
+        made => Ok(made?),
+    }
+}
+
 /// Found from the root's descriptor, so it cannot lie outside (2024-21626).
 pub(super) fn enter_directory(root: BorrowedFd<'_>, path: &CStr) -> Result<(), Fault> {
     let directory = find(root, path, false)?;

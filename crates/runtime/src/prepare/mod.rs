@@ -51,153 +51,60 @@ pub(crate) use users::{Users, give_pipes};
 /// One operation of the child; its position is that of its step in the plan.
 #[derive(Debug)]
 pub(crate) enum Op {
-    Groups {
-        tasks: Vec<OwnedFd>,
-        namespace: bool,
-    },
-    Join {
-        target: OwnedFd,
-        namespaces: u64,
-    },
-    Enter {
-        namespaces: u64,
-        file: OwnedFd,
-    },
-    /// Only children go there.
-    EnterLater {
-        file: OwnedFd,
-    },
-    Begin {
-        namespaces: u64,
-    },
+    Groups { tasks: Vec<OwnedFd>, namespace: bool },
+    Join { target: OwnedFd, namespaces: u64 },
+    Enter { namespaces: u64, file: OwnedFd },
+    // Only children go there.
+    EnterLater { file: OwnedFd },
+    Begin { namespaces: u64 },
     Wait,
     PrivateMounts,
-    Root {
-        tree: OwnedFd,
-        path: CString,
-    },
+    Root { tree: OwnedFd, path: CString },
     Tree(Bound),
     Scratch(Scratch),
-    FileSystem {
-        at: Place,
-        make: FileSystem,
-    },
-    Hierarchies {
-        at: Place,
-        hierarchies: Vec<Hierarchy>,
-    },
-    Attach {
-        at: Place,
-        mount: OwnedFd,
-        directory: bool,
-    },
-    Bind {
-        at: Place,
-        bound: Bound,
-    },
-    ExactBind {
-        at: Place,
-        source: CString,
-        recursive: bool,
-        finish: Finish,
-    },
-    ExactMount {
-        at: Place,
-        make: FileSystem,
-        finish: Finish,
-        early: bool,
-    },
-    Again {
-        at: Place,
-        finish: Finish,
-    },
-    GroupBind {
-        at: Place,
-        group: CString,
-        attributes: u64,
-    },
+    FileSystem { at: Place, make: FileSystem },
+    Hierarchies { at: Place, hierarchies: Vec<Hierarchy> },
+    Attach { at: Place, mount: OwnedFd, directory: bool },
+    Bind { at: Place, bound: Bound },
+    ExactBind { at: Place, source: CString, recursive: bool, finish: Finish },
+    ExactMount { at: Place, make: FileSystem, finish: Finish, early: bool },
+    Again { at: Place, finish: Finish },
+    GroupBind { at: Place, group: CString, attributes: u64 },
     Node(Box<NodeToMake>),
-    Link {
-        at: Place,
-        target: CString,
-    },
-    Console {
-        at: Place,
-    },
+    Link { at: Place, target: CString },
+    Console { at: Place },
     Seal,
-    Spread {
-        propagation: MountPropagationFlags,
-        recursive: bool,
-    },
+    Spread { propagation: MountPropagationFlags, recursive: bool },
     Devices(Box<Devices>),
-    Mask {
-        path: CString,
-    },
-    ReadOnly {
-        path: CString,
-    },
+    Mask { path: CString },
+    ReadOnly { path: CString },
     Pivot,
-    LooseRoot {
-        tree: OwnedFd,
-    },
-    Chroot {
-        root: Option<OwnedFd>,
-    },
+    LooseRoot { tree: OwnedFd },
+    Chroot { root: Option<OwnedFd> },
     Device(Box<HostDevice>),
-    Hostname {
-        name: CString,
-    },
-    Domainname {
-        name: CString,
-    },
-    Clocks {
-        offsets: KernelFile,
-    },
+    Hostname { name: CString },
+    Domainname { name: CString },
+    Clocks { offsets: KernelFile },
     KernelFiles(Vec<KernelFile>),
     Schedule(Schedule),
-    MemoryPolicy {
-        mode: u32,
-        nodes: Vec<usize>,
-    },
+    MemoryPolicy { mode: u32, nodes: Vec<usize> },
     Affinity(Box<CpuSet>),
-    Umask {
-        mask: Mode,
-    },
-    Own {
-        namespaces: u64,
-    },
+    Keyring,
+    Umask { mask: Mode },
+    Own { namespaces: u64 },
     Users(Users),
-    Init {
-        filter: Vec<Instruction>,
-    },
+    Init { filter: Vec<Instruction> },
     Session,
-    Limit {
-        resource: u32,
-        soft: u64,
-        hard: u64,
-        exact: bool,
-    },
-    Directory {
-        path: CString,
-    },
+    Limit { resource: u32, soft: u64, hard: u64, exact: bool },
+    Directory { path: CString },
     Identity(Identity),
     NoNewPrivileges,
     Landlock(Rules),
-    /// One that has another process decide is loaded at the gate.
-    Filter {
-        program: Vec<Instruction>,
-        flags: u32,
-        listens: bool,
-    },
+    // One that has another process decide is loaded at the gate.
+    Filter { program: Vec<Instruction>, flags: u32, listens: bool },
     Gate,
-    Capabilities {
-        sets: Capabilities,
-    },
-    Execute {
-        candidates: Vec<CString>,
-        argv: Strings,
-        env: Strings,
-    },
+    Capabilities { sets: Capabilities },
+    Execute { candidates: Vec<CString>, argv: Strings, env: Strings },
 }
 
 /// A writable layer, over the path `lower` or over a tree that is shown otherwise than it is.
@@ -348,6 +255,7 @@ fn simple(step: &Step) -> Result<Op> {
         Step::ReadOnly { path } => Op::ReadOnly { path: c_path(path.relative())? },
         Step::Pivot => Op::Pivot,
         Step::Wait => Op::Wait,
+        Step::Keyring => Op::Keyring,
         Step::Seal => Op::Seal,
         Step::Make(made) => made::make(made)?,
         Step::Spread(spread) => {

@@ -665,6 +665,20 @@ fn the_namespaces_of_a_bundle_are_made_as_listed() {
 }
 
 #[test]
+fn attack_27_the_callers_keys_are_not_its_own() {
+    if !Path::new("/proc/keys").exists() {
+        println!("SKIPPED: this kernel shows no keys");
+        return;
+    }
+    for base in [config, with_users] {
+        let mut config = base("grep -c ' _ses: empty' /proc/keys");
+        config["linux"]["maskedPaths"] = json!([]);
+        // Root sees those of other containers that are root's, too, but does not possess them.
+        assert_ne!(said(config), "0", "one of its own, and nothing in it");
+    }
+}
+
+#[test]
 fn ten_thousand_mounts() {
     let mut config = config("grep -c ' /run/' /proc/mounts");
     mount(&mut config, "/run", "tmpfs", Path::new("tmpfs"), &[]);

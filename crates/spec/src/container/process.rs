@@ -51,6 +51,9 @@ pub struct Process {
     /// Permissions that files it makes do not get; None for 022.
     #[serde(default)]
     pub umask: Option<u32>,
+    /// It gets an empty session keyring of its own; else it has its parent's (keyrings(7)).
+    #[serde(default)]
+    pub keyring: bool,
     /// Where its memory comes from; None as its parent.
     #[serde(default)]
     pub memory_policy: Option<MemoryPolicy>,
@@ -81,6 +84,7 @@ impl Process {
             io_priority: None,
             personality: None,
             umask: None,
+            keyring: false,
             memory_policy: None,
             affinity: (None, None),
         }

@@ -38,6 +38,8 @@ pub(super) fn process(
         process.personality = base.personality;
         process.memory_policy.clone_from(&base.memory_policy);
     }
+    // What its caller keeps there is not for it.
+    process.keyring = base.is_none_or(|base| base.keyring);
     process.env = written.env.unwrap_or_default();
     process.terminal = written.terminal.unwrap_or(false);
     let cwd = written.cwd.ok_or_else(|| missing("process.cwd"))?;

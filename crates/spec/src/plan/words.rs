@@ -55,6 +55,7 @@ impl Step {
             }
             Self::MemoryPolicy(policy) => write!(f, "setting the memory policy to {:#x}", policy.mode),
             Self::Affinity { processors } => write!(f, "holding it to the processors {processors:?}"),
+            Self::Keyring => write!(f, "making a session keyring"),
             Self::Umask { mask } => write!(f, "setting the umask to {mask:03o}"),
             Self::Personality { persona } => write!(f, "setting the personality to {persona:#x}"),
             Self::Session => write!(f, "opening a session"),
