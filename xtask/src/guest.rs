@@ -2,6 +2,7 @@
 //! and AppArmor, in a virtual machine: what no kernel that happens to run here can show.
 
 mod boot;
+mod compiler;
 mod cpio;
 mod fetch;
 mod image;

@@ -176,7 +176,7 @@ fn who_needs_more_memory_than_there_is_gets_killed_and_that_is_told() {
     let limit = rustix::time::Timespec { tv_sec: 60, tv_nsec: 0 };
     let ready = rustix::event::poll(&mut poll, Some(&limit)).expect("poll");
     let mut told = watch.read().expect("read");
-    for _ in 0..1000 {
+    for _ in 0..6000 {
         if told == Told::OutOfMemory || ready == 0 {
             break;
         }

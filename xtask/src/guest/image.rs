@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::compiler;
 use super::cpio::Archive;
 use super::fetch;
 use super::kernel::Kernel;
@@ -39,6 +40,7 @@ pub(super) fn build(kernel: &Kernel, jobs: &[Job]) -> Result<Image> {
     let _ = fs::remove_dir_all(&root);
     skeleton(&root)?;
     programs::bring_all(&root)?;
+    compiler::bring(&root)?;
     put_tests(&root, jobs)?;
     let disk = home.join("disk.img");
     let _ = fs::remove_file(&disk);
@@ -64,6 +66,7 @@ fn skeleton(root: &Path) -> Result {
     for (name, content) in [
         ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\n"),
         ("etc/group", "root:x:0:\nann:x:1000:\n"),
+        ("etc/shadow", "root:*::::::\nann:*::::::\n"),
         ("etc/subuid", "ann:300000:65536\n"),
         ("etc/subgid", "ann:300000:65536\n"),
         ("etc/hostname", "guest\n"),
@@ -90,7 +93,7 @@ fn put_tests(root: &Path, jobs: &[Job]) -> Result {
         put_program(root, program)?;
     }
     for job in jobs {
-        fs::create_dir_all(inside(root, &job.package))?;
+        put_files(root, &job.package.join("tests"))?;
     }
     let list = |alone: bool| {
         let numbered = jobs.iter().enumerate().filter(|(_, job)| job.is_alone() == alone);
@@ -101,6 +104,24 @@ fn put_tests(root: &Path, jobs: &[Job]) -> Result {
     };
     fs::write(root.join("guest/together"), list(false))?;
     Ok(fs::write(root.join("guest/alone"), list(true))?)
+}
+
+/// What tests read of their package's folder; not the tests themselves.
+fn put_files(root: &Path, folder: &Path) -> Result {
+    let to = inside(root, folder);
+    if to.exists() || !folder.is_dir() {
+        return Ok(fs::create_dir_all(to)?);
+    }
+    fs::create_dir_all(&to)?;
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            put_files(root, &path)?;
+        } else if path.extension().is_none_or(|extension| extension != "rs") {
+            fs::copy(&path, inside(root, &path))?;
+        }
+    }
+    Ok(())
 }
 
 fn inside(root: &Path, path: &Path) -> PathBuf {

@@ -7,8 +7,8 @@ cd "$4" || exit 1
 log=/guest/log/$number
 uptime() { cut -d' ' -f1 /proc/uptime; }
 begun=$(uptime)
-# A quarter of an hour's work on a real machine: beyond that it hangs.
-timeout -s KILL 120 "$program" --exact "$name" --nocapture --include-ignored >"$log" 2>&1
+# On a busy machine the slowest take a third of it: beyond that they hang.
+timeout -s KILL 180 "$program" --exact "$name" --nocapture --include-ignored >"$log" 2>&1
 code=$?
 seconds=$(echo "$begun $(uptime)" | awk '{ print $2 - $1 }')
 if [ "$code" -eq 0 ]; then

@@ -13,7 +13,7 @@ const PROGRAMS: &str = "sh bash cat ls cp mv rm ln mkdir rmdir mktemp chmod chow
     sleep env id true false mknod sort uniq wc pwd grep sed seq sync mount umount uname stty tty tr cut date dd \
     du df kill timeout tar gzip xz zstd find xargs diff cmp ldd getent unshare nsenter setpriv setsid script \
     prlimit nproc newuidmap newgidmap setcap getcap setfattr getfattr strace basename dirname expr tee od test \
-    printf yes nice comm install realpath";
+    printf yes nice comm install realpath flock";
 
 /// Brings all of them into `root`.
 pub(super) fn bring_all(root: &Path) -> Result {
@@ -61,7 +61,7 @@ fn apparmor_parser() -> Option<PathBuf> {
 }
 
 /// Copies `program` to `to` in the root, with the libraries that it asks for.
-fn bring(root: &Path, program: &Path, to: &Path) -> Result {
+pub(super) fn bring(root: &Path, program: &Path, to: &Path) -> Result {
     copy(program, root, to)?;
     // A static program or a script asks for none.
     let Ok(listed) = shell::read(Command::new("ldd").arg(program)) else { return Ok(()) };
@@ -78,7 +78,7 @@ fn libraries(listed: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The root has its programs and libraries below `/usr` only, with links from the older places.
-fn copy(from: &Path, root: &Path, to: &Path) -> Result {
+pub(super) fn copy(from: &Path, root: &Path, to: &Path) -> Result {
     let below = to.strip_prefix("/").unwrap_or(to);
     let below = if below.starts_with("usr") { below.to_owned() } else { Path::new("usr").join(below) };
     let to = root.join(below);

@@ -29,10 +29,16 @@ const SLOW: [&str; 6] = [
 ];
 
 const SUITES: &[Suite] = &[
-    Suite { package: "tsubo", target: "it", only: &["guest::", "rootless::", "life::created"], but: &[] },
+    Suite {
+        package: "tsubo",
+        target: "it",
+        only: &["guest::", "rootless::", "life::created", "oddities::attack", "injected::fault_run_is"],
+        but: &[],
+    },
     Suite { package: "tsubo-cgroup", target: "it", only: &[], but: &[] },
+    Suite { package: "tsubo-cgroup", target: "place", only: &[], but: &[] },
     Suite { package: "tsubo-cgroup", target: "tsubo_cgroup", only: &["freeze::"], but: &[] },
-    Suite { package: "tsubo-runtime", target: "it", only: &[], but: &["system_calls::", "life::how_long"] },
+    Suite { package: "tsubo-runtime", target: "it", only: &[], but: &["life::how_long"] },
     Suite { package: "tsubo-keeper", target: "it", only: &[], but: &SLOW },
     Suite {
         package: "tsubo-lifecycle",

@@ -415,10 +415,11 @@ fn who_is_killed_for_lack_of_memory_is_told() {
     let script = "while test ! -e /tmp/go; do sleep 0.02; done; exec busybox dd if=/dev/zero of=/dev/null bs=200M count=1";
     let container = started(&world, "web", script, |_| {});
     let groups = fs::read_to_string(format!("/proc/{}/cgroup", state(&container).first.pid)).expect("groups");
-    let own = groups.lines().find_map(|line| line.split_once(":memory:").map(|(_, path)| path.to_owned()));
-    let limit = own.map(|path| format!("/sys/fs/cgroup/memory{path}/memory.limit_in_bytes"));
-    let Some(limit) = limit.filter(|limit| fs::write(limit, "20000000").is_ok()) else {
-        eprintln!("SKIPPED: no memory controller of version 1");
+    let own = |mark: &str| groups.lines().find_map(|line| line.split_once(mark).map(|(_, path)| path));
+    let first = own(":memory:").map(|path| format!("/sys/fs/cgroup/memory{path}/memory.limit_in_bytes"));
+    let second = own("0::").map(|path| format!("/sys/fs/cgroup{path}/memory.max"));
+    let Some(limit) = first.or(second).filter(|limit| fs::write(limit, "20000000").is_ok()) else {
+        eprintln!("SKIPPED: no memory controller");
         return;
     };
     assert_eq!(relay(container.exec(exec(&["touch", "/tmp/go"])).expect("exec")).1, 0);

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::process::Command;
 use std::time::Duration;
 
 use super::{ended, first, group_of, house, members, number, started, state};
-use crate::support::until;
+use crate::support::{House, succeed, until};
 
 /// Counts in a file as long as it may.
 const COUNTS: &str = "echo up; n=0; while :; do n=$((n + 1)); echo $n > /tmp/n; sleep 0.02; done";
@@ -105,6 +106,59 @@ fn a_container_full_of_processes_takes_no_more_and_its_keeper_lives() {
     house.ok_elsewhere(["exec", "one", "true"]);
     house.ok_elsewhere(["rm", "-f", "one"]);
     until("its group is gone", || !group.exists());
+}
+
+/// A session's group, as a service manager makes one for each login: gone at the end.
+struct Session(std::path::PathBuf);
+
+impl Session {
+    fn new() -> Self {
+        let group = format!("/sys/fs/cgroup/session-{}.scope", std::process::id());
+        fs::create_dir(&group).expect("group");
+        Self(group.into())
+    }
+
+    /// Runs `tsubo` in it.
+    #[track_caller]
+    fn run(&self, house: &House, args: &[&str]) {
+        let mut shell = Command::new("sh");
+        shell.args(["-ec", "echo $$ > $0/cgroup.procs; exec \"$@\""]).arg(&self.0);
+        shell.arg(env!("CARGO_BIN_EXE_tsubo")).arg("--root").arg(house.elsewhere()).args(args);
+        succeed(shell);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let _ = fs::write(self.0.join("cgroup.kill"), "1");
+        std::thread::sleep(Duration::from_millis(200));
+        let _ = fs::remove_dir(self.0.join("tsubo"));
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+#[ignore = "for ./x guest"]
+fn one_that_was_started_in_a_session_is_ruled_from_another() {
+    let Some(house) = house() else { return };
+    let session = Session::new();
+    let script = "trap 'exit 3' TERM; (setsid sleep 4713 &); echo up; while :; do sleep 0.05; done";
+    session.run(&house, &["run", "-d", "--name", "one", "web", "/bin/sh", "-c", script]);
+    until("it is up", || house.ok_elsewhere(["logs", "one"]).contains("up\n"));
+    let group = group_of(first(&house, "one"));
+    house.ok_elsewhere(["exec", "one", "true"]);
+    house.ok_elsewhere(["pause", "one"]);
+    assert!(house.ok_elsewhere(["ps"]).contains("paused"));
+    house.ok_elsewhere(["unpause", "one"]);
+    house.ok_elsewhere(["stop", "one"]);
+    assert_eq!(house.ok_elsewhere(["wait", "one"]), "3\n");
+    until("its group is gone", || !group.exists());
+    // Its next life begins here.
+    house.ok_elsewhere(["start", "one"]);
+    until("it is up again", || house.ok_elsewhere(["logs", "one"]).matches("up\n").count() == 2);
+    house.ok_elsewhere(["rm", "-f", "one"]);
+    let left = fs::read_to_string(session.0.join("cgroup.events")).expect("events");
+    assert!(left.contains("populated 0"), "{left}");
 }
 
 #[test]
