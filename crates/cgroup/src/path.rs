@@ -7,9 +7,10 @@ use spec::{Error, Result, ResultExt};
 
 use crate::layout::{Hierarchy, Version, mounted, read_text};
 
-/// Below the caller's own group, where nothing was asked for. Not where containers of `tsubo` are:
-/// whoever looks there for leftovers knows only their ids.
-const DEFAULT_PARENT: &str = "tsubo-oci";
+/// Before the id of the container, where nothing was asked for: in the caller's own group, and not
+/// where containers of `tsubo` are, because whoever looks there for leftovers knows only their ids.
+/// One level is half the work of two.
+const DEFAULT_PREFIX: &str = "tsubo-oci-";
 
 /// A path as in OCI's `cgroupsPath`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +30,7 @@ impl GroupPath {
         let path = path.filter(|path| !path.is_empty());
         let below = match path {
             Some(path) => plain(path)?,
-            None => plain(&format!("{DEFAULT_PARENT}/{id}"))?,
+            None => plain(&format!("{DEFAULT_PREFIX}{id}"))?,
         };
         Ok(Self { below, absolute: path.is_some_and(|path| path.starts_with('/')), asked: path.is_some() })
     }
@@ -119,8 +120,8 @@ mod tests {
     fn paths() {
         let below = |path: Option<&str>| GroupPath::parse(path, "web").map(|path| path.below);
         assert_eq!(below(Some("/a//b/./c/")).expect("a path"), Path::new("a/b/c"));
-        assert_eq!(below(None).expect("a path"), Path::new("tsubo-oci/web"));
-        assert_eq!(below(Some("")).expect("a path"), Path::new("tsubo-oci/web"));
+        assert_eq!(below(None).expect("a path"), Path::new("tsubo-oci-web"));
+        assert_eq!(below(Some("")).expect("a path"), Path::new("tsubo-oci-web"));
         for path in ["/", ".", "..", "/a/../../b", "a\nb", "a\0", &"x".repeat(256), &"x/".repeat(2000)] {
             assert!(below(Some(path)).is_err(), "{path:?}");
         }

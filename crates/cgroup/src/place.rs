@@ -91,7 +91,8 @@ impl Placed {
             let base = path.base(at);
             let directory = base.join(path.below());
             let controllers = enable::controllers(&at.hierarchy, &directory);
-            directory.is_dir().then(|| Place { version: at.hierarchy.version, controllers, directory, base })
+            let exists = directory.is_dir();
+            exists.then_some(Place { version: at.hierarchy.version, controllers, directory, base })
         };
         let places: Vec<Place> = hierarchies()?.iter().filter_map(place).collect();
         if places.is_empty() {

@@ -52,7 +52,7 @@ fn part(rule: &DeviceRule) -> Vec<Instruction> {
         RuleKind::Block => Some(BLOCK),
         RuleKind::Char => Some(CHAR),
     };
-    let number = |number: Option<u32>| number.map(u32::cast_signed);
+    let number = |number: Option<u32>| number.map(|number| number as i32);
     let conditions = [(KIND, kind), (MAJOR, number(rule.major)), (MINOR, number(rule.minor))];
     let conditions: Vec<(u8, i32)> =
         conditions.iter().filter_map(|(register, value)| Some((*register, (*value)?))).collect();

@@ -70,7 +70,7 @@ fn kill_member(placed: &Placed, pid: i32) {
 /// Removes a group if it is ours, and those above it that are ours and empty.
 pub(super) fn remove(directory: &Path, base: &Path) -> Result<()> {
     let doing = || format!("removing the control group {}", directory.display());
-    if directory.exists() && is_marked(directory) {
+    if is_marked(directory) {
         remove_tree(directory).doing(doing)?;
     }
     if let Some(above) = directory.parent() {
