@@ -62,6 +62,11 @@ pub struct Options<'a> {
     pub patience: Duration,
     /// A user namespace that was made beforehand; used if it is the one that the plan wants.
     pub users: Option<EarlyUsers>,
+    /// The first so many of the caller's own descriptors from 3 on become the program's.
+    pub preserve: u32,
+    /// Where a byte from anybody opens the gate, in place of [`Child::release`]: the caller may end
+    /// meanwhile ([`Child::leave`]). Both ends of a pipe with a name, so that it is never closed.
+    pub latch: Option<OwnedFd>,
     /// What is done at [`Step::Wait`](spec::plan::Step::Wait).
     pub waiting: Option<Waiting<'a>>,
 }
@@ -86,6 +91,8 @@ impl Options<'_> {
             cgroup_v2: None,
             patience: hang::PATIENCE,
             users: None,
+            preserve: 0,
+            latch: None,
             waiting: None,
         }
     }
@@ -164,6 +171,8 @@ fn start(plan: &Plan, mut options: Options<'_>, target: Option<Target<'_>>) -> R
     };
     let Stdio { stdin, stdout, stderr } = &options.stdio;
     give_pipes(plan, [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])?;
+    check_preserved(options.preserve)?;
+    options.latch = options.latch.take().map(above_standard).transpose()?;
     let mut prepared = prepare(plan, given)?;
     if options.listen.is_some() && prepared.listening_filter().is_some() {
         return Err(Error::user("two listeners cannot decide about the calls of one process"));
@@ -197,6 +206,17 @@ fn start(plan: &Plan, mut options: Options<'_>, target: Option<Target<'_>>) -> R
     Ok(child)
 }
 
+/// What is passed on was passed to us; what we have opened ourselves is never.
+fn check_preserved(count: u32) -> Result<()> {
+    for number in (3..).take(count as usize) {
+        if !sys::process::is_inherited(number) {
+            return Err(Error::user(format!("descriptor {number} is to be passed on, and is not open"))
+                .hint("--preserve-fds counts from 3 on"));
+        }
+    }
+    Ok(())
+}
+
 fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(sys::socket::message_pair()?)
 }
@@ -210,6 +230,7 @@ fn clone(
     let stdio = above_all([&options.stdio.stdin, &options.stdio.stdout, &options.stdio.stderr])?;
     let mut keep = prepared.descriptors();
     keep.push(theirs.as_raw_fd());
+    keep.extend(options.latch.as_ref().map(AsRawFd::as_raw_fd));
     keep.sort_unstable();
     let inherited = Inherited {
         prepared,
@@ -217,6 +238,8 @@ fn clone(
         stdio: [stdio[0].as_fd(), stdio[1].as_fd(), stdio[2].as_fd()],
         listen: options.listen,
         die_with_parent: options.die_with_parent,
+        preserve: options.preserve,
+        latch: options.latch.as_ref().map(AsFd::as_fd),
         keep: &keep,
         ignored: sys::signal::ignored(),
     };
@@ -268,6 +291,17 @@ impl Child {
     /// Its pidfd.
     pub fn pidfd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
+    }
+
+    /// Leaves it, by its pidfd, to whoever opens its latch: it is there when this process has ended.
+    ///
+    /// # Errors
+    /// Where there is no descriptor left; then it is killed.
+    pub fn leave(mut self) -> Result<OwnedFd> {
+        let pidfd = self.pidfd.try_clone().doing(|| "duplicating a pidfd")?;
+        // What has ended for us is not killed when this is dropped.
+        self.exit = Some(0);
+        Ok(pidfd)
     }
 
     /// The descriptor for the notifications of [`Options::listen`], once.

@@ -178,6 +178,14 @@ pub fn join_new_keyring() -> rustix::io::Result<()> {
     if result < 0 { Err(crate::last_error()) } else { Ok(()) }
 }
 
+/// Whether a descriptor with this number is open and goes on over exec: as whoever started us gave it
+/// to us, not as Rust opens one.
+pub fn is_inherited(number: RawFd) -> bool {
+    // SAFETY: F_GETFD takes a number and changes nothing.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    flags >= 0 && flags & libc::FD_CLOEXEC == 0
+}
+
 /// Closes every descriptor from `first` to `last`.
 pub fn close_range(first: u32, last: u32) -> rustix::io::Result<()> {
     close_range_with(first, last, 0)

@@ -38,6 +38,10 @@ pub(crate) struct Inherited<'a> {
     pub(crate) stdio: [BorrowedFd<'a>; 3],
     pub(crate) listen: Option<&'a [Instruction]>,
     pub(crate) die_with_parent: bool,
+    /// So many descriptors from 3 on are the program's.
+    pub(crate) preserve: u32,
+    /// What opens the gate, if not the channel.
+    pub(crate) latch: Option<BorrowedFd<'a>>,
     /// Numbers of the descriptors to keep, sorted; all above the standard three.
     pub(crate) keep: &'a [RawFd],
     /// Signals that its program ignores; none of them has a handler.
@@ -209,12 +213,12 @@ impl Walk<'_> {
     /// Closes at once, not by exec: an open end of another child's channel would keep its parent
     /// waiting for as long as we stand at our gate.
     fn close_others(&self) -> Result<(), Fault> {
-        let mut from = 3;
+        let mut from = 3 + self.inherited.preserve;
         for number in self.inherited.keep.iter().map(|fd| *fd as u32) {
             if number > from {
                 sys::process::close_range(from, number - 1)?;
             }
-            from = number + 1;
+            from = from.max(number + 1);
         }
         Ok(sys::process::close_range(from, u32::MAX)?)
     }
@@ -316,7 +320,7 @@ impl Walk<'_> {
             Op::Capabilities { sets } => {
                 Ok(sys::capability::set_all(sets.permitted, sets.effective, sets.inheritable, sets.ambient)?)
             }
-            Op::Execute { candidates, argv, env } => Err(process::execute(candidates, argv, env)),
+            Op::Execute { candidates, argv, env } => Err(process::execute(candidates, argv, env, 3 + self.inherited.preserve)),
         }
     }
 
@@ -382,18 +386,18 @@ impl Walk<'_> {
         self.tell(Message::Ready { listener: listener.as_ref().map(AsRawFd::as_raw_fd) });
         // The parent takes the listener's descriptor over; ours is closed by exec.
         std::mem::forget(listener);
-        self.await_word()
+        self.await_word(self.inherited.latch.unwrap_or(self.inherited.channel))
     }
 
     /// Stands still while the caller does something.
     fn wait(&self) -> Result<(), Fault> {
         self.tell(Message::Waiting);
-        self.await_word()
+        self.await_word(self.inherited.channel)
     }
 
-    fn await_word(&self) -> Result<(), Fault> {
+    fn await_word(&self, from: BorrowedFd<'_>) -> Result<(), Fault> {
         let mut go = [0];
-        match rustix::io::read(self.inherited.channel, &mut go) {
+        match rustix::io::read(from, &mut go) {
             Ok(1) => Ok(()),
             Ok(_) => sys::process::exit_now(125),
             Err(error) => Err(error.into()),

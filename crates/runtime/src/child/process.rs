@@ -49,8 +49,8 @@ pub(super) fn become_user(identity: &Identity) -> Result<(), Fault> {
 }
 
 /// Executes the first candidate that is there; the most telling failure of all if none is.
-pub(super) fn execute(candidates: &[CString], argv: &Strings, env: &Strings) -> Fault {
-    if let Err(error) = sys::process::close_on_exec_from(3) {
+pub(super) fn execute(candidates: &[CString], argv: &Strings, env: &Strings, close_from: u32) -> Fault {
+    if let Err(error) = sys::process::close_on_exec_from(close_from) {
         return error.into();
     }
     sys::signal::unblock_all();

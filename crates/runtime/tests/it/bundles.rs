@@ -678,6 +678,68 @@ fn attack_27_the_callers_keys_are_not_its_own() {
     }
 }
 
+/// As `create` and `start` are two commands.
+#[test]
+fn it_waits_at_its_latch_without_its_caller() {
+    for base in [config, with_users] {
+        let place = tempfile::tempdir().expect("dir");
+        let latch = place.path().join("latch");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &latch, rustix::fs::Mode::from_raw_mode(0o600)).expect("pipe");
+        let both = || File::options().read(true).write(true).open(&latch).expect("latch");
+        let made = bundle(base("echo opened; ls /proc/self/fd | xargs"));
+        let (read, write) = pipe();
+        let options = Options { latch: Some(both().into()), ..Options::new(stdio(write)) };
+        let child = tsubo_runtime::spawn(&spec::plan::plan(&made.spec), options).expect("gate");
+        let pid = child.pid();
+        let pidfd = child.leave().expect("pidfd");
+        // Its caller is gone for it; it stands there still.
+        let comm = fs::read_to_string(format!("/proc/{pid}/comm")).expect("it lives");
+        assert_ne!(comm, "sh\n");
+        std::io::Write::write_all(&mut both(), b"1").expect("open");
+        let mut said = String::new();
+        File::from(read).read_to_string(&mut said).expect("output");
+        assert_eq!(said, "opened\n0 1 2 3\n");
+        let ended = rustix::process::WaitId::PidFd(std::os::fd::AsFd::as_fd(&pidfd));
+        let status = rustix::process::waitid(ended, rustix::process::WaitIdOptions::EXITED).expect("wait");
+        assert_eq!(status.and_then(|status| status.exit_status()), Some(0));
+    }
+}
+
+#[test]
+fn descriptors_of_the_caller_are_passed_on_where_that_is_asked_for() {
+    let outside = tempfile::NamedTempFile::new().expect("file");
+    fs::write(outside.path(), "passed on").expect("text");
+    let inner = std::env::current_exe().expect("this program");
+    let script = "exec 3<\"$1\"; exec \"$2\" --ignored --exact bundles::with_a_descriptor_of_its_caller";
+    let output =
+        std::process::Command::new("sh").args(["-c", script, "sh"]).arg(outside.path()).arg(inner).output();
+    let output = output.expect("a run of this program");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[test]
+#[ignore = "run by the one above"]
+fn with_a_descriptor_of_its_caller() {
+    if !sys::process::is_inherited(3) {
+        println!("SKIPPED: this is for the test above");
+        return;
+    }
+    for base in [config, with_users] {
+        let made = bundle(base("cat <&3; ls /proc/self/fd | xargs"));
+        let (read, write) = pipe();
+        let options = Options { preserve: 1, ..Options::new(stdio(write)) };
+        let mut child = tsubo_runtime::spawn(&spec::plan::plan(&made.spec), options).expect("gate");
+        child.release().expect("exec");
+        let mut said = String::new();
+        File::from(read).read_to_string(&mut said).expect("output");
+        assert!(said.ends_with("0 1 2 3 4\n"), "{said}");
+        let options = Options { preserve: 90, ..Options::new(stdio(pipe().1)) };
+        let error = tsubo_runtime::spawn(&spec::plan::plan(&made.spec), options).expect_err("not open");
+        assert!(error.chain().contains("is to be passed on"), "{error:?}");
+    }
+}
+
 #[test]
 fn ten_thousand_mounts() {
     let mut config = config("grep -c ' /run/' /proc/mounts");
