@@ -525,3 +525,29 @@ fn what_is_needed_is_enough() {
     assert_eq!(file(&placed, &["cpuset.cpus"]).as_deref(), Some("0\n"));
     assert!(status(&placed, "exit 0").success());
 }
+
+/// Parents come and go with their last child, while others are just going into them.
+#[test]
+fn many_at_once_below_the_same_parents() {
+    let Some(_probe) = create("probe", &Resources::default()) else { return };
+    let resources = with(|r| r.pids = Some(Limit::At(9)));
+    let life = |thread: usize| {
+        for round in 0..40 {
+            let name = format!("crowd/of/{}", if round % 2 == 0 { thread } else { thread + 100 * round });
+            let placed = Placed::create(&path(&name), &resources, Breadth::All);
+            let placed = placed.unwrap_or_else(|error| panic!("{name}: {error:?}"));
+            assert_eq!(file(&placed, &["pids.max"]).as_deref(), Some("9\n"));
+            assert!(file(&placed, &["cpuset.cpus", "cgroup.procs"]).is_some());
+            placed.remove().unwrap_or_else(|error| panic!("{name}: {error:?}"));
+        }
+    };
+    std::thread::scope(|scope| {
+        let lives: Vec<_> = (0..6).map(|thread| scope.spawn(move || life(thread))).collect();
+        lives.into_iter().for_each(|life| life.join().expect("a life"));
+    });
+    let left = std::fs::read_dir("/sys/fs/cgroup")
+        .expect("groups")
+        .flatten()
+        .filter(|entry| entry.path().join(format!("tsubo-test-{}/crowd", std::process::id())).exists());
+    assert_eq!(left.count(), 0);
+}

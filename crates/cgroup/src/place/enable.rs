@@ -7,6 +7,7 @@ use std::path::Path;
 
 use spec::{Error, Result};
 
+use super::make::gone;
 use crate::layout::{Hierarchy, Version};
 
 /// Those of a directory of a hierarchy.
@@ -49,6 +50,7 @@ fn write(directory: &Path, names: &[String]) -> io::Result<()> {
 }
 
 fn refused(directory: &Path, name: &str, error: io::Error) -> Error {
+    let error = gone(error);
     let (why, hint) = match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
         Some(rustix::io::Errno::BUSY) => (
             "it has processes of its own, and then version 2 lets nothing be limited below it",

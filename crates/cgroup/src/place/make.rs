@@ -93,7 +93,8 @@ impl Way<'_> {
             mark(directory);
         }
         if self.at.hierarchy.controllers.iter().any(|name| name == "cpuset") {
-            fill_cpuset(directory, self.base).doing(|| format!("filling {}", directory.display()))?;
+            let filled = fill_cpuset(directory, self.base);
+            filled.map_err(gone).doing(|| format!("filling {}", directory.display()))?;
         }
         Ok(last.then_some(made))
     }
@@ -149,6 +150,11 @@ fn mark(directory: &Path) {
 pub(super) fn is_marked(directory: &Path) -> bool {
     let mut value = [0u8; 8];
     MARKS.iter().any(|name| getxattr(directory, *name, &mut value).is_ok())
+}
+
+/// A file of a group that somebody has just removed says ENODEV.
+pub(super) fn gone(error: io::Error) -> io::Error {
+    if is_gone(&error) { io::Error::new(ErrorKind::NotFound, error) } else { error }
 }
 
 /// For the errors that mean it is gone already.
