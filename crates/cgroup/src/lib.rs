@@ -3,6 +3,10 @@
 //! A container gets a group `tsubo/<id>` below the caller's own group, in every hierarchy that is
 //! of use ([`layout`]). Nothing existing is changed; a host on which groups cannot be made is a
 //! fact with a reason, not a failure.
+//!
+//! Whoever names a path ([`GroupPath`]) gets a [`Placed`] group there, in every hierarchy that is
+//! mounted, with parents that go with their last child. To both kinds limits can be said
+//! ([`resources`], [`devices`]), while somebody runs too: all or none. [`systemd`] makes scopes.
 
 pub mod devices;
 mod freeze;

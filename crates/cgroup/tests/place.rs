@@ -551,3 +551,80 @@ fn many_at_once_below_the_same_parents() {
         .filter(|entry| entry.path().join(format!("tsubo-test-{}/crowd", std::process::id())).exists());
     assert_eq!(left.count(), 0);
 }
+
+/// Only a group right below one that has a budget can be given one.
+#[test]
+fn real_time_where_the_host_has_a_budget() {
+    let real = with(|r| (r.cpu.realtime_runtime, r.cpu.realtime_period) = (Some(5000), Some(100_000)));
+    let path =
+        GroupPath::parse(Some(&format!("/tsubo-test-rt-{}", std::process::id())), "x").expect("a path");
+    match Placed::create(&path, &real, Breadth::Needed) {
+        Ok(placed) => {
+            let placed = Removed(placed);
+            assert_eq!(file(&placed, &["cpu.rt_runtime_us"]).as_deref(), Some("5000\n"));
+            assert_eq!(file(&placed, &["cpu.rt_period_us"]).as_deref(), Some("100000\n"));
+        }
+        Err(error) if error.kind() == spec::ErrorKind::Unsupported => println!("SKIPPED: {}", error.chain()),
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+#[test]
+fn all_die_together_where_that_is_asked_for() {
+    let mut resources = memory(32 << 20);
+    resources.memory.oom_group = Some(true);
+    let Some(placed) = create("together", &resources) else { return };
+    let mut other = inside(&placed, "exec sleep 1000");
+    entered(&placed, &mut other);
+    assert!(!status(&placed, "x=$(head -c 200000000 /dev/zero | tr '\\0' x)").success());
+    assert!(!other.wait().expect("wait").success());
+}
+
+#[test]
+fn the_group_of_a_container_of_tsubo_has_the_same_limits_and_figures() {
+    let [_, _, a, b] = std::process::id().to_be_bytes();
+    let group = tsubo_cgroup::Group::create(spec::Id::from_bytes([0xef, 0, 0, a, b, 1])).expect("group");
+    let Some(group) = group else {
+        println!("SKIPPED: no control groups");
+        return;
+    };
+    let placed = Removed(Placed::of(&group).expect("its places"));
+    let mut resources = memory(48 << 20);
+    resources.pids = Some(Limit::At(33));
+    let updated = placed.update(&resources);
+    let told = (placed.now().memory, group.stats().pids.limit);
+    group.end().expect("the end");
+    match updated {
+        Err(error) if error.kind() == spec::ErrorKind::Unsupported => println!("SKIPPED: {}", error.chain()),
+        updated => {
+            updated.expect("update");
+            assert_eq!(told, (Limit::At(48 << 20), 33));
+        }
+    }
+}
+
+/// Where nobody may make groups a container runs without, unless somebody asked for one.
+#[test]
+fn read_only_control_groups() {
+    const INSIDE: &str = "TSUBO_TEST_READ_ONLY";
+    if std::env::var_os(INSIDE).is_some() {
+        let default = GroupPath::parse(None, "read-only").expect("a path");
+        let none = Placed::create(&default, &Resources::default(), Breadth::All).expect("nothing asked for");
+        assert!(none.is_empty() && none.processes().is_empty());
+        none.remove().expect("nothing to remove");
+        let limits = with(|r| r.pids = Some(Limit::At(5)));
+        let error = Placed::create(&default, &limits, Breadth::All).expect_err("no limit");
+        let asked =
+            Placed::create(&path("read-only"), &Resources::default(), Breadth::All).expect_err("no group");
+        assert!(asked.chain().contains("read-only"), "{asked:?}");
+        println!("{error:?}\n{asked:?}");
+        return;
+    }
+    let Some(_probe) = create("writable", &Resources::default()) else { return };
+    let script = "grep -E ' - cgroup2? ' /proc/self/mountinfo | cut -d' ' -f5 | while read -r m; do \
+                  mount -o remount,bind,ro \"$m\" || exit 98; done; exec \"$0\" --exact read_only_control_groups";
+    let mut inside = Command::new("unshare");
+    inside.args(["-m", "sh", "-c", script]).arg(std::env::current_exe().expect("this")).env(INSIDE, "1");
+    let done = inside.output().expect("unshare");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+}

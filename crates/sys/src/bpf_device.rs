@@ -1,6 +1,7 @@
 //! Programs of the kernel that decide which devices the processes of a version 2 control group may
 //! open and make (BPF_PROG_TYPE_CGROUP_DEVICE).
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
@@ -57,14 +58,15 @@ struct Attach {
     replaced: u32,
 }
 
+/// The kernel writes to those in cells.
 #[repr(C)]
 struct Query {
     target: u32,
     kind: u32,
     query_flags: u32,
-    attach_flags: u32,
+    attach_flags: Cell<u32>,
     ids: u64,
-    count: u32,
+    count: Cell<u32>,
     padding: u32,
 }
 
@@ -128,14 +130,13 @@ impl Program {
             target: group.as_raw_fd() as u32,
             kind: AT_DEVICE,
             query_flags: 0,
-            attach_flags: 0,
+            attach_flags: Cell::new(0),
             ids: ids.as_mut_ptr() as u64,
-            count: MOST as u32,
+            count: Cell::new(MOST as u32),
             padding: 0,
         };
         bpf(QUERY, &query)?;
-        // The kernel has written how many there are; `ids` says it as well: no id is zero.
-        let ids = ids.iter().take_while(|id| **id != 0);
+        let ids = ids.iter().take(query.count.get() as usize);
         ids.map(|id| bpf(PROGRAM_BY_ID, &ById { id: *id, next: 0, flags: 0 }).map(|fd| Self(owned(fd))))
             .collect()
     }
