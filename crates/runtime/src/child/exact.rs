@@ -51,6 +51,22 @@ pub(super) fn mount(
     Ok(mount)
 }
 
+/// For whoever may not even do that (root in a user namespace only): the caller's own, as it is seen
+/// there; of sysfs nothing can be written, whatever lies in it (2023-25809).
+pub(super) fn callers(make: &FileSystem) -> Result<OwnedFd, Errno> {
+    let (path, more) = match make.kind.to_bytes() {
+        b"proc" => (c"/proc", 0),
+        b"sysfs" => (c"/sys", sys::mount::READ_ONLY),
+        b"mqueue" => (c"/dev/mqueue", 0),
+        _ => return Err(Errno::PERM),
+    };
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let mount = rustix::mount::open_tree(CWD, path, flags)?;
+    sys::mount::set_attributes_recursively(mount.as_fd(), make.attributes | more)?;
+    Ok(mount)
+}
+
 /// Changes what is mounted there already.
 pub(super) fn again(root: BorrowedFd<'_>, at: &Place, finish: Finish) -> Done {
     let mount = find(root, &at.path, true).during(Part::MountPoint)?;

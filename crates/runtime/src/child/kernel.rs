@@ -18,6 +18,19 @@ pub(super) fn private_procfs() -> Result<OwnedFd, Fault> {
     detached(&procfs).during(Part::Procfs)
 }
 
+/// One for whoever is root in a user namespace only, and may not make one: the caller's. No container
+/// has any say about that, and nothing that is mounted in it is ever written to.
+pub(super) fn callers_procfs() -> Result<OwnedFd, Fault> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let procfs = rustix::fs::open(c"/proc", flags, Mode::empty()).during(Part::Procfs)?;
+    match rustix::fs::fstatfs(&procfs).during(Part::Procfs)?.f_type as u64 {
+        PROC_SUPER_MAGIC => Ok(procfs),
+        _ => Err(Errno::NODEV).during(Part::Procfs),
+    }
+}
+
+const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+
 /// Writes a value, in one piece.
 pub(super) fn write(procfs: BorrowedFd<'_>, file: &KernelFile) -> Result<(), Fault> {
     let opened = match file.own {

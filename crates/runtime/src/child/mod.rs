@@ -57,6 +57,8 @@ pub(crate) struct Walk<'a> {
     covers: Covers,
     /// Where clocks are set, opened while the kernel still gives it to us.
     clocks: Option<OwnedFd>,
+    /// It is the caller's.
+    borrows_procfs: bool,
     /// File systems that the second process may not make.
     early: [Option<OwnedFd>; 4],
     early_taken: usize,
@@ -77,6 +79,7 @@ pub(crate) fn run(inherited: &Inherited<'_>) -> i32 {
         procfs: None,
         covers,
         clocks: None,
+        borrows_procfs: false,
         early,
         early_taken: 0,
         step: u32::MAX,
@@ -126,6 +129,10 @@ impl Walk<'_> {
             // Its first word, so that whatever it says later is known to be its.
             self.tell(Message::Begun);
             let settled = self.follow_parent().and_then(|()| enter::loopback(namespaces));
+            if self.borrows_procfs {
+                // Of its own process ids there may be one to be had.
+                self.procfs = kernel::private_procfs().ok().or(self.procfs.take());
+            }
             let ended = settled.and_then(|()| self.walk(from));
             ended.unwrap_or_else(|fault| {
                 self.tell(Message::Failed { step: self.step, fault });
@@ -144,7 +151,7 @@ impl Walk<'_> {
             _ => None,
         });
         for (slot, make) in self.early.iter_mut().zip(wanted) {
-            *slot = detached(make).ok();
+            *slot = detached(make).or_else(|_| exact::callers(make)).ok();
         }
     }
 
@@ -190,7 +197,13 @@ impl Walk<'_> {
         }
         if let Some(first) = prepared.takes_procfs() {
             self.step = first as u32;
-            self.procfs = Some(kernel::private_procfs()?);
+            self.procfs = Some(match kernel::private_procfs() {
+                Err(Fault { errno: Errno::PERM, .. }) => {
+                    self.borrows_procfs = true;
+                    kernel::callers_procfs()?
+                }
+                made => made?,
+            });
         }
         let clocks = prepared.ops.iter().find_map(|op| match op {
             Op::Clocks { offsets } if prepared.begins() => Some(offsets),
@@ -320,7 +333,9 @@ impl Walk<'_> {
             Op::Capabilities { sets } => {
                 Ok(sys::capability::set_all(sets.permitted, sets.effective, sets.inheritable, sets.ambient)?)
             }
-            Op::Execute { candidates, argv, env } => Err(process::execute(candidates, argv, env, 3 + self.inherited.preserve)),
+            Op::Execute { candidates, argv, env } => {
+                Err(process::execute(candidates, argv, env, 3 + self.inherited.preserve))
+            }
         }
     }
 

@@ -740,6 +740,45 @@ fn with_a_descriptor_of_its_caller() {
     }
 }
 
+/// As an engine without the host's privileges has it: its root is root in a user namespace only.
+#[test]
+fn all_of_it_within_another_user_namespace() {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+    let script = "read -r go && exec unshare -m \"$0\" \"$@\"";
+    let tests = [
+        "the_standard_bundle",
+        "its_terminal_is_its_console",
+        "its_users_own_its_namespaces",
+        "users_that_exist_are_joined_by_their_file",
+        "clocks_are_its_own_with_and_without_users",
+        "parameters_names_masks_and_the_umask",
+        "another_process_joins_users_that_own_everything",
+        "bundles_of_an_engine",
+    ];
+    let mut inner = Command::new("unshare")
+        .args(["-U", "sh", "-c", script])
+        .arg(std::env::current_exe().expect("this program"))
+        .args(["--exact", "--test-threads", "2"])
+        .args(tests.map(|name| format!("bundles::{name}")))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("unshare");
+    let own = fs::read_link("/proc/self/ns/user").expect("users");
+    let file = |name: &str| format!("/proc/{}/{name}", inner.id());
+    while fs::read_link(file("ns/user")).expect("users") == own {
+        std::thread::yield_now();
+    }
+    for map in ["uid_map", "gid_map"] {
+        fs::write(file(map), "0 0 4294967295").expect("a map");
+    }
+    inner.stdin.take().expect("input").write_all(b"go\n").expect("go");
+    let output = inner.wait_with_output().expect("end");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains(&format!("{} passed", tests.len())), "{said}");
+}
+
 #[test]
 fn ten_thousand_mounts() {
     let mut config = config("grep -c ' /run/' /proc/mounts");
