@@ -2,6 +2,7 @@
 //! up. Where `TSUBO_SOAK` is set (`./x soak`) there are thousands, otherwise a hundred or two.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,6 +13,14 @@ use serde_json::json;
 use crate::support::busybox::installed;
 use crate::support::leftovers::{self, all_groups, everything, no_empty_group_since};
 use crate::support::{House, ended, one_clear_error};
+
+/// Events are kept up to a size, in a file and the one before it.
+#[track_caller]
+fn no_new_files(house: &House, before: &[PathBuf]) {
+    let mut new = everything(&house.elsewhere());
+    new.retain(|path| !before.contains(path) && !path.ends_with("run/events.1"));
+    assert_eq!(new, [] as [PathBuf; 0]);
+}
 
 fn soak() -> bool {
     std::env::var_os("TSUBO_SOAK").is_some()
@@ -109,7 +118,7 @@ fn fault_runs_one_after_the_other_leave_nothing_in_the_kernel() {
         slow(&times[..100]),
         slow(&times[count - 100..])
     );
-    assert_eq!(everything(&house.elsewhere()), files);
+    no_new_files(&house, &files);
     assert_eq!(leftovers::of(&house.elsewhere(), &[]), [] as [String; 0]);
     no_empty_group_since(&groups);
     nothing_grew(&held, count as i64);
@@ -161,7 +170,7 @@ fn fault_many_names_come_and_go_at_once() {
         }
     });
     assert_eq!(house.json_elsewhere(["ps", "-a", "--format", "json"]), json!([]));
-    assert_eq!(everything(&house.elsewhere()), files);
+    no_new_files(&house, &files);
     no_empty_group_since(&groups);
 }
 
@@ -218,7 +227,7 @@ fn fault_a_few_names_are_wanted_by_all_at_once() {
         assert!(output.status.success() || complaint.contains("no container"), "{complaint}");
     }
     assert_eq!(house.json_elsewhere(["ps", "-a", "--format", "json"]), json!([]));
-    assert_eq!(everything(&house.elsewhere()), files);
+    no_new_files(&house, &files);
     assert_eq!(leftovers::of(&house.elsewhere(), &[]), [] as [String; 0]);
     no_empty_group_since(&groups);
 }
