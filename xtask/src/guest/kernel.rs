@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::fetch;
+use crate::apt;
 use crate::shell::{self, Result};
 
 /// The package that depends on the newest kernel for virtual machines.
@@ -28,7 +29,12 @@ impl Kernel {
         if let Some(kernel) = Self::below(&home) {
             return Ok(kernel);
         }
-        let depends = shell::read(Command::new("apt-cache").args(["depends", NEWEST]))?;
+        let ask = || shell::read(Command::new("apt-cache").args(["depends", NEWEST]));
+        let depends = ask().or_else(|_| {
+            // A fresh machine has never heard of what the archive holds.
+            apt::update()?;
+            ask()
+        })?;
         let package = depends.lines().find_map(|line| line.trim().strip_prefix("Depends: linux-image-"));
         let package = package.ok_or_else(|| format!("{NEWEST} depends on no kernel"))?;
         fetch::unpack(&format!("linux-image-{package}"), &home)?;
