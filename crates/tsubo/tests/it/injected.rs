@@ -14,6 +14,9 @@ use crate::support::busybox::installed;
 use crate::support::leftovers::{self, everything};
 use crate::support::{House, ended, have, one_clear_error, until};
 
+/// A command line of `tsubo`.
+type Verb<'a> = &'a [&'a str];
+
 /// Which process: the letters that the injector knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Who {
@@ -206,7 +209,7 @@ impl Scene {
 
     /// Prepares, runs `verb` with one of `whom` killed at some moments, and looks at what is left.
     #[track_caller]
-    fn killed_at_any_moment(&self, before: &[&[&str]], verb: &[&str], whom: &[Who]) {
+    fn killed_at_any_moment(&self, before: &[Verb], verb: Verb, whom: &[Who]) {
         let prepare = || {
             before.iter().for_each(|verb| _ = self.house.ok_elsewhere(*verb));
             whom.contains(&Who::OldKeeper).then(|| self.keeper()).flatten()
@@ -264,7 +267,7 @@ fn random() -> u64 {
 
 use Who::{Command as Tsubo, First, Keeper, OldKeeper};
 
-const RUN: &[&str] = &["run", "-d", "--name", "x", "web"];
+const RUN: Verb = &["run", "-d", "--name", "x", "web"];
 
 #[test]
 fn fault_run_is_killed_at_any_call() {
@@ -325,7 +328,7 @@ fn fault_a_start_is_not_disturbed_by_who_looks() {
     let look = format!("{0} ps -a; {0} gc; {0} inspect x", scene.tsubo());
     let stays: &[&str] = &["run", "--rm", "--name", "x", "web", "/bin/echo", "in"];
     let create: &[&str] = &["create", "--name", "x", "web"];
-    let cases: [(&[&[&str]], &[&str], &str); 3] =
+    let cases: [(&[Verb], Verb, &str); 3] =
         [(&[], RUN, "x\n"), (&[], stays, "in\n"), (&[create], &["start", "x"], "x\n")];
     for (before, verb, says) in cases {
         let prepare = || before.iter().for_each(|verb| _ = scene.house.ok_elsewhere(*verb));
