@@ -621,8 +621,9 @@ fn read_only_control_groups() {
         return;
     }
     let Some(_probe) = create("writable", &Resources::default()) else { return };
-    let script = "grep -E ' - cgroup2? ' /proc/self/mountinfo | cut -d' ' -f5 | while read -r m; do \
-                  mount -o remount,bind,ro \"$m\" || exit 98; done; exec \"$0\" --exact read_only_control_groups";
+    let script = "while read -r _ _ _ _ m rest; do case \"$rest\" in *' - cgroup '*|*' - cgroup2 '*) \
+                  mount -o remount,bind,ro \"$m\" || exit 98;; esac; done < /proc/self/mountinfo; \
+                  exec \"$0\" --exact read_only_control_groups";
     let mut inside = Command::new("unshare");
     inside.args(["-m", "sh", "-c", script]).arg(std::env::current_exe().expect("this")).env(INSIDE, "1");
     let done = inside.output().expect("unshare");
