@@ -1,7 +1,6 @@
 //! From the first connection to a running container.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 
 use lifecycle::events::What;
 use lifecycle::job::{self, Job, Received, SOCKET};
@@ -9,7 +8,6 @@ use lifecycle::log::Writer;
 use lifecycle::state;
 use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use spec::container::{IdRange, Spec};
 use spec::protocol::{Decoder, Failure, Reply};
 use spec::{Error, Id, Result, ResultExt};
 
@@ -71,7 +69,8 @@ fn copied_for(id: Id) -> Option<Box<Keeper>> {
     let socket = leave_caller().ok()?;
     let early = Early::all(id);
     let received = job::receive(&socket).ok()?;
-    if !is_out_of_reach(&received.job.spec) {
+    // Not a program that somebody inside could write to (2019-5736).
+    if !runtime::is_out_of_reach(received.job.spec.users.as_ref()) {
         return pass_on(early, received, socket);
     }
     let keeper = take_up(Passed { received, group: None, socket }, early)?;
@@ -123,18 +122,6 @@ fn take_up(passed: Passed, early: Early) -> Option<Box<Keeper>> {
             None
         }
     }
-}
-
-/// Whether nobody in the container can write to the program that this process runs, which its first
-/// process is a copy of until it executes another: it belongs to nobody who is inside.
-fn is_out_of_reach(spec: &Spec) -> bool {
-    let (Some(users), Ok(program)) = (&spec.users, std::fs::metadata("/proc/self/exe")) else { return false };
-    let inside = |ranges: &[IdRange], id: u32| {
-        ranges.iter().any(|range| id.checked_sub(range.host).is_some_and(|offset| offset < range.count))
-    };
-    let owned = !users.anywhere
-        && (inside(&users.uids, program.uid()) || inside(&users.gids, program.gid()));
-    !owned && program.mode() & 0o002 == 0
 }
 
 /// The connection moves away from descriptor 0, which becomes `/dev/null`: a session of our own,

@@ -20,5 +20,6 @@ mod shield;
 mod spawn;
 
 pub use prepare::EarlyUsers;
-pub use shield::{read_only_program, shield};
+pub use report::told as explain;
+pub use shield::{is_out_of_reach, read_only_program, shield};
 pub use spawn::{Child, Options, Stdio, Target, Waiting, execute, join, spawn};

@@ -126,6 +126,15 @@ impl Message {
     }
 }
 
+/// What was read from [`Options::report`](crate::Options::report) of a process with this plan, in
+/// words; None where nothing has failed.
+pub fn told(plan: &Plan, bytes: &[u8]) -> Option<Error> {
+    match Message::decode(bytes)? {
+        Message::Failed { step, fault } => Some(explain(plan, step, fault)),
+        _ => None,
+    }
+}
+
 /// The failure in words.
 pub(crate) fn explain(plan: &Plan, step: u32, fault: Fault) -> Error {
     let cause = std::io::Error::from(fault.errno);

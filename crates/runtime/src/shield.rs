@@ -7,10 +7,12 @@
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{CWD, StatVfsMountFlags};
 use rustix::mount::OpenTreeFlags;
+use spec::container::{IdRange, Users};
 use spec::{Error, Result, ResultExt};
 use sys::process::Strings;
 
@@ -24,6 +26,18 @@ pub fn read_only_program(path: &Path) -> Result<OwnedFd> {
     let sealed = sys::mount::set_attributes_recursively(mount.as_fd(), sys::mount::READ_ONLY);
     sealed.map_err(std::io::Error::from).doing(|| format!("protecting {}", path.display()))?;
     Ok(mount)
+}
+
+/// Whether nobody in the container can write to the program that this process runs, which its first
+/// process is a copy of until it executes another: it belongs to nobody who is inside.
+pub fn is_out_of_reach(users: Option<&Users>) -> bool {
+    let (Some(users), Ok(program)) = (users, std::fs::metadata("/proc/self/exe")) else { return false };
+    let inside = |ranges: &[IdRange], id: u32| {
+        ranges.iter().any(|range| id.checked_sub(range.host).is_some_and(|offset| offset < range.count))
+    };
+    let owned = !users.anywhere
+        && (inside(&users.uids, program.uid()) || inside(&users.gids, program.gid()));
+    !owned && program.mode() & 0o002 == 0
 }
 
 /// Makes sure that the calling program runs from such a mount: executes it again if it does not.

@@ -67,6 +67,9 @@ pub struct Options<'a> {
     /// Where a byte from anybody opens the gate, in place of [`Child::release`]: the caller may end
     /// meanwhile ([`Child::leave`]). Both ends of a pipe with a name, so that it is never closed.
     pub latch: Option<OwnedFd>,
+    /// Where it says what has failed, besides the caller, in the form that [`explain`](crate::explain)
+    /// reads: for whoever opens the latch. It is closed by exec.
+    pub report: Option<OwnedFd>,
     /// What is done at [`Step::Wait`](spec::plan::Step::Wait).
     pub waiting: Option<Waiting<'a>>,
 }
@@ -93,6 +96,7 @@ impl Options<'_> {
             users: None,
             preserve: 0,
             latch: None,
+            report: None,
             waiting: None,
         }
     }
@@ -173,6 +177,7 @@ fn start(plan: &Plan, mut options: Options<'_>, target: Option<Target<'_>>) -> R
     give_pipes(plan, [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])?;
     check_preserved(options.preserve)?;
     options.latch = options.latch.take().map(above_standard).transpose()?;
+    options.report = options.report.take().map(above_standard).transpose()?;
     let mut prepared = prepare(plan, given)?;
     if options.listen.is_some() && prepared.listening_filter().is_some() {
         return Err(Error::user("two listeners cannot decide about the calls of one process"));
@@ -230,7 +235,7 @@ fn clone(
     let stdio = above_all([&options.stdio.stdin, &options.stdio.stdout, &options.stdio.stderr])?;
     let mut keep = prepared.descriptors();
     keep.push(theirs.as_raw_fd());
-    keep.extend(options.latch.as_ref().map(AsRawFd::as_raw_fd));
+    keep.extend([&options.latch, &options.report].into_iter().flatten().map(AsRawFd::as_raw_fd));
     keep.sort_unstable();
     let inherited = Inherited {
         prepared,
@@ -240,6 +245,7 @@ fn clone(
         die_with_parent: options.die_with_parent,
         preserve: options.preserve,
         latch: options.latch.as_ref().map(AsFd::as_fd),
+        report: options.report.as_ref().map(AsFd::as_fd),
         keep: &keep,
         ignored: sys::signal::ignored(),
     };

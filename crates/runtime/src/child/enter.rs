@@ -27,6 +27,12 @@ pub(super) fn change_root(root: BorrowedFd<'_>) -> Result<(), Fault> {
     Ok(rustix::process::chroot(c".")?)
 }
 
+/// Puts the root's mount over that of the host's root, which is nowhere to be reached then.
+pub(super) fn move_root(root: BorrowedFd<'_>) -> Result<(), Fault> {
+    rustix::process::fchdir(root)?;
+    Ok(rustix::mount::mount_move(c".", c"/")?)
+}
+
 /// A namespace that belongs to the user namespace of this process.
 pub(super) fn make(namespace: u64) -> Result<(), Fault> {
     sys::namespace::unshare(namespace)?;

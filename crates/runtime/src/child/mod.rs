@@ -42,6 +42,8 @@ pub(crate) struct Inherited<'a> {
     pub(crate) preserve: u32,
     /// What opens the gate, if not the channel.
     pub(crate) latch: Option<BorrowedFd<'a>>,
+    /// Where failures are told besides the channel.
+    pub(crate) report: Option<BorrowedFd<'a>>,
     /// Numbers of the descriptors to keep, sorted; all above the standard three.
     pub(crate) keep: &'a [RawFd],
     /// Signals that its program ignores; none of them has a handler.
@@ -253,7 +255,10 @@ impl Walk<'_> {
             },
             Op::PrivateMounts => mounts::separate(),
             Op::LooseRoot { tree } => self.take_root(enter::again(tree.as_fd())?),
-            Op::Chroot { root } => {
+            Op::Chroot { root, moves } => {
+                if *moves {
+                    enter::move_root(self.root()?)?;
+                }
                 if let Some(root) = root {
                     self.take_root(enter::again(root.as_fd())?)?;
                 }
@@ -420,6 +425,10 @@ impl Walk<'_> {
     }
 
     fn tell(&self, message: Message) {
+        if let (Some(report), Message::Failed { .. }) = (self.inherited.report, message) {
+            // First: without a parent the other one may be the end of this process.
+            let _ = rustix::io::write(report, &message.encode());
+        }
         // Where the parent has gone there is nobody to tell.
         let _ = rustix::io::write(self.inherited.channel, &message.encode());
     }

@@ -47,8 +47,12 @@ fn tree(path: &Path, bound: &Bound, users: Option<&UserNamespace>) -> Result<Own
 }
 
 /// Into the root that a step before has made, or into that of the process behind `target`.
-pub(super) fn chroot(target: Option<BorrowedFd<'_>>) -> Result<Op> {
-    Ok(Op::Chroot { root: target.map(root_of).transpose()? })
+///
+/// With mounts of its own the root is moved over that of the host, so that none of those is above it:
+/// for hosts whose root is the kernel's first, which pivot_root(2) does not take.
+pub(super) fn chroot(plan: &Plan, target: Option<BorrowedFd<'_>>) -> Result<Op> {
+    let moves = target.is_none() && !is_loose(plan);
+    Ok(Op::Chroot { root: target.map(root_of).transpose()?, moves })
 }
 
 fn root_of(target: BorrowedFd<'_>) -> Result<OwnedFd> {

@@ -80,7 +80,8 @@ pub(crate) enum Op {
     ReadOnly { path: CString },
     Pivot,
     LooseRoot { tree: OwnedFd },
-    Chroot { root: Option<OwnedFd> },
+    // The root's mount goes over that of the host's root before.
+    Chroot { root: Option<OwnedFd>, moves: bool },
     Device(Box<HostDevice>),
     Hostname { name: CString },
     Domainname { name: CString },
@@ -233,7 +234,7 @@ pub(crate) fn prepare(plan: &Plan, given: Given<'_>) -> Result<Prepared> {
             Step::Root { root, idmapped } if chroot::is_loose(plan) => {
                 chroot::root(root, *idmapped, prepared.users.as_ref()).doing(|| step.to_string())?
             }
-            Step::Chroot => chroot::chroot(given.target)?,
+            Step::Chroot => chroot::chroot(plan, given.target)?,
             Step::Device(device) => device::prepare(plan, device).doing(|| step.to_string())?,
             Step::Root { root, idmapped } => {
                 mounts::root(plan, root, *idmapped && prepared.users.is_some()).doing(|| step.to_string())?
@@ -443,7 +444,7 @@ impl Op {
             | Self::EnterLater { file: fd }
             | Self::Root { tree: fd, .. }
             | Self::LooseRoot { tree: fd }
-            | Self::Chroot { root: Some(fd) }
+            | Self::Chroot { root: Some(fd), .. }
             | Self::Landlock(Rules { set: fd, .. }) => {
                 vec![fd.as_raw_fd()]
             }
