@@ -35,7 +35,7 @@ pub fn executed() -> u8 {
             print!("{}", handover::FORM);
             return 0;
         }
-        ["rest", file, _id] => number(file).and_then(handover::resume).ok(),
+        ["rest", file, _id] => number(file).and_then(handover::resume).ok().inspect(|keeper| keeper.settle()),
         ["job", file, _id] => number(file).and_then(handover::take_on).ok().and_then(go_on),
         [id] => id.parse().ok().and_then(executed_for),
         _ => None,
@@ -132,8 +132,7 @@ fn is_out_of_reach(spec: &Spec) -> bool {
     let inside = |ranges: &[IdRange], id: u32| {
         ranges.iter().any(|range| id.checked_sub(range.host).is_some_and(|offset| offset < range.count))
     };
-    let owned = !users.anywhere
-        && (inside(&users.uids, program.uid()) || inside(&users.gids, program.gid()));
+    let owned = !users.anywhere && (inside(&users.uids, program.uid()) || inside(&users.gids, program.gid()));
     !owned && program.mode() & 0o002 == 0
 }
 
