@@ -139,11 +139,16 @@ impl Keeper {
                 return;
             }
             // It will rest for long, mostly: what the start has taken goes back.
-            self.settled.set(true);
             self.hand_over();
-            sys::memory::settle();
+            self.settle();
         }
         poll_until(&mut polled, self.due());
+    }
+
+    /// Gives back what a start has taken.
+    pub(crate) fn settle(&self) {
+        self.settled.set(true);
+        sys::memory::settle();
     }
 
     /// When there is something to do though nothing happens.

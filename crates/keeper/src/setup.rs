@@ -33,7 +33,7 @@ pub fn executed() -> u8 {
             print!("{}", handover::FORM);
             return 0;
         }
-        ["rest", file, _id] => number(file).and_then(handover::resume).ok(),
+        ["rest", file, _id] => number(file).and_then(handover::resume).ok().inspect(|keeper| keeper.settle()),
         ["job", file, _id] => number(file).and_then(handover::take_on).ok().and_then(go_on),
         [id] => id.parse().ok().and_then(executed_for),
         _ => None,

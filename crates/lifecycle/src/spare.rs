@@ -97,8 +97,7 @@ fn execute(path: Option<PathBuf>, connection: &OwnedFd, id: Id) -> Result<Proces
         127
     };
     let made = sys::process::clone_child(0, None, child);
-    let (pid, pidfd) =
-        made.map_err(|cause| Error::process(format!("starting {}", path.display()), cause))?;
+    let (pid, pidfd) = made.map_err(|cause| Error::process(format!("starting {}", path.display()), cause))?;
     Ok(Process { pid, pidfd })
 }
 

@@ -9,6 +9,7 @@ mod definition;
 mod faults;
 mod floods;
 mod guest;
+mod handover;
 mod hostile;
 mod injected;
 mod inodes;
