@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use spec::resources::{DeviceRule, Resources};
 use spec::{Error, Result};
@@ -49,7 +49,11 @@ impl Placed {
         })?;
         let given = (write.file.clone(), write.value.clone());
         let choices = [Some(given), write.instead.clone()];
-        let found = choices.into_iter().flatten().find(|(file, _)| directory.join(file).exists());
+        let find = || choices.iter().flatten().find(|(file, _)| directory.join(file).exists()).cloned();
+        let found = find().or_else(|| {
+            settle(write, directory);
+            find()
+        });
         let (file, value) = found.ok_or_else(|| {
             Error::unsupported(format!("this kernel has no {}", write.file))
                 .hint(format!("it would be in {}; leave that limit out", directory.display()))
@@ -152,6 +156,14 @@ fn hint(file: &str, error: &io::Error) -> Option<&'static str> {
     }
 }
 
+/// Version 2 says that a controller has been passed on before its files are there, while somebody
+/// else is just passing it on. To say it once more does nothing but wait for that.
+fn settle(write: &Write, directory: &Path) {
+    if let (Version::Two, Some(above)) = (write.version, directory.parent()) {
+        let _ = fs::write(above.join("cgroup.subtree_control"), format!("+{}", write.controller));
+    }
+}
+
 fn load(rules: &[DeviceRule]) -> Result<Program> {
     let doing = "loading the program that checks devices";
     Program::load(&devices::program(rules)).map_err(|error| {
@@ -162,6 +174,6 @@ fn load(rules: &[DeviceRule]) -> Result<Program> {
 }
 
 /// One system call: the kernel takes a value whole. Nothing at all would not even arrive.
-fn write(path: &std::path::Path, value: &str) -> io::Result<()> {
+fn write(path: &Path, value: &str) -> io::Result<()> {
     fs::write(path, if value.is_empty() { "\n" } else { value })
 }

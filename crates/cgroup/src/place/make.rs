@@ -58,6 +58,10 @@ impl Way<'_> {
         let mut components = below.components().peekable();
         while let Some(name) = components.next() {
             let done = self.step(&mut directory, name.as_os_str().as_ref(), components.peek().is_none());
+            let done = match done {
+                Ok(Some(fresh)) => self.pass_on(below).map(|()| Some(fresh)),
+                done => done,
+            };
             match done {
                 Ok(Some(fresh)) => return Ok(fresh),
                 Ok(None) => {}
@@ -70,12 +74,23 @@ impl Way<'_> {
         Ok(false)
     }
 
+    /// Lets version 2's controllers reach the last level. Only now that it is there can nobody
+    /// remove one above it and make it anew without them.
+    fn pass_on(&self, below: &Path) -> Result<()> {
+        if self.at.hierarchy.version == Version::One {
+            return Ok(());
+        }
+        let wanted = (self.breadth == Breadth::Needed).then_some(&NEEDED[..]);
+        let mut directory = self.base.to_owned();
+        for name in below.components() {
+            enable::enable(&directory, wanted, self.required)?;
+            directory.push(name);
+        }
+        Ok(())
+    }
+
     /// One level down; at the last one whether it is new.
     fn step(&self, directory: &mut PathBuf, name: &Path, last: bool) -> Result<Option<bool>> {
-        if self.at.hierarchy.version == Version::Two {
-            let wanted = (self.breadth == Breadth::Needed).then_some(&NEEDED[..]);
-            enable::enable(directory, wanted, self.required)?;
-        }
         directory.push(name);
         let made = match fs::create_dir(&directory) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists && last => take_over(self.at, directory)?,
