@@ -56,6 +56,7 @@ impl Container {
         match reply {
             Some(Reply::Started { pid }) => Ok((client, pid)),
             Some(Reply::Failed(failure)) => Err(failure.into()),
+            Some(Reply::Exit { .. }) => Err(self.just_ended()),
             Some(other) => Err(Error::internal(format!("the container's keeper answers {other:?}"))),
             None => Err(self.unanswered()),
         }

@@ -50,6 +50,7 @@ impl Container {
         match ask().map_err(|error| self.unless_ended(error))? {
             Some(Reply::Done) => Ok(()),
             Some(Reply::Failed(failure)) => Err(failure.into()),
+            Some(Reply::Exit { .. }) => Err(self.just_ended()),
             Some(other) => Err(Error::internal(format!("the container's keeper answers {other:?}"))),
             None => Err(self.unanswered()),
         }
@@ -71,7 +72,11 @@ impl Container {
         let moment = if error.kind() == ErrorKind::Unsupported { Duration::ZERO } else { MOMENT };
         match self.keeper() {
             Some(keeper) if !ends_within(&keeper, moment) => error.context(format!("container {name}")),
-            _ => Error::conflict(format!("container {name} has just ended")),
+            _ => self.just_ended(),
         }
+    }
+
+    pub(crate) fn just_ended(&self) -> Error {
+        Error::conflict(format!("container {} has just ended", self.name()))
     }
 }

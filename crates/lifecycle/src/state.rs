@@ -2,6 +2,7 @@
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
+use std::time::{Duration, Instant};
 
 use spec::{Result, ResultExt};
 
@@ -14,6 +15,9 @@ use crate::record::{Ended, Record, Running, now};
 
 /// The file of a run directory that says what runs.
 pub(crate) const STATE: &str = "state.json";
+
+/// How long others, who only look, may have the lock of a container that is to be removed.
+const LOOKERS: Duration = Duration::from_millis(50);
 
 /// Makes the run directory.
 pub fn prepare(job: &Job) -> Result<()> {
@@ -44,12 +48,24 @@ pub fn started(job: &Job, first: i32, group: Option<&cgroup::Group>) -> Result<(
 
 /// Removes a container that was to be removed when it ended, and what was true while it ran.
 pub fn vanish(job: &Job, log: &log::Writer) -> Result<()> {
-    // Who has it waits for us, or looks and finds that we are still there.
-    let lock = Lock::try_take(&job.dir).unwrap_or(None);
+    let lock = lock(job);
     // Its name goes last: who does not find it can rely on nothing being left on any disk.
     let removed = disk::remove_few(&job.run, &[STATE, SOCKET]).and_then(|()| retire(job, log));
     lock.into_iter().for_each(Lock::discard);
     removed
+}
+
+/// Its lock: without it another command that looks, when the state is gone, could remove it too, and
+/// a new one of the name be begun between our look at whose it is and its removal. Our caller may be
+/// about to give it back. Who keeps it for longer waits for us, as `stop` does, and lets nobody in.
+fn lock(job: &Job) -> Option<Lock> {
+    let end = Instant::now() + LOOKERS;
+    loop {
+        match Lock::try_take(&job.dir) {
+            Ok(None) if Instant::now() < end => std::thread::sleep(Duration::from_micros(200)),
+            taken => return taken.unwrap_or(None),
+        }
+    }
 }
 
 /// Another command may have found that nobody keeps the container any more, removed it, and begun

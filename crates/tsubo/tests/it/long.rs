@@ -157,7 +157,7 @@ fn fault_many_names_come_and_go_at_once() {
     house.ok_elsewhere(["run", "--rm", "web", "/bin/true"]);
     let (files, groups, (threads, count)) = (everything(&house.elsewhere()), all_groups(), crowd());
     at_once(threads, count, |number| {
-        let name = format!("c{number}");
+        let name = format!("n{number}");
         let verbs: [&[&str]; 4] = [
             &["run", "-d", "--name", &name, "web"],
             &["run", "--rm", "web", "/bin/true"],
@@ -187,7 +187,7 @@ const SECOND: [&str; 9] = [
     "the container is stopping",
 ];
 
-/// Five names, wanted by all: each command does what it should or says who was first.
+/// Five names (none of which an id can begin with), wanted by all: each command does what it should or says who was first.
 #[test]
 fn fault_a_few_names_are_wanted_by_all_at_once() {
     let Some(house) = installed(|tar| tar, json!({"command": ["/bin/sleep", "1000"]})) else { return };
@@ -195,7 +195,7 @@ fn fault_a_few_names_are_wanted_by_all_at_once() {
     let (files, groups, (threads, count)) = (everything(&house.elsewhere()), all_groups(), crowd());
     let told: Mutex<BTreeMap<String, usize>> = Mutex::default();
     at_once(threads, count, |number| {
-        let name = format!("c{}", number % 5);
+        let name = format!("n{}", number % 5);
         let verbs: [&[&str]; 5] = [
             &["run", "-d", "--name", &name, "web"],
             &["exec", &name, "/bin/true"],
@@ -222,7 +222,7 @@ fn fault_a_few_names_are_wanted_by_all_at_once() {
     });
     println!("{:?}", told.lock().expect("unpoisoned"));
     for number in 0..5 {
-        let output = tsubo(&house, &["rm", "-f", &format!("c{number}")]);
+        let output = tsubo(&house, &["rm", "-f", &format!("n{number}")]);
         let complaint = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() || complaint.contains("no container"), "{complaint}");
     }

@@ -25,12 +25,22 @@ fn mounts(root: &Path) -> Vec<String> {
 }
 
 fn groups(ids: &[String]) -> Vec<String> {
-    let hierarchies = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
-    let parents: Vec<PathBuf> =
-        hierarchies.map(|entry| entry.path().join("tsubo")).chain(["/sys/fs/cgroup/tsubo".into()]).collect();
+    let parents = parents();
     let of_id = |id: &String| parents.iter().map(|parent| parent.join(id)).collect::<Vec<_>>();
     let there = ids.iter().flat_map(of_id).filter(|path| path.exists());
     there.map(|path| format!("control group: {}", path.display())).collect()
+}
+
+/// Where the groups of containers are: below our own group, which is another in each hierarchy.
+fn parents() -> BTreeSet<PathBuf> {
+    let own = std::fs::read_to_string("/proc/self/cgroup").expect("groups");
+    let own: BTreeSet<&str> = own.lines().filter_map(|line| line.splitn(3, ':').nth(2)).collect();
+    let mounts = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+    let mounts = mounts.map(|entry| entry.path()).chain(["/sys/fs/cgroup".into()]);
+    let below = |mount: PathBuf| -> Vec<PathBuf> {
+        own.iter().map(|path| mount.join(path.trim_start_matches('/')).join("tsubo")).collect()
+    };
+    mounts.flat_map(below).filter(|parent| parent.is_dir()).collect()
 }
 
 /// Processes whose root, folder, program or command line is in `root`.
@@ -80,9 +90,8 @@ pub fn everything(root: &Path) -> Vec<PathBuf> {
 
 /// Control groups of containers, of this house or of others that run beside it.
 pub fn all_groups() -> BTreeSet<PathBuf> {
-    let hierarchies = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
-    let parents = hierarchies.map(|entry| entry.path().join("tsubo")).chain(["/sys/fs/cgroup/tsubo".into()]);
-    let children = parents.flat_map(|parent| std::fs::read_dir(parent).into_iter().flatten().flatten());
+    let children =
+        parents().into_iter().flat_map(|parent| std::fs::read_dir(parent).into_iter().flatten().flatten());
     children.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
 }
 
