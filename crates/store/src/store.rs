@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -52,7 +53,9 @@ impl Store {
     pub fn open(dir: &Path) -> Result<Self> {
         let opening = || format!("opening the store {}", dir.display());
         let [objects, images, tmp] = ["objects", "images", "tmp"].map(|name| dir.join(name));
-        std::fs::create_dir_all(dir).doing(opening)?;
+        if !dir.is_dir() {
+            std::fs::create_dir_all(dir).doing(opening)?;
+        }
         for dir in [dir, &objects, &images, &tmp] {
             private(dir).doing(opening)?;
         }
@@ -311,6 +314,10 @@ fn mend(staged: &Path, dir: &Path) -> Result<()> {
 
 /// Makes a directory that nobody but its owner may enter.
 fn private(dir: &Path) -> io::Result<()> {
+    // Mostly it is; to look is cheaper than to try.
+    if std::fs::metadata(dir).is_ok_and(|meta| meta.is_dir() && meta.mode() & 0o7777 == 0o700) {
+        return Ok(());
+    }
     match rustix::fs::mkdir(dir, Mode::RWXU) {
         Ok(()) => Ok(()),
         Err(Errno::EXIST) => Ok(rustix::fs::chmod(dir, Mode::RWXU)?),
