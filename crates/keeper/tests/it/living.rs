@@ -340,7 +340,9 @@ fn what_was_updated_since_it_was_found_holds_for_stop_and_restart() {
 fn its_processes_are_listed_with_their_numbers_on_both_sides() {
     let world = World::new();
     let container = started(&world, "web", "sleep 1111 & sleep 2222; true", |_| {});
-    until("three processes", || state(&container).top().len() == 3);
+    // Each is there some moments before it executes its program.
+    let slept = || state(&container).top().iter().filter(|one| one.command.contains("sleep")).count();
+    until("three processes", || slept() == 3);
     let all = state(&container).top();
     let first = state(&container).first.pid;
     assert_eq!(all[0].pid, first);
