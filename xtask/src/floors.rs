@@ -19,6 +19,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("tsubo-keeper", 4),
     ("tsubo-workshop", 4),
     ("tsubo", 5),
+    ("tsubo-oci", 5),
 ];
 
 /// Stands beside the house and imports no floor.

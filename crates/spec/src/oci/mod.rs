@@ -46,7 +46,7 @@ pub use features::features;
 pub use hooks::{Hook, Hooks};
 pub use lint::LONGEST;
 pub use linux::IntelRdt;
-pub use state::{FileDescriptors, State, Status};
+pub use state::{FileDescriptors, State, Status, VERSION};
 
 use written::Config;
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 /// The version of the specification that is complete here.
-pub(super) const VERSION: &str = "1.3.0";
+pub const VERSION: &str = "1.3.0";
 
 /// A container's state, as the specification writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
