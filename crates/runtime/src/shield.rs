@@ -35,8 +35,7 @@ pub fn is_out_of_reach(users: Option<&Users>) -> bool {
     let inside = |ranges: &[IdRange], id: u32| {
         ranges.iter().any(|range| id.checked_sub(range.host).is_some_and(|offset| offset < range.count))
     };
-    let owned = !users.anywhere
-        && (inside(&users.uids, program.uid()) || inside(&users.gids, program.gid()));
+    let owned = !users.anywhere && (inside(&users.uids, program.uid()) || inside(&users.gids, program.gid()));
     !owned && program.mode() & 0o002 == 0
 }
 
