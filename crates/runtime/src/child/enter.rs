@@ -3,6 +3,7 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::report::{During, Fault, Part};
 
@@ -30,7 +31,11 @@ pub(super) fn change_root(root: BorrowedFd<'_>) -> Result<(), Fault> {
 /// Puts the root's mount over that of the host's root, which is nowhere to be reached then.
 pub(super) fn move_root(root: BorrowedFd<'_>) -> Result<(), Fault> {
     rustix::process::fchdir(root)?;
-    Ok(rustix::mount::mount_move(c".", c"/")?)
+    match rustix::mount::mount_move(c".", c"/") {
+        // It lies there already, where nothing is below it.
+        Err(Errno::LOOP) => Ok(()),
+        moved => Ok(moved?),
+    }
 }
 
 /// A namespace that belongs to the user namespace of this process.
