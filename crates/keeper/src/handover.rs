@@ -11,7 +11,7 @@ use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use lifecycle::KeeperProgram;
-use lifecycle::job::{Job, Received};
+use lifecycle::job::{FORM, Job, Received};
 use lifecycle::log::Writer;
 use rustix::fs::MemfdFlags;
 use rustix::pipe::PipeFlags;
@@ -25,9 +25,6 @@ use crate::health::{Checks, ChecksAtRest};
 use crate::keep::Keeper;
 use crate::restart::{Restarts, RestartsAtRest};
 use crate::task::{Task, TaskAtRest};
-
-/// What is handed over has this form. Both programs must agree: who executes asks first.
-pub(crate) const FORM: &str = concat!(env!("CARGO_PKG_VERSION"), "-1");
 
 /// Descriptors that the next program gets.
 #[derive(Default)]

@@ -30,7 +30,7 @@ pub fn executed() -> u8 {
     let number = |word: &str| word.parse().map_err(|_| Error::internal("no descriptor"));
     let keeper = match words.as_slice() {
         ["form"] => {
-            print!("{}", handover::FORM);
+            print!("{}", job::FORM);
             return 0;
         }
         ["rest", file, _id] => number(file).and_then(handover::resume).ok().inspect(|keeper| keeper.settle()),
@@ -60,14 +60,17 @@ fn keep(keeper: Option<Box<Keeper>>) -> u8 {
 fn executed_for(id: Id) -> Option<Box<Keeper>> {
     let socket = leave_caller().ok()?;
     let early = Early::groups(id);
-    let received = job::receive(&socket).ok()?;
-    take_up(Passed { received, group: None, socket }, early)
+    match job::receive(&socket) {
+        Ok(received) => take_up(Passed { received, group: None, socket }, early),
+        Err(error) => refuse(socket, &error),
+    }
 }
 
 #[inline(never)]
 fn copied_for(id: Id) -> Option<Box<Keeper>> {
     let socket = leave_caller().ok()?;
     let early = Early::all(id);
+    // From the program that we are a copy of, so it is understood.
     let received = job::receive(&socket).ok()?;
     // Not a program that somebody inside could write to (2019-5736).
     if !runtime::is_out_of_reach(received.job.spec.users.as_ref()) {
@@ -84,8 +87,13 @@ fn pass_on(mut early: Early, received: Received, socket: OwnedFd) -> Option<Box<
     let passed = Passed { received, group: early.give_up_groups(), socket };
     drop(early);
     let Err((error, socket)) = handover::pass_on(passed);
+    refuse(socket, &error)
+}
+
+/// Where nobody listens any more, nobody need be told.
+fn refuse(socket: OwnedFd, error: &Error) -> Option<Box<Keeper>> {
     let mut launch = Connection::launched(socket, Decoder::default());
-    launch.send(&Reply::Failed(Failure::from(&error)));
+    launch.send(&Reply::Failed(Failure::from(error)));
     launch.drain();
     None
 }

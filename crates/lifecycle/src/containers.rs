@@ -19,6 +19,9 @@ use crate::{Home, RunOptions, damaged, new_id, rename, resolve, volumes};
 /// milliseconds.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
+/// So much of an id means it.
+const SHORTEST_ID: usize = 4;
+
 /// What a container is made from.
 #[derive(Debug, Clone, Copy)]
 pub struct Source<'a> {
@@ -209,12 +212,13 @@ impl Containers {
                 Found::Nothing => {}
             }
         }
-        let all = self.list()?;
+        // The name of a container that has just gone may be how an id begins.
+        let all = if name_or_id.len() < SHORTEST_ID { Vec::new() } else { self.list()? };
         let mut matching: Vec<_> =
             all.into_iter().filter(|container| container.id().to_string().starts_with(name_or_id)).collect();
-        match (matching.pop(), matching.is_empty(), name_or_id.is_empty()) {
-            (Some(container), true, false) => Ok(container),
-            (Some(_), false, false) => {
+        match (matching.pop(), matching.is_empty()) {
+            (Some(container), true) => Ok(container),
+            (Some(_), false) => {
                 Err(Error::user(format!("several containers have an id that begins with {name_or_id}")))
             }
             _ => {

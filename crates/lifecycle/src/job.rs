@@ -42,6 +42,10 @@ pub struct Job {
     pub again: bool,
 }
 
+/// The form of a job, and of what a keeper hands over to the program in its place: it goes ahead, so
+/// that programs of two versions say so instead of taking each other's words for something else.
+pub const FORM: &str = concat!(env!("CARGO_PKG_VERSION"), "-1");
+
 /// The keeper's control socket, in the run directory.
 pub const SOCKET: &str = "control";
 
@@ -58,7 +62,7 @@ pub struct Received {
 
 /// Sends a job with the lock.
 pub(crate) fn send(socket: BorrowedFd<'_>, job: &Job, lock: Option<BorrowedFd<'_>>) -> Result<()> {
-    let frame = encode(job)?;
+    let frame = [encode(&FORM)?, encode(job)?].concat();
     let mut sent = 0;
     while sent < frame.len() {
         let rights: &[_] = if sent == 0 { lock.as_slice() } else { &[] };
@@ -85,11 +89,17 @@ fn send_part(socket: BorrowedFd<'_>, bytes: &[u8], rights: &[BorrowedFd<'_>]) ->
 /// # Errors
 /// When the connection closes without one, or brings something else.
 pub fn receive(socket: impl AsFd) -> Result<Received> {
-    let (mut decoder, mut lock) = (Decoder::default(), None);
+    let (mut decoder, mut lock, mut form) = (Decoder::default(), None, None);
     let mut buffer = [0; 4 << 10];
     loop {
-        if let Some(job) = decoder.take()? {
-            return Ok(Received { job, lock, decoder });
+        if form.is_none() {
+            form = decoder.take::<String>()?;
+        }
+        if let Some(form) = &form {
+            must_be_ours(form)?;
+            if let Some(job) = decoder.take()? {
+                return Ok(Received { job, lock, decoder });
+            }
         }
         let (count, came) = receive_part(socket.as_fd(), &mut buffer)
             .map_err(std::io::Error::from)
@@ -100,6 +110,14 @@ pub fn receive(socket: impl AsFd) -> Result<Received> {
             count => decoder.push(&buffer[..count]),
         }
     }
+}
+
+fn must_be_ours(form: &str) -> Result<()> {
+    if form == FORM {
+        return Ok(());
+    }
+    Err(Error::user(format!("tsubo and tsubo-keeper are of different versions ({form} and {FORM})"))
+        .hint("install both programs of one version, side by side"))
 }
 
 fn receive_part(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> rustix::io::Result<(usize, Option<OwnedFd>)> {
