@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use runtime::{Child, Options, Stdio, Target};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
-use rustix::mount::OpenTreeFlags;
 use spec::container::Process;
 use spec::{Error, Result, ResultExt};
 
@@ -91,8 +90,7 @@ fn plain(path: &str) -> Result<&Path> {
     Ok(Path::new(below))
 }
 
-/// The container's own devpts: terminals of its processes come from there. It is a copy of that mount
-/// alone, so that nothing which somebody inside has mounted below it is in the way.
+/// The container's own devpts: terminals of its processes come from there.
 fn terminals(container: &Container) -> Result<OwnedFd> {
     let pid = container.record.init.map_or(0, |init| init.pid);
     let doing = || "finding the container's terminals";
@@ -104,9 +102,7 @@ fn terminals(container: &Container) -> Result<OwnedFd> {
         if rustix::fs::fstatfs(&directory)?.f_type as u64 != DEVPTS {
             return Err(rustix::io::Errno::NOENT);
         }
-        let flags =
-            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-        rustix::mount::open_tree(&directory, c"", flags)
+        Ok(directory)
     };
     let opened = open().map_err(std::io::Error::from).doing(doing);
     opened.map_err(|error: Error| error.hint("a terminal needs a devpts at /dev/pts in the container"))

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Result;
 use rustix::pty::OpenptFlags;
 
@@ -19,7 +19,11 @@ pub struct Pair {
 pub fn open(devpts: Option<BorrowedFd<'_>>) -> Result<Pair> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let master = match devpts {
-        Some(root) => rustix::fs::openat(root, c"ptmx", flags, Mode::empty())?,
+        // The instance's own, whatever somebody inside has mounted over it.
+        Some(root) => {
+            let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+            rustix::fs::openat2(root, c"ptmx", flags, Mode::empty(), resolve)?
+        }
         None => rustix::fs::open(c"/dev/ptmx", flags, Mode::empty())?,
     };
     rustix::pty::unlockpt(&master)?;
