@@ -34,7 +34,13 @@ impl Writer {
 
     /// Goes on with a file that another program has written until now, in the middle of no line.
     pub fn adopt(dir: &Path, file: OwnedFd, written: u64) -> Self {
-        Self { dir: dir.to_owned(), file: file.into(), written, unfinished: Default::default(), lines: Vec::new() }
+        Self {
+            dir: dir.to_owned(),
+            file: file.into(),
+            written,
+            unfinished: Default::default(),
+            lines: Vec::new(),
+        }
     }
 
     /// The file and how much is in it, if it ends with a line.
