@@ -11,7 +11,7 @@ use runtime::{Options, Target};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::MemfdFlags;
 use rustix::process::{Pid, PidfdFlags};
-use spec::container::{CAPABILITY_NAMES, Capabilities, Namespace, Place, Process};
+use spec::container::{Capabilities, Namespace, Place, Process};
 use spec::oci::{Hook, State, Status};
 use spec::{Error, Result, ResultExt};
 
@@ -32,7 +32,7 @@ pub(crate) fn before_the_root_changes(record: &Record, pid: i32) -> Result<()> {
     all("prestart", &hooks.prestart, |hook| outside(hook, &state))?;
     all("createRuntime", &hooks.create_runtime, |hook| outside(hook, &state))?;
     // The root is still the host's, and so are their paths.
-    let bits = (1 << CAPABILITY_NAMES.len()) - 1;
+    let bits = our_capabilities()?;
     let root = Process {
         capabilities: Capabilities {
             bounding: bits,
@@ -43,6 +43,15 @@ pub(crate) fn before_the_root_changes(record: &Record, pid: i32) -> Result<()> {
         ..Process::new(Vec::new())
     };
     all("createContainer", &hooks.create_container, |hook| inside(hook, &state, record, pid, &root))
+}
+
+/// Those that we have ourselves: there are no others to be given.
+fn our_capabilities() -> Result<u64> {
+    let path = "/proc/thread-self/status";
+    let status = std::fs::read_to_string(path).doing(|| format!("reading {path}"))?;
+    let bits = status.lines().find_map(|line| line.strip_prefix("CapPrm:"));
+    let bits = bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    bits.ok_or_else(|| Error::internal(format!("{path} tells no capabilities")))
 }
 
 /// Those that run in the container, as what will be its first process.

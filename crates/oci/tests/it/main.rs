@@ -1,1 +1,10 @@
-//! Real bundles.
+//! `tsubo-oci` on real bundles: what an engine types, and what comes of it.
+
+mod exec;
+mod harness;
+mod hooks;
+mod hostile;
+mod life;
+mod limits;
+mod sockets;
+mod words;

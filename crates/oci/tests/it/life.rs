@@ -1,0 +1,198 @@
+//! From create to delete.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::harness::Ground;
+
+#[test]
+fn the_standard_bundle_runs_and_leaves_nothing() {
+    let ground = Ground::new();
+    let said = ground.script("echo said; echo loud >&2; exit 7").run();
+    assert_eq!((said.code, said.out.as_str(), said.error.as_str()), (7, "said", "loud"));
+    ground.clean();
+    let said = ground.script("kill -9 $$").run();
+    // Nothing kills the first process of a pid namespace from inside.
+    assert_eq!(said.code, 0);
+    ground.clean();
+}
+
+#[test]
+fn create_start_kill_delete() {
+    let ground = Ground::new();
+    ground.script("echo began; trap 'echo asked; exit 3' TERM; while :; do sleep 0.05; done");
+    let id = ground.id();
+    let file = ground.at("pid");
+    ground.detached(&["create", "--pid-file", file.to_str().expect("text"), &id]).well();
+    assert_eq!(ground.status(&id), "created");
+    assert_eq!(ground.output(), "", "nothing is executed yet");
+    let pid = fs::read_to_string(&file).expect("the pid file");
+    assert_eq!(pid, ground.pid(&id).to_string());
+    let place = ground.at("state").join(&id);
+    assert_eq!(fs::metadata(&place).expect("its directory").mode() & 0o7777, 0o700);
+    ground.call(&["create", &id]).failed("container with id exists");
+    ground.call(&["start", &id]).well();
+    assert_eq!(ground.status(&id), "running");
+    ground.until("its first word", || ground.output() == "began");
+    ground.call(&["start", &id]).failed("cannot start an already running container");
+    ground
+        .call(&["delete", &id])
+        .failed(&format!("cannot delete container {id} that is not stopped: running"));
+    let list: Value = serde_json::from_str(&ground.call(&["list", "-f", "json"]).well()).expect("JSON");
+    assert_eq!((list.as_array().expect("list").len(), &list[0]["id"]), (1, &json!(id)));
+    ground.call(&["kill", &id]).well();
+    ground.until("its end", || ground.status(&id) == "stopped");
+    assert_eq!(ground.output(), "began\nasked");
+    ground.call(&["kill", &id]).failed("container not running");
+    ground.call(&["start", &id]).failed("cannot start a container that has stopped");
+    ground.call(&["delete", &id]).well();
+    for words in [&["state", &id][..], &["start", &id], &["kill", &id], &["delete", &id], &["pause", &id]] {
+        ground.call(words).failed("container does not exist");
+    }
+    ground.call(&["delete", "--force", &id]).well();
+    ground.clean();
+}
+
+#[test]
+fn delete_by_force_and_of_one_that_was_never_started() {
+    let ground = Ground::new();
+    ground.script("sleep 100 & sleep 100 & wait");
+    let id = ground.start();
+    ground.call(&["delete", "-f", &id]).well();
+    ground.clean();
+    ground.detached(&["create", &id]).well();
+    ground.call(&["delete", &id]).well();
+    ground.clean();
+}
+
+#[test]
+fn what_cannot_be_executed_is_told_by_every_verb() {
+    let ground = Ground::new();
+    let id = ground.id();
+    for (program, words) in [
+        ("/nothing", "executable file not found in $PATH"),
+        ("nothing", "executable file not found in $PATH"),
+        ("/etc", "permission denied"),
+    ] {
+        let mut config = Ground::config("");
+        config["process"]["args"] = json!([program]);
+        ground.write(&config);
+        ground.run().failed(words);
+        ground.detached(&["create", &id]).failed(words);
+        ground.clean();
+    }
+    // This much only the kernel knows.
+    fs::write(ground.at("bundle/rootfs/bin/odd"), "#!/no/interpreter\n").expect("a script");
+    fs::set_permissions(
+        ground.at("bundle/rootfs/bin/odd"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .expect("mode");
+    let mut config = Ground::config("");
+    config["process"]["args"] = json!(["/bin/odd"]);
+    ground.write(&config);
+    ground.detached(&["create", &id]).well();
+    ground.call(&["start", &id]).failed("executable file not found in $PATH");
+    ground.until("its end", || ground.status(&id) == "stopped");
+    ground.call(&["delete", &id]).well();
+    ground.clean();
+}
+
+#[test]
+fn pause_and_resume() {
+    let ground = Ground::new();
+    ground.script("while :; do echo .; sleep 0.01; done");
+    let id = ground.start();
+    ground.call(&["resume", &id]).failed("container not paused");
+    ground.call(&["pause", &id]).well();
+    assert_eq!(ground.status(&id), "paused");
+    ground.call(&["exec", &id, "true"]).failed("cannot exec in a paused container");
+    let before = ground.output();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    assert_eq!(ground.output(), before);
+    ground.call(&["resume", &id]).well();
+    ground.until("more", || ground.output() != before);
+    ground.call(&["pause", &id]).well();
+    // One that is held dies too.
+    ground.call(&["kill", &id, "KILL"]).well();
+    ground.until("its end", || ground.status(&id) == "stopped");
+    ground.call(&["delete", &id]).well();
+    ground.clean();
+}
+
+#[test]
+fn of_many_that_make_one_id_one_wins() {
+    let ground = Ground::new();
+    ground.script("exec sleep 100");
+    let id = ground.id();
+    let calls: Vec<_> = (0..8)
+        .map(|_| {
+            let mut command = ground.command(&["create", &id]);
+            command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("tsubo-oci")
+        })
+        .collect();
+    let won = calls.into_iter().filter_map(|mut call| call.wait().expect("the end").success().then_some(()));
+    assert_eq!(won.count(), 1);
+    assert_eq!(ground.status(&id), "created");
+    // Of many that start it, too.
+    let calls: Vec<_> = (0..8)
+        .map(|_| ground.command(&["start", &id]).stderr(Stdio::null()).spawn().expect("tsubo-oci"))
+        .collect();
+    let won = calls.into_iter().filter_map(|mut call| call.wait().expect("the end").success().then_some(()));
+    assert_eq!(won.count(), 1);
+    ground.call(&["delete", "-f", &id]).well();
+    ground.clean();
+}
+
+#[test]
+fn processes_that_outlive_the_first_end_with_the_container() {
+    let ground = Ground::new();
+    let mut config = Ground::config("sleep 100 & echo $!");
+    config["linux"]["namespaces"].as_array_mut().expect("list").retain(|one| one["type"] != "pid");
+    let left = ground.write(&config).at("out");
+    let out = fs::File::create(&left).expect("file");
+    let status = ground.command(&["run", &ground.id()]).stdout(out).status().expect("tsubo-oci");
+    assert!(status.success());
+    let pid = ground.output();
+    assert!(!std::path::Path::new(&format!("/proc/{pid}/exe")).exists(), "{pid} lives");
+    ground.clean();
+}
+
+#[test]
+fn without_pivot_and_with_the_callers_keyring() {
+    let ground = Ground::new();
+    ground
+        .script("ls -d /bin /proc/1/root/bin; chroot . /bin/echo inside; grep -c . /proc/mounts > /dev/null");
+    let said = ground.call(&["run", "--no-pivot", "--no-new-keyring", &ground.id()]).well();
+    assert!(said.starts_with("/bin\n/proc/1/root/bin"), "{said}");
+    ground.clean();
+}
+
+#[test]
+fn a_run_that_is_killed_takes_the_container_along() {
+    let ground = Ground::new();
+    ground.script("echo $$; exec sleep 100");
+    let id = ground.id();
+    let out = fs::File::create(ground.at("out")).expect("file");
+    let mut run = ground.command(&["run", &id]).stdout(out).spawn().expect("tsubo-oci");
+    ground.until("its first word", || !ground.output().is_empty());
+    run.kill().and_then(|()| run.wait()).expect("the end");
+    ground.until("its end", || ground.status(&id) == "stopped");
+    ground.call(&["delete", &id]).well();
+    ground.clean();
+}
+
+#[test]
+fn signals_to_run_reach_the_container() {
+    let ground = Ground::new();
+    ground.script("trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done");
+    let out = fs::File::create(ground.at("out")).expect("file");
+    let mut run = ground.command(&["run", &ground.id()]).stdout(out).spawn().expect("tsubo-oci");
+    ground.until("its first word", || ground.output() == "ready");
+    sys::process::kill(run.id() as i32, 15).expect("kill");
+    assert_eq!(run.wait().expect("the end").code(), Some(5));
+    ground.clean();
+}
