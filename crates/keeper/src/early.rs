@@ -1,15 +1,21 @@
 //! What most containers need, made before the job comes, while there is nothing else to do.
 
+use std::time::{Duration, Instant};
+
 use cgroup::{Entry, Group};
 use runtime::EarlyUsers;
 use runtime::ids::Claim;
 use spec::container::{Spec, Users};
 use spec::{Id, Result};
 
+/// How long groups may wait for their container: an image may have to be installed first.
+const FRESH: Duration = Duration::from_secs(30);
+
 /// Made early; what nobody asks for is taken back.
 pub(crate) struct Early {
     id: Id,
     group: Option<Result<Option<Group>>>,
+    made: Instant,
     entry: Option<Entry>,
     pub(crate) claim: Option<Claim>,
     pub(crate) users: Option<EarlyUsers>,
@@ -19,7 +25,7 @@ impl Early {
     /// The control groups of `id`.
     pub(crate) fn groups(id: Id) -> Self {
         let group = Some(Group::create(id));
-        Self { id, group, entry: None, claim: None, users: None }
+        Self { id, group, made: Instant::now(), entry: None, claim: None, users: None }
     }
 
     /// And the ways into them, and users. What fails is tried again when it is needed, and told then.
@@ -36,7 +42,8 @@ impl Early {
 
     /// Groups that were made by another program in this process.
     pub(crate) fn adopt(id: Id, group: Option<Group>) -> Self {
-        Self { id, group: Some(Ok(group)), entry: None, claim: None, users: None }
+        let group = group.map(|group| Ok(Some(group)));
+        Self { id, group, made: Instant::now(), entry: None, claim: None, users: None }
     }
 
     /// Who goes on with the groups is somebody else.
@@ -48,7 +55,9 @@ impl Early {
     /// The groups of a container and the ways into them: those that were made, or new ones; none if
     /// it is to have none.
     pub(crate) fn take_groups(&mut self, spec: &Spec) -> Result<(Option<Group>, Option<Entry>)> {
+        // What lies empty for long is taken for forgotten (`tsubo gc`).
         let fits = spec.cgroup && spec.controllers.is_none() && self.id == spec.id;
+        let fits = fits && self.made.elapsed() < FRESH;
         match self.group.take_if(|_| fits) {
             Some(group) => Ok((group?, self.entry.take())),
             None => {

@@ -9,6 +9,8 @@ use std::convert::Infallible;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use lifecycle::KeeperProgram;
 use lifecycle::job::{FORM, Job, Received};
@@ -55,7 +57,8 @@ struct AtRest {
     group: Option<cgroup::Group>,
     listener: i32,
     signals: i32,
-    log: (i32, u64),
+    loose: Vec<TaskAtRest>,
+    log: (i32, u64, [Vec<u8>; 2]),
     connections: Vec<ConnectionAtRest>,
     restarts: RestartsAtRest,
     checks: Option<ChecksAtRest>,
@@ -67,27 +70,32 @@ impl Keeper {
     /// Goes on as the small program if there is one and nothing is under way. Returns where it
     /// does not, and then goes on as it is.
     pub(crate) fn hand_over(&self) {
+        let path = self.next.borrow().clone();
         let mut kept = Kept::default();
-        let Some(rest) = Some(self.is_copy.get()).filter(|copy| *copy).and_then(|_| self.at_rest(&mut kept))
-        else {
-            return;
-        };
-        // What cannot be handed over now cannot be later. We keep it as well, with a little more memory.
-        self.is_copy.set(false);
-        let Ok(program) = KeeperProgram::find() else { return };
-        if next_form(&program).is_some_and(|form| form == FORM) {
-            let _ = pass(&program, "rest", self.job.spec.id, &rest, kept);
+        let Some((path, rest)) = path.and_then(|path| Some((path, self.at_rest(&mut kept)?))) else { return };
+        let next = KeeperProgram::at(&path).ok();
+        match next.as_ref().map(next_form) {
+            Some(Some(form)) if form == FORM => {
+                // It may be possible another time.
+                let _ = next.map(|next| pass(&next, "rest", self.job.spec.id, &rest, kept));
+            }
+            // No process could be made, or it did not answer.
+            Some(None) => {}
+            // There is none that understands us. We keep it as well, with a little more memory.
+            _ => *self.next.borrow_mut() = None,
         }
     }
 
     fn at_rest<'a>(&'a self, kept: &mut Kept<'a>) -> Option<AtRest> {
-        if self.kill_at.is_some() || !self.loose.is_empty() {
+        if self.kill_at.is_some() {
             return None;
         }
-        let connections = self.connections.iter().map(|connection| connection.at_rest(kept));
-        let (log, written) = self.log.at_rest()?;
+        let connections = self.connections.iter().map(|connection| connection.at_rest(kept)).collect();
+        let loose = self.loose.iter().map(|task| task.at_rest(kept)).collect();
+        let (connections, loose): (Option<Vec<_>>, Option<Vec<_>>) = (connections, loose);
+        let (log, written, unfinished) = self.log.at_rest();
         Some(AtRest {
-            connections: connections.collect::<Option<_>>()?,
+            connections: connections?,
             task: self.task.at_rest(kept)?,
             restarts: self.restarts.at_rest()?,
             checks: match &self.checks {
@@ -98,7 +106,8 @@ impl Keeper {
             group: self.group.clone(),
             listener: kept.keep(&self.listener),
             signals: kept.keep(&self.signals),
-            log: (kept.keep_borrowed(log), written),
+            loose: loose?,
+            log: (kept.keep_borrowed(log), written, unfinished),
             paused: self.paused,
             claim: self.claim.as_ref().map(|claim| (claim.base(), kept.keep_borrowed(claim.as_fd()))),
         })
@@ -110,13 +119,15 @@ impl Keeper {
 pub(crate) fn resume(number: i32) -> Result<Box<Keeper>> {
     let rest: AtRest = read(number)?;
     let task = Task::adopt(rest.task)?;
-    let log = Writer::adopt(&rest.job.dir, take(rest.log.0)?, rest.log.1);
+    let (log, written, unfinished) = rest.log;
+    let log = Writer::adopt(&rest.job.dir, take(log)?, written, unfinished);
     let (listener, signals) = (take(rest.listener)?, take(rest.signals)?);
     let mut keeper = Box::new(Keeper::new(rest.job, task, rest.group, listener, signals, log));
     keeper.connections = rest.connections.iter().map(Connection::adopt).collect::<Result<_>>()?;
     keeper.restarts = Restarts::adopt(&rest.restarts);
     keeper.checks = rest.checks.map(Checks::adopt);
     keeper.paused = rest.paused;
+    keeper.loose = rest.loose.into_iter().map(Task::adopt).collect::<Result<_>>()?;
     let claim = rest.claim.map(|(base, fd)| runtime::ids::Claim::adopt(base, take(fd)?));
     keeper.claim = claim.transpose()?;
     Ok(keeper)
@@ -141,14 +152,19 @@ pub(crate) struct Passed {
 
 /// Lets the small program do a job that has just come; returns only if that fails, with the
 /// connection that should be told.
-pub(crate) fn pass_on(passed: Passed) -> Result<Infallible, (Error, OwnedFd)> {
+pub(crate) fn pass_on(path: Option<PathBuf>, passed: Passed) -> Result<Infallible, (Error, OwnedFd)> {
     let Passed { received: Received { job, lock, decoder }, group, socket } = passed;
     let mut kept = Kept::default();
     let (number, lock) = (kept.keep(&socket), lock.as_ref().map(|lock| kept.keep(lock)));
     let order = Order { job, rest: decoder.into_rest(), group, socket: number, lock };
-    let error = match KeeperProgram::find() {
-        Ok(program) => pass(&program, "job", order.job.spec.id, &order, kept),
-        Err(error) => error,
+    let program = path.ok_or_else(|| Error::not_found("tsubo-keeper is not there"));
+    let error = match program.and_then(|path| KeeperProgram::at(&path)) {
+        Ok(program) if next_form(&program).is_some_and(|form| form == FORM) => {
+            pass(&program, "job", order.job.spec.id, &order, kept)
+        }
+        Ok(_) => Error::user("tsubo and tsubo-keeper are of different versions")
+            .hint("install both programs of one version, side by side"),
+        Err(error) => error.hint("tsubo-keeper must lie beside tsubo"),
     };
     if let Some(group) = &order.group {
         // The failure of the start is the one to tell.
@@ -193,7 +209,11 @@ fn read<T: DeserializeOwned>(number: i32) -> Result<T> {
     postcard::from_bytes(&bytes).map_err(|cause| Error::internal("reading what was known").because(cause))
 }
 
-/// Which form the program understands: it may come from another version than we do.
+/// How long a program may take to say which form it understands.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Which form the program understands: it may come from another version than we do. None where it
+/// does not say so.
 fn next_form(program: &KeeperProgram) -> Option<String> {
     let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).ok()?;
     let child = || {
@@ -202,10 +222,15 @@ fn next_form(program: &KeeperProgram) -> Option<String> {
         }
         127
     };
-    let (pid, _pidfd) = sys::process::clone_child(0, None, child).ok()?;
+    let (pid, pidfd) = sys::process::clone_child(0, None, child).ok()?;
     drop(theirs);
+    if !runtime::comes_within(pidfd.as_fd(), PATIENCE).unwrap_or(false) {
+        // Its file system may not answer.
+        let _ = sys::process::send_signal(pidfd.as_fd(), 9);
+        return None;
+    }
+    let ended = rustix::io::retry_on_intr(|| sys::process::reap(pid, true));
     let mut form = String::new();
     let read = File::from(ours).take(64).read_to_string(&mut form);
-    let ended = rustix::io::retry_on_intr(|| sys::process::reap(pid, true));
-    (read.is_ok() && matches!(ended, Ok(Some((_, 0))))).then_some(form)
+    read.ok().filter(|_| ended.is_ok()).map(|_| form)
 }

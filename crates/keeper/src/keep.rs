@@ -1,7 +1,8 @@
 //! The loop: whatever happens first is dealt with, until the container has ended.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use lifecycle::job::Job;
@@ -22,6 +23,9 @@ const STOP_TIME: Duration = Duration::from_secs(10);
 
 /// After so long without anything to do it is taken to be resting.
 const BUSY: Duration = Duration::from_secs(1);
+
+/// A copy of a large program stays one no longer than this, unless it must.
+const LATEST: Duration = Duration::from_secs(5);
 
 /// How many clients there may be at once; more wait.
 const MAX_CONNECTIONS: usize = 256;
@@ -46,9 +50,10 @@ pub(crate) struct Keeper {
     pub(crate) loose: Vec<Task>,
     /// Holds the container's place among the host's users.
     pub(crate) claim: Option<runtime::ids::Claim>,
-    /// We are a copy of the program that started the container, and execute the small one when there
-    /// is nothing to do.
-    pub(crate) is_copy: Cell<bool>,
+    /// We are a copy of the program that started the container, and execute this small one.
+    pub(crate) next: RefCell<Option<PathBuf>>,
+    /// When that is tried though there is always something to do.
+    next_at: Cell<Instant>,
 }
 
 impl Keeper {
@@ -75,7 +80,8 @@ impl Keeper {
             paused: false,
             loose: Vec::new(),
             claim: None,
-            is_copy: Cell::new(false),
+            next: RefCell::new(None),
+            next_at: Cell::new(Instant::now() + LATEST),
         }
     }
 
@@ -106,6 +112,10 @@ impl Keeper {
 
     /// Sleeps until something can be done.
     fn wait(&self) {
+        if self.next.borrow().is_some() && self.next_at.get() <= Instant::now() {
+            self.next_at.set(Instant::now() + LATEST);
+            self.hand_over();
+        }
         let mut polled = vec![PollFd::new(&self.signals, PollFlags::IN)];
         if !self.restarts.is_resting() {
             polled.push(PollFd::from_borrowed_fd(self.task.pidfd(), PollFlags::IN));
@@ -130,7 +140,7 @@ impl Keeper {
                 watch_task(&mut polled, task, connection.is_full());
             }
         }
-        if self.task.says_much() || self.is_copy.get() {
+        if self.task.says_much() || self.next.borrow().is_some() {
             self.settled.set(false);
         }
         if !self.settled.get() {

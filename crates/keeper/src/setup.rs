@@ -1,13 +1,15 @@
 //! From the first connection to a running container.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 
 use lifecycle::events::What;
 use lifecycle::job::{self, Job, Received, SOCKET};
 use lifecycle::log::Writer;
-use lifecycle::state;
+use lifecycle::{KeeperProgram, state};
 use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use spec::container::Namespace;
 use spec::protocol::{Decoder, Failure, Reply};
 use spec::{Error, Id, Result, ResultExt};
 
@@ -25,6 +27,7 @@ const SIGNALS: [i32; 3] = [15, 2, 1];
 /// what another program in this process has handed over. Its exit code says nothing about the
 /// container's.
 pub fn executed() -> u8 {
+    name_process();
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let number = |word: &str| word.parse().map_err(|_| Error::internal("no descriptor"));
@@ -43,9 +46,16 @@ pub fn executed() -> u8 {
 
 /// A copy of the program that starts the container `id`, with a connection as standard input.
 pub fn forked(id: Id) -> u8 {
-    // How it is listed; nothing else depends on it.
+    name_process();
+    let next = KeeperProgram::place();
+    // What its caller was told and has around it is nobody's business any more.
+    sys::start::forget_words(&format!("tsubo-keeper {id}"));
+    keep(copied_for(id, next))
+}
+
+/// How it is listed; nothing else depends on it.
+fn name_process() {
     let _ = rustix::thread::set_name(c"tsubo-keeper");
-    keep(copied_for(id))
 }
 
 fn keep(keeper: Option<Box<Keeper>>) -> u8 {
@@ -67,26 +77,32 @@ fn executed_for(id: Id) -> Option<Box<Keeper>> {
 }
 
 #[inline(never)]
-fn copied_for(id: Id) -> Option<Box<Keeper>> {
+fn copied_for(id: Id, next: Option<PathBuf>) -> Option<Box<Keeper>> {
     let socket = leave_caller().ok()?;
     let early = Early::all(id);
     // From the program that we are a copy of, so it is understood.
     let received = job::receive(&socket).ok()?;
     // Not a program that somebody inside could write to (2019-5736).
-    if !runtime::is_out_of_reach(received.job.spec.users.as_ref()) {
-        return pass_on(early, received, socket);
+    let users = received.job.spec.users.as_ref().filter(|_| received.job.spec.owns(Namespace::User));
+    if !runtime::is_out_of_reach(users) {
+        return pass_on(next, early, received, socket);
     }
-    let keeper = take_up(Passed { received, group: None, socket }, early)?;
-    keeper.is_copy.set(true);
+    let mut keeper = take_up(Passed { received, group: None, socket }, early)?;
+    keeper.next = next.into();
     Some(keeper)
 }
 
 /// The program that we are a copy of could be written to from inside the container (2019-5736):
 /// another one does this.
-fn pass_on(mut early: Early, received: Received, socket: OwnedFd) -> Option<Box<Keeper>> {
+fn pass_on(
+    next: Option<PathBuf>,
+    mut early: Early,
+    received: Received,
+    socket: OwnedFd,
+) -> Option<Box<Keeper>> {
     let passed = Passed { received, group: early.give_up_groups(), socket };
     drop(early);
-    let Err((error, socket)) = handover::pass_on(passed);
+    let Err((error, socket)) = handover::pass_on(next, passed);
     refuse(socket, &error)
 }
 

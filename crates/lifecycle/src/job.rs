@@ -44,7 +44,7 @@ pub struct Job {
 
 /// The form of a job, and of what a keeper hands over to the program in its place: it goes ahead, so
 /// that programs of two versions say so instead of taking each other's words for something else.
-pub const FORM: &str = concat!(env!("CARGO_PKG_VERSION"), "-1");
+pub const FORM: &str = concat!(env!("CARGO_PKG_VERSION"), "-", env!("TSUBO_FORM"));
 
 /// The keeper's control socket, in the run directory.
 pub const SOCKET: &str = "control";

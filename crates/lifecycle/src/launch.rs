@@ -83,7 +83,11 @@ impl Container {
             again: self.has_ended(),
             size: if terminal { crate::terminal::size() } else { None },
         };
-        job::send(connection.as_fd(), &job, lock.map(AsFd::as_fd))?;
+        if let Err(error) = job::send(connection.as_fd(), &job, lock.map(AsFd::as_fd)) {
+            keeper.kill();
+            finish(&keeper);
+            return Err(error);
+        }
         let mut client = Client::over(connection);
         match client.receive() {
             Ok(Some(Reply::Started { pid })) => {

@@ -118,15 +118,16 @@ fn take_places(connection: &OwnedFd, null: &OwnedFd) -> rustix::io::Result<()> {
 pub struct KeeperProgram(OwnedFd);
 
 impl KeeperProgram {
-    /// `TSUBO_KEEPER`, or the one beside our own program.
+    /// Where the one beside our own program is, or would be.
+    pub fn place() -> Option<PathBuf> {
+        own_program().and_then(|own| Some(own.parent()?.join("tsubo-keeper")))
+    }
+
+    /// The one at `path`.
     ///
     /// # Errors
     /// When it is not there.
-    pub fn find() -> Result<Self> {
-        Self::at(&find_keeper()?)
-    }
-
-    fn at(path: &Path) -> Result<Self> {
+    pub fn at(path: &Path) -> Result<Self> {
         runtime::read_only_program(path).map(Self)
     }
 
@@ -156,12 +157,14 @@ fn find_keeper() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("TSUBO_KEEPER") {
         return Ok(path.into());
     }
-    // A program that runs from a mount of its own has its path as its first argument.
-    let own = std::env::current_exe().ok().filter(|path| path.is_file());
-    let own = own.or_else(|| std::env::args_os().next().map(PathBuf::from));
-    let beside = own.and_then(|own| Some(own.parent()?.join("tsubo-keeper")));
-    beside.filter(|path| path.is_file()).ok_or_else(|| {
+    KeeperProgram::place().filter(|path| path.is_file()).ok_or_else(|| {
         Error::not_found("tsubo-keeper is not there")
             .hint("it must lie beside tsubo; or set TSUBO_KEEPER to its path")
     })
+}
+
+/// A program that runs from a mount of its own, or was replaced, has its path as its first argument.
+fn own_program() -> Option<PathBuf> {
+    let own = std::env::current_exe().ok().filter(|path| path.is_file());
+    own.or_else(|| std::env::args_os().next().map(PathBuf::from))
 }

@@ -37,7 +37,8 @@ pub(crate) fn end(pidfd: BorrowedFd<'_>) -> bool {
     comes_within(pidfd, END).unwrap_or(false)
 }
 
-fn comes_within(fd: BorrowedFd<'_>, time: Duration) -> io::Result<bool> {
+/// Whether something can be read from `fd`, or nothing ever will be, within that time.
+pub fn comes_within(fd: BorrowedFd<'_>, time: Duration) -> io::Result<bool> {
     let begun = Instant::now();
     loop {
         let left = time.saturating_sub(begun.elapsed());

@@ -19,6 +19,7 @@ pub mod seed;
 mod shield;
 mod spawn;
 
+pub use hang::comes_within;
 pub use prepare::EarlyUsers;
 pub use report::told as explain;
 pub use shield::{is_out_of_reach, read_only_program, shield};

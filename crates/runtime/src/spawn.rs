@@ -151,7 +151,7 @@ pub fn execute(
     let done = meanwhile(&mut child);
     if waiting.is_some() || done.is_err() {
         // Its own failure explains ours, where there is one.
-        child.wait_for_gate(waiting)?;
+        child.wait_for_gate(waiting.filter(|_| done.is_ok()))?;
     }
     done.and_then(|()| child.release())?;
     Ok(child)
@@ -355,8 +355,8 @@ impl Child {
         loop {
             match self.next_word_on(&channel)? {
                 None if self.was_set_up => break,
-                // It comes to a gate that is open already.
-                Some((Message::Ready { .. }, _)) if !self.was_set_up => self.was_set_up = true,
+                // It comes to a gate that is open already, or has gone through.
+                Some((Message::Ready { listener: None }, _)) => self.was_set_up = true,
                 other => return self.unexpected(other),
             }
         }

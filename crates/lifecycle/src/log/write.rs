@@ -32,20 +32,14 @@ impl Writer {
         Ok(Self { dir: dir.to_owned(), file, written, unfinished: Default::default(), lines: Vec::new() })
     }
 
-    /// Goes on with a file that another program has written until now, in the middle of no line.
-    pub fn adopt(dir: &Path, file: OwnedFd, written: u64) -> Self {
-        Self {
-            dir: dir.to_owned(),
-            file: file.into(),
-            written,
-            unfinished: Default::default(),
-            lines: Vec::new(),
-        }
+    /// Goes on with what another program has written until now, and what waits for the end of a line.
+    pub fn adopt(dir: &Path, file: OwnedFd, written: u64, unfinished: [Vec<u8>; 2]) -> Self {
+        Self { dir: dir.to_owned(), file: file.into(), written, unfinished, lines: Vec::new() }
     }
 
-    /// The file and how much is in it, if it ends with a line.
-    pub fn at_rest(&self) -> Option<(BorrowedFd<'_>, u64)> {
-        self.unfinished.iter().all(Vec::is_empty).then(|| (self.file.as_fd(), self.written))
+    /// The file, how much is in it, and what waits for the end of a line.
+    pub fn at_rest(&self) -> (BorrowedFd<'_>, u64, [Vec<u8>; 2]) {
+        (self.file.as_fd(), self.written, self.unfinished.clone())
     }
 
     /// Whether its file is in a directory still: it goes with the container.

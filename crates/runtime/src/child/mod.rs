@@ -406,7 +406,22 @@ impl Walk<'_> {
         self.tell(Message::Ready { listener: listener.as_ref().map(AsRawFd::as_raw_fd) });
         // The parent takes the listener's descriptor over; ours is closed by exec.
         std::mem::forget(listener);
-        self.await_word(self.inherited.latch.unwrap_or(self.inherited.channel))
+        match self.inherited.latch {
+            Some(latch) => self.await_word(latch),
+            None => {
+                self.await_word(self.inherited.channel)?;
+                self.must_have_parent()
+            }
+        }
+    }
+
+    /// The word may have been there before we were set to end with our parent: one that has ended
+    /// since then lets nothing run.
+    fn must_have_parent(&self) -> Result<(), Fault> {
+        match rustix::io::write(self.inherited.channel, &Message::Ready { listener: None }.encode()) {
+            Err(Errno::PIPE) => sys::process::exit_now(125),
+            _ => Ok(()),
+        }
     }
 
     /// Stands still while the caller does something.

@@ -293,7 +293,7 @@ fn a_scratch_root_over_a_mapped_tree() {
 #[test]
 fn its_own_network_belongs_to_its_root() {
     let mut made = with_users(shell(
-        "ls /sys/class/net; (until echo hi | nc 127.0.0.1 80 2>/dev/null; do sleep 0.05; done) & nc -l -p 80; \
+        "ls /sys/class/net; nc -ll -p 80 -e /bin/echo hi & until nc 127.0.0.1 80 </dev/null 2>/dev/null; do sleep 0.05; done; \
          echo 99 > /proc/sys/net/ipv4/ip_default_ttl && cat /proc/sys/net/ipv4/ip_default_ttl",
     ));
     made.spec.namespaces.insert(Namespace::Net, Place::Own);

@@ -39,9 +39,18 @@ const TALKER: &str = "trap 'echo bye; exit 7' TERM; echo up; while read line; do
 #[test]
 fn one_in_the_background_goes_on_as_it_was() {
     let Some(house) = installed(|tar| tar, json!({})) else { return };
-    house.ok_elsewhere(["run", "-d", "--name", "one", "web", "/bin/sh", "-c", TALKER]);
+    let run = ["run", "-d", "-e", "SECRET=word", "--name", "one", "web", "/bin/sh", "-c", TALKER];
+    let mut command = house.command_elsewhere(run);
+    assert!(command.env("MINE", "another").status().expect("run").success());
     let pid = keeper(&house, "one");
-    assert!(line(pid).contains(" run -d --name one "), "a copy of its command: {}", line(pid));
+    let copy = line(pid);
+    assert!(copy.starts_with("tsubo-keeper ") && !copy.contains("rest"), "a copy of its command: {copy}");
+    // What its caller was told and has around it can be read in no list of processes.
+    let around = std::fs::read_to_string(format!("/proc/{pid}/environ")).expect("environment");
+    assert!(
+        ![&copy, &around].iter().any(|text| text.contains("word") || text.contains("another")),
+        "{copy}{around}"
+    );
     assert_eq!(rests(&house, "one"), pid, "in the same process");
     assert_eq!(house.ok_elsewhere(["exec", "one", "/bin/echo", "in"]), "in\n");
     house.ok_elsewhere(["pause", "one"]);
@@ -76,6 +85,32 @@ fn whoever_stays_with_one_notices_nothing() {
     assert_eq!(says(), "bye\n");
     assert_eq!(ended(child, "run").status.code(), Some(7));
     assert_eq!(house.json_elsewhere(["ps", "-a", "--format", "json"]), json!([]));
+}
+
+#[test]
+fn lines_without_an_end_processes_left_behind_and_much_talk_hold_it_up_no_longer_than_some_seconds() {
+    let Some(house) = installed(|tar| tar, json!({})) else { return };
+    let talk = "printf begun; while :; do sleep 0.3; test -e /tmp/end && break; printf .; done; echo over; sleep 1000";
+    house.ok_elsewhere(["run", "-d", "--tmpfs", "/tmp", "--name", "one", "web", "/bin/sh", "-c", talk]);
+    house.ok_elsewhere(["exec", "-d", "one", "/bin/sleep", "1000"]);
+    rests(&house, "one");
+    house.ok_elsewhere(["exec", "one", "/bin/touch", "/tmp/end"]);
+    until("its line has ended", || house.ok_elsewhere(["logs", "one"]).ends_with(".over\n"));
+    let said = house.ok_elsewhere(["logs", "one"]);
+    assert!(said.starts_with("begun.") && said.lines().count() == 1, "{said}");
+    house.ok_elsewhere(["rm", "-f", "one"]);
+}
+
+#[test]
+fn one_with_a_terminal_goes_on_too() {
+    let Some(house) = installed(|tar| tar, json!({})) else { return };
+    let talk = "until test -e /tmp/end; do sleep 0.05; done; test -t 1 && echo a terminal; sleep 1000";
+    house.ok_elsewhere(["run", "-dit", "--tmpfs", "/tmp", "--name", "one", "web", "/bin/sh", "-c", talk]);
+    rests(&house, "one");
+    house.ok_elsewhere(["exec", "one", "/bin/touch", "/tmp/end"]);
+    until("it speaks", || house.ok_elsewhere(["logs", "one"]).contains("a terminal"));
+    house.ok_elsewhere(["stop", "--time", "0", "one"]);
+    house.ok_elsewhere(["rm", "one"]);
 }
 
 #[test]
