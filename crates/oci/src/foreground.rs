@@ -60,7 +60,7 @@ fn wait(child: &Child, signals: &OwnedFd, relay: Option<&Relay>) -> Result<(bool
     let pidfd = child.pidfd();
     let stdin = std::io::stdin();
     let mut polled = vec![PollFd::new(&pidfd, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
-    let input = relay.is_some_and(Relay::takes_input).then(|| polled.len());
+    let input = relay.filter(|relay| relay.takes_input()).map(|_| polled.len());
     polled.extend(input.map(|_| PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN)));
     let output = relay.filter(|relay| relay.is_open()).map(|_| polled.len());
     polled.extend(relay.filter(|relay| relay.is_open()).map(|relay| PollFd::new(relay, PollFlags::IN)));
