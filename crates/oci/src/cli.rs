@@ -72,7 +72,7 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> u8 {
 }
 
 fn text(word: OsString) -> Result<String> {
-    word.into_string().map_err(|word| Error::user(format!("{} is no text", word.display())))
+    word.into_string().map_err(|word| Error::user(format!("{} is no text", word.to_string_lossy())))
 }
 
 fn act(args: &[String], log: &mut Log) -> Result<u8> {

@@ -72,7 +72,7 @@ impl Container {
         let about = self.record.init.and_then(look);
         match about {
             None => Status::Stopped,
-            Some(About { before_exec: true, .. }) => Status::Created,
+            Some(About { before_exec: true }) if !self.record.restored => Status::Created,
             Some(_) if self.record.groups.is_frozen() => Status::Paused,
             Some(_) => Status::Running,
         }

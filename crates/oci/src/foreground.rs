@@ -1,11 +1,12 @@
 //! Staying with a process until it ends: signals go to it, its exit code is ours.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use lifecycle::terminal::Raw;
 use runtime::Child;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
+use rustix::process::{WaitId, WaitIdOptions};
 use spec::{Result, ResultExt};
 
 use crate::relay::Relay;
@@ -59,7 +60,7 @@ fn wait(child: &Child, signals: &OwnedFd, relay: Option<&Relay>) -> Result<(bool
     let pidfd = child.pidfd();
     let stdin = std::io::stdin();
     let mut polled = vec![PollFd::new(&pidfd, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
-    let input = relay.is_some_and(Relay::takes_input).then(|| polled.len());
+    let input = relay.filter(|relay| relay.takes_input()).map(|_| polled.len());
     polled.extend(input.map(|_| PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN)));
     let output = relay.filter(|relay| relay.is_open()).map(|_| polled.len());
     polled.extend(relay.filter(|relay| relay.is_open()).map(|relay| PollFd::new(relay, PollFlags::IN)));
@@ -80,4 +81,18 @@ fn pass(child: &Child, signals: &OwnedFd, relay: Option<&Relay>) {
         (Some(number), _) => drop(child.signal(number)),
         (None, _) => {}
     }
+}
+
+/// Waits for a child that others have made; the exit code, or 128 and the number of the signal.
+///
+/// # Errors
+/// Where it is not our child.
+pub(crate) fn wait_for(process: BorrowedFd<'_>) -> Result<u8> {
+    let wait = || rustix::process::waitid(WaitId::PidFd(process), WaitIdOptions::EXITED);
+    let status = rustix::io::retry_on_intr(wait).map_err(std::io::Error::from);
+    let status = status.doing(|| "waiting for the container")?;
+    let code = status.and_then(|status| {
+        status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal))
+    });
+    Ok(code.unwrap_or(0) as u8)
 }

@@ -156,7 +156,7 @@ mod tests {
         let place = home.claim(&id).expect("free");
         assert_eq!(fs::metadata(&place).expect("dir").mode() & 0o7777, 0o700);
         assert!(home.claim(&id).expect_err("taken").to_string().contains("container with id exists: web"));
-        assert_eq!(home.ids().expect("ids"), [id.clone()]);
+        assert_eq!(home.ids().expect("ids"), std::slice::from_ref(&id));
         home.retire(&id).expect("removed");
         home.retire(&id).expect("twice");
         assert_eq!(fs::read_dir(&home.root).expect("root").count(), 0);

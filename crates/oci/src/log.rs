@@ -73,7 +73,7 @@ pub(crate) fn text(error: &Error) -> String {
         ErrorKind::NotExecutable => "permission denied",
         _ => return text,
     };
-    if text.to_lowercase().contains(&words.to_lowercase()) { text } else { format!("{text}: {words}") }
+    if text.contains(words) { text } else { format!("{text}: {words}") }
 }
 
 #[cfg(test)]

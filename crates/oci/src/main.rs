@@ -7,6 +7,7 @@ mod cli;
 mod commands;
 mod console;
 mod container;
+mod criu;
 mod facts;
 mod finish;
 mod foreground;

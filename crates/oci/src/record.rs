@@ -37,6 +37,9 @@ pub(crate) struct Record {
     pub(crate) owner: u32,
     /// Its first process.
     pub(crate) init: Option<Pinned>,
+    /// It goes on from an image: that is no program which was executed.
+    #[serde(default)]
+    pub(crate) restored: bool,
     /// Its control groups.
     pub(crate) groups: Groups,
     /// Everything that its bundle says.

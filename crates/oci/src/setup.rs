@@ -149,6 +149,7 @@ pub(crate) fn begin(context: &Context, wanted: &Wanted, upto: Upto) -> Result<Be
         created: jiff::Timestamp::now().to_string(),
         owner: rustix::process::getuid().as_raw(),
         init: None,
+        restored: false,
         groups: Groups::default(),
         bundle,
     };

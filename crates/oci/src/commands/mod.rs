@@ -1,5 +1,6 @@
 //! One file per verb.
 
+mod checkpoint;
 mod create;
 mod delete;
 mod events;
@@ -9,6 +10,7 @@ mod kill;
 mod list;
 mod pause;
 mod ps;
+mod restore;
 mod resume;
 mod run;
 mod spec_file;
@@ -19,7 +21,7 @@ mod update;
 use crate::cli::Verb;
 
 /// All of them.
-pub(crate) const VERBS: [&Verb; 15] = [
+pub(crate) const VERBS: [&Verb; 17] = [
     &create::VERB,
     &start::VERB,
     &state::VERB,
@@ -35,4 +37,6 @@ pub(crate) const VERBS: [&Verb; 15] = [
     &update::VERB,
     &features::VERB,
     &spec_file::VERB,
+    &checkpoint::VERB,
+    &restore::VERB,
 ];

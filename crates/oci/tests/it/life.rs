@@ -196,3 +196,42 @@ fn signals_to_run_reach_the_container() {
     assert_eq!(run.wait().expect("the end").code(), Some(5));
     ground.clean();
 }
+
+/// A stand-in that tells what it was called with: the program itself needs a kernel that it knows.
+#[test]
+fn checkpoints_are_made_by_criu() {
+    let ground = Ground::new();
+    let id = ground.script("exec sleep 100").start();
+    let without = ground.at("empty");
+    fs::create_dir(&without).expect("dir");
+    let call = |path: &std::path::Path, words: &[&str]| {
+        let output = ground.command(words).env("PATH", path).output().expect("tsubo-oci");
+        crate::harness::Said::from(output)
+    };
+    let said = call(&without, &["checkpoint", "--image-path", "images", &id]);
+    said.failed("the program criu, which is not installed");
+    let with = ground.at("programs");
+    fs::create_dir(&with).expect("dir");
+    let script = format!("#!/bin/sh\necho \"$@\" >> {}\n", ground.at("calls").display());
+    fs::write(with.join("criu"), script).expect("script");
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(with.join("criu"), executable).expect("mode");
+    call(&with, &["checkpoint", "--image-path", "images", "--leave-running", "--tcp-established", &id])
+        .well();
+    let calls = fs::read_to_string(ground.at("calls")).expect("calls");
+    for wanted in [
+        "dump --images-dir images --work-dir images --log-file dump.log",
+        "--tcp-established",
+        "--manage-cgroups=soft",
+        &format!("--tree {} --root {}", ground.pid(&id), ground.at("bundle/rootfs").display()),
+        "--leave-running",
+    ] {
+        assert!(calls.contains(wanted), "{wanted}: {calls}");
+    }
+    // It has restored nothing, so there is nothing: neither a container nor what was made for one.
+    let other = format!("{id}-2");
+    call(&with, &["restore", "--detach", "--image-path", "images", &other]).failed("restored");
+    ground.call(&["state", &other]).failed("container does not exist");
+    ground.call(&["delete", "-f", &id]).well();
+    ground.clean();
+}
