@@ -112,7 +112,9 @@ impl Placed {
 
 impl Order {
     fn carry_out(&self, before: &mut Vec<Before>) -> Result<()> {
-        let old = fs::read_to_string(&self.path).ok();
+        // Those are for writing only; what they come to is read elsewhere.
+        let readable = !self.file.starts_with("devices.");
+        let old = readable.then(|| fs::read_to_string(&self.path).ok()).flatten();
         write(&self.path, &self.value).map_err(|error| self.explain(error))?;
         let value = old.and_then(|old| undo(&self.file, &self.value, &old));
         before.extend(value.map(|value| Before { path: self.path.clone(), value }));
