@@ -40,6 +40,9 @@ pub(crate) struct Record {
     /// It goes on from an image: that is no program which was executed.
     #[serde(default)]
     pub(crate) restored: bool,
+    /// Its users' namespace was made by an ordinary user, who entered it first.
+    #[serde(default)]
+    pub(crate) rootless: bool,
     /// Its control groups.
     pub(crate) groups: Groups,
     /// Everything that its bundle says.
