@@ -14,8 +14,8 @@ use crate::cli::Context;
 use crate::container::Container;
 use crate::groups::Groups;
 use crate::home::Id;
-use crate::hooks;
 use crate::record::{Claim, LATCH, Record};
+use crate::{hooks, rootless};
 
 /// How long the kernel may take to end a process that was killed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -26,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// What does not go.
 pub(crate) fn destroy(context: &Context, id: &Id, record: &Record) -> Result<()> {
+    rootless::join(record)?;
     let killed = match record.init.and_then(lifecycle::Pinned::open) {
         Some(process) => end(&process),
         None => Ok(()),

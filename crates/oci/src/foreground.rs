@@ -17,6 +17,11 @@ const PASSED: [i32; 7] = [1, 2, 3, 10, 12, 15, 18];
 /// SIGWINCH.
 const RESIZED: i32 = 28;
 
+/// From here on signals wait for [`attend`]: none of them ends us while the process is on its way.
+pub(crate) fn hold_signals() {
+    sys::signal::block(&PASSED);
+}
+
 /// Waits for the end; the exit code, or 128 and the number of the signal.
 ///
 /// # Errors

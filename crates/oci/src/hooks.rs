@@ -104,7 +104,12 @@ fn outside(hook: &Hook, state: &State) -> Result<()> {
     command.env_clear().envs(hook.env.iter().filter_map(|entry| entry.split_once('=')));
     command.stdin(input).stdout(said.try_clone().doing(|| "duplicating a descriptor")?).stderr(error);
     // Whatever it starts ends with it.
-    let mut child = command.process_group(0).spawn().map_err(|cause| Error::process("starting it", cause))?;
+    // It would inherit which signals we do not take.
+    let mask = sys::signal::block(&[]);
+    sys::signal::unblock_all();
+    let child = command.process_group(0).spawn();
+    sys::signal::restore(&mask);
+    let mut child = child.map_err(|cause| Error::process("starting it", cause))?;
     let pid = child.id() as i32;
     let number = Pid::from_raw(pid).ok_or_else(|| Error::internal("a process without a number"))?;
     let pidfd = rustix::process::pidfd_open(number, PidfdFlags::empty()).map_err(std::io::Error::from);

@@ -9,7 +9,7 @@ use spec::container::Process;
 use spec::{Error, Result, ResultExt};
 
 use crate::container::Container;
-use crate::{console, pid_file};
+use crate::{console, foreground, pid_file};
 
 /// DEVPTS_SUPER_MAGIC.
 const DEVPTS: u64 = 0x1cd1;
@@ -66,6 +66,9 @@ pub(crate) fn start(container: &Container, joining: &Joining) -> Result<(Child, 
 }
 
 fn announce(joining: &Joining, child: &mut Child) -> Result<Option<OwnedFd>> {
+    if !joining.alone {
+        foreground::hold_signals();
+    }
     let mut terminal = child.terminal();
     if let (Some(terminal), Some((rows, columns))) = (&terminal, joining.size) {
         sys::pty::resize(terminal, rows, columns)

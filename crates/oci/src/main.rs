@@ -22,6 +22,7 @@ mod pid_file;
 mod program;
 mod record;
 mod relay;
+mod rootless;
 mod setup;
 mod signals;
 

@@ -40,6 +40,9 @@ pub(crate) struct Record {
     /// It goes on from an image: that is no program which was executed.
     #[serde(default)]
     pub(crate) restored: bool,
+    /// Its users' namespace was made by an ordinary user, who entered it first.
+    #[serde(default)]
+    pub(crate) rootless: bool,
     /// Its control groups.
     pub(crate) groups: Groups,
     /// Everything that its bundle says.
@@ -112,9 +115,13 @@ pub(crate) fn whole(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()>
     name.push(path.file_name().unwrap_or_default());
     name.push(".new");
     let fresh = path.with_file_name(name);
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(mode).custom_flags(NO_LINK);
-    let written = options.open(&fresh).and_then(|mut file| file.write_all(bytes));
+    let create = || OpenOptions::new().write(true).create_new(true).mode(mode).open(&fresh);
+    let file = create().or_else(|error| match error.kind() {
+        // A killed command has left it, or somebody has put it there: it is not written to.
+        ErrorKind::AlreadyExists => fs::remove_file(&fresh).and_then(|()| create()),
+        _ => Err(error),
+    });
+    let written = file.and_then(|mut file| file.write_all(bytes));
     let renamed = written.and_then(|()| fs::rename(&fresh, path));
     if renamed.is_err() {
         // The first failure is the one to tell.
@@ -122,9 +129,6 @@ pub(crate) fn whole(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()>
     }
     renamed
 }
-
-/// O_NOFOLLOW: the place may belong to another user.
-const NO_LINK: i32 = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let text = match fs::read(path) {

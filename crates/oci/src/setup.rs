@@ -17,7 +17,7 @@ use crate::groups::{Groups, Spot};
 use crate::home::Id;
 use crate::line::{Flag, Line, switch, value};
 use crate::record::{Claim, LATCH, REPORT, Record};
-use crate::{bundle, console, finish, hooks, listener, pid_file, program};
+use crate::{bundle, console, finish, foreground, hooks, listener, pid_file, program, rootless};
 
 /// Options of everything that starts a container.
 pub(crate) const BUNDLE: Flag = value("bundle", Some('b'), "DIR", "the bundle's directory (where we are)");
@@ -140,6 +140,7 @@ pub(crate) fn begin(context: &Context, wanted: &Wanted, upto: Upto) -> Result<Be
     let id = wanted.id.as_str();
     let path = bundle.cgroups_path.clone();
     let spot = Spot::find(path.as_deref(), id, context.systemd, &bundle.resources)?;
+    let rootless = rootless::enter(&mut bundle)?;
     let place = context.home.claim(&wanted.id)?;
     let lost = || Error::conflict("the container was removed while it was made");
     let lock = Lock::take(&place)?.ok_or_else(lost)?;
@@ -150,6 +151,7 @@ pub(crate) fn begin(context: &Context, wanted: &Wanted, upto: Upto) -> Result<Be
         owner: rustix::process::getuid().as_raw(),
         init: None,
         restored: false,
+        rootless,
         groups: Groups::default(),
         bundle,
     };
@@ -228,6 +230,9 @@ fn announce(
 ) -> Result<Option<OwnedFd>> {
     record.groups.leave()?;
     record.init = Some(Pinned::of(child.pid())?);
+    if !wanted.alone {
+        foreground::hold_signals();
+    }
     let mut terminal = child.terminal();
     if let (Some(terminal), Some((rows, columns))) = (&terminal, record.bundle.console_size) {
         sys::pty::resize(terminal, rows, columns)

@@ -10,7 +10,7 @@ use crate::cli::{Context, Verb};
 use crate::container::Container;
 use crate::joining::{self, Joining};
 use crate::line::{Line, Reach, switch, value};
-use crate::{foreground, pid_file, setup};
+use crate::{foreground, pid_file, rootless, setup};
 
 /// The verb.
 pub(crate) const VERB: Verb = Verb {
@@ -44,9 +44,11 @@ fn run(context: &Context, line: &Line) -> Result<u8> {
     let (id, argv) =
         line.words.split_first().ok_or_else(|| Error::user("the id of a container is missing"))?;
     let container = Container::open(&context.home, id)?;
-    if !runtime::is_out_of_reach(container.record.bundle.spec.users.as_ref()) {
+    let record = &container.record;
+    if !record.rootless && !runtime::is_out_of_reach(record.bundle.spec.users.as_ref()) {
         runtime::shield()?;
     }
+    rootless::join(record)?;
     let joining = read(context, &container, line, argv)?;
     setup::check_console(joining.process.terminal, joining.alone, joining.console.as_deref())?;
     match container.status() {

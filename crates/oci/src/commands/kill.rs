@@ -10,7 +10,7 @@ use spec::{Error, Result};
 use crate::cli::{Context, Verb};
 use crate::container::{Container, not_running};
 use crate::line::{Line, Reach, switch};
-use crate::signals;
+use crate::{rootless, signals};
 
 /// The verb.
 pub(crate) const VERB: Verb = Verb {
@@ -33,6 +33,7 @@ fn run(context: &Context, line: &Line) -> Result<u8> {
         [_, _, more, ..] => return Err(Error::user(format!("{more:?} is one word too many"))),
     };
     let container = Container::open(&context.home, id)?;
+    rootless::join(&container.record)?;
     if line.on("all") {
         return all(&container, signal).map(|()| 0);
     }

@@ -80,6 +80,7 @@ fn run(context: &Context, line: &Line) -> Result<u8> {
         owner: rustix::process::getuid().as_raw(),
         init: None,
         restored: true,
+        rootless: false,
         groups: Groups::default(),
         bundle,
     };

@@ -10,9 +10,9 @@ use spec::{Error, Result, ResultExt};
 
 use crate::cli::{Context, Verb};
 use crate::container::{Container, Lock, missing, word};
-use crate::hooks;
 use crate::line::{Line, Reach};
 use crate::record::{LATCH, REPORT};
+use crate::{hooks, rootless};
 
 /// The verb.
 pub(crate) const VERB: Verb = Verb {
@@ -28,12 +28,13 @@ pub(crate) const VERB: Verb = Verb {
 fn run(context: &Context, line: &Line) -> Result<u8> {
     let id = line.only_id()?;
     let container = Container::open(&context.home, id)?;
-    if !container.record.bundle.hooks.start_container.is_empty() {
-        // Hooks are processes in the container, and copies of this program until they execute.
-        if !runtime::is_out_of_reach(container.record.bundle.spec.users.as_ref()) {
-            runtime::shield()?;
-        }
+    let record = &container.record;
+    // Hooks are processes in the container, and copies of this program until they execute.
+    let hooked = !record.bundle.hooks.start_container.is_empty() && !record.rootless;
+    if hooked && !runtime::is_out_of_reach(record.bundle.spec.users.as_ref()) {
+        runtime::shield()?;
     }
+    rootless::join(&container.record)?;
     let lock = Lock::take(&container.place)?.ok_or_else(|| missing(&container.id))?;
     match container.status() {
         Status::Created => {}

@@ -235,3 +235,57 @@ fn checkpoints_are_made_by_criu() {
     ground.call(&["delete", "-f", &id]).well();
     ground.clean();
 }
+
+/// Without a privilege, and with nobody's help.
+#[test]
+fn an_ordinary_user_has_containers_too() {
+    use std::os::unix::process::CommandExt;
+    const USER: u32 = 0x7fde_0001;
+    let ground = Ground::new();
+    let program = ground.at("tsubo-oci");
+    fs::copy(env!("CARGO_BIN_EXE_tsubo-oci"), &program).expect("a copy");
+    let run = ground.at("run");
+    fs::create_dir(&run).expect("dir");
+    std::os::unix::fs::chown(&run, Some(USER), Some(USER)).expect("owner");
+    let mut config = spec::oci::example(Some((USER, USER)));
+    config["process"]["terminal"] = json!(false);
+    config["process"]["args"] =
+        json!(["/bin/sh", "-c", "id -u; cat /proc/self/uid_map | xargs; exec sleep 100"]);
+    config["process"]["env"] = json!(["PATH=/bin"]);
+    ground.write(&config);
+    let call = |words: &[&str]| {
+        let mut command = std::process::Command::new(&program);
+        command.args(words).current_dir(ground.bundle()).uid(USER).gid(USER).stdin(Stdio::null());
+        command.env("XDG_RUNTIME_DIR", &run);
+        command
+    };
+    let id = ground.id();
+    let out = fs::File::create(ground.at("out")).expect("file");
+    let error = fs::File::create(ground.at("error")).expect("file");
+    let status = call(&["run", "-d", &id]).stdout(out).stderr(error).status().expect("tsubo-oci");
+    let told = fs::read_to_string(ground.at("error")).expect("text");
+    if told.contains("lets no ordinary user") {
+        println!("SKIPPED: {told}");
+        return;
+    }
+    assert!(status.success(), "{told}");
+    ground.until("its words", || ground.output() == format!("0\n0 {USER} 1"));
+    let said = |words: &[&str]| crate::harness::Said::from(call(words).output().expect("tsubo-oci"));
+    assert_eq!(
+        said(&["exec", &id, "sh", "-c", "id -u; readlink /proc/self/ns/pid"]).well().lines().count(),
+        2
+    );
+    assert!(said(&["list"]).well().contains("running"));
+    said(&["delete", &id]).failed("that is not stopped");
+    said(&["kill", &id, "KILL"]).well();
+    ground.until("its end", || said(&["state", &id]).well().contains("stopped"));
+    said(&["delete", &id]).well();
+    assert_eq!(fs::read_dir(run.join("tsubo-oci")).expect("state").count(), 0);
+    // Ids of others are not to be had.
+    config["linux"]["uidMappings"] = json!([{ "containerID": 0, "hostID": 0, "size": 1 }]);
+    ground.write(&config);
+    said(&["run", &id]).failed("mapped");
+    ground.script("true");
+    said(&["run", &id]).failed("an ordinary user's container has users of its own");
+    ground.clean();
+}

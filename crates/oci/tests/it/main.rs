@@ -1,5 +1,6 @@
 //! `tsubo-oci` on real bundles: what an engine types, and what comes of it.
 
+mod engines;
 mod exec;
 mod harness;
 mod hooks;

@@ -42,7 +42,9 @@ pub(super) fn enter_directory(root: BorrowedFd<'_>, path: &CStr) -> Result<(), F
 pub(super) fn become_user(identity: &Identity) -> Result<(), Fault> {
     sys::capability::bound(identity.bounding)?;
     rustix::thread::set_keep_capabilities(true)?;
-    rustix::thread::set_thread_groups(&identity.groups)?;
+    if let Some(groups) = &identity.groups {
+        rustix::thread::set_thread_groups(groups)?;
+    }
     rustix::thread::set_thread_res_gid(identity.gid, identity.gid, identity.gid)?;
     rustix::thread::set_thread_res_uid(identity.uid, identity.uid, identity.uid)?;
     Ok(sys::capability::set(identity.until_gate)?)

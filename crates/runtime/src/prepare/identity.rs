@@ -14,7 +14,8 @@ use super::users::Owners;
 pub(crate) struct Identity {
     pub(crate) uid: Uid,
     pub(crate) gid: Gid,
-    pub(crate) groups: Vec<Gid>,
+    /// None where this user namespace lets nobody change them (user_namespaces(7)).
+    pub(crate) groups: Option<Vec<Gid>>,
     pub(crate) bounding: u64,
     /// Held until the gate: what it ends up with, and what loading a filter takes.
     pub(crate) until_gate: u64,
@@ -43,11 +44,15 @@ pub(super) fn identity(plan: &Plan, user: &Ids, bounding: u64, listen: bool) -> 
             .hint("widen the mapping, or leave the group out"));
     }
     let groups = user.groups.iter().map(|gid| valid(*gid, "group").map(Gid::from_raw));
+    let groups: Vec<Gid> = groups.collect::<Result<_>>()?;
+    // A user who maps himself alone keeps his groups: without them he could get where they may not.
+    let fixed = groups.is_empty()
+        && std::fs::read("/proc/self/setgroups").is_ok_and(|word| word.starts_with(b"deny"));
     let administer = if takes_administrator(plan, listen) { 1 << sys::capability::SYS_ADMIN } else { 0 };
     Ok(Op::Identity(Identity {
         uid: Uid::from_raw(valid(user.uid, "user")?),
         gid: Gid::from_raw(valid(user.gid, "group")?),
-        groups: groups.collect::<Result<_>>()?,
+        groups: (!fixed).then_some(groups),
         bounding,
         until_gate: (bounding | administer) & permitted,
     }))
