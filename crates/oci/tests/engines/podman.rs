@@ -14,8 +14,21 @@ fn podman() -> Option<Engine> {
     let runtime = env!("CARGO_BIN_EXE_tsubo-oci");
     let (root, runroot, tmpdir) = (at("store"), at("runroot"), at("tmp"));
     let words = [
-        PROGRAM, "--root", &root, "--runroot", &runroot, "--tmpdir", &tmpdir, "--storage-driver", "vfs",
-        "--cgroup-manager", "cgroupfs", "--events-backend", "file", "--runtime", runtime,
+        PROGRAM,
+        "--root",
+        &root,
+        "--runroot",
+        &runroot,
+        "--tmpdir",
+        &tmpdir,
+        "--storage-driver",
+        "vfs",
+        "--cgroup-manager",
+        "cgroupfs",
+        "--events-backend",
+        "file",
+        "--runtime",
+        runtime,
     ];
     let parent = format!("--cgroup-parent=/{}", house.name);
     // Without CAP_SYS_RESOURCE limits cannot be raised, which podman would.
@@ -55,11 +68,11 @@ with_podman! {
 fn health(podman: &Engine) {
     // Podman leaves the clock to systemd.
     let test = ["--health-cmd", "test -e /tmp/well", "--health-retries", "1", "--health-interval", "disable"];
-    podman.start("h", &test, "sleep 100");
-    podman.call(&["healthcheck", "run", "h"]).ended(1);
-    podman.call(&["exec", "h", "touch", "/tmp/well"]).well();
-    podman.call(&["healthcheck", "run", "h"]).well();
-    podman.inspect("h", ".State.Health.Status", "healthy");
+    podman.start("sick", &test, "sleep 100");
+    podman.call(&["healthcheck", "run", "sick"]).ended(1);
+    podman.call(&["exec", "sick", "touch", "/tmp/well"]).well();
+    podman.call(&["healthcheck", "run", "sick"]).well();
+    podman.inspect("sick", ".State.Health.Status", "healthy");
 }
 
 fn pod(podman: &Engine) {
