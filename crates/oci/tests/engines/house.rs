@@ -74,8 +74,9 @@ impl House {
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.first.to_string(), "--mount", "--pid", "--net", "--"]);
-        command.args(words).env("HOME", self.directory.path()).stdin(Stdio::null());
-        command.current_dir(self.directory.path());
+        // To enter is to stand in the root.
+        command.args(["env", "-C", &self.at("")]).args(words);
+        command.env("HOME", self.directory.path()).stdin(Stdio::null());
         command
     }
 

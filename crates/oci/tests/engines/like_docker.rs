@@ -74,7 +74,9 @@ impl Engine {
     }
 
     pub(crate) fn remove(&self, names: &[&str]) {
-        self.call(&[&["rm", "-f"], names].concat()).well();
+        // Docker does not wait by itself.
+        let force: &[&str] = if self.podman { &["rm", "-f", "-t", "0"] } else { &["rm", "-f"] };
+        self.call(&[force, names].concat()).well();
     }
 
     /// That no container is left, and nothing of one: no mount, group, process, or state.

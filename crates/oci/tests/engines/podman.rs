@@ -88,8 +88,10 @@ fn pod(podman: &Engine) {
     podman.call(&["pod", "pause", "two"]).well();
     podman.inspect("back", ".State.Status", "paused");
     podman.call(&["pod", "unpause", "two"]).well();
-    podman.call(&["pod", "restart", "two"]).well();
-    run(&["--rm", "--name", "front", "box", "sh", "-c", like::CLIENT]).says("hello");
+    if soak("the restart of a pod, which waits for programs that are deaf") {
+        podman.call(&["pod", "restart", "two"]).well();
+        run(&["--rm", "--name", "front", "box", "sh", "-c", like::CLIENT]).says("hello");
+    }
     podman.call(&["pod", "rm", "-f", "-t", "0", "two"]).well();
     podman.nothing_left(&left);
 }
