@@ -141,7 +141,7 @@ impl House {
     /// Waits until something is so.
     #[track_caller]
     pub(crate) fn until(&self, what: &str, mut so: impl FnMut() -> bool) {
-        for _ in 0..150 {
+        for _ in 0..300 {
             if so() {
                 return;
             }
@@ -219,13 +219,4 @@ fn groups_below(directory: &Path, found: &mut BTreeSet<PathBuf>) {
             found.insert(entry.path());
         }
     }
-}
-
-/// Whether there is time for everything.
-pub(crate) fn soak(what: &str) -> bool {
-    let soak = std::env::var_os("TSUBO_SOAK").is_some();
-    if !soak {
-        println!("left out, as TSUBO_SOAK is not set: {what}");
-    }
-    soak
 }
