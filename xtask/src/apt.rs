@@ -31,6 +31,16 @@ pub(crate) const TESTS: &[Need] = &[
     ("/usr/bin/shellcheck", "shellcheck"),
 ];
 
+/// The engines that drive `tsubo-oci` in tests.
+pub(crate) const ENGINES: &[Need] = &[
+    ("/usr/bin/podman", "podman"),
+    ("/usr/bin/conmon", "conmon"),
+    ("/usr/bin/containerd", "containerd"),
+    ("/usr/sbin/dockerd", "docker.io"),
+    ("/usr/bin/script", "bsdutils"),
+    ("/bin/busybox", "busybox-static"),
+];
+
 /// What boots another kernel; the kernel itself is not installed.
 pub(crate) const GUEST: &[Need] = &[
     ("/usr/bin/qemu-system-x86_64", "qemu-system-x86"),

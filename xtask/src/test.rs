@@ -13,6 +13,7 @@ use crate::{apt, guest, junit, lint};
 pub(crate) fn run(args: &[String]) -> Result {
     let (no_guest, args): (Vec<_>, Vec<_>) = args.iter().cloned().partition(|arg| arg == "--no-guest");
     apt::ensure(apt::TESTS);
+    apt::ensure(apt::ENGINES);
     if args.is_empty() {
         lint::run(&[])?;
     }

@@ -101,6 +101,20 @@ impl Placed {
         Ok(Self { places })
     }
 
+    /// Where it would be in every hierarchy, each with those above it up to where the path begins,
+    /// lowest first; whether they are there or not.
+    ///
+    /// # Errors
+    /// Where the hierarchies cannot be read.
+    pub fn ways(path: &GroupPath) -> Result<Vec<PathBuf>> {
+        let way = |at: &Mounted| {
+            let base = path.base(at);
+            let directory = base.join(path.below());
+            directory.ancestors().take_while(|above| *above != base).map(Path::to_owned).collect::<Vec<_>>()
+        };
+        Ok(hierarchies()?.iter().flat_map(way).collect())
+    }
+
     /// The group of a container that `tsubo` made, for its limits and figures.
     pub fn of(group: &Group) -> Result<Self> {
         let hierarchies = hierarchies()?;

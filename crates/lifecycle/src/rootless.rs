@@ -64,7 +64,7 @@ fn entered_before() -> Option<Rootless> {
 }
 
 /// Whether our root is not the host's: the kernel's word, wherever we were started.
-pub(crate) fn inside() -> bool {
+pub fn inside() -> bool {
     fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !is_whole(&map))
 }
 

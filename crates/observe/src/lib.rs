@@ -5,7 +5,9 @@
 //! name a path without opening it; an eBPF program sees how opens spelt their path, so that
 //! symlinks on the way and failed opens are known too; another sees which capabilities the kernel
 //! asked for. Where eBPF is not to be had, the listener
-//! takes all opens ([`Opens::Listener`]): slower, and as exact.
+//! takes all opens ([`Opens::Listener`]): slower, and as exact. An ordinary user has neither fanotify
+//! nor eBPF; the interpreters that the kernel opens by itself are then known from the heads of the
+//! programs that are executed.
 //!
 //! Whatever arrives late from a queue is read before a call is let go that would change what it
 //! means: a rename, an exec, a mount, an exit.

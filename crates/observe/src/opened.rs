@@ -16,7 +16,8 @@ const OFTEN: u32 = 256;
 impl Server {
     /// Handles a batch of events; true if more may be waiting.
     pub(crate) fn some_events(&mut self) -> spec::Result<bool> {
-        let batch = self.fanotify.read().map_err(|error| broken("reading fanotify's queue", error))?;
+        let Some(fanotify) = &mut self.fanotify else { return Ok(false) };
+        let batch = fanotify.read().map_err(|error| broken("reading fanotify's queue", error))?;
         if batch.overflow {
             return Err(broken("fanotify lost events", io::Error::other("its queue overflowed")));
         }
@@ -71,7 +72,7 @@ impl Server {
         *count = count.saturating_add(1);
         if *count == OFTEN && self.trace.is_some() {
             // Where the kernel refuses, it goes on to cost what it costs.
-            let _ = self.fanotify.forget_opens(event.file.as_fd());
+            let _ = self.fanotify.as_ref().map(|fanotify| fanotify.forget_opens(event.file.as_fd()));
         }
     }
 }

@@ -24,7 +24,8 @@ use crate::whereabouts::Whereabouts;
 /// Everything that the serving thread owns.
 pub(crate) struct Server {
     pub(crate) listener: Listener,
-    pub(crate) fanotify: Fanotify,
+    /// None without root.
+    pub(crate) fanotify: Option<Fanotify>,
     pub(crate) places: Places,
     pub(crate) programs: Programs,
     pub(crate) record: Record,
@@ -128,7 +129,10 @@ impl Server {
         self.check_losses()?;
         let (foreign, by_descriptor) = (self.record.foreign, self.record.by_descriptor);
         let mut seen = self.record.seen(self.programs.names());
-        seen.instruments.extend(["fanotify".to_owned(), "seccomp-listener".to_owned()]);
+        seen.instruments.insert("seccomp-listener".to_owned());
+        if self.fanotify.is_some() {
+            seen.instruments.insert("fanotify".to_owned());
+        }
         if self.trace.is_some() {
             seen.instruments.insert("ebpf".to_owned());
         }
@@ -162,9 +166,10 @@ impl Server {
         let left = self.rests.and_then(|since| GATHERING.checked_sub(since.elapsed()));
         let events = if left.is_some() { PollFlags::empty() } else { PollFlags::IN };
         let opens = self.trace.as_ref().map_or(self.orders.as_fd(), AsFd::as_fd);
+        let queue = self.fanotify.as_ref().map_or(self.orders.as_fd(), AsFd::as_fd);
         let mut fds = [
             PollFd::new(&self.listener, PollFlags::IN),
-            PollFd::new(&self.fanotify, events),
+            PollFd::from_borrowed_fd(queue, events),
             PollFd::from_borrowed_fd(opens, PollFlags::IN),
             PollFd::new(&self.orders, PollFlags::IN),
         ];
@@ -176,7 +181,7 @@ impl Server {
         let [call, events, opens, order] = fds.map(|fd| fd.revents());
         Ok(Work {
             call: call.contains(PollFlags::IN),
-            events: events.contains(PollFlags::IN),
+            events: self.fanotify.is_some() && events.contains(PollFlags::IN),
             opens: self.trace.is_some() && opens.contains(PollFlags::IN),
             gone: call.intersects(PollFlags::HUP | PollFlags::ERR),
             order: !order.is_empty(),

@@ -32,7 +32,7 @@ pub struct Watch {
 }
 
 enum State {
-    Prepared { fanotify: Fanotify, places: Box<Places> },
+    Prepared { fanotify: Option<Fanotify>, places: Box<Places> },
     Running(Running),
     Finished,
 }
@@ -49,9 +49,10 @@ impl Watch {
     /// Before the container is spawned: marks the file systems that form its image, mounted at
     /// `mounts` in the caller's mount namespace (`root` itself and those below it).
     pub fn prepare(root: &Path, mounts: &[PathBuf], settings: Settings) -> spec::Result<Self> {
-        let doing = || "starting fanotify".to_owned();
-        let fanotify = Fanotify::new().doing(doing)?;
-        for mount in mounts {
+        let fanotify = fanotify(settings.opens)?;
+        for (fanotify, mount) in
+            fanotify.iter().flat_map(|fanotify| mounts.iter().map(move |mount| (fanotify, mount)))
+        {
             let doing = || format!("watching the file system at {}", mount.display());
             fanotify.watch_file_system(mount).doing(doing)?;
         }
@@ -63,7 +64,7 @@ impl Watch {
     /// Before the container is spawned, whose root is the directory `tree` itself: everything is
     /// seen by the listener alone. A mark on the file system would see the whole host.
     pub fn listen(tree: &Path) -> spec::Result<Self> {
-        let fanotify = Fanotify::new().doing(|| "starting fanotify")?;
+        let fanotify = fanotify(Opens::Listener)?;
         let places = Box::new(Places::new(tree, &[tree.to_owned()])?);
         let orders = Orders::new().doing(|| "making an eventfd")?;
         let settings = Settings { opens: Opens::Listener };
@@ -147,6 +148,17 @@ impl Watch {
             .map_err(|_| Error::internal("the observing thread died or hangs: the run is worth nothing"))??;
         drop(running.thread.join());
         Ok(seen)
+    }
+}
+
+/// fanotify; none for an ordinary user, where the listener sees every open anyway and what the kernel
+/// opens by itself is told by the heads of the programs that are executed.
+fn fanotify(opens: Opens) -> spec::Result<Option<Fanotify>> {
+    match Fanotify::new() {
+        Err(error) if opens == Opens::Listener && error.kind() == std::io::ErrorKind::PermissionDenied => {
+            Ok(None)
+        }
+        made => made.map(Some).doing(|| "starting fanotify"),
     }
 }
 

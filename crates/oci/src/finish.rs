@@ -52,7 +52,7 @@ pub(crate) fn sweep(context: &Context, id: &Id) -> Result<()> {
         Ok(Some(claim)) => Groups::of(&claim, id.as_str())?.end(id.as_str())?,
         // It was killed before it made any. One without a directory may still have groups of its name.
         Ok(None) => {
-            let claim = Claim { cgroups_path: None, systemd: false };
+            let claim = Claim { cgroups_path: None, systemd: false, missing: Vec::new() };
             Groups::of(&claim, id.as_str())?.end(id.as_str())?;
         }
         Err(error) if error.kind() == ErrorKind::Internal => {}

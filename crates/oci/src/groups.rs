@@ -34,6 +34,9 @@ pub(crate) struct Groups {
     /// Where our own process was before it began that unit.
     #[serde(skip)]
     origin: Option<PathBuf>,
+    /// Directories that a killed `create` may have made.
+    #[serde(skip)]
+    unmarked: Vec<PathBuf>,
 }
 
 impl Spot {
@@ -60,6 +63,21 @@ impl Spot {
     }
 }
 
+impl Spot {
+    /// What of a path that was named is not there yet.
+    ///
+    /// # Errors
+    /// Where the hierarchies cannot be read.
+    pub(crate) fn missing(&self) -> Result<Vec<PathBuf>> {
+        match self {
+            Self::Path(at) if at.is_asked_for() => {
+                Ok(Placed::ways(at)?.into_iter().filter(|directory| !directory.exists()).collect())
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
 impl Groups {
     /// Makes them, with these limits.
     ///
@@ -76,7 +94,12 @@ impl Groups {
                 // A scope begins with a process. The container's, born in it, keeps it when ours leaves.
                 let origin = Some(origin()?);
                 let placed = unit.start(std::process::id(), resources)?;
-                Ok(Self { placed, unit: Some(path.unwrap_or_default().to_owned()), origin })
+                Ok(Self {
+                    placed,
+                    unit: Some(path.unwrap_or_default().to_owned()),
+                    origin,
+                    ..Self::default()
+                })
             }
         }
     }
@@ -182,14 +205,17 @@ impl Groups {
     pub(crate) fn end(&self, id: &str) -> Result<()> {
         // Mostly nobody is there any more: asking first takes longer than the removal.
         let gone = || self.placed.paths().iter().all(|(_, directory)| !directory.exists());
-        if self.unit.is_none() && self.placed.remove().is_ok() && gone() {
+        if self.unit.is_none() && self.unmarked.is_empty() && self.placed.remove().is_ok() && gone() {
             return Ok(());
         }
         self.placed.kill()?;
         if let Some(path) = &self.unit {
             Unit::parse(Some(path.as_str()), id)?.stop()?;
         }
-        self.placed.remove()
+        self.placed.remove()?;
+        // Only an empty one goes, and one that was never made is not there.
+        self.unmarked.iter().for_each(|directory| drop(std::fs::remove_dir(directory)));
+        Ok(())
     }
 
     /// What a killed `create` may have made.
@@ -202,10 +228,16 @@ impl Groups {
             true => Unit::parse(path, id)?.path()?,
             false => GroupPath::parse(path, id)?,
         };
+        let unmarked = match claim.systemd {
+            false if !at.is_asked_for() => Placed::ways(&at)?,
+            _ => claim.missing.clone(),
+        };
         let unit = claim.systemd.then(|| path.unwrap_or_default().to_owned());
         match Placed::find(&at) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self { unit, ..Self::default() }),
-            found => Ok(Self { placed: found?, unit, origin: None }),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Ok(Self { unit, unmarked, ..Self::default() })
+            }
+            found => Ok(Self { placed: found?, unit, unmarked, origin: None }),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use spec::{Error, Result, ResultExt};
@@ -99,23 +99,25 @@ impl Home {
     }
 
     /// Removes the directory of a container. It leaves its name in one step: nobody sees half a
-    /// container, and a new one of this id is never touched.
+    /// container, and a new one of this id is never touched. What a killed removal has left goes too.
     ///
     /// # Errors
     /// What the file system says.
     pub(crate) fn retire(&self, id: &Id) -> Result<()> {
         let place = self.place(id);
         let doing = || format!("removing {}", place.display());
-        let number = match fs::metadata(&place) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            meta => meta.doing(doing)?.ino(),
-        };
-        let gone = self.root.join(format!("{GONE}{number}"));
-        match fs::rename(&place, &gone) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        // A name of a file has 255 bytes at most.
+        let gone = self.root.join(format!("{GONE}{}", &id.0[..id.0.len().min(254)]));
+        let mut moved = fs::rename(&place, &gone);
+        if moved.as_ref().is_err_and(|error| error.kind() == ErrorKind::DirectoryNotEmpty) {
+            remove(&gone).doing(doing)?;
+            moved = fs::rename(&place, &gone);
+        }
+        match moved {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
             moved => moved.doing(doing)?,
         }
-        fs::remove_dir_all(&gone).doing(doing)
+        remove(&gone).doing(doing)
     }
 
     /// Every id.
@@ -134,8 +136,18 @@ impl Home {
     }
 }
 
+/// What is gone already is as good.
+fn remove(directory: &Path) -> std::io::Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
 
     #[test]
@@ -159,6 +171,11 @@ mod tests {
         assert_eq!(home.ids().expect("ids"), std::slice::from_ref(&id));
         home.retire(&id).expect("removed");
         home.retire(&id).expect("twice");
+        fs::create_dir_all(home.root.join("~web/left")).expect("what a killed removal leaves");
+        home.retire(&id).expect("removed");
+        home.claim(&id).expect("free");
+        fs::create_dir_all(home.root.join("~web/left")).expect("the same");
+        home.retire(&id).expect("removed");
         assert_eq!(fs::read_dir(&home.root).expect("root").count(), 0);
     }
 }

@@ -56,6 +56,9 @@ pub(crate) struct Claim {
     pub(crate) cgroups_path: Option<String>,
     /// They are systemd's.
     pub(crate) systemd: bool,
+    /// Those directories of a path that somebody named which are not there yet: one that is killed
+    /// when it has just made one has no time to mark it as its own.
+    pub(crate) missing: Vec<PathBuf>,
 }
 
 impl Record {

@@ -141,6 +141,7 @@ pub(crate) fn begin(context: &Context, wanted: &Wanted, upto: Upto) -> Result<Be
     let path = bundle.cgroups_path.clone();
     let spot = Spot::find(path.as_deref(), id, context.systemd, &bundle.resources)?;
     let rootless = rootless::enter(&mut bundle)?;
+    let claim = Claim { cgroups_path: path.clone(), systemd: context.systemd, missing: spot.missing()? };
     let place = context.home.claim(&wanted.id)?;
     let lost = || Error::conflict("the container was removed while it was made");
     let lock = Lock::take(&place)?.ok_or_else(lost)?;
@@ -156,7 +157,6 @@ pub(crate) fn begin(context: &Context, wanted: &Wanted, upto: Upto) -> Result<Be
         bundle,
     };
     context.log.debug(&format!("making container {id} of the bundle {}", wanted.directory.display()));
-    let claim = Claim { cgroups_path: path.clone(), systemd: context.systemd };
     let made = claim.write(&place).and_then(|()| {
         record.groups = Groups::make(&spot, path.as_deref(), &record.bundle.resources)?;
         start(wanted, &mut record, &place, upto)

@@ -49,13 +49,27 @@ pub fn shield() -> Result<()> {
         return Ok(());
     }
     let path = std::env::current_exe().doing(|| "finding our own program")?;
-    let program = read_only_program(Path::new(OsStr::from_bytes(EXE.to_bytes())))?;
+    let program = match read_only_program(Path::new(OsStr::from_bytes(EXE.to_bytes()))) {
+        Ok(program) => program,
+        Err(error) => read_only_program_at(&path)?.ok_or(error)?,
+    };
     let arguments = std::iter::once(path.into_os_string()).chain(std::env::args_os().skip(1));
     let environment =
         std::env::vars_os().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
     let arguments = strings(arguments.map(OsStringExt::into_vec))?;
     let failure = sys::process::execveat(program.as_fd(), &arguments, &strings(environment)?);
     Err(Error::io("executing our own program again", failure.into()))
+}
+
+/// Who has moved into another mount namespace runs from a mount of the one before, which cannot be
+/// copied from here: the same file is then taken by its path, if it is still the same.
+fn read_only_program_at(path: &Path) -> Result<Option<OwnedFd>> {
+    let identity = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
+    let program = read_only_program(path)?;
+    let own = std::fs::metadata("/proc/self/exe").doing(|| "looking at our own program")?;
+    let there = std::fs::File::from(program.try_clone().doing(|| "duplicating a descriptor")?).metadata();
+    let there = there.doing(|| format!("looking at {}", path.display()))?;
+    Ok((identity(own) == identity(there)).then_some(program))
 }
 
 fn strings(texts: impl Iterator<Item = Vec<u8>>) -> Result<Strings> {

@@ -17,13 +17,37 @@ fn start_daemon(house: &House) -> Child {
     let at = |name: &str| house.at(name);
     fs::write(at("daemon.json"), "{}").expect("a file");
     let runtime = format!("tsubo={}", env!("CARGO_BIN_EXE_tsubo-oci"));
-    let (config, socket, parent) = (at("daemon.json"), format!("unix://{}", at("sock")), format!("/{}", house.name));
+    let (config, socket, parent) =
+        (at("daemon.json"), format!("unix://{}", at("sock")), format!("/{}", house.name));
     let (data, exec, pid) = (at("data"), at("exec"), at("pid"));
     house.daemon(&[
-        DAEMON, "--config-file", &config, "--exec-opt", "native.cgroupdriver=cgroupfs", "--storage-driver", "overlay2",
-        "--add-runtime", &runtime, "--default-runtime", "tsubo", "--iptables=false", "--ip6tables=false",
-        "--ip-forward=false", "--bridge=none", "--cgroup-parent", &parent, "-H", &socket, "--data-root", &data,
-        "--exec-root", &exec, "--pidfile", &pid, "--shutdown-timeout", "2",
+        DAEMON,
+        "--config-file",
+        &config,
+        "--exec-opt",
+        "native.cgroupdriver=cgroupfs",
+        "--storage-driver",
+        "overlay2",
+        "--add-runtime",
+        &runtime,
+        "--default-runtime",
+        "tsubo",
+        "--iptables=false",
+        "--ip6tables=false",
+        "--ip-forward=false",
+        "--bridge=none",
+        "--cgroup-parent",
+        &parent,
+        "-H",
+        &socket,
+        "--data-root",
+        &data,
+        "--exec-root",
+        &exec,
+        "--pidfile",
+        &pid,
+        "--shutdown-timeout",
+        "2",
     ])
 }
 
@@ -66,10 +90,11 @@ with_docker! {
 
 fn health(docker: &Engine) {
     let test = ["--health-cmd", "test -e /tmp/well", "--health-retries", "1", "--health-interval", "500ms"];
-    docker.start("h", &test, "sleep 100");
-    let is = |word: &str| docker.call(&["inspect", "--format", "{{.State.Health.Status}}", "h"]).out == word;
+    docker.start("sick", &test, "sleep 100");
+    let is =
+        |word: &str| docker.call(&["inspect", "--format", "{{.State.Health.Status}}", "sick"]).out == word;
     docker.house.until("illness", || is("unhealthy"));
-    docker.call(&["exec", "h", "touch", "/tmp/well"]).well();
+    docker.call(&["exec", "sick", "touch", "/tmp/well"]).well();
     docker.house.until("health", || is("healthy"));
 }
 
@@ -90,7 +115,8 @@ fn build(docker: &Engine) {
 fn together(docker: &Engine) {
     let left = docker.house.left();
     docker.start("back", &["--restart=always"], like::SERVICE);
-    let run = ["run", "--rm", "--network=container:back", "--pid=container:back", "box", "sh", "-c", like::CLIENT];
+    let run =
+        ["run", "--rm", "--network=container:back", "--pid=container:back", "box", "sh", "-c", like::CLIENT];
     docker.call(&run).says("hello");
     // It comes back by itself.
     docker.call(&["exec", "back", "kill", "-9", "-1"]).code;

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -50,6 +51,8 @@ impl House {
     fn new() -> Self {
         // Short: engines make sockets deep below it.
         let directory = tempfile::Builder::new().prefix("e").tempdir_in("/tmp").expect("a directory");
+        // Users that are mapped come through.
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("mode");
         let name = format!("tsuboengine{}x{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let mut unshare = Command::new("unshare")
             .args(["--mount", "--pid", "--net", "--fork", "--mount-proc", "sh", "-c", HOLDER])
@@ -71,12 +74,17 @@ impl House {
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.first.to_string(), "--mount", "--pid", "--net", "--"]);
-        command.args(words).env("HOME", self.directory.path()).stdin(Stdio::null());
-        command.current_dir(self.directory.path());
+        // To enter is to stand in the root.
+        command.args(["env", "-C", &self.at("")]).args(words);
+        command.env("HOME", self.directory.path()).stdin(Stdio::null());
         command
     }
 
     pub(crate) fn call(&self, words: &[&str]) -> Said {
+        self.call_with(words, Stdio::null())
+    }
+
+    fn call_with(&self, words: &[&str], input: Stdio) -> Said {
         let mut patient = vec!["timeout", "--foreground", "--kill-after", "5", PATIENCE];
         patient.extend(words);
         // Files, not pipes: what an engine leaves running would keep those open.
@@ -86,7 +94,7 @@ impl House {
             .command(&patient)
             .stdout(file(&out))
             .stderr(file(&error))
-            .stdin(Stdio::null())
+            .stdin(input)
             .output()
             .expect("nsenter");
         output.stdout = fs::read(out).expect("output");
@@ -94,10 +102,12 @@ impl House {
         Said::new(words.join(" "), &output)
     }
 
-    /// In a terminal.
+    /// In a terminal. Its input has no end: script(1) would pass that on, and engines stop to
+    /// copy the output then.
     pub(crate) fn in_terminal(&self, words: &[&str]) -> Said {
         let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
-        self.call(&["script", "-q", "-e", "-c", &quoted.join(" "), "/dev/null"])
+        let (input, _open) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe");
+        self.call_with(&["script", "-q", "-e", "-c", &quoted.join(" "), "/dev/null"], input.into())
     }
 
     /// A daemon; what it says goes to a file. It ends with the house.
@@ -110,7 +120,10 @@ impl House {
     pub(crate) fn left(&self) -> Left {
         let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", self.first)).expect("mounts");
         let mounts = mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(str::to_owned);
-        Left { mounts: mounts.collect(), groups: self.groups(), processes: self.processes() }
+        let mut groups = self.groups();
+        // Podman's own, for its monitors.
+        groups.retain(|group| !group.ends_with("conmon"));
+        Left { mounts: mounts.collect(), groups, processes: self.processes() }
     }
 
     /// That all is as it was before. Engines clean up after they have answered.
@@ -128,7 +141,7 @@ impl House {
     /// Waits until something is so.
     #[track_caller]
     pub(crate) fn until(&self, what: &str, mut so: impl FnMut() -> bool) {
-        for _ in 0..150 {
+        for _ in 0..300 {
             if so() {
                 return;
             }
@@ -138,7 +151,7 @@ impl House {
         panic!("{what} has not come to be\n{log}");
     }
 
-    /// The control groups of containers.
+    /// The control groups of containers, and of what the engine has put beside them.
     fn groups(&self) -> BTreeSet<PathBuf> {
         let mut found = BTreeSet::new();
         for parent in self.parents() {
@@ -206,13 +219,4 @@ fn groups_below(directory: &Path, found: &mut BTreeSet<PathBuf>) {
             found.insert(entry.path());
         }
     }
-}
-
-/// Whether there is time for everything.
-pub(crate) fn soak(what: &str) -> bool {
-    let soak = std::env::var_os("TSUBO_SOAK").is_some();
-    if !soak {
-        println!("left out, as TSUBO_SOAK is not set: {what}");
-    }
-    soak
 }

@@ -1,7 +1,7 @@
 //! An image: busybox, two users, and nothing else.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
@@ -17,9 +17,11 @@ pub(crate) fn tar(root: &Path, to: &Path) {
     for applet in APPLETS.split_whitespace() {
         symlink("busybox", root.join("bin").join(applet)).expect(applet);
     }
-    fs::write(root.join("etc/passwd"), "root:x:0:0::/:/bin/sh\nguest:x:1000:1000::/:/bin/sh\n").expect("users");
+    fs::write(root.join("etc/passwd"), "root:x:0:0::/:/bin/sh\nguest:x:1000:1000::/:/bin/sh\n")
+        .expect("users");
     fs::write(root.join("etc/group"), "root:x:0:\nguest:x:1000:\n").expect("groups");
     fs::write(root.join("etc/plain"), "no program\n").expect("a file");
+    fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777)).expect("mode");
     pack(root, to);
 }
 

@@ -1,7 +1,7 @@
 //! Podman, Docker and containerd, as Debian has them, drive `tsubo-oci`.
 //!
 //! Each test makes namespaces of its own, in which the engine keeps all that it makes: see
-//! [`house`]. What takes long runs where `TSUBO_SOAK` is set (`./x soak`).
+//! [`house`].
 
 mod containerd;
 mod docker;

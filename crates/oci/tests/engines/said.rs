@@ -5,7 +5,9 @@ use std::process::Output;
 /// How a call has ended.
 #[derive(Debug)]
 pub(crate) struct Said {
-    pub(crate) call: String,
+    /// Shown by failures.
+    #[allow(dead_code)]
+    call: String,
     pub(crate) code: i32,
     pub(crate) out: String,
     pub(crate) error: String,

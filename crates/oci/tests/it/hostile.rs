@@ -118,34 +118,68 @@ fn bundles_that_are_none() {
     ground.clean();
 }
 
-/// runc #4534: killed before its state is written.
+/// Every call of a program that is to be killed at it: its name, and which of that name.
+fn calls(ground: &Ground, words: &[&str]) -> Vec<(String, usize)> {
+    let log = ground.at("calls");
+    let command = ground.command(words);
+    let mut strace = std::process::Command::new("strace");
+    strace.args(["-qq", "-o"]).arg(&log).arg(command.get_program()).args(command.get_args());
+    let out = fs::File::create(ground.at("out")).expect("file");
+    strace
+        .current_dir(ground.bundle())
+        .stdin(std::process::Stdio::null())
+        .stdout(out.try_clone().expect("dup"));
+    assert!(strace.stderr(out).status().expect("strace").success());
+    let mut seen = std::collections::BTreeMap::new();
+    let text = fs::read_to_string(&log).expect("calls");
+    let names = text.lines().filter_map(|line| line.split_once('(').map(|(name, _)| name.to_owned()));
+    let number = |name: String| {
+        let count = seen.entry(name.clone()).and_modify(|count| *count += 1).or_insert(1);
+        (name, *count)
+    };
+    names.map(number).collect()
+}
+
+/// runc #4534: killed before its state is written, or at any other moment.
 #[test]
-fn whenever_create_is_killed_delete_leaves_nothing() {
-    let ground = Ground::new();
-    let mut config = Ground::config("exec sleep 100");
-    config["linux"]["cgroupsPath"] = json!(format!("/{}/group", ground.name));
-    let id = ground.write(&config).id();
+fn whenever_a_command_is_killed_delete_leaves_nothing() {
     if std::process::Command::new("strace").arg("-V").output().is_err() {
         println!("SKIPPED: strace is not installed");
         return;
     }
-    for number in (1..400).step_by(13) {
-        let command = ground.command(&["create", &id]);
-        let mut strace = std::process::Command::new("strace");
-        // The whole of it, in steps; what it has made goes on without it.
-        strace.args(["-qq", "-o", "/dev/null", "-e", &format!("inject=all:signal=KILL:when={number}")]);
-        strace.arg(command.get_program()).args(command.get_args()).current_dir(ground.bundle());
-        let out = fs::File::create(ground.at("out")).expect("file");
-        strace.stdin(std::process::Stdio::null()).stderr(out.try_clone().expect("dup")).stdout(out);
-        let status = strace.status().expect("strace");
-        ground.call(&["delete", "--force", &id]).well();
-        ground.clean();
-        let waits = |entry: &fs::DirEntry| {
-            let command = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
-            command.contains(&id)
+    let ground = Ground::new();
+    let mut config = Ground::config("exec sleep 100");
+    config["linux"]["cgroupsPath"] = json!(format!("/{}/deep/group", ground.name));
+    let id = ground.write(&config).id();
+    for words in [&["create", &id][..], &["start", &id], &["delete", "--force", &id]] {
+        let before = || {
+            if words[0] != "create" {
+                ground.detached(&["create", &id]).well();
+            }
         };
-        let left = fs::read_dir("/proc").expect("proc").flatten().filter(waits).count();
-        assert_eq!(left, 0, "killed at call {number}: {status:?}");
+        before();
+        let points = calls(&ground, words);
+        ground.call(&["delete", "--force", &id]).well();
+        // All of them take a minute; these are others each time that something changes.
+        for (name, number) in points.iter().step_by(11) {
+            before();
+            let command = ground.command(words);
+            let mut strace = std::process::Command::new("strace");
+            let inject = format!("inject={name}:signal=KILL:when={number}");
+            strace.args(["-qq", "-o", "/dev/null", "-e", &inject]);
+            strace.arg(command.get_program()).args(command.get_args()).current_dir(ground.bundle());
+            let out = fs::File::create(ground.at("out")).expect("file");
+            strace.stdin(std::process::Stdio::null()).stderr(out.try_clone().expect("dup")).stdout(out);
+            strace.status().expect("strace");
+            ground.call(&["delete", "--force", &id]).well();
+            ground.clean();
+            let waits = |entry: &fs::DirEntry| {
+                let command = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+                command.contains(&id)
+            };
+            let left = fs::read_dir("/proc").expect("proc").flatten().filter(waits).count();
+            assert_eq!(left, 0, "{} killed at {name} {number}", words[0]);
+        }
     }
     // The same id can be made again.
     ground.detached(&["create", &id]).well();

@@ -1,6 +1,5 @@
 //! `tsubo-oci` on real bundles: what an engine types, and what comes of it.
 
-mod engines;
 mod exec;
 mod harness;
 mod hooks;

@@ -70,6 +70,28 @@ impl Base {
         Ok(Self::Archive(path))
     }
 
+    /// Whether a container can be made from it by who we are; said before anything is done.
+    ///
+    /// # Errors
+    /// What takes root.
+    pub fn check(&self) -> Result<()> {
+        if !lifecycle::rootless::inside() {
+            return Ok(());
+        }
+        let (what, hint) = match self {
+            Self::Host => (
+                "a development container over the host's own root takes root: the kernel lets no ordinary user lay an overlay over mounts that are not his".to_owned(),
+                "name another base: --from DIRECTORY, a tar, or an OCI layout or archive; or run it with sudo".to_owned(),
+            ),
+            Self::Distribution { family, suite } => (
+                format!("bootstrapping {family}:{suite} takes root"),
+                format!("make a tar of it first, which needs no root: mmdebstrap --variant=minbase {suite} base.tar, then --from base.tar; or run it with sudo"),
+            ),
+            Self::Directory(_) | Self::Archive(_) => return Ok(()),
+        };
+        Err(Error::new(spec::ErrorKind::Denied, what).hint(hint))
+    }
+
     /// Prepares the layers of a new container in `dir`.
     ///
     /// # Errors

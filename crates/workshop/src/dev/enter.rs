@@ -28,17 +28,17 @@ const SHM: u64 = 64 << 20;
 /// The spec of a container that runs over a mounted, writable root: a development container or
 /// the throw-away copy of one.
 pub fn spec_over(stack: &Stack, name: &Name, id: Id, process: Process, binds: &[Bind]) -> Spec {
-    let mount = |at: &str, what| Mount {
-        at: at.parse().unwrap_or_else(|_| RootPath::root()),
-        what,
-        flags: MountFlags::default(),
-    };
+    let rootless = lifecycle::rootless::inside();
     let mut mounts = vec![
         mount("/proc", MountKind::Proc),
-        mount("/sys", MountKind::Sys { writable: false }),
-        mount("/sys/fs/cgroup", MountKind::Cgroup { writable: false }),
+        system(rootless),
         mount("/dev", MountKind::Dev { shm: SHM, nodes: Nodes::Bound }),
     ];
+    // An ordinary user has groups where some were delegated to him, and else none.
+    let groups = !rootless || cgroup::Group::available().is_ok();
+    if groups {
+        mounts.insert(2, mount("/sys/fs/cgroup", MountKind::Cgroup { writable: false }));
+    }
     mounts.extend(binds.iter().map(|bind| Mount {
         at: bind.at.clone(),
         what: MountKind::Bind(container::Bind::of(&bind.source)),
@@ -52,8 +52,22 @@ pub fn spec_over(stack: &Stack, name: &Name, id: Id, process: Process, binds: &[
     spec.hostname = Some(name.as_str().to_owned());
     spec.masked = lifecycle::MASKED.iter().filter_map(|path| path.parse().ok()).collect();
     spec.read_only = lifecycle::READ_ONLY.iter().filter_map(|path| path.parse().ok()).collect();
-    spec.cgroup = true;
+    spec.cgroup = groups;
     spec
+}
+
+fn mount(at: &str, what: MountKind) -> Mount {
+    Mount { at: at.parse().unwrap_or_else(|_| RootPath::root()), what, flags: MountFlags::default() }
+}
+
+/// The kernel gives a user no sysfs of a network that is not his: then the host's is shown.
+fn system(rootless: bool) -> Mount {
+    let own = mount("/sys", MountKind::Sys { writable: false });
+    let hosts = Mount {
+        flags: MountFlags { read_only: true, ..MountFlags::default() },
+        ..mount("/sys", MountKind::Bind(container::Bind::of("/sys")))
+    };
+    if rootless { hosts } else { own }
 }
 
 /// A process with the defaults of a container: Docker's capabilities and system call filter.

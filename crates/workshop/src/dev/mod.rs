@@ -101,6 +101,7 @@ impl Developments {
         interrupt: &Interrupt,
         progress: &dyn Progress,
     ) -> Result<Development> {
+        base.check()?;
         let lock = Lock::take(&self.home.join("locks"), name)?;
         let (dir, half) = (self.path(name), self.dir().join(format!(".{name}")));
         if self.exists(name) {

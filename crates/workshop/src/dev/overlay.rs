@@ -6,8 +6,8 @@ use std::path::Path;
 
 use rustix::fs::CWD;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_string, fsmount,
-    fsopen, move_mount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, move_mount,
 };
 use spec::{Error, ErrorKind, Result};
 
@@ -43,8 +43,13 @@ impl Overlay<'_> {
         set("workdir", self.work.as_os_str().as_bytes())?;
         // index=off: lowers that were copied or bound elsewhere must not be refused with ESTALE.
         set("index", b"off")?;
-        // Renaming a directory of the base is an ordinary thing to do for package managers.
-        set("redirect_dir", b"on")?;
+        match lifecycle::rootless::inside() {
+            // A user may write only attributes of users; directories of the base are then not renamed
+            // but copied by whoever is told EXDEV.
+            true => fsconfig_set_flag(context.as_fd(), "userxattr")?,
+            // Renaming a directory of the base is an ordinary thing to do for package managers.
+            false => set("redirect_dir", b"on")?,
+        }
         set("metacopy", b"off")?;
         fsconfig_create(context.as_fd())?;
         let mount =
