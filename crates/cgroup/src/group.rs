@@ -91,8 +91,15 @@ impl Group {
                 Error::unsupported("this host has no control groups").hint("mount cgroup2 on /sys/fs/cgroup")
             );
         }
-        let made = hierarchies.iter().map(|hierarchy| make_parent(&hierarchy.own, hierarchy.version));
-        made.reduce(|one, other| if one.is_ok() { one } else { other }).map_or(Ok(()), |made| made.map(drop))
+        // One that somebody else has made is of no use to who may not write to it.
+        let writable = |parent: PathBuf| {
+            let access = rustix::fs::access(&parent, rustix::fs::Access::WRITE_OK);
+            access.map_err(io::Error::from).doing(|| format!("writing to {}", parent.display()))
+        };
+        let made = hierarchies
+            .iter()
+            .map(|hierarchy| make_parent(&hierarchy.own, hierarchy.version).and_then(writable));
+        made.reduce(|one, other| if one.is_ok() { one } else { other }).unwrap_or(Ok(()))
     }
 
     /// The ids of all groups that are there, whoever made them, below the caller's own group.

@@ -59,6 +59,12 @@ impl Client {
         }
     }
 
+    /// Nothing more will be sent.
+    pub(crate) fn shut(&self) -> Result<()> {
+        let shut = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Write);
+        shut.map_err(std::io::Error::from).doing(|| "talking to the container's keeper")
+    }
+
     pub(crate) fn send(&self, message: &impl Serialize) -> Result<()> {
         let frame = encode(message)?;
         let mut rest = frame.as_slice();

@@ -226,8 +226,7 @@ impl Container {
             None if ends && state.resting => return Ok(()),
             None => return Err(Error::conflict(format!("container {} has just ended", self.name()))),
         };
-        let sent = sys::process::send_signal(first.as_fd(), signo).map_err(std::io::Error::from);
-        sent.doing(|| format!("sending signal {signo} to container {}", self.name()))?;
+        self.signal(&first, signo)?;
         self.tell(What::Kill { signal: signo });
         match &state.group {
             // Only then does one that is held on version 1 hear of it.
@@ -260,7 +259,7 @@ impl Container {
         }
         if let Some(first) = state.first.open() {
             let asks = listens_to(state.first.pid, self.record.spec.stop_signal);
-            if asks && sys::process::send_signal(first.as_fd(), self.record.spec.stop_signal).is_ok() {
+            if asks && self.signal(&first, self.record.spec.stop_signal).is_ok() {
                 ends_within(&first, timeout);
             }
         }
@@ -273,9 +272,13 @@ impl Container {
         let keeper = state.keeper.open();
         if let (Some(first), Some(group)) = (state.first.open(), &state.group) {
             // It may be held, and on version 1 hears of nothing then.
-            let _ = sys::process::send_signal(first.as_fd(), KILL).map(|()| group.thaw());
+            let _ = self.signal(&first, KILL).map(|()| group.thaw());
         }
-        kill_and_wait(state.first.open(), CLEANUP);
+        if let Some(first) = state.first.open() {
+            // It may have ended by itself; whether it has is seen by waiting.
+            let _ = self.signal(&first, KILL);
+            ends_within(&first, CLEANUP);
+        }
         match keeper {
             Some(keeper) if !ends_within(&keeper, CLEANUP) => Err(Error::internal(format!(
                 "the keeper of container {} (process {}) does not finish",

@@ -1,14 +1,17 @@
 //! What is asked of the keeper of a running container.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use spec::protocol::{Reply, Request};
-use spec::{Error, ErrorKind, Result};
+use spec::{Error, ErrorKind, Result, ResultExt};
 
 use crate::client::Client;
 use crate::container::Container;
 use crate::events::What;
 use crate::pinned::ends_within;
+use crate::rootless;
 
 /// How long a keeper may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -22,7 +25,11 @@ impl Container {
     /// # Errors
     /// Conflict if it does not run, or is held already.
     pub fn pause(&self) -> Result<()> {
-        self.running()?;
+        if self.running()?.group.is_none() {
+            let why = "the container has no control groups, so its processes cannot be held";
+            return Err(Error::unsupported(why)
+                .hint("tsubo stop ends it; an ordinary user has groups where the host delegates some to him, or with sudo"));
+        }
         self.order(&Request::Pause)
     }
 
@@ -33,6 +40,32 @@ impl Container {
     pub fn unpause(&self) -> Result<()> {
         self.running()?;
         self.order(&Request::Unpause)
+    }
+
+    /// Signals its first process. Each command of an ordinary user has a user namespace of its own, from
+    /// which one who is not root in the container's is a stranger: to that its keeper passes it on.
+    pub(crate) fn signal(&self, first: impl AsFd, signo: i32) -> Result<()> {
+        let doing = || format!("sending signal {signo} to container {}", self.name());
+        match sys::process::send_signal(first.as_fd(), signo) {
+            Err(Errno::PERM) if rootless::inside() => self.signal_by_keeper(signo).doing(doing),
+            sent => sent.map_err(std::io::Error::from).doing(doing),
+        }
+    }
+
+    fn signal_by_keeper(&self, signo: i32) -> Result<()> {
+        let mut client = Client::connect_within(self.run_dir(), Some(PATIENCE))?;
+        client.send(&Request::Attach)?;
+        client.send(&Request::Signal { number: signo })?;
+        // It closes when it has read all of that.
+        client.shut()?;
+        while let Some(reply) = client.receive()? {
+            match reply {
+                Reply::Failed(failure) => return Err(failure.into()),
+                Reply::Exit { .. } => return Ok(()),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Writes an event about it.

@@ -47,14 +47,35 @@ impl Running {
     /// Without control groups: whoever is in the pid namespace of its first process.
     fn in_its_namespace(&self) -> Vec<i32> {
         let namespace = |pid: i32| fs::metadata(format!("/proc/{pid}/ns/pid")).ok().map(|meta| meta.ino());
-        let Some(own) = namespace(self.first.pid) else { return Vec::new() };
+        let Some(own) = namespace(self.first.pid) else { return self.below_its_keeper() };
         if namespace(std::process::id() as i32) == Some(own) {
             return vec![self.first.pid];
         }
-        let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-        pids.filter(|pid| namespace(*pid) == Some(own)).collect()
+        everybody().filter(|pid| namespace(*pid) == Some(own)).collect()
     }
+
+    /// An ordinary user may not look at the namespaces of who is not himself inside: then whoever
+    /// descends from its keeper and is as deep in pid namespaces as its first process.
+    fn below_its_keeper(&self) -> Vec<i32> {
+        let line = |pid: i32, key: &str| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+            status.lines().find_map(|line| line.strip_prefix(key)).map(str::to_owned)
+        };
+        let depth = |pid: i32| line(pid, "NSpid:").map(|numbers| numbers.split_whitespace().count());
+        let parent = |pid: &i32| line(*pid, "PPid:")?.trim().parse().ok().filter(|parent| *parent != 0);
+        let Some(own) = depth(self.first.pid) else { return Vec::new() };
+        if depth(self.keeper.pid) == Some(own) {
+            return vec![self.first.pid];
+        }
+        let descends = |pid: i32| std::iter::successors(Some(pid), parent).any(|pid| pid == self.keeper.pid);
+        everybody().filter(|pid| depth(*pid) >= Some(own) && descends(*pid)).collect()
+    }
+}
+
+/// The numbers of all processes.
+fn everybody() -> impl Iterator<Item = i32> {
+    let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
+    numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 /// Clock ticks in a second, as /proc counts on every architecture that we know.

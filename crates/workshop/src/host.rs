@@ -44,7 +44,7 @@ pub fn facts() -> Vec<Fact> {
             "observation",
             settings.opens == observe::Opens::Fanotify,
             &instrument,
-            "without eBPF every open is trapped: as exact, and some 8 µs slower for each",
+            "without fanotify and eBPF every open is trapped: as exact, and some 8 µs slower for each; without eBPF it is not known which system calls and capabilities are used",
         ),
         program("mmdebstrap", "makes development containers from debian:SUITE and ubuntu:SUITE"),
     ]
@@ -67,8 +67,10 @@ fn kernel() -> Fact {
 }
 
 fn root() -> Fact {
-    let root = rustix::process::geteuid().is_root();
-    fact("privilege", root, if root { "root" } else { "an ordinary user" }, "tsubo needs root for now")
+    let root = !lifecycle::rootless::inside();
+    let value = if root { "root" } else { "an ordinary user" };
+    let matters = "without root: no base host or debian:SUITE, no port below 1024, no groups but delegated ones, observation by the listener alone";
+    fact("privilege", root, value, matters)
 }
 
 fn cgroups() -> Fact {
@@ -100,10 +102,15 @@ fn favoured_moves() -> Fact {
 
 fn host_root() -> Fact {
     let overlay = crate::dev::overlay::is_overlay(Path::new("/")).unwrap_or(false);
-    let value = if overlay { "/ is an overlay already" } else { "can be laid under an overlay" };
+    let rootless = lifecycle::rootless::inside();
+    let value = match (rootless, overlay) {
+        (true, _) => "takes root",
+        (false, true) => "/ is an overlay already",
+        (false, false) => "can be laid under an overlay",
+    };
     fact(
         "host's root",
-        !overlay,
+        !overlay && !rootless,
         value,
         "over an overlay the kernel stacks no two more: tsubo dev then copies the host's root",
     )

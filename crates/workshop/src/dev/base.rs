@@ -1,6 +1,7 @@
 //! What a development container is made from.
 
 use std::fmt;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -105,6 +106,11 @@ impl Base {
                 copy_into(&[path.join(".")], &copy, interrupt)?;
                 vec![(RootPath::root(), copy.clone())]
             }
+            Self::Directory(path) if lifecycle::rootless::inside() && is_foreign(path)? => {
+                progress.note("the base is another user's: it is copied, and what is in it becomes root's");
+                adopt(path, &copy, interrupt)?;
+                vec![(RootPath::root(), copy.clone())]
+            }
             Self::Directory(path) => vec![(RootPath::root(), path.clone())],
             Self::Archive(path) => {
                 let amount = |done, total| progress.amount(done, total);
@@ -163,6 +169,24 @@ fn copy_host(copy: &Path, interrupt: &Interrupt) -> Result<()> {
 fn copy_into(from: &[PathBuf], into: &Path, interrupt: &Interrupt) -> Result<()> {
     let mut command = Command::new("cp");
     command.args(["--archive", "--one-file-system", "--reflink=auto", "--"]).args(from).arg(into);
+    run(command, "copying the base", interrupt)
+}
+
+/// Whether it belongs to somebody who does not exist in an ordinary user's namespace: the kernel lets
+/// nobody change what is his, not even in an overlay over it.
+fn is_foreign(path: &Path) -> Result<bool> {
+    /// Who is shown in place of such users (proc_sys_kernel(5), overflowuid).
+    const NOBODY: u32 = 65534;
+    let meta = std::fs::metadata(path).doing(|| format!("looking at {}", path.display()))?;
+    Ok(meta.uid() == NOBODY)
+}
+
+/// Copies what can be read of a tree; owners are not kept.
+fn adopt(path: &Path, copy: &Path, interrupt: &Interrupt) -> Result<()> {
+    stack::make_dir(copy)?;
+    let mut command = Command::new("cp");
+    command.args(["--recursive", "--no-dereference", "--preserve=mode,timestamps,links"]);
+    command.args(["--one-file-system", "--reflink=auto", "--"]).arg(path.join(".")).arg(copy);
     run(command, "copying the base", interrupt)
 }
 
