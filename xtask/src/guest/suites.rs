@@ -32,7 +32,7 @@ const SUITES: &[Suite] = &[
     Suite {
         package: "tsubo",
         target: "it",
-        only: &["guest::", "rootless::", "life::created", "oddities::attack", "injected::fault_run_is"],
+        only: &["guest::", "rootless::", "life::created", "oddities::attack"],
         but: &[],
     },
     Suite { package: "tsubo-cgroup", target: "it", only: &[], but: &[] },
