@@ -118,8 +118,11 @@ fn together(docker: &Engine) {
     let run =
         ["run", "--rm", "--network=container:back", "--pid=container:back", "box", "sh", "-c", like::CLIENT];
     docker.call(&run).says("hello");
-    // It comes back by itself.
-    docker.call(&["exec", "back", "kill", "-9", "-1"]).code;
+    let pid = docker.call(&["inspect", "--format", "{{.State.Pid}}", "back"]).well();
+    docker.house.call(&["kill", "-9", &pid]).well();
+    let state = ["inspect", "--format", "{{.RestartCount}} {{.State.Status}}", "back"];
+    docker.house.until("the restart", || docker.call(&state).out == "1 running");
+    docker.call(&run).says("hello");
     docker.remove(&["back"]);
     docker.nothing_left(&left);
 }
