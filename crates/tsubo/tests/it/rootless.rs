@@ -208,15 +208,18 @@ fn bases_of_an_ordinary_user() {
         tsubo ps -a | wc -l\n\
         tsubo dev copied --from $base -- /bin/sh -ec 'echo x > /srv/x; stat -c %u /srv /srv/x' 2>&1\n\
         mkdir own; cp -r $base/. own\n\
+        tsubo test copied --ready tcp:80 -- /bin/true 2>&1 && echo unexpected || echo code $?\n\
         tsubo dev own --from own -- /bin/sh -ec 'echo x > /srv/x; rm -r /etc; mkdir /etc; ls /etc; mv /srv /srv2; cat /srv2/x'\n\
         ls own/etc\n\
         tsubo rm --dev copied own >/dev/null; ls $HOME/.local/share/tsubo/dev | wc -l";
     let Some(said) = as_user(&house, script) else { return };
-    assert_eq!(said.matches("code 125").count(), 2, "{said}");
+    assert_eq!(said.matches("code 125").count(), 3, "{said}");
     assert!(
-        said.contains("--from DIRECTORY") && said.contains("mmdebstrap --variant=minbase bookworm"),
+        said.contains("port 80 takes root")
+            && said.contains("--from DIRECTORY")
+            && said.contains("mmdebstrap --variant=minbase bookworm"),
         "{said}"
     );
     assert!(said.contains("it is copied"), "{said}");
-    assert!(said.ends_with("0\n0\nx\ngroup\npasswd\n0\n"), "{said}");
+    assert!(said.contains("\n0\n0\n") && said.ends_with("\nx\ngroup\npasswd\n0\n"), "{said}");
 }
