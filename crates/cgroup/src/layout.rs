@@ -82,7 +82,7 @@ impl Layout {
 
     fn parse(mounts: &str, groups: &str) -> Self {
         let mut hierarchies: Vec<Hierarchy> =
-            mounts.lines().filter_map(|line| hierarchy(line, groups)).collect();
+            uncovered(mounts).filter_map(|line| hierarchy(line, groups)).collect();
         hierarchies.sort_by_key(|hierarchy| hierarchy.version == Version::Two);
         let mut seen = Vec::new();
         hierarchies.retain(|hierarchy| {
@@ -100,6 +100,23 @@ pub(crate) fn read_text(path: &str) -> std::io::Result<String> {
     let mut text = Vec::with_capacity(32 << 10);
     fs::File::open(path)?.read_to_end(&mut text)?;
     String::from_utf8(text).map_err(std::io::Error::other)
+}
+
+/// The lines of mountinfo for hierarchies that no other mount lies over: behind the path of one that
+/// is covered (so that a program sees one version only, say) is something else.
+pub(crate) fn uncovered(mounts: &str) -> impl Iterator<Item = &str> {
+    let all: Vec<_> = mounts.lines().filter_map(place).collect();
+    let covered = move |line: &str| {
+        let over = |(id, _, point)| all.iter().any(|other| other.1 == id && other.2 == point);
+        place(line).is_some_and(over)
+    };
+    mounts.lines().filter(|line| line.contains(" - cgroup")).filter(move |line| !covered(line))
+}
+
+/// The number of a line's mount, that of the mount it is in, and its point.
+fn place(line: &str) -> Option<(&str, &str, &str)> {
+    let mut fields = line.split(' ');
+    Some((fields.next()?, fields.next()?, fields.nth(2)?))
 }
 
 /// One line of mountinfo, if that hierarchy is of use.
@@ -186,6 +203,14 @@ mod tests {
         };
         assert_eq!(needed(mounts), ["/c/freezer/", "/c/pids/"]);
         assert_eq!(needed(&format!("{mounts}\n{unified}")), ["/c/pids/", "/c/unified/"]);
+    }
+
+    #[test]
+    fn what_is_covered_is_not_there() {
+        let mounts = "31 24 0:27 / /c/unified rw - cgroup2 cgroup rw\n\
+                      32 24 0:28 / /c/memory rw - cgroup cgroup rw,memory\n\
+                      40 31 0:40 / /c/unified rw - tmpfs none rw";
+        assert_eq!(Layout::parse(mounts, "2:memory:/a\n0::/\n").name(), "v1");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use spec::{Error, Result, ResultExt};
 
-use crate::layout::{Hierarchy, Version, mounted, read_text};
+use crate::layout::{Hierarchy, Version, mounted, read_text, uncovered};
 
 /// Before the id of the container, where nothing was asked for: in the caller's own group, and not
 /// where containers of `tsubo` are, because whoever looks there for leftovers knows only their ids.
@@ -102,7 +102,7 @@ pub(crate) fn hierarchies() -> Result<Vec<Mounted>> {
 
 fn parse(mounts: &str, groups: &str) -> Vec<Mounted> {
     let mut all: Vec<Mounted> = Vec::new();
-    for line in mounts.lines() {
+    for line in uncovered(mounts) {
         let Some((hierarchy, point)) = mounted(line, groups) else { continue };
         if !all.iter().any(|other| other.hierarchy.controllers == hierarchy.controllers) {
             all.push(Mounted { hierarchy, point: point.to_owned() });

@@ -30,11 +30,13 @@ impl Containerd {
         let at = |name: &str| house.at(name);
         let config = format!(
             "version = 2\nroot = \"{}\"\nstate = \"{}\"\ndisabled_plugins = [{UNUSED}]\n\
-             [grpc]\naddress = \"{}\"\n[ttrpc]\naddress = \"{}\"\n",
+             [grpc]\naddress = \"{}\"\n[ttrpc]\naddress = \"{}\"\n\
+             [plugins.\"io.containerd.internal.v1.opt\"]\npath = \"{}\"\n",
             at("root"),
             at("state"),
             at("sock"),
             at("ttrpc"),
+            at("opt"),
         );
         fs::write(at("config.toml"), config).expect("a file");
         let daemon = house.daemon(&[DAEMON, "-c", &at("config.toml")]);

@@ -20,21 +20,32 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Without a condition a service counts as ready when it listens, or after this time.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// Refuses a port that somebody else has: the condition would be met by the wrong service.
+/// Refuses a port that somebody else has: the condition would be met by the wrong service. And one that
+/// takes root, where we have only an ordinary user's.
 ///
 /// # Errors
-/// Conflict, naming the port.
+/// Conflict or denied, naming the port.
 pub fn check_free(ready: Option<&Ready>) -> Result<()> {
     let port = match ready {
         Some(Ready::Tcp(port)) => *port,
         Some(Ready::Http(url)) if ["127.0.0.1", "localhost", "::1"].contains(&url.host.as_str()) => url.port,
         _ => return Ok(()),
     };
+    if port < first_free_port() && lifecycle::rootless::inside() {
+        return Err(Error::new(spec::ErrorKind::Denied, format!("port {port} takes root on the host's network, which containers share for now"))
+            .hint("run it with sudo, let it listen on a higher port, or ask for sysctl net.ipv4.ip_unprivileged_port_start"));
+    }
     if tcp(port) {
         return Err(Error::conflict(format!("port {port} is in use on this host already"))
             .hint("containers share the host's network for now: stop the other service, or let this one listen elsewhere"));
     }
     Ok(())
+}
+
+/// The lowest port that needs no privilege.
+fn first_free_port() -> u16 {
+    let port = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    port.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1024)
 }
 
 /// Waits until `service` meets the condition, at most `limit`.
