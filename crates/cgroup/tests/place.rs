@@ -38,11 +38,11 @@ fn create(name: &str, resources: &Resources) -> Option<Removed> {
     match Placed::create(&path(name), resources, Breadth::All) {
         Ok(placed) if !placed.is_empty() => Some(Removed(placed)),
         Ok(_) => {
-            println!("SKIPPED {name}: no control groups");
+            println!("SKIPPED: {name}: no control groups");
             None
         }
         Err(error) if error.kind() == spec::ErrorKind::Unsupported => {
-            println!("SKIPPED {name}: {}", error.chain());
+            println!("SKIPPED: {name}: {}", error.chain());
             None
         }
         Err(error) => panic!("{name}: {error:?}"),
@@ -388,7 +388,7 @@ fn the_kernel_says_what_was_asked_for() {
         let Some(placed) = create(&format!("says/{name}"), &resources) else { continue };
         match file(&placed, files) {
             Some(text) => assert_eq!(text.lines().next(), Some(wanted), "{name}"),
-            None => println!("SKIPPED {name}: the other version has no {files:?}"),
+            None => println!("SKIPPED: {name}: the other version has no {files:?}"),
         }
     }
 }

@@ -77,9 +77,9 @@ impl Keeper {
         match next.as_ref().map(next_form) {
             Some(Some(form)) if form == FORM => {
                 // It may be possible another time.
-                let _ = next.map(|next| pass(&next, "rest", self.job.spec.id, &rest, kept));
+                let _ = next.map(|next| pass(&next, "rest", &[], self.job.spec.id, &rest, kept));
             }
-            // No process could be made, or it did not answer.
+            // No process could be made; another time one may be.
             Some(None) => {}
             // There is none that understands us. We keep it as well, with a little more memory.
             _ => *self.next.borrow_mut() = None,
@@ -159,11 +159,11 @@ pub(crate) fn pass_on(path: Option<PathBuf>, passed: Passed) -> Result<Infallibl
     let order = Order { job, rest: decoder.into_rest(), group, socket: number, lock };
     let program = path.ok_or_else(|| Error::not_found("tsubo-keeper is not there"));
     let error = match program.and_then(|path| KeeperProgram::at(&path)) {
-        Ok(program) if next_form(&program).is_some_and(|form| form == FORM) => {
-            pass(&program, "job", order.job.spec.id, &order, kept)
+        // Nothing runs yet that could be lost: it need not be asked beforehand whether it understands.
+        Ok(program) => {
+            let told = [number.to_string(), FORM.to_owned()];
+            pass(&program, "job", &told, order.job.spec.id, &order, kept)
         }
-        Ok(_) => Error::user("tsubo and tsubo-keeper are of different versions")
-            .hint("install both programs of one version, side by side"),
         Err(error) => error.hint("tsubo-keeper must lie beside tsubo"),
     };
     if let Some(group) = &order.group {
@@ -183,11 +183,19 @@ pub(crate) fn take_on(number: i32) -> Result<Passed> {
     Ok(Passed { received, group: order.group, socket: take(order.socket)? })
 }
 
-fn pass(program: &KeeperProgram, word: &str, id: Id, content: &impl Serialize, kept: Kept<'_>) -> Error {
+fn pass(
+    program: &KeeperProgram,
+    word: &str,
+    told: &[String],
+    id: Id,
+    content: &impl Serialize,
+    kept: Kept<'_>,
+) -> Error {
     match write(content) {
         Ok(file) => {
             // The id is for those who look at a list of processes.
-            let words = [word.to_owned(), file.as_raw_fd().to_string(), id.to_string()];
+            let (file_word, id) = (file.as_raw_fd().to_string(), id.to_string());
+            let words = [&[word.to_owned(), file_word], told, &[id]].concat();
             program.execute(&words, &[&kept.0[..], &[file.as_fd()]].concat())
         }
         Err(error) => error,
@@ -213,7 +221,7 @@ fn read<T: DeserializeOwned>(number: i32) -> Result<T> {
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Which form the program understands: it may come from another version than we do. None where it
-/// does not say so.
+/// could not be asked.
 fn next_form(program: &KeeperProgram) -> Option<String> {
     let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).ok()?;
     let child = || {
@@ -225,9 +233,10 @@ fn next_form(program: &KeeperProgram) -> Option<String> {
     let (pid, pidfd) = sys::process::clone_child(0, None, child).ok()?;
     drop(theirs);
     if !runtime::comes_within(pidfd.as_fd(), PATIENCE).unwrap_or(false) {
-        // Its file system may not answer.
+        // Its file system may not answer. It is not asked again: who hangs there could not be ended.
         let _ = sys::process::send_signal(pidfd.as_fd(), 9);
-        return None;
+        let _ = sys::process::reap(pid, false);
+        return Some(String::new());
     }
     let ended = rustix::io::retry_on_intr(|| sys::process::reap(pid, true));
     let mut form = String::new();

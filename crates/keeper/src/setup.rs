@@ -37,7 +37,12 @@ pub fn executed() -> u8 {
             return 0;
         }
         ["rest", file, _id] => number(file).and_then(handover::resume).ok().inspect(|keeper| keeper.settle()),
-        ["job", file, _id] => number(file).and_then(handover::take_on).ok().and_then(go_on),
+        ["job", file, socket, form, _id] => match job::must_be_ours(form) {
+            Ok(()) => number(file).and_then(handover::take_on).ok().and_then(go_on),
+            Err(error) => {
+                number(socket).and_then(handover::take).ok().and_then(|socket| refuse(socket, &error))
+            }
+        },
         [id] => id.parse().ok().and_then(executed_for),
         _ => None,
     };

@@ -112,7 +112,11 @@ pub fn receive(socket: impl AsFd) -> Result<Received> {
     }
 }
 
-fn must_be_ours(form: &str) -> Result<()> {
+/// Whether what comes is of a form that this program understands.
+///
+/// # Errors
+/// With the way out, where it is not.
+pub fn must_be_ours(form: &str) -> Result<()> {
     if form == FORM {
         return Ok(());
     }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::support::base::compile;
 use crate::support::busybox::installed;
-use crate::support::{House, ended, have, until};
+use crate::support::{House, ended, have, one_clear_error, until};
 
 /// The keeper of the running container `name`.
 fn keeper(house: &House, name: &str) -> u64 {
@@ -159,6 +159,12 @@ fn where_the_programs_do_not_fit_the_copy_keeps_it() {
     let pid = keeper(&house, "one");
     house.ok_elsewhere(["stop", "one"]);
     assert_eq!(house.ok_elsewhere(["wait", "one"]), "7\n");
+    // Who must not be kept by a copy is not started, and that is told.
+    let run = ["run", "--rm", "--userns", "host", "web", "/bin/true"];
+    let mut command = std::process::Command::new(programs.join("tsubo"));
+    let output = command.arg("--root").arg(house.elsewhere()).args(run).output().expect("run");
+    assert_eq!(output.status.code(), Some(125), "{output:?}");
+    one_clear_error(&String::from_utf8_lossy(&output.stderr), &["keeper"]);
     assert!(!std::path::Path::new(&format!("/proc/{pid}/cwd")).exists(), "it has ended");
 }
 
