@@ -10,12 +10,14 @@
 
 pub mod devices;
 mod freeze;
+mod grant;
 mod group;
 mod layout;
 mod oom;
 mod path;
 mod place;
 pub mod resources;
+mod room;
 pub mod stat;
 pub mod systemd;
 
@@ -24,3 +26,4 @@ pub use layout::{Hierarchy, Layout, Version};
 pub use oom::{OomWatch, Told};
 pub use path::GroupPath;
 pub use place::{Breadth, Placed};
+pub use room::Room;

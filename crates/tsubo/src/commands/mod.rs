@@ -20,6 +20,7 @@ pub mod install;
 pub mod isolation;
 pub mod kill;
 mod life_flags;
+mod limit_flags;
 pub mod logs;
 pub mod observation;
 pub mod pack;

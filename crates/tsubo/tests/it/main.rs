@@ -16,6 +16,7 @@ mod inodes;
 mod isolation;
 mod jobs;
 mod life;
+mod limits;
 mod long;
 mod minimal;
 mod oddities;
