@@ -122,8 +122,10 @@ fn grant(group: &mut Option<Group>, spec: &Spec, wishes: &Resources) -> Result<b
             )),
         };
     };
+    let mut more = false;
     if *wishes != Resources::default() {
+        more = group.reach(spec.id, &wishes.without(&Room::of_host().one()));
         group.wish(wishes);
     }
-    group.grant(spec.id, &spec.resources)
+    Ok(group.grant(spec.id, &spec.resources)? || more)
 }

@@ -44,8 +44,10 @@ pub fn run(args: &Args, place: &Place) -> Result<u8> {
     let limits = args.limits.layer()?;
     let fixed = [("group", limits.group.is_some())];
     if let Some((word, _)) = fixed.iter().find(|(_, said)| *said) {
-        return Err(Error::unsupported(format!("the {word} of a container does not change while it is there"))
-            .hint("make it anew: tsubo rm NAME, then tsubo run"));
+        return Err(Error::unsupported(format!(
+            "the {word} of a container does not change while it is there"
+        ))
+        .hint("make it anew: tsubo rm NAME, then tsubo run"));
     }
     let update = Update {
         rlimits: args.ulimits.clone(),
