@@ -37,6 +37,9 @@ pub(crate) const ENGINES: &[Need] = &[
     ("/usr/bin/conmon", "conmon"),
     ("/usr/bin/containerd", "containerd"),
     ("/usr/sbin/dockerd", "docker.io"),
+    ("/usr/bin/protoc", "protobuf-compiler"),
+    ("/usr/lib/python3/dist-packages/grpc", "python3-grpcio"),
+    ("/usr/lib/python3/dist-packages/google/protobuf", "python3-protobuf"),
     ("/usr/bin/script", "bsdutils"),
     ("/bin/busybox", "busybox-static"),
 ];
