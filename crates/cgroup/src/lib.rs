@@ -9,6 +9,7 @@
 //! ([`resources`], [`devices`]), while somebody runs too: all or none. [`systemd`] makes scopes.
 
 pub mod devices;
+pub mod figures;
 mod freeze;
 mod group;
 mod layout;
