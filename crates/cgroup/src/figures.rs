@@ -8,13 +8,13 @@ mod files;
 mod memory;
 mod tasks;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::group::Group;
 use files::Place;
 
 /// One reading of a group.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Figures {
     /// Processor time.
     pub cpu: Cpu,
@@ -31,55 +31,71 @@ pub struct Figures {
 }
 
 /// Processor time since the group was made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Cpu {
     /// Nanoseconds.
+    #[serde(rename = "usage_ns")]
     pub usage: Option<u64>,
     /// Of it, in programs.
+    #[serde(rename = "user_ns")]
     pub user: Option<u64>,
     /// Of it, in the kernel.
+    #[serde(rename = "system_ns")]
     pub system: Option<u64>,
     /// Periods in which somebody ran, where there is a quota.
     pub periods: Option<u64>,
     /// Periods in which the quota was used up.
     pub throttled_periods: Option<u64>,
     /// Nanoseconds for which tasks were held because of that.
+    #[serde(rename = "throttled_ns")]
     pub throttled: Option<u64>,
     /// The quota, in processors; None without one.
+    #[serde(rename = "limit_processors")]
     pub limit: Option<f64>,
 }
 
 /// Memory, in bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Memory {
     /// All that is charged to it.
+    #[serde(rename = "usage_bytes")]
     pub usage: Option<u64>,
     /// What it cannot do without: all but the page cache that was not used lately.
+    #[serde(rename = "working_set_bytes")]
     pub working_set: Option<u64>,
     /// Of programs.
+    #[serde(rename = "anonymous_bytes")]
     pub anonymous: Option<u64>,
     /// Page cache, with shared memory.
+    #[serde(rename = "cache_bytes")]
     pub cache: Option<u64>,
     /// Of the kernel, for it.
+    #[serde(rename = "kernel_bytes")]
     pub kernel: Option<u64>,
     /// Of that: caches of objects. Version 1 does not tell.
+    #[serde(rename = "slab_bytes")]
     pub slab: Option<u64>,
     /// Of that: stacks. Version 1 does not tell.
+    #[serde(rename = "stacks_bytes")]
     pub stacks: Option<u64>,
     /// Of that: page tables. Version 1 does not tell.
+    #[serde(rename = "page_tables_bytes")]
     pub page_tables: Option<u64>,
     /// Buffers of TCP (version 1) or of all sockets (version 2).
+    #[serde(rename = "tcp_bytes")]
     pub tcp: Option<u64>,
     /// In swap.
+    #[serde(rename = "swap_bytes")]
     pub swap: Option<u64>,
     /// The most there may be, with what the groups above allow on version 1; None without a limit.
+    #[serde(rename = "limit_bytes")]
     pub limit: Option<u64>,
     /// Processes that were killed for lack of it.
     pub oom_kills: Option<u64>,
 }
 
 /// Tasks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Pids {
     /// Now.
     pub current: Option<u64>,
@@ -88,7 +104,7 @@ pub struct Pids {
 }
 
 /// Transfers of one block device since the group was made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Io {
     /// The device.
     pub major: u64,
@@ -105,7 +121,7 @@ pub struct Io {
 }
 
 /// Pressure on each resource, where the kernel tells.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Pressures {
     /// Somebody waited for a processor.
     pub cpu: Option<Pressure>,
@@ -116,7 +132,7 @@ pub struct Pressures {
 }
 
 /// Pressure stall information of one resource.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Pressure {
     /// At least one task waited.
     pub some: Stall,
@@ -125,20 +141,24 @@ pub struct Pressure {
 }
 
 /// For how much of the time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Stall {
     /// Per cent of the last 10 seconds.
+    #[serde(rename = "avg10_percent")]
     pub avg10: f64,
     /// Per cent of the last minute.
+    #[serde(rename = "avg60_percent")]
     pub avg60: f64,
     /// Per cent of the last 5 minutes.
+    #[serde(rename = "avg300_percent")]
     pub avg300: f64,
     /// Microseconds since the group was made.
+    #[serde(rename = "total_us")]
     pub total: u64,
 }
 
 /// What the kernel counts for a load average.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Tasks {
     /// They run, or could.
     pub runnable: u32,
