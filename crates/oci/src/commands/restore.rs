@@ -71,7 +71,7 @@ fn run(context: &Context, line: &Line) -> Result<u8> {
     }
     let groups = bundle.cgroups_path.clone();
     let spot = Spot::find(groups.as_deref(), id.as_str(), context.systemd, &bundle.resources)?;
-    let claim = Claim { cgroups_path: groups.clone(), systemd: context.systemd, missing: spot.missing()? };
+    let claim = Claim { cgroups_path: groups.clone(), systemd: context.systemd, missing: spot.missing() };
     let place = context.home.claim(&id)?;
     let _lock = Lock::take(&place)?.ok_or_else(|| missing(&id))?;
     let mut record = Record {
