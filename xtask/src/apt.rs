@@ -49,6 +49,12 @@ pub(crate) const GUEST: &[Need] = &[
     ("/usr/bin/qemu-system-x86_64", "qemu-system-x86"),
     ("/sbin/mke2fs", "e2fsprogs"),
     ("/bin/busybox", "busybox-static"),
+    ("/lib/systemd/systemd", "systemd"),
+    ("/usr/sbin/criu", "criu"),
+    ("/sbin/ip", "iproute2"),
+    ("/usr/sbin/iptables-restore", "iptables"),
+    ("/usr/bin/podman", "podman"),
+    ("/usr/bin/conmon", "conmon"),
 ];
 
 /// What the benchmarks compare with and measure by.

@@ -177,9 +177,26 @@ impl Groups {
     /// Changes limits: all or none.
     ///
     /// # Errors
-    /// What the host cannot enforce.
-    pub(crate) fn update(&self, resources: &Resources) -> Result<()> {
+    /// What the host cannot enforce, or systemd refuses.
+    pub(crate) fn update(&self, id: &str, resources: &Resources) -> Result<()> {
+        if let Some(path) = &self.unit {
+            Placed::check(resources)?;
+            Unit::parse(Some(path.as_str()), id)?.update(resources)?;
+        }
+        // The kernel has the last word: systemd rounds.
         self.placed.update(resources)
+    }
+
+    /// The directory in the hierarchy of version 2.
+    pub(crate) fn unified(&self) -> Option<PathBuf> {
+        self.placed.paths().into_iter().find_map(|(name, directory)| name.is_empty().then_some(directory))
+    }
+
+    /// The directory that holds their processes.
+    pub(crate) fn freezer(&self) -> Option<PathBuf> {
+        let paths = self.placed.paths();
+        let freezer = paths.into_iter().find_map(|(name, directory)| (name == "freezer").then_some(directory));
+        freezer.or_else(|| self.unified())
     }
 
     /// Whether their processes are held.

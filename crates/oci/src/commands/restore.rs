@@ -63,7 +63,7 @@ fn run(context: &Context, line: &Line) -> Result<u8> {
         return Err(Error::unsupported("a container with a terminal is not restored")
             .hint("its terminal has ended with the process that held it"));
     }
-    let mut call = Call::new("restore", line, &bundle)?;
+    let mut call = Call::new("restore", line)?;
     for option in ["lsm-profile", "lsm-mount-context"] {
         if let Some(text) = line.text(option).filter(|text| !text.is_empty()) {
             call.arg(format!("--{option}")).arg(text);
@@ -87,6 +87,7 @@ fn run(context: &Context, line: &Line) -> Result<u8> {
     };
     let made = claim.write(&place).and_then(|()| {
         record.groups = Groups::make(&spot, groups.as_deref(), &record.bundle.resources)?;
+        call.reads(&record.bundle, record.groups.unified())?;
         restore(call, &place, &root)
     });
     let made = made.and_then(|pid| {
