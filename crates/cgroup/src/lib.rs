@@ -24,4 +24,4 @@ pub use group::{Entry, Group, Peak};
 pub use layout::{Hierarchy, Layout, Version};
 pub use oom::{OomWatch, Told};
 pub use path::GroupPath;
-pub use place::{Breadth, Placed};
+pub use place::{Breadth, Hierarchies, Placed};

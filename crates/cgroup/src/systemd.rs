@@ -11,7 +11,7 @@ use spec::resources::Resources;
 use spec::{Error, Result, ResultExt};
 
 use crate::path::GroupPath;
-use crate::place::Placed;
+use crate::place::{Hierarchies, Placed};
 
 /// Where systemd answers root without a bus of messages between.
 const SOCKET: &str = "/run/systemd/private";
@@ -90,7 +90,7 @@ impl Unit {
         available()?;
         let path = self.path()?;
         // Whatever can be refused without it is.
-        Placed::check(resources)?;
+        Hierarchies::read()?.check(resources)?;
         let mut bus =
             bus::Bus::connect(Path::new(SOCKET)).doing(|| format!("calling systemd at {SOCKET}"))?;
         let properties = properties::of(self, pid, resources);
