@@ -29,8 +29,8 @@ impl Group {
     /// Makes it, as far as possible, in hierarchies that these wishes take more. Whether it is in
     /// more of them now.
     pub fn reach(&mut self, id: Id, wishes: &Resources) -> bool {
-        let words = wishes.words().into_iter();
-        words.fold(false, |more, word| self.extend(id, &word).unwrap_or(false) || more)
+        let words = wishes.words();
+        words.iter().filter(|word| self.extend(id, word).unwrap_or(false)).count() > 0
     }
 
     /// As much as there is of what was wished for, in a group that was just made.

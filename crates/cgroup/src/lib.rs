@@ -9,6 +9,7 @@
 //! ([`resources`], [`devices`]), while somebody runs too: all or none. [`systemd`] makes scopes.
 
 pub mod devices;
+pub mod figures;
 mod freeze;
 mod grant;
 mod group;
@@ -25,5 +26,5 @@ pub use group::{Entry, Group, Peak};
 pub use layout::{Hierarchy, Layout, Version};
 pub use oom::{OomWatch, Told};
 pub use path::GroupPath;
-pub use place::{Breadth, Placed};
+pub use place::{Breadth, Hierarchies, Placed};
 pub use room::Room;

@@ -17,6 +17,7 @@ mod disk;
 pub mod disk_of;
 mod enter;
 pub mod events;
+pub mod figures;
 mod home;
 pub mod job;
 mod launch;
