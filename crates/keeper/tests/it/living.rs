@@ -136,7 +136,7 @@ fn killing_ends_for_good_and_other_signals_do_not() {
 }
 
 #[test]
-fn what_ran_when_the_machine_went_down_is_due() {
+fn fault_f11_what_ran_when_the_machine_went_down_is_due() {
     let world = World::new();
     for (name, policy, due) in [
         ("no", Restart::No, false),
@@ -160,7 +160,7 @@ fn what_ran_when_the_machine_went_down_is_due() {
 }
 
 #[test]
-fn one_that_is_paused_does_nothing_and_lets_nobody_in() {
+fn attack_22_one_that_is_paused_does_nothing_and_lets_nobody_in() {
     let world = World::new();
     if let Err(error) = cgroup::Group::available() {
         eprintln!("SKIPPED: {}", error.chain());
@@ -384,7 +384,7 @@ fn namespaces_can_be_left_out() {
 }
 
 #[test]
-fn a_keeper_that_is_killed_while_its_container_rests_is_noticed() {
+fn fault_f3_a_keeper_that_is_killed_while_its_container_rests_is_noticed() {
     let world = World::new();
     let container = started(&world, "web", "exit 1", |life| life.restart = Restart::Always);
     // The third pause is long enough to be met.

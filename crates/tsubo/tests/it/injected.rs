@@ -270,20 +270,20 @@ use Who::{Command as Tsubo, First, Keeper, OldKeeper};
 const RUN: Verb = &["run", "-d", "--name", "x", "web"];
 
 #[test]
-fn fault_run_is_killed_at_any_call() {
+fn fault_f1_run_is_killed_at_any_call() {
     let Some(scene) = Scene::new() else { return };
     scene.killed_at_any_moment(&[], RUN, &[Tsubo, Keeper, First]);
 }
 
 #[test]
-fn fault_run_that_stays_is_killed_at_any_call() {
+fn fault_f1_run_that_stays_is_killed_at_any_call() {
     let Some(scene) = Scene::new() else { return };
     let verb = ["run", "--rm", "--name", "x", "web", "/bin/true"];
     scene.killed_at_any_moment(&[], &verb, &[Tsubo, Keeper, First]);
 }
 
 #[test]
-fn fault_create_and_start_are_killed_at_any_call() {
+fn fault_f1_create_and_start_are_killed_at_any_call() {
     let Some(scene) = Scene::new() else { return };
     let create: &[&str] = &["create", "--name", "x", "web"];
     scene.killed_at_any_moment(&[], create, &[Tsubo]);
@@ -291,7 +291,7 @@ fn fault_create_and_start_are_killed_at_any_call() {
 }
 
 #[test]
-fn fault_stop_and_rm_are_killed_at_any_call() {
+fn fault_f1_stop_and_rm_are_killed_at_any_call() {
     let Some(scene) = Scene::new() else { return };
     scene.killed_at_any_moment(&[RUN], &["stop", "-t", "0", "x"], &[Tsubo, OldKeeper]);
     scene.killed_at_any_moment(&[RUN], &["rm", "-f", "x"], &[Tsubo, OldKeeper]);
@@ -299,13 +299,13 @@ fn fault_stop_and_rm_are_killed_at_any_call() {
 }
 
 #[test]
-fn fault_restart_is_killed_at_any_call() {
+fn fault_f1_restart_is_killed_at_any_call() {
     let Some(scene) = Scene::new() else { return };
     scene.killed_at_any_moment(&[RUN], &["restart", "-t", "0", "x"], &[Tsubo, Keeper, OldKeeper]);
 }
 
 #[test]
-fn fault_rename_and_pause_are_killed_at_any_call() {
+fn fault_f1_rename_and_pause_are_killed_at_any_call() {
     let Some(scene) = Scene::new() else { return };
     scene.killed_at_any_moment(&[RUN], &["rename", "x", "y"], &[Tsubo, OldKeeper]);
     scene.killed_at_any_moment(&[RUN], &["pause", "x"], &[Tsubo, OldKeeper]);
@@ -314,7 +314,7 @@ fn fault_rename_and_pause_are_killed_at_any_call() {
 }
 
 #[test]
-fn fault_exec_is_killed_at_any_call() {
+fn fault_f1_exec_is_killed_at_any_call() {
     let Some(scene) = Scene::new() else { return };
     scene.killed_at_any_moment(&[RUN], &["exec", "x", "/bin/true"], &[Tsubo, OldKeeper, First]);
 }
@@ -323,7 +323,7 @@ fn fault_exec_is_killed_at_any_call() {
 /// container that is being made, or one that runs: it never takes it for dead, and the start comes
 /// to its end as if nobody had looked.
 #[test]
-fn fault_a_start_is_not_disturbed_by_who_looks() {
+fn fault_f14_a_start_that_is_held_is_not_disturbed_by_who_looks() {
     let Some(scene) = Scene::new() else { return };
     let look = format!("{0} ps -a; {0} gc; {0} inspect x", scene.tsubo());
     let stays: &[&str] = &["run", "--rm", "--name", "x", "web", "/bin/echo", "in"];
@@ -356,7 +356,7 @@ fn fault_a_start_is_not_disturbed_by_who_looks() {
 /// `tsubo` is killed while its keeper is held, with the lock on its way or in its hands; somebody
 /// looks; the keeper goes on. Whatever comes of it, no process is left that no record knows of.
 #[test]
-fn fault_a_start_whose_caller_was_killed_is_not_taken_for_dead() {
+fn fault_f1_a_start_whose_caller_was_killed_is_not_taken_for_dead() {
     let Some(scene) = Scene::new() else { return };
     let whole = scene.inject(&[], None, RUN);
     scene.removed_without_a_trace(&whole, "without a fault");
@@ -383,7 +383,7 @@ fn fault_a_start_whose_caller_was_killed_is_not_taken_for_dead() {
 
 /// Who wants to remove what is just being started is told to wait, or waits.
 #[test]
-fn fault_a_start_is_not_undone_by_who_removes() {
+fn fault_f14_a_start_that_is_held_is_not_undone_by_who_removes() {
     let Some(scene) = Scene::new() else { return };
     let whole = scene.inject(&[], None, RUN);
     scene.removed_without_a_trace(&whole, "without a fault");
