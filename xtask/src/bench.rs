@@ -9,6 +9,7 @@ mod fleet;
 mod footprint;
 mod machine;
 mod minimal;
+mod oci;
 mod pack;
 mod parts;
 mod runtimes;
@@ -47,11 +48,12 @@ pub(crate) struct Ask {
 
 type Bench = (&'static str, fn(&Ask) -> Result<Findings>);
 
-const BENCHES: [Bench; 10] = [
+const BENCHES: [Bench; 11] = [
     ("start", start::run),
     ("parts", parts::run),
     ("burst", burst::run),
     ("exec", exec::run),
+    ("oci", oci::run),
     // Before the crowd: the kernel never forgets how many mounts there were at once.
     ("footprint", footprint::run),
     ("crowd", crowd::run),
