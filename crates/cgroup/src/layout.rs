@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use spec::{Result, ResultExt};
 
+use crate::systemd::house;
+
 /// The two interfaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Version {
@@ -23,7 +25,7 @@ pub struct Hierarchy {
     pub version: Version,
     /// Its controllers on version 1; empty on version 2.
     pub controllers: Vec<String>,
-    /// The directory of the caller's own group.
+    /// The directory of the caller's own group, or of what systemd has given us whole.
     pub own: PathBuf,
 }
 
@@ -66,7 +68,12 @@ impl Layout {
     /// Reads it from /proc.
     pub fn detect() -> Result<Self> {
         let read = |path: &str| read_text(path).doing(|| format!("reading {path}"));
-        Ok(Self::parse(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?))
+        let mut layout = Self::parse(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?);
+        let two = layout.hierarchies.iter_mut().find(|hierarchy| hierarchy.version == Version::Two);
+        if let (Some(two), Some(home)) = (two, house::home()) {
+            two.own = home;
+        }
+        Ok(layout)
     }
 
     /// In words: `v2`, `v1`, `hybrid` or `none`.

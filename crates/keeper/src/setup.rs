@@ -74,6 +74,7 @@ fn keep(keeper: Option<Box<Keeper>>) -> u8 {
 #[inline(never)]
 fn executed_for(id: Id) -> Option<Box<Keeper>> {
     let socket = leave_caller().ok()?;
+    enter_house();
     let early = Early::groups(id);
     match job::receive(&socket) {
         Ok(received) => take_up(Passed { received, group: None, socket }, early),
@@ -84,6 +85,7 @@ fn executed_for(id: Id) -> Option<Box<Keeper>> {
 #[inline(never)]
 fn copied_for(id: Id, next: Option<PathBuf>) -> Option<Box<Keeper>> {
     let socket = leave_caller().ok()?;
+    enter_house();
     let early = Early::all(id);
     // From the program that we are a copy of, so it is understood.
     let received = job::receive(&socket).ok()?;
@@ -95,6 +97,12 @@ fn copied_for(id: Id, next: Option<PathBuf>) -> Option<Box<Keeper>> {
     let mut keeper = take_up(Passed { received, group: None, socket }, early)?;
     keeper.next = next.into();
     Some(keeper)
+}
+
+/// Where systemd manages the groups, keepers have one of their own, which outlives a login. Without
+/// it containers can be started, and whoever asks for limits is told.
+fn enter_house() {
+    let _ = cgroup::systemd::house::enter();
 }
 
 /// The program that we are a copy of could be written to from inside the container (2019-5736):
