@@ -18,6 +18,7 @@ pub mod disk_of;
 mod enter;
 pub mod events;
 pub mod figures;
+pub mod history;
 mod home;
 pub mod job;
 mod launch;
