@@ -193,7 +193,7 @@ type Made = (Task, Option<cgroup::Group>, OwnedFd, OwnedFd, Writer);
 fn make(job: &Job, mut early: Early) -> Result<Made> {
     let signals =
         sys::signal::descriptor(&SIGNALS).map_err(std::io::Error::from).doing(|| "watching signals")?;
-    let (group, entry) = early.take_groups(&job.spec)?;
+    let (group, entry) = early.take_groups(job)?;
     let setup = Setup { entry, users: early.users.take(), ..Setup::of(group.as_ref(), job.input, job.size) };
     let mut desk = None;
     // The new process has the longer way to go.

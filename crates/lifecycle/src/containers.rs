@@ -13,6 +13,7 @@ use crate::disk::{self, Durable};
 use crate::events::{Events, Watch, What};
 use crate::lock::{ImagesLock, Lock};
 use crate::record::{self, Record, Status};
+use crate::tenants::Tenants;
 use crate::{Home, RunOptions, damaged, new_id, rename, resolve, volumes};
 
 /// After this time an empty group is nobody's: between its making and its first process are
@@ -75,6 +76,9 @@ impl Containers {
         let (mut spec, mut notes) = resolve::explained(source.portable, source.tree, &options)?;
         notes.retain(|reason| reason.notable);
         spec.id = id;
+        if let Some(group) = &spec.group {
+            Tenants::must_know(self.home(), group)?;
+        }
         let lock = self.reserve(&name, &dir)?;
         let record = Record {
             version: record::VERSION,
