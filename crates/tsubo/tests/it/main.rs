@@ -32,6 +32,7 @@ mod ready;
 mod redis;
 mod rootless;
 mod scarce;
+mod screen;
 mod seen;
 mod story;
 mod support;
