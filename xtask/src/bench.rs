@@ -13,6 +13,7 @@ mod oci;
 mod pack;
 mod parts;
 mod runtimes;
+mod sampler;
 mod samples;
 mod services;
 mod size;
@@ -48,7 +49,7 @@ pub(crate) struct Ask {
 
 type Bench = (&'static str, fn(&Ask) -> Result<Findings>);
 
-const BENCHES: [Bench; 11] = [
+const BENCHES: [Bench; 12] = [
     ("start", start::run),
     ("parts", parts::run),
     ("burst", burst::run),
@@ -57,6 +58,7 @@ const BENCHES: [Bench; 11] = [
     // Before the crowd: the kernel never forgets how many mounts there were at once.
     ("footprint", footprint::run),
     ("crowd", crowd::run),
+    ("sampler", sampler::run),
     ("size", |ask| size::run(&ask.dist)),
     ("minimal", |ask| minimal::run(&ask.dist)),
     ("watch", |ask| watch::run(&ask.dist)),

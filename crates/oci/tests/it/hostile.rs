@@ -9,7 +9,7 @@ use crate::harness::Ground;
 
 /// 2019-5736: the program is executed through /proc/self/exe and then written to.
 #[test]
-fn cve_2019_5736_the_runtime_cannot_be_overwritten_from_inside() {
+fn attack_20_the_runtime_cannot_be_overwritten_from_inside() {
     let ground = Ground::new();
     // A copy: should it be overwritten, it is not the one that all tests use.
     let program = ground.at("tsubo-oci");
@@ -47,7 +47,7 @@ fn cve_2019_5736_the_runtime_cannot_be_overwritten_from_inside() {
 
 /// 2024-21626: a working directory that is a descriptor of the host's.
 #[test]
-fn cve_2024_21626_no_working_directory_outside() {
+fn attack_7_no_working_directory_outside() {
     let ground = Ground::new();
     for cwd in ["/proc/self/fd/3", "/proc/self/fd/7", "/proc/self/fd/8/../..", "/proc/1/root/.."] {
         let mut config = Ground::config("pwd; ls; ls -d bundle state ../bundle 2>/dev/null");
@@ -65,7 +65,7 @@ fn cve_2024_21626_no_working_directory_outside() {
 
 /// 2021-30465, 2019-19921, 2025-31133 and their like: places that are symlinks.
 #[test]
-fn links_in_the_image_lead_nowhere_outside() {
+fn attack_5_proc_sys_and_dev_as_symlinks() {
     let ground = Ground::new();
     let outside = ground.at("outside");
     fs::create_dir(&outside).expect("dir");
@@ -84,7 +84,7 @@ fn links_in_the_image_lead_nowhere_outside() {
 
 /// 2022-29162 and its like.
 #[test]
-fn no_inheritable_capabilities_unless_they_are_asked_for() {
+fn attack_8_no_inheritable_capabilities_unless_they_are_asked_for() {
     let ground = Ground::new();
     let id = ground.script("grep CapInh /proc/self/status; exec sleep 100").start();
     ground.until("its word", || !ground.output().is_empty());
@@ -95,7 +95,7 @@ fn no_inheritable_capabilities_unless_they_are_asked_for() {
 }
 
 #[test]
-fn bundles_that_are_none() {
+fn attack_2_bundles_that_are_none() {
     let ground = Ground::new();
     let path = ground.at("bundle/config.json");
     ground.run().failed("config.json");
@@ -118,71 +118,113 @@ fn bundles_that_are_none() {
     ground.clean();
 }
 
-/// Every call of a program that is to be killed at it: its name, and which of that name.
-fn calls(ground: &Ground, words: &[&str]) -> Vec<(String, usize)> {
-    let log = ground.at("calls");
-    let command = ground.command(words);
-    let mut strace = std::process::Command::new("strace");
-    strace.args(["-qq", "-o"]).arg(&log).arg(command.get_program()).args(command.get_args());
-    let out = fs::File::create(ground.at("out")).expect("file");
-    strace
-        .current_dir(ground.bundle())
-        .stdin(std::process::Stdio::null())
-        .stdout(out.try_clone().expect("dup"));
-    assert!(strace.stderr(out).status().expect("strace").success());
-    let mut seen = std::collections::BTreeMap::new();
-    let text = fs::read_to_string(&log).expect("calls");
-    let names = text.lines().filter_map(|line| line.split_once('(').map(|(name, _)| name.to_owned()));
-    let number = |name: String| {
-        let count = seen.entry(name.clone()).and_modify(|count| *count += 1).or_insert(1);
-        (name, *count)
-    };
-    names.map(number).collect()
-}
-
-/// runc #4534: killed before its state is written, or at any other moment.
+/// What a bundle says wrongly is refused before anything is made, in words that name the place.
 #[test]
-fn whenever_a_command_is_killed_delete_leaves_nothing() {
-    if std::process::Command::new("strace").arg("-V").output().is_err() {
-        println!("SKIPPED: strace is not installed");
-        return;
-    }
+fn attacks_1_and_3_and_4_and_7_to_12_hostile_bundles_are_refused_and_leave_nothing() {
     let ground = Ground::new();
-    let mut config = Ground::config("exec sleep 100");
-    config["linux"]["cgroupsPath"] = json!(format!("/{}/deep/group", ground.name));
-    let id = ground.write(&config).id();
-    for words in [&["create", &id][..], &["start", &id], &["delete", "--force", &id]] {
-        let before = || {
-            if words[0] != "create" {
-                ground.detached(&["create", &id]).well();
+    let mount =
+        |at: &str| json!({ "destination": at, "type": "bind", "source": "/tmp", "options": ["rbind"] });
+    let range =
+        |inside: u64, host: u64, size: u64| json!({ "containerID": inside, "hostID": host, "size": size });
+    let mut wrong = vec![
+        ("/root/path", json!("../../..")),
+        ("/root/path", json!("")),
+        ("/process/cwd", json!("srv")),
+        ("/process/user/uid", json!(-1)),
+        ("/process/user/uid", json!(4_294_967_295_u64)),
+        ("/process/user/gid", json!(4_294_967_296_u64)),
+        ("/process/capabilities/effective", json!(["CAP_SYS_ADMIN"])),
+        ("/process/capabilities/inheritable", json!(["CAP_SYS_ADMIN"])),
+        ("/process/args", json!([])),
+        ("/process/env", json!(["A=\0"])),
+        ("/linux/uidMappings", json!([range(0, 1000, 10), range(5, 2000, 10)])),
+        ("/linux/uidMappings", (0..10_000).map(|id| range(id, id, 1)).collect()),
+        ("/linux/namespaces/0/type", json!("dream")),
+        ("/linux/cgroupsPath", json!("/../../escape")),
+        ("/linux/maskedPaths", json!([format!("/{}", "x".repeat(4096))])),
+        ("/hooks", json!({ "prestart": [{ "path": "bin/sh" }] })),
+        ("/hooks", json!({ "prestart": [{ "path": "/bin/sh", "timeout": -1 }] })),
+    ];
+    for (name, value) in [
+        ("kernel.core_pattern", "|/bin/sh"),
+        ("net/../kernel/core_pattern", "x"),
+        ("net.core.somaxconn", "1\n2"),
+        ("kernel.shmmax", "1+kernel.core_pattern=|/tmp/evil"),
+    ] {
+        wrong.push(("/linux/sysctl", json!({ name: value })));
+    }
+    for place in ["/proc/self/fd/7", "/proc/sys/kernel", "/proc/../proc/1", "/", "/sys/../proc/sysrq-trigger"]
+    {
+        wrong.push(("/mounts", json!([mount("/proc"), mount(place)])));
+    }
+    for (pointer, value) in wrong {
+        let mut config = Ground::config("true");
+        match config.pointer_mut(pointer) {
+            Some(place) => *place = value.clone(),
+            None => {
+                let (parent, name) = pointer.rsplit_once('/').expect("a pointer");
+                config.pointer_mut(parent).expect(parent)[name] = value.clone();
             }
-        };
-        before();
-        let points = calls(&ground, words);
-        ground.call(&["delete", "--force", &id]).well();
-        // All of them take a minute; these are others each time that something changes.
-        for (name, number) in points.iter().step_by(11) {
-            before();
-            let command = ground.command(words);
-            let mut strace = std::process::Command::new("strace");
-            let inject = format!("inject={name}:signal=KILL:when={number}");
-            strace.args(["-qq", "-o", "/dev/null", "-e", &inject]);
-            strace.arg(command.get_program()).args(command.get_args()).current_dir(ground.bundle());
-            let out = fs::File::create(ground.at("out")).expect("file");
-            strace.stdin(std::process::Stdio::null()).stderr(out.try_clone().expect("dup")).stdout(out);
-            strace.status().expect("strace");
-            ground.call(&["delete", "--force", &id]).well();
+        }
+        for verb in ["create", "run"] {
+            let said = ground.write(&config).call(&[verb, &ground.id()]);
+            assert!(said.code == 1 && said.error.starts_with("error: "), "{pointer} {value}: {said:?}");
             ground.clean();
-            let waits = |entry: &fs::DirEntry| {
-                let command = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
-                command.contains(&id)
-            };
-            let left = fs::read_dir("/proc").expect("proc").flatten().filter(waits).count();
-            assert_eq!(left, 0, "{} killed at {name} {number}", words[0]);
         }
     }
-    // The same id can be made again.
-    ground.detached(&["create", &id]).well();
-    ground.call(&["delete", &id]).well();
+    let mut long = Ground::config("true").to_string();
+    long.push_str(&" ".repeat(100 << 20));
+    for text in [long, format!("{{\"annotations\":{}", "{\"a\":".repeat(100_000))] {
+        fs::write(ground.at("bundle/config.json"), text).expect("file");
+        assert_eq!(ground.run().code, 1);
+    }
+    // A mount through a link of the image, also one that leads nowhere, is made inside.
+    let outside = ground.at("outside");
+    fs::create_dir(&outside).expect("dir");
+    for target in [outside.clone(), outside.join("missing"), "../../../../../tmp".into()] {
+        let link = ground.at("bundle/rootfs/srv/link");
+        symlink(&target, &link).expect("link");
+        let mut config = Ground::config("true");
+        config["root"]["readonly"] = json!(false);
+        let place =
+            json!({ "destination": "/srv/link/in", "type": "tmpfs", "source": "tmpfs", "options": [] });
+        config["mounts"].as_array_mut().expect("list").push(place);
+        ground.write(&config).run();
+        assert_eq!(fs::read_dir(&outside).expect("dir").count(), 0, "{}", target.display());
+        fs::remove_file(link).expect("link");
+    }
+    ground.clean();
+}
+
+/// 2025-31133, 2025-52565: what hides files is the kernel's null, whatever the image calls so.
+#[test]
+fn attack_6_a_null_and_a_terminal_multiplexer_of_the_image() {
+    let ground = Ground::new();
+    let root = ground.at("bundle/rootfs");
+    let outside = ground.at("outside");
+    fs::write(&outside, "kept").expect("file");
+    for (name, is_link) in [("dev/null", false), ("dev/null", true), ("dev/ptmx", true)] {
+        let place = root.join(name);
+        if is_link {
+            symlink(&outside, &place).expect("link");
+        } else {
+            fs::write(&place, "fake").expect("file");
+        }
+        // With a /dev of its own over the image's, and in the image's.
+        for keeps in [true, false] {
+            let mut config = Ground::config("wc -c < /proc/timer_list; stat -c %t:%T /dev/null");
+            config["root"]["readonly"] = json!(false);
+            if !keeps {
+                let in_dev = |mount: &serde_json::Value| {
+                    mount["destination"].as_str().is_some_and(|at| at.starts_with("/dev"))
+                };
+                config["mounts"].as_array_mut().expect("list").retain(|mount| !in_dev(mount));
+            }
+            let said = ground.write(&config).run();
+            assert!(said.code != 0 || said.out == "0\n1:3", "{name}, its own /dev: {keeps}: {said:?}");
+            assert_eq!(fs::read_to_string(&outside).expect("file"), "kept");
+        }
+        let _ = fs::remove_file(place);
+    }
     ground.clean();
 }
