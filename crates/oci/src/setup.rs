@@ -5,9 +5,9 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use lifecycle::Pinned;
-use runtime::{Child, Options, Stdio, Waiting};
+use runtime::{Child, EarlyNetwork, Options, Stdio, Waiting};
 use rustix::fs::{CWD, Mode};
-use spec::container::RootChange;
+use spec::container::{Namespace, RootChange, Spec};
 use spec::oci::{Bundle, Status};
 use spec::{Error, Result, ResultExt};
 
@@ -142,6 +142,7 @@ pub(crate) fn begin(context: &Context, wanted: &Wanted, upto: Upto) -> Result<Be
     let spot = Spot::find(path.as_deref(), id, context.systemd, &bundle.resources)?;
     let rootless = rootless::enter(&mut bundle)?;
     let claim = Claim { cgroups_path: path.clone(), systemd: context.systemd, missing: spot.missing() };
+    let network = network(&bundle.spec);
     let place = context.home.claim(&wanted.id)?;
     let lost = || Error::conflict("the container was removed while it was made");
     let lock = Lock::take(&place)?.ok_or_else(lost)?;
@@ -159,7 +160,7 @@ pub(crate) fn begin(context: &Context, wanted: &Wanted, upto: Upto) -> Result<Be
     context.log.debug(&format!("making container {id} of the bundle {}", wanted.directory.display()));
     let made = claim.write(&place).and_then(|()| {
         record.groups = Groups::make(&spot, path.as_deref(), &record.bundle.resources)?;
-        start(wanted, &mut record, &place, upto)
+        start(wanted, &mut record, &place, network, upto)
     });
     match made {
         Ok((child, terminal)) => Ok(Begun { record, child, terminal, _lock: lock }),
@@ -173,9 +174,23 @@ pub(crate) fn begin(context: &Context, wanted: &Wanted, upto: Upto) -> Result<Be
     }
 }
 
-fn start(wanted: &Wanted, record: &mut Record, place: &Path, upto: Upto) -> Result<(Child, Option<OwnedFd>)> {
+/// Begun while groups and state are made. One that an ordinary user makes, or the container's users
+/// own, is made with its process.
+fn network(spec: &Spec) -> Option<EarlyNetwork> {
+    let root = rustix::process::geteuid().is_root();
+    if root && spec.users.is_none() && spec.owns(Namespace::Net) { EarlyNetwork::begin() } else { None }
+}
+
+fn start(
+    wanted: &Wanted,
+    record: &mut Record,
+    place: &Path,
+    network: Option<EarlyNetwork>,
+    upto: Upto,
+) -> Result<(Child, Option<OwnedFd>)> {
     let plan = spec::plan::plan(&record.bundle.spec);
     let mut options = Options::new(Stdio::inherit()?);
+    options.network = network;
     options.preserve = wanted.preserve;
     // Nobody else would end what we stay with.
     options.die_with_parent = !wanted.alone;
