@@ -17,7 +17,7 @@ use crate::groups::{Groups, Spot};
 use crate::home::Id;
 use crate::line::{Flag, Line, switch, value};
 use crate::record::{Claim, LATCH, REPORT, Record};
-use crate::{bundle, console, finish, foreground, hooks, listener, pid_file, program, rootless};
+use crate::{bundle, console, finish, foreground, hooks, listener, net_devices, pid_file, program, rootless};
 
 /// Options of everything that starts a container.
 pub(crate) const BUNDLE: Flag = value("bundle", Some('b'), "DIR", "the bundle's directory (where we are)");
@@ -200,11 +200,11 @@ fn start(
         options.latch = Some(gate(place, LATCH)?);
         options.report = Some(gate(place, REPORT)?);
     }
-    let early = record.bundle.hooks.before_the_root_changes();
+    let early = record.bundle.hooks.before_the_root_changes() || !record.bundle.net_devices.is_empty();
     // They run while it waits; what they are told is known by then.
     let hooked = record.bundle.spec.waits.then(|| record.clone());
     let mut act = |pid: i32| match &hooked {
-        Some(record) => hooks::before_the_root_changes(record, pid),
+        Some(record) => before_the_root_changes(record, pid),
         None => Ok(()),
     };
     if hooked.is_some() {
@@ -223,7 +223,7 @@ fn start(
     }
     let mut child = runtime::spawn(&plan, options)?;
     if early && hooked.is_none() {
-        hooks::before_the_root_changes(record, child.pid())?;
+        before_the_root_changes(record, child.pid())?;
     }
     program::check(child.pid(), &record.bundle.spec.process)?;
     let pid = child.pid();
@@ -234,6 +234,12 @@ fn start(
         child.release()?;
     }
     Ok((child, terminal))
+}
+
+/// Hooks find the network as the program will.
+fn before_the_root_changes(record: &Record, pid: i32) -> Result<()> {
+    net_devices::give(&record.bundle.net_devices, pid)?;
+    hooks::before_the_root_changes(record, pid)
 }
 
 /// What everybody may know of a process once it is there.
