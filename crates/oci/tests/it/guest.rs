@@ -256,7 +256,7 @@ fn systemd_scopes_end_with_their_containers() {
     ground.until("the end of the scope", || !group.exists() && property(&unit, "ActiveState") == "inactive");
     // A container that fails to be made leaves no scope.
     config["process"]["args"] = json!(["/no/such"]);
-    ground.write(&config).call(&["--systemd-cgroup", "run", &id]).failed("no such file");
+    ground.write(&config).call(&["--systemd-cgroup", "run", &id]).failed("executable file not found");
     ground.until("the end of the scope", || !group.exists());
     config["linux"]["cgroupsPath"] = json!("/a/path");
     ground.write(&config).call(&["--systemd-cgroup", "run", &id]).failed("slice:prefix:name");

@@ -42,7 +42,7 @@ fn a_device_moves_with_its_addresses_under_another_name_and_is_up() {
         return;
     }
     let ground = Ground::new();
-    let script = "/bin/busybox ip addr show dev inner; /bin/busybox ping -c 1 -w 5 10.9.8.8 | grep received";
+    let script = "/bin/busybox ip addr show dev inner";
     // A hook finds it there, too.
     let mut config = config(&json!({ "d0": { "name": "inner" } }), script);
     let found = ground.at("found");
@@ -55,12 +55,11 @@ fn a_device_moves_with_its_addresses_under_another_name_and_is_up() {
     let said = call(&ground, &["run", &ground.id()]).well();
     for wanted in [
         "mtu 1400",
-        "UP",
+        "UP,LOWER_UP",
         "link/ether 02:00:00:00:00:17",
         "inet 10.9.8.7/24",
         "inet 10.9.8.1 peer 10.9.9.9/32",
         "inet6 fd00::7/64",
-        "1 packets received",
     ] {
         assert!(said.contains(wanted), "{wanted}: {said}");
     }
