@@ -276,7 +276,7 @@ impl Containers {
         for entry in entries {
             let name = entry.file_name().to_string_lossy().into_owned();
             let state = disk::read_json::<record::Running>(&entry.path().join(crate::state::STATE));
-            let kept = matches!(state, Ok(Some(state)) if state.keeper.open().is_some());
+            let kept = matches!(state, Ok(Some(state)) if !matches!(state.keeper.find(), Ok(None)));
             if !known.contains(&name) && !kept {
                 disk::remove_tree(&entry.path())?;
                 removed.push(name);
