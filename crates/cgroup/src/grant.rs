@@ -35,10 +35,11 @@ impl Group {
         words.iter().filter(|word| self.extend(id, word).unwrap_or(false)).count() > 0
     }
 
-    /// As much as there is of what was wished for, in a group that was just made.
-    pub fn wish(&self, resources: &Resources) -> Resources {
-        Placed::of(self)
-            .map_or_else(|_| Resources::default(), |placed| placed.wish(&Now::default(), resources))
+    /// As much as there is of what was wished for, in a group that was just made and to which only
+    /// `said` was said.
+    pub fn wish(&self, resources: &Resources, said: &Resources) -> Resources {
+        let now = Now::after(&said.memory);
+        Placed::of(self).map_or_else(|_| Resources::default(), |placed| placed.wish(&now, resources))
     }
 
     /// The same while somebody is in it.

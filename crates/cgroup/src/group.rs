@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use spec::{Error, Id, Result, ResultExt};
 
 use crate::layout::{Hierarchy, Layout, Version};
-use crate::place::enable;
+use crate::place::{enable, fill_cpuset};
 use crate::shared;
 
 /// The name of the group that holds those of all containers.
@@ -89,7 +89,14 @@ impl Group {
         let mut group = Self::default();
         for hierarchy in hierarchies {
             match make(&hierarchy.own, below, id, hierarchy.version) {
-                Ok(directory) => group.add(hierarchy, directory),
+                Ok(directory) => {
+                    let cpuset = hierarchy.controllers.iter().any(|name| name == "cpuset");
+                    if cpuset {
+                        let filled = fill_cpuset(&directory, &hierarchy.own);
+                        filled.doing(|| format!("filling {}", directory.display()))?;
+                    }
+                    group.add(hierarchy, directory);
+                }
                 Err(error) if error.kind() == spec::ErrorKind::Conflict => return Err(error),
                 // Somebody has just removed what it was to be in.
                 Err(error) if below != Path::new(PARENT) => return Err(error),

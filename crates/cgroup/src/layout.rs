@@ -36,9 +36,8 @@ pub struct Layout {
     pub hierarchies: Vec<Hierarchy>,
 }
 
-/// Not used on version 1: a new cpuset has no processor until it is given one, and the named
-/// hierarchies belong to service managers.
-const UNUSED: [&str; 3] = ["cpuset", "name=systemd", "name=elogind"];
+/// Not used on version 1: these belong to service managers.
+const UNUSED: [&str; 2] = ["name=systemd", "name=elogind"];
 
 /// What a container gets a group for on version 1: limits and figures of memory, tasks, processor
 /// and devices of blocks. Each more costs every start what it takes to make, enter and remove one
@@ -190,9 +189,11 @@ mod tests {
                       35 24 0:31 /docker/x /c/cpu rw - cgroup cgroup rw,cpu,cpuacct";
         let groups = "5:name=systemd:/\n4:cpu,cpuacct:/docker/x/y\n3:cpuset:/\n2:memory:/a\n0::/\n";
         let layout = Layout::parse(mounts, groups);
-        let own: Vec<_> =
-            layout.hierarchies.iter().map(|hierarchy| hierarchy.own.to_str().expect("text")).collect();
+        let own: Vec<_> = layout.needed().map(|hierarchy| hierarchy.own.to_str().expect("text")).collect();
         assert_eq!(own, ["/c/memory/a", "/c/cpu/y", "/c/unified/"]);
+        assert!(
+            layout.has("cpuset") && !layout.hierarchies.iter().any(|one| one.own.starts_with("/c/systemd"))
+        );
         assert_eq!(layout.name(), "hybrid");
     }
 

@@ -37,7 +37,7 @@ impl Early {
         let mut early = Self::groups(id);
         if let Some(Ok(Some(group))) = &early.group {
             early.wished = Room::of_host().one();
-            group.wish(&early.wished);
+            group.wish(&early.wished, &Resources::default());
             early.entry = group.entry().ok();
         }
         early.claim = lifecycle::find_place().ok();
@@ -75,7 +75,7 @@ impl Early {
         match self.group.take_if(|_| fits) {
             Some(group) => {
                 let mut group = group?;
-                let more = grant(&mut group, spec, &spec.wishes.without(&self.wished))?;
+                let more = grant(&mut group, spec, &self.wished)?;
                 Ok((group, self.entry.take().filter(|_| !more)))
             }
             None => {
@@ -110,7 +110,7 @@ pub(crate) fn groups(job: &Job) -> Result<Option<Group>> {
         Some(controllers) => Group::create_for(spec.id, controllers)?,
         None => Group::create(spec.id)?,
     };
-    let granted = grant(&mut group, spec, &spec.wishes);
+    let granted = grant(&mut group, spec, &Resources::default());
     if let (Err(_), Some(group)) = (&granted, &group) {
         // Nobody is in it. `tsubo gc` finds what stays.
         let _ = group.end();
@@ -118,8 +118,9 @@ pub(crate) fn groups(job: &Job) -> Result<Option<Group>> {
     granted.map(|_| group)
 }
 
-/// Says the limits to a container's groups. Whether they are in more hierarchies than before.
-fn grant(group: &mut Option<Group>, spec: &Spec, wishes: &Resources) -> Result<bool> {
+/// Says the limits to a container's groups, to which `said` was said before. Whether they are in more
+/// hierarchies than before.
+fn grant(group: &mut Option<Group>, spec: &Spec, said: &Resources) -> Result<bool> {
     let Some(group) = group else {
         return match spec.resources == Resources::default() {
             true => Ok(false),
@@ -129,9 +130,10 @@ fn grant(group: &mut Option<Group>, spec: &Spec, wishes: &Resources) -> Result<b
         };
     };
     let mut more = false;
-    if *wishes != Resources::default() {
+    let wishes = spec.wishes.beyond(said);
+    if wishes != Resources::default() {
         more = group.reach(spec.id, &wishes.without(&Room::of_host().one()));
-        group.wish(wishes);
+        group.wish(&wishes, said);
     }
     Ok(group.grant(spec.id, &spec.resources)? || more)
 }

@@ -6,6 +6,7 @@
 //! are words of [`Isolation`](crate::isolation::Isolation).
 
 mod amount;
+mod forecast;
 mod group_name;
 mod resources;
 mod set;
@@ -16,6 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use amount::{Count, Cpus, Size};
+pub use forecast::MARGIN;
 pub use group_name::GroupName;
 pub use set::set;
 

@@ -58,6 +58,9 @@ pub struct Portable {
     /// What its definition says of its limits.
     #[serde(default, skip_serializing_if = "Limits::is_empty")]
     pub limits: Limits,
+    /// What follows for its limits from what its tests used at most.
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    pub forecast: Limits,
 }
 
 /// What a service was seen to need of the kernel.
@@ -103,6 +106,7 @@ impl Portable {
             policy: None,
             isolation: Isolation::default(),
             limits: Limits::default(),
+            forecast: Limits::default(),
         }
     }
 }

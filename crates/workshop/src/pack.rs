@@ -292,6 +292,7 @@ impl Packing<'_> {
         portable.ports.clone_from(&self.observation.ports);
         portable.isolation.clone_from(&self.request.isolation);
         portable.limits.clone_from(&self.request.limits);
+        portable.forecast = Limits::forecast(&self.observation.peak);
         portable
     }
 

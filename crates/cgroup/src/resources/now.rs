@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use spec::resources::Limit;
+use spec::resources::{Limit, Memory};
 
 use crate::devices::List;
 use crate::layout::Version;
@@ -51,6 +51,17 @@ impl Default for Now {
 }
 
 impl Now {
+    /// A new group to which this was said; what it cannot enforce of that makes no difference to
+    /// what is written after it.
+    pub(crate) fn after(memory: &Memory) -> Self {
+        let max = memory.max.unwrap_or(Limit::Max);
+        let sum = match (max, memory.swap) {
+            (Limit::At(max), Some(Limit::At(swap))) => Limit::At(max.saturating_add(swap)),
+            _ => Limit::Max,
+        };
+        Self { memory: max, memory_and_swap: sum, ..Self::default() }
+    }
+
     /// Takes over what a directory of a group tells; what it does not have stays.
     pub fn read(&mut self, version: Version, directory: &Path) {
         let text = |file: &str| fs::read_to_string(directory.join(file)).ok();

@@ -17,7 +17,8 @@ impl Resolving<'_> {
         let said = self.portable.limits.clone().merged(self.options.limits.clone());
         not_yet(&said)?;
         let resources = said.resources(disk_of::path)?;
-        let defaults = Room::of_host().one();
+        let room = Room::of_host().one();
+        let defaults = room.clone().merged(&within(&self.portable.forecast, &room)?);
         if !spec.cgroup {
             self.unlimited(&resources, &said)?;
             reasons.add("limits", "none", "it has no control groups", "--isolation cgroup=true");
@@ -37,6 +38,12 @@ impl Resolving<'_> {
         }
         self.tell_limits(spec, &said, reasons);
         Ok(())
+    }
+
+    /// Whether its tests led to this limit.
+    fn foreseen(&self, limit: Limit) -> bool {
+        let Limits { memory, pids, .. } = &self.portable.forecast;
+        memory.is_some_and(|size| size.0 == limit) || pids.is_some_and(|count| count.0 == limit)
     }
 
     fn unlimited(&self, resources: &Resources, said: &Limits) -> Result<()> {
@@ -61,6 +68,9 @@ impl Resolving<'_> {
             let (limit, why) = match (limit(&spec.resources), limit(&spec.wishes)) {
                 (Some(limit), _) => (limit, "asked for"),
                 (None, Some(limit)) if said.best_effort == Some(true) => (limit, "where this host can"),
+                (None, Some(limit)) if self.foreseen(limit) => {
+                    (limit, "four times what its tests used, where the control groups of this host can")
+                }
                 (None, Some(limit)) => {
                     (limit, "default, computed from this host, where its control groups can")
                 }
@@ -94,4 +104,17 @@ fn not_yet(said: &Limits) -> Result<()> {
         .hint("fresh directories are bounded each (--tmpfs PATH:size=64m), and logs hold 30 MiB at most")),
         _ => Ok(()),
     }
+}
+
+/// A forecast as resources; none of its numbers beyond what a container gets at most by itself.
+fn within(forecast: &Limits, room: &Resources) -> Result<Resources> {
+    let Limits { memory, pids, .. } = forecast;
+    let least =
+        |one: Option<Limit>, most: Option<Limit>| one.map(|one| most.map_or(one, |most| one.min(most)));
+    // A package says nothing else by way of a forecast.
+    let forecast = Limits { memory: *memory, pids: *pids, ..Limits::default() };
+    let mut resources = forecast.resources(disk_of::path)?;
+    resources.memory.max = least(resources.memory.max, room.memory.max);
+    resources.pids = least(resources.pids, room.pids);
+    Ok(resources)
 }

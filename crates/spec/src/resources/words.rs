@@ -92,6 +92,21 @@ impl Resources {
         rest
     }
 
+    /// Its words that `other` does not say in the same way.
+    #[must_use]
+    pub fn beyond(&self, other: &Self) -> Self {
+        let mut rest = Self::default();
+        for word in all() {
+            let (mut own, mut others) = (Self::default(), Self::default());
+            word(&mut own, self);
+            word(&mut others, other);
+            if own != others {
+                word(&mut rest, self);
+            }
+        }
+        rest
+    }
+
     /// Each word by itself, in an order in which they can be said one after the other. With swap
     /// goes memory, which version 1 counts together.
     pub fn words(&self) -> Vec<Self> {
@@ -144,6 +159,9 @@ mod tests {
         assert_eq!((both.pids, both.cpu), (Some(Limit::Max), some().cpu));
         let rest = some().without(&more);
         assert_eq!((rest.pids, rest.memory), (None, some().memory));
+        let other = Resources { pids: Some(Limit::At(8)), ..some() };
+        assert_eq!(some().beyond(&other), Resources { pids: some().pids, ..Resources::default() });
+        assert_eq!(some().beyond(&some()), Resources::default());
         let weight = |weight| Resources { cpu: Cpu { weight, ..Cpu::default() }, ..Resources::default() };
         let shares = Resources { cpu: Cpu { shares: Some(2), ..Cpu::default() }, ..Resources::default() };
         assert_eq!(weight(Some(5)).merged(&shares).cpu.weight, None);

@@ -329,3 +329,68 @@ fn words_without_a_backend_are_refused_not_ignored() {
         assert!(complaint.contains("cannot be limited yet"), "{complaint}");
     }
 }
+
+#[test]
+fn what_the_tests_used_leads_to_limits_that_a_flag_overrides() {
+    let forecast =
+        |memory: &str| json!({"command": ["/bin/sleep", "1000"], "forecast": {"memory": memory, "pids": 70}});
+    let Some(house) = installed(|tar| tar, forecast("80M")) else { return };
+    if !limits(&house, "memory", "memory.limit_in_bytes", "memory.max") {
+        return;
+    }
+    house.ok_elsewhere(["run", "-d", "--name", "web", "web"]);
+    assert_eq!((memory_of(&house, "web"), tasks_of(&house, "web")), (80 << 20, 70));
+    let told = house.ok_elsewhere(["run", "--explain", "web"]);
+    assert!(told.contains("80M at most") && told.contains("its tests used"), "{told}");
+    house.ok_elsewhere(["run", "-d", "--name", "more", "--memory", "90m", "web"]);
+    assert_eq!((memory_of(&house, "more"), tasks_of(&house, "more")), (90 << 20, 70));
+    // Where best is enough, what can be enforced is.
+    let run = [
+        "run",
+        "-d",
+        "--name",
+        "best",
+        "--best-effort",
+        "--memory",
+        "70m",
+        "--limit",
+        "misc.nothing=1",
+        "web",
+    ];
+    house.ok_elsewhere(run);
+    assert_eq!(memory_of(&house, "best"), 70 << 20);
+    // No package can have more by foretelling much.
+    let Some(house) = installed(|tar| tar, forecast("900T")) else { return };
+    house.ok_elsewhere(["run", "-d", "--name", "web", "web"]);
+    assert!(memory_of(&house, "web") < 1 << 46);
+}
+
+#[test]
+fn groups_in_further_hierarchies_go_with_the_container_and_with_a_start_that_fails() {
+    let Some(house) = house() else { return };
+    let id = |name: &str| house.json_elsewhere(["inspect", name])["id"].as_str().expect("an id").to_owned();
+    let groups = |id: &str| {
+        let hierarchies = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+        hierarchies
+            .map(|one| one.path().join("tsubo").join(id))
+            .filter(|path| path.exists())
+            .collect::<Vec<_>>()
+    };
+    let more = ["--best-effort", "--cpuset-cpus", "0", "--limit", "hugepages.2MB=4M"];
+    house.ok_elsewhere(["run", "-d", "--name", "web"].into_iter().chain(more).chain(["web"]));
+    let web = id("web");
+    println!("{:?}", groups(&web));
+    house.ok_elsewhere(["rm", "-f", "web"]);
+    until("its groups are gone", || groups(&web).is_empty());
+    house.ok_elsewhere(["create", "--name", "none"].into_iter().chain(more).chain(["web", "/bin/nothing"]));
+    let none = id("none");
+    house.fails_elsewhere(127, ["start", "none"]);
+    until("nothing is left of the start", || groups(&none).is_empty());
+    let refused =
+        house.command_elsewhere(["create", "--name", "far", "--cpuset-cpus", "4095", "web"]).output();
+    if refused.expect("tsubo").status.success() {
+        let far = id("far");
+        house.fails_elsewhere(125, ["start", "far"]);
+        until("nothing is left of the refused", || groups(&far).is_empty());
+    }
+}
