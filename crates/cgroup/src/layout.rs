@@ -1,5 +1,7 @@
 //! Which hierarchies this host has, and where in them the caller is.
 
+mod usual;
+
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -66,7 +68,11 @@ impl Layout {
     /// Reads it from /proc.
     pub fn detect() -> Result<Self> {
         let read = |path: &str| read_text(path).doing(|| format!("reading {path}"));
-        Ok(Self::parse(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?))
+        let groups = read("/proc/self/cgroup")?;
+        match usual::layout(&groups) {
+            Some(layout) => Ok(layout),
+            None => Ok(Self::parse(&read("/proc/self/mountinfo")?, &groups)),
+        }
     }
 
     /// In words: `v2`, `v1`, `hybrid` or `none`.
