@@ -37,6 +37,9 @@ pub(crate) const ENGINES: &[Need] = &[
     ("/usr/bin/conmon", "conmon"),
     ("/usr/bin/containerd", "containerd"),
     ("/usr/sbin/dockerd", "docker.io"),
+    ("/usr/bin/protoc", "protobuf-compiler"),
+    ("/usr/lib/python3/dist-packages/grpc", "python3-grpcio"),
+    ("/usr/lib/python3/dist-packages/google/protobuf", "python3-protobuf"),
     ("/usr/bin/script", "bsdutils"),
     ("/bin/busybox", "busybox-static"),
 ];
@@ -46,6 +49,12 @@ pub(crate) const GUEST: &[Need] = &[
     ("/usr/bin/qemu-system-x86_64", "qemu-system-x86"),
     ("/sbin/mke2fs", "e2fsprogs"),
     ("/bin/busybox", "busybox-static"),
+    ("/lib/systemd/systemd", "systemd"),
+    ("/usr/sbin/criu", "criu"),
+    ("/sbin/ip", "iproute2"),
+    ("/usr/sbin/iptables-restore", "iptables"),
+    ("/usr/bin/podman", "podman"),
+    ("/usr/bin/conmon", "conmon"),
 ];
 
 /// What the benchmarks compare with and measure by.

@@ -9,6 +9,7 @@
 //! ([`resources`], [`devices`]), while somebody runs too: all or none. [`systemd`] makes scopes.
 
 pub mod devices;
+pub mod figures;
 mod freeze;
 mod group;
 mod layout;
@@ -23,4 +24,4 @@ pub use group::{Entry, Group, Peak};
 pub use layout::{Hierarchy, Layout, Version};
 pub use oom::{OomWatch, Told};
 pub use path::GroupPath;
-pub use place::{Breadth, Placed};
+pub use place::{Breadth, Hierarchies, Placed};

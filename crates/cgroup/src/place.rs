@@ -44,19 +44,31 @@ pub enum Breadth {
     Needed,
 }
 
-impl Placed {
+/// The hierarchies of this host, read once for all that one command does in them.
+#[derive(Debug)]
+pub struct Hierarchies(Vec<Mounted>);
+
+impl Hierarchies {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// What /proc does not tell.
+    pub fn read() -> Result<Self> {
+        hierarchies().map(Self)
+    }
+
     /// Makes the group and says the resources. Of what could not be finished nothing is left.
     ///
     /// # Errors
     /// Before anything is made: what the host cannot enforce. Later: what the kernel refused, and a
     /// group in which somebody is already.
-    pub fn create(path: &GroupPath, resources: &Resources, breadth: Breadth) -> Result<Self> {
-        let hierarchies = hierarchies()?;
-        let planned = writes(&offered(&hierarchies), &Now::default(), resources)?;
+    pub fn create(&self, path: &GroupPath, resources: &Resources, breadth: Breadth) -> Result<Placed> {
+        let Self(hierarchies) = self;
+        let planned = writes(&offered(hierarchies), &Now::default(), resources)?;
         let required = required(&planned, resources);
-        let mut made = Unfinished(Self::default());
+        let mut made = Unfinished(Placed::default());
         let mut fresh = true;
-        for place in hierarchies.iter().filter(|place| is_wanted(place, breadth, &required, &hierarchies)) {
+        for place in hierarchies.iter().filter(|place| is_wanted(place, breadth, &required, hierarchies)) {
             let needed = place.hierarchy.controllers.iter().any(|name| required.contains(name));
             match make::make(place, path, breadth, &required) {
                 Ok((place, is_fresh)) => {
@@ -78,8 +90,37 @@ impl Placed {
     ///
     /// # Errors
     /// What it cannot, with the reason.
+    pub fn check(&self, resources: &Resources) -> Result<()> {
+        writes(&offered(&self.0), &Now::default(), resources).map(drop)
+    }
+
+    /// Where a group would be in every hierarchy, each with those above it up to where the path
+    /// begins, lowest first; whether they are there or not.
+    pub fn ways(&self, path: &GroupPath) -> Vec<PathBuf> {
+        let way = |at: &Mounted| {
+            let base = path.base(at);
+            let directory = base.join(path.below());
+            directory.ancestors().take_while(|above| *above != base).map(Path::to_owned).collect::<Vec<_>>()
+        };
+        self.0.iter().flat_map(way).collect()
+    }
+}
+
+impl Placed {
+    /// As [`Hierarchies::create`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn create(path: &GroupPath, resources: &Resources, breadth: Breadth) -> Result<Self> {
+        Hierarchies::read()?.create(path, resources, breadth)
+    }
+
+    /// As [`Hierarchies::check`].
+    ///
+    /// # Errors
+    /// The same.
     pub fn check(resources: &Resources) -> Result<()> {
-        writes(&offered(&hierarchies()?), &Now::default(), resources).map(drop)
+        Hierarchies::read()?.check(resources)
     }
 
     /// A group that is there already.
@@ -99,20 +140,6 @@ impl Placed {
             return Err(Error::not_found(format!("there is no control group {}", path.below().display())));
         }
         Ok(Self { places })
-    }
-
-    /// Where it would be in every hierarchy, each with those above it up to where the path begins,
-    /// lowest first; whether they are there or not.
-    ///
-    /// # Errors
-    /// Where the hierarchies cannot be read.
-    pub fn ways(path: &GroupPath) -> Result<Vec<PathBuf>> {
-        let way = |at: &Mounted| {
-            let base = path.base(at);
-            let directory = base.join(path.below());
-            directory.ancestors().take_while(|above| *above != base).map(Path::to_owned).collect::<Vec<_>>()
-        };
-        Ok(hierarchies()?.iter().flat_map(way).collect())
     }
 
     /// The group of a container that `tsubo` made, for its limits and figures.
@@ -221,14 +248,14 @@ impl Placed {
     }
 
     /// Removes it, the groups below it, and those above it that were made for it and are empty.
-    /// What was there before stays. Processes must be gone.
+    /// What was there before stays; whether nothing did. Processes must be gone.
     ///
     /// # Errors
     /// The first that could not be removed, after all were tried.
-    pub fn remove(&self) -> Result<()> {
-        let done: Vec<Result<()>> =
+    pub fn remove(&self) -> Result<bool> {
+        let done: Vec<Result<bool>> =
             self.places.iter().map(|place| tree::remove(&place.directory, &place.base)).collect();
-        done.into_iter().collect()
+        done.into_iter().try_fold(true, |gone, removed| Ok(gone & removed?))
     }
 
     pub(crate) fn directories(&self) -> impl Iterator<Item = &Path> {

@@ -11,7 +11,7 @@ use spec::resources::Resources;
 use spec::{Error, Result, ResultExt};
 
 use crate::path::GroupPath;
-use crate::place::Placed;
+use crate::place::{Hierarchies, Placed};
 
 /// Where systemd answers root without a bus of messages between.
 const SOCKET: &str = "/run/systemd/private";
@@ -90,7 +90,7 @@ impl Unit {
         available()?;
         let path = self.path()?;
         // Whatever can be refused without it is.
-        Placed::check(resources)?;
+        Hierarchies::read()?.check(resources)?;
         let mut bus =
             bus::Bus::connect(Path::new(SOCKET)).doing(|| format!("calling systemd at {SOCKET}"))?;
         let properties = properties::of(self, pid, resources);
@@ -109,6 +109,28 @@ impl Unit {
             let _ = self.stop();
         }
         placed.doing(starting)
+    }
+
+    /// Says other resources of a running unit to systemd, which would undo at its next reload what
+    /// only the kernel was told.
+    ///
+    /// # Errors
+    /// What it refuses.
+    pub fn update(&self, resources: &Resources) -> Result<()> {
+        let properties = properties::limits(resources);
+        if properties.is_empty() {
+            return Ok(());
+        }
+        available()?;
+        let mut bus =
+            bus::Bus::connect(Path::new(SOCKET)).doing(|| format!("calling systemd at {SOCKET}"))?;
+        bus.call("SetUnitProperties", |body| {
+            body.text(&self.name);
+            // As long as it runs.
+            body.flag(true);
+            body.properties(&properties);
+        })
+        .doing(|| format!("telling systemd the limits of {}", self.name))
     }
 
     /// Has systemd end the unit. One that is gone is no error.

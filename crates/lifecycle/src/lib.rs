@@ -16,6 +16,7 @@ mod detach;
 mod disk;
 mod enter;
 pub mod events;
+pub mod figures;
 mod home;
 pub mod job;
 mod launch;

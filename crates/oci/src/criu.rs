@@ -1,14 +1,17 @@
 //! The program `criu`, which writes processes to files and goes on from them.
 
+mod outside;
+
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use spec::container::{MountKind, Namespace, Place, Root, Source};
+use spec::container::{Namespace, Place, Root};
 use spec::oci::Bundle;
 use spec::{Error, Result, ResultExt};
 
+use self::outside::Outside;
 use crate::line::{Flag, Line, switch, value};
 
 /// Options of both verbs.
@@ -37,19 +40,24 @@ pub(crate) const LAZY: Flag = switch("lazy-pages", None, "memory comes when it i
 const SWITCHES: [&str; 6] =
     ["tcp-established", "ext-unix-sk", "shell-job", "file-locks", "auto-dedup", "lazy-pages"];
 
+/// Lines of its log that are told.
+const TOLD: usize = 5;
+
 /// A call of it.
 #[derive(Debug)]
 pub(crate) struct Call {
     command: Command,
+    images: PathBuf,
     log: PathBuf,
+    outside: Outside,
 }
 
 impl Call {
     /// With what both verbs have in common.
     ///
     /// # Errors
-    /// Unsupported where it is not installed; directories that cannot be made.
-    pub(crate) fn new(action: &str, line: &Line, bundle: &Bundle) -> Result<Self> {
+    /// Unsupported where it is not installed; words that it does not have.
+    pub(crate) fn new(action: &str, line: &Line) -> Result<Self> {
         available()?;
         let images = line.text("image-path").filter(|path| !path.is_empty()).unwrap_or("checkpoint");
         let work = line.text("work-path").filter(|path| !path.is_empty()).unwrap_or(images);
@@ -68,12 +76,8 @@ impl Call {
                 return Err(Error::unsupported(format!("--empty-ns {kind}: there is network only")));
             }
         }
-        // What lies outside is named by where it is inside.
-        for (at, source) in binds(bundle) {
-            let outside = if action == "restore" { source.display().to_string() } else { at.clone() };
-            command.arg("--external").arg(format!("mnt[{at}]:{outside}"));
-        }
-        Ok(Self { command, log: Path::new(work).join(name) })
+        let log = Path::new(work).join(name);
+        Ok(Self { command, images: images.into(), log, outside: Outside::default() })
     }
 
     /// One more word.
@@ -82,22 +86,53 @@ impl Call {
         self
     }
 
+    /// Makes the directories that it writes to, and tells it what of these processes is outside.
+    ///
+    /// # Errors
+    /// What cannot be made or looked at.
+    pub(crate) fn writes(&mut self, bundle: &Bundle, pid: i32, frozen_by: Option<&Path>) -> Result<()> {
+        let work = self.log.parent().unwrap_or(&self.images);
+        for directory in [self.images.as_path(), work] {
+            std::fs::create_dir_all(directory).doing(|| format!("making {}", directory.display()))?;
+        }
+        if let Some(group) = frozen_by {
+            self.command.arg("--freeze-cgroup").arg(group);
+        }
+        self.outside = outside::of(bundle, pid, &self.images)?;
+        Ok(())
+    }
+
+    /// Tells it what stands for what was outside.
+    ///
+    /// # Errors
+    /// What is not there.
+    pub(crate) fn reads(&mut self, bundle: &Bundle, group: Option<PathBuf>) -> Result<()> {
+        self.outside = outside::again(bundle, &self.images, group)?;
+        Ok(())
+    }
+
     /// Calls it.
     ///
     /// # Errors
     /// What it says at the end of its log.
     pub(crate) fn run(mut self) -> Result<()> {
-        let output = self.command.output().doing(|| "calling criu")?;
+        let output = self.command.args(&self.outside.words).output().doing(|| "calling criu")?;
         if output.status.success() {
             return Ok(());
         }
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let errors: Vec<&str> = log.lines().filter(|line| line.contains("Error")).collect();
-        let from = errors.len().saturating_sub(5);
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said = if errors.is_empty() { said.trim_end().to_owned() } else { errors[from..].join("; ") };
+        let said =
+            told(&log).unwrap_or_else(|| String::from_utf8_lossy(&output.stderr).trim_end().to_owned());
         Err(Error::failed(format!("criu failed: {said}")).hint(format!("{} tells all", self.log.display())))
     }
+}
+
+/// The last errors that its log has, or else its last lines; None where it has none.
+fn told(log: &str) -> Option<String> {
+    let errors: Vec<&str> = log.lines().filter(|line| line.contains("Error")).collect();
+    let lines = if errors.is_empty() { log.lines().collect() } else { errors };
+    let last = &lines[lines.len().saturating_sub(TOLD)..];
+    (!last.is_empty()).then(|| last.join("; "))
 }
 
 /// Whether it can be called.
@@ -115,25 +150,19 @@ fn available() -> Result<()> {
     }
 }
 
-/// Files and directories of the host in it, by where they are.
-fn binds(bundle: &Bundle) -> Vec<(String, PathBuf)> {
-    let mounts = bundle.spec.mounts.iter().filter_map(|mount| match &mount.what {
-        MountKind::Exact(exact) => match &exact.source {
-            Source::Bind { path, .. } => Some((mount.at.as_path().display().to_string(), path.clone())),
-            _ => None,
-        },
-        _ => None,
-    });
-    mounts.collect()
-}
-
-/// What only a container of the usual kind allows: all of it comes back by the images alone.
+/// What only a container of the usual kind allows: it comes back by the images, the bundle and the
+/// network that it may share.
 ///
 /// # Errors
-/// Unsupported: namespaces of others.
+/// Unsupported: other namespaces of others.
 pub(crate) fn check(bundle: &Bundle) -> Result<&Path> {
     let spec = &bundle.spec;
-    if let Some((kind, _)) = spec.namespaces.iter().find(|(_, place)| **place != Place::Own) {
+    let foreign = |kind: &Namespace, place: &Place| match place {
+        Place::Own => false,
+        Place::Path(_) => *kind != Namespace::Net,
+        Place::Container(_) => true,
+    };
+    if let Some((kind, _)) = spec.namespaces.iter().find(|(kind, place)| foreign(kind, place)) {
         return Err(Error::unsupported(format!(
             "a container that joins the {} namespace of others is not written to files",
             kind.word()
@@ -142,5 +171,18 @@ pub(crate) fn check(bundle: &Bundle) -> Result<&Path> {
     match &spec.root {
         Root::Bundle { path, .. } if spec.owns(Namespace::Mount) => Ok(path),
         _ => Err(Error::unsupported("a container without mounts of its own is not written to files")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+
+    #[test]
+    fn the_last_errors_are_told_or_else_the_last_lines() {
+        let log = "(00.1) Error (a): one\n(00.2) Warn\n(00.3) Error (b): two\n(00.4) end\n";
+        assert_eq!(told(log).as_deref(), Some("(00.1) Error (a): one; (00.3) Error (b): two"));
+        assert_eq!(told("1\n2\n3\n4\n5\n6\n").as_deref(), Some("2; 3; 4; 5; 6"));
+        assert_eq!(told(""), None);
     }
 }

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use cgroup::systemd::{self, Unit};
-use cgroup::{Breadth, Group, GroupPath, Placed};
+use cgroup::{Breadth, Group, GroupPath, Hierarchies, Placed};
 use serde::{Deserialize, Serialize};
 use spec::container::{Mount, MountKind, Namespace, Source};
 use spec::oci::Bundle;
@@ -20,7 +20,7 @@ const READ_ONLY: u32 = 1;
 #[derive(Debug)]
 pub(crate) enum Spot {
     /// A path in every hierarchy.
-    Path(GroupPath),
+    Path(GroupPath, Hierarchies),
     /// A unit.
     Unit(Unit),
 }
@@ -51,29 +51,28 @@ impl Spot {
         by_systemd: bool,
         resources: &Resources,
     ) -> Result<Self> {
-        let spot = match by_systemd {
-            true => {
-                let unit = Unit::parse(path, id)?;
-                systemd::available()?;
-                Self::Unit(unit)
-            }
-            false => Self::Path(GroupPath::parse(path, id)?),
+        let hierarchies = || {
+            let hierarchies = Hierarchies::read()?;
+            hierarchies.check(resources).map(|()| hierarchies)
         };
-        Placed::check(resources).map(|()| spot)
+        if by_systemd {
+            let unit = Unit::parse(path, id)?;
+            systemd::available()?;
+            return hierarchies().map(|_| Self::Unit(unit));
+        }
+        let path = GroupPath::parse(path, id)?;
+        Ok(Self::Path(path, hierarchies()?))
     }
 }
 
 impl Spot {
     /// What of a path that was named is not there yet.
-    ///
-    /// # Errors
-    /// Where the hierarchies cannot be read.
-    pub(crate) fn missing(&self) -> Result<Vec<PathBuf>> {
+    pub(crate) fn missing(&self) -> Vec<PathBuf> {
         match self {
-            Self::Path(at) if at.is_asked_for() => {
-                Ok(Placed::ways(at)?.into_iter().filter(|directory| !directory.exists()).collect())
+            Self::Path(at, hierarchies) if at.is_asked_for() => {
+                hierarchies.ways(at).into_iter().filter(|directory| !directory.exists()).collect()
             }
-            _ => Ok(Vec::new()),
+            _ => Vec::new(),
         }
     }
 }
@@ -86,9 +85,9 @@ impl Groups {
     pub(crate) fn make(spot: &Spot, path: Option<&str>, resources: &Resources) -> Result<Self> {
         match spot {
             // Engines look for figures in every hierarchy of a path that they name.
-            Spot::Path(at) => {
+            Spot::Path(at, hierarchies) => {
                 let breadth = if at.is_asked_for() { Breadth::All } else { Breadth::Needed };
-                Ok(Self { placed: Placed::create(at, resources, breadth)?, ..Self::default() })
+                Ok(Self { placed: hierarchies.create(at, resources, breadth)?, ..Self::default() })
             }
             Spot::Unit(unit) => {
                 // A scope begins with a process. The container's, born in it, keeps it when ours leaves.
@@ -178,9 +177,26 @@ impl Groups {
     /// Changes limits: all or none.
     ///
     /// # Errors
-    /// What the host cannot enforce.
-    pub(crate) fn update(&self, resources: &Resources) -> Result<()> {
+    /// What the host cannot enforce, or systemd refuses.
+    pub(crate) fn update(&self, id: &str, resources: &Resources) -> Result<()> {
+        if let Some(path) = &self.unit {
+            Placed::check(resources)?;
+            Unit::parse(Some(path.as_str()), id)?.update(resources)?;
+        }
+        // The kernel has the last word: systemd rounds.
         self.placed.update(resources)
+    }
+
+    /// The directory in the hierarchy of version 2.
+    pub(crate) fn unified(&self) -> Option<PathBuf> {
+        self.placed.paths().into_iter().find_map(|(name, directory)| name.is_empty().then_some(directory))
+    }
+
+    /// The directory that holds their processes.
+    pub(crate) fn freezer(&self) -> Option<PathBuf> {
+        let paths = self.placed.paths();
+        let freezer = paths.into_iter().find_map(|(name, directory)| (name == "freezer").then_some(directory));
+        freezer.or_else(|| self.unified())
     }
 
     /// Whether their processes are held.
@@ -204,8 +220,7 @@ impl Groups {
     /// Processes that do not die, groups that do not go.
     pub(crate) fn end(&self, id: &str) -> Result<()> {
         // Mostly nobody is there any more: asking first takes longer than the removal.
-        let gone = || self.placed.paths().iter().all(|(_, directory)| !directory.exists());
-        if self.unit.is_none() && self.unmarked.is_empty() && self.placed.remove().is_ok() && gone() {
+        if self.unit.is_none() && self.unmarked.is_empty() && matches!(self.placed.remove(), Ok(true)) {
             return Ok(());
         }
         self.placed.kill()?;
@@ -229,7 +244,7 @@ impl Groups {
             false => GroupPath::parse(path, id)?,
         };
         let unmarked = match claim.systemd {
-            false if !at.is_asked_for() => Placed::ways(&at)?,
+            false if !at.is_asked_for() => Hierarchies::read()?.ways(&at),
             _ => claim.missing.clone(),
         };
         let unit = claim.systemd.then(|| path.unwrap_or_default().to_owned());

@@ -136,8 +136,14 @@ impl Home {
     }
 }
 
-/// What is gone already is as good.
+/// What is gone already is as good. What is mostly there goes without being looked for.
 fn remove(directory: &Path) -> std::io::Result<()> {
+    for file in crate::record::FILES {
+        let _ = fs::remove_file(directory.join(file));
+    }
+    if fs::remove_dir(directory).is_ok() {
+        return Ok(());
+    }
     match fs::remove_dir_all(directory) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         removed => removed,

@@ -24,6 +24,9 @@ pub(crate) const LATCH: &str = "latch";
 /// See [`LATCH`].
 pub(crate) const REPORT: &str = "report";
 
+/// All that a directory has, mostly.
+pub(crate) const FILES: [&str; 4] = [STATE, CLAIM, LATCH, REPORT];
+
 /// A container.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Record {

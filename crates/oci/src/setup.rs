@@ -141,7 +141,7 @@ pub(crate) fn begin(context: &Context, wanted: &Wanted, upto: Upto) -> Result<Be
     let path = bundle.cgroups_path.clone();
     let spot = Spot::find(path.as_deref(), id, context.systemd, &bundle.resources)?;
     let rootless = rootless::enter(&mut bundle)?;
-    let claim = Claim { cgroups_path: path.clone(), systemd: context.systemd, missing: spot.missing()? };
+    let claim = Claim { cgroups_path: path.clone(), systemd: context.systemd, missing: spot.missing() };
     let place = context.home.claim(&wanted.id)?;
     let lost = || Error::conflict("the container was removed while it was made");
     let lock = Lock::take(&place)?.ok_or_else(lost)?;

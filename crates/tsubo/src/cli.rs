@@ -73,6 +73,8 @@ pub enum Verb {
     Attach(verbs::attach::Args),
     /// Show the processes of a container
     Top(verbs::top::Args),
+    /// Show what containers and their host use, as it changes
+    Stats(verbs::stats::Args),
     /// Show what happens to containers, as it happens
     Events(verbs::events::Args),
     /// Wait for the end of containers
@@ -213,6 +215,7 @@ fn dispatch(verb: Verb, place: &verbs::Place, spare: Option<Spare>) -> spec::Res
         Verb::Cp(args) => verbs::cp::run(&args, place),
         Verb::Attach(args) => verbs::attach::run(args, place),
         Verb::Top(args) => verbs::top::run(&args, place),
+        Verb::Stats(args) => verbs::stats::run(&args, place),
         Verb::Events(args) => verbs::events::run(&args, place),
         Verb::Wait(args) => verbs::wait::run(&args, place),
         Verb::Pause(args) => verbs::pause::run(&args, place),

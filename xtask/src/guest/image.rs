@@ -11,7 +11,7 @@ use super::cpio::Archive;
 use super::fetch;
 use super::kernel::Kernel;
 use super::programs;
-use super::suites::Job;
+use super::suites::{Job, Turn};
 use crate::house::{self, PROGRAMS};
 use crate::shell::{self, Result};
 
@@ -19,13 +19,36 @@ use crate::shell::{self, Result};
 const SIZE: &str = "4G";
 
 /// To reach the disk, and what tests mount or make.
-const MODULES: &[&str] =
-    &["virtio_pci", "virtio_blk", "overlay", "erofs", "loop", "veth", "vfat", "nls_ascii"];
+const MODULES: &[&str] = &[
+    "virtio_pci",
+    "virtio_blk",
+    "overlay",
+    "erofs",
+    "loop",
+    "veth",
+    "vfat",
+    "nls_ascii",
+    // By these criu looks at sockets, and holds their connections.
+    "unix_diag",
+    "tcp_diag",
+    "udp_diag",
+    "raw_diag",
+    "af_packet_diag",
+    "netlink_diag",
+    "nf_tables",
+    "nft_compat",
+    "xt_mark",
+];
 
 /// What the kernel starts first, in the archive and then on the disk; and who runs one test.
 const FIRST: &str = include_str!("first.sh");
 const INIT: &str = include_str!("init.sh");
 const ONE: &str = include_str!("one.sh");
+
+/// Systemd's only unit, what that starts, and the end.
+const UNIT: &str = include_str!("default.target");
+const SERVICE: &str = include_str!("tests.service");
+const END: &str = include_str!("end.sh");
 
 /// What the guest boots.
 pub(super) struct Image {
@@ -70,12 +93,17 @@ fn skeleton(root: &Path) -> Result {
         ("etc/subuid", "ann:300000:65536\n"),
         ("etc/subgid", "ann:300000:65536\n"),
         ("etc/hostname", "guest\n"),
+        ("etc/machine-id", "7473756275000000000000000000007a\n"),
         ("etc/hosts", "127.0.0.1 localhost\n"),
         ("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
     ] {
         fs::write(root.join(name), content)?;
     }
-    for (name, content) in [("guest/init.sh", INIT), ("guest/one.sh", ONE)] {
+    fs::create_dir_all(root.join("etc/systemd/system"))?;
+    for (name, content) in [("default.target", UNIT), ("tests.service", SERVICE)] {
+        fs::write(root.join("etc/systemd/system").join(name), content)?;
+    }
+    for (name, content) in [("guest/init.sh", INIT), ("guest/one.sh", ONE), ("guest/end.sh", END)] {
         fs::write(root.join(name), content)?;
         fs::set_permissions(root.join(name), fs::Permissions::from_mode(0o755))?;
     }
@@ -95,15 +123,19 @@ fn put_tests(root: &Path, jobs: &[Job]) -> Result {
     for job in jobs {
         put_files(root, &job.package.join("tests"))?;
     }
-    let list = |alone: bool| {
-        let numbered = jobs.iter().enumerate().filter(|(_, job)| job.is_alone() == alone);
+    let list = |turn: Turn| {
+        let numbered = jobs.iter().enumerate().filter(|(_, job)| job.turn() == turn);
         let line = |(number, job): (usize, &Job)| {
             format!("{number} {} {} {}\n", job.name, job.binary.display(), job.package.display())
         };
         numbered.map(line).collect::<String>()
     };
-    fs::write(root.join("guest/together"), list(false))?;
-    Ok(fs::write(root.join("guest/alone"), list(true))?)
+    for (name, turn) in
+        [("together", Turn::Together), ("alone", Turn::Alone), ("by_systemd", Turn::BySystemd)]
+    {
+        fs::write(root.join("guest").join(name), list(turn))?;
+    }
+    Ok(())
 }
 
 /// What tests read of their package's folder; not the tests themselves.

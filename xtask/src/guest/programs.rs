@@ -13,7 +13,21 @@ const PROGRAMS: &str = "sh bash cat ls cp mv rm ln mkdir rmdir mktemp chmod chow
     sleep env id true false mknod sort uniq wc pwd grep sed seq sync mount umount uname stty tty tr cut date dd \
     du df kill timeout tar gzip xz zstd find xargs diff cmp ldd getent unshare nsenter setpriv setsid script \
     prlimit nproc newuidmap newgidmap setcap getcap setfattr getfattr strace basename dirname expr tee od test \
-    printf yes nice comm install realpath flock";
+    printf yes nice comm install realpath flock criu ip systemctl podman conmon";
+
+/// Those that are not found by a name in PATH, those that are links to another name, and what programs load
+/// or read by themselves.
+const FILES: [&str; 9] = [
+    "/lib/systemd/systemd",
+    "/usr/sbin/iptables-restore",
+    "/usr/sbin/iptables-save",
+    "/usr/sbin/ip6tables-restore",
+    "/usr/sbin/ip6tables-save",
+    "/usr/lib/x86_64-linux-gnu/xtables/libxt_mark.so",
+    "/usr/lib/x86_64-linux-gnu/xtables/libxt_standard.so",
+    "/etc/containers/policy.json",
+    "/usr/share/containers/seccomp.json",
+];
 
 /// Brings all of them into `root`.
 pub(super) fn bring_all(root: &Path) -> Result {
@@ -21,6 +35,9 @@ pub(super) fn bring_all(root: &Path) -> Result {
         if let Some(program) = find(name) {
             bring(root, &program, &program)?;
         }
+    }
+    for file in FILES.map(Path::new).into_iter().filter(|file| file.is_file()) {
+        bring(root, file, file)?;
     }
     busybox(root)?;
     if let Some(parser) = apparmor_parser() {
@@ -80,7 +97,11 @@ fn libraries(listed: &str) -> impl Iterator<Item = &str> {
 /// The root has its programs and libraries below `/usr` only, with links from the older places.
 pub(super) fn copy(from: &Path, root: &Path, to: &Path) -> Result {
     let below = to.strip_prefix("/").unwrap_or(to);
-    let below = if below.starts_with("usr") { below.to_owned() } else { Path::new("usr").join(below) };
+    let below = if ["usr", "etc"].iter().any(|top| below.starts_with(top)) {
+        below.to_owned()
+    } else {
+        Path::new("usr").join(below)
+    };
     let to = root.join(below);
     if to.exists() {
         return Ok(());

@@ -37,7 +37,10 @@ const SUITES: &[Suite] = &[
     },
     Suite { package: "tsubo-cgroup", target: "it", only: &[], but: &[] },
     Suite { package: "tsubo-cgroup", target: "place", only: &[], but: &[] },
+    Suite { package: "tsubo-cgroup", target: "systemd", only: &[], but: &[] },
     Suite { package: "tsubo-cgroup", target: "tsubo_cgroup", only: &["freeze::"], but: &[] },
+    Suite { package: "tsubo-oci", target: "it", only: &["guest::"], but: &[] },
+    Suite { package: "tsubo-oci", target: "engines", only: &["guest::"], but: &[] },
     Suite { package: "tsubo-runtime", target: "it", only: &[], but: &["life::how_long"] },
     Suite { package: "tsubo-keeper", target: "it", only: &[], but: &SLOW },
     Suite {
@@ -50,6 +53,20 @@ const SUITES: &[Suite] = &[
 
 /// Tests that nothing may run beside, because they set the clock.
 const ALONE: &str = "guest::clock::";
+
+/// In the name of a test, or of its program: it wants systemd for the first process.
+const BY_SYSTEMD: &str = "systemd";
+
+/// When a test runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Beside others.
+    Together,
+    /// Beside nobody.
+    Alone,
+    /// After the others, when systemd has become the first process.
+    BySystemd,
+}
 
 /// Tests that are ignored on a host, because they are the guest's only.
 const OWN: &str = "guest::";
@@ -65,8 +82,12 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) fn is_alone(&self) -> bool {
-        self.name.starts_with(ALONE)
+    pub(super) fn turn(&self) -> Turn {
+        match &self.label {
+            label if label.contains(BY_SYSTEMD) => Turn::BySystemd,
+            _ if self.name.starts_with(ALONE) => Turn::Alone,
+            _ => Turn::Together,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Saying resources to the kernel: all or nothing.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use spec::resources::{DeviceRule, Resources};
@@ -31,10 +31,13 @@ impl Placed {
     /// it are taken back.
     pub(super) fn apply(&self, now: &Now, resources: &Resources) -> Result<()> {
         let writes = writes(&self.controllers(), now, resources)?;
-        let orders = writes.iter().map(|write| self.order(write)).collect::<Result<Vec<_>>>()?;
+        let mut orders: Vec<Order> = Vec::with_capacity(writes.len());
+        for write in &writes {
+            orders.push(self.order(write, orders.last())?);
+        }
         let program = self.program(resources)?;
-        let mut before = Vec::new();
-        let done = orders.iter().try_for_each(|order| order.carry_out(&mut before));
+        let (mut before, mut open) = (Vec::new(), None);
+        let done = orders.iter().try_for_each(|order| order.carry_out(&mut before, &mut open));
         let done = done.and_then(|()| program.map_or(Ok(()), |program| self.attach(&program)));
         if done.is_err() {
             self.take_back(before, now);
@@ -42,11 +45,19 @@ impl Placed {
         done
     }
 
-    fn order(&self, write: &Write) -> Result<Order> {
+    fn order(&self, write: &Write, last: Option<&Order>) -> Result<Order> {
         let directory = self.directory(write.version, write.controller).ok_or_else(|| {
             Error::unsupported(format!("{}: the container has no group of {}", write.file, write.controller))
                 .hint("it is made when the container is created with such a limit")
         })?;
+        // Rules for devices all go to one file.
+        if let Some(last) = last.filter(|last| last.file == write.file && last.path.starts_with(directory)) {
+            return Ok(Order {
+                path: last.path.clone(),
+                file: write.file.clone(),
+                value: write.value.clone(),
+            });
+        }
         let given = (write.file.clone(), write.value.clone());
         let choices = [Some(given), write.instead.clone()];
         let find = || choices.iter().flatten().find(|(file, _)| directory.join(file).exists()).cloned();
@@ -110,14 +121,27 @@ impl Placed {
     }
 }
 
+/// A file that is written to, open until another one is.
+type Open<'a> = Option<(&'a Path, fs::File)>;
+
 impl Order {
-    fn carry_out(&self, before: &mut Vec<Before>) -> Result<()> {
+    fn carry_out<'a>(&'a self, before: &mut Vec<Before>, open: &mut Open<'a>) -> Result<()> {
         // Those are for writing only; what they come to is read elsewhere.
         let readable = !self.file.starts_with("devices.");
         let old = readable.then(|| fs::read_to_string(&self.path).ok()).flatten();
-        write(&self.path, &self.value).map_err(|error| self.explain(error))?;
+        self.write(open).map_err(|error| self.explain(error))?;
         let value = old.and_then(|old| undo(&self.file, &self.value, &old));
         before.extend(value.map(|value| Before { path: self.path.clone(), value }));
+        Ok(())
+    }
+
+    fn write<'a>(&'a self, open: &mut Open<'a>) -> io::Result<()> {
+        let mut file = match open.take().filter(|(path, _)| *path == self.path) {
+            Some((_, file)) => file,
+            None => fs::File::options().write(true).open(&self.path)?,
+        };
+        put(&mut file, &self.value)?;
+        *open = Some((&self.path, file));
         Ok(())
     }
 
@@ -175,7 +199,11 @@ fn load(rules: &[DeviceRule]) -> Result<Program> {
     })
 }
 
-/// One system call: the kernel takes a value whole. Nothing at all would not even arrive.
 fn write(path: &Path, value: &str) -> io::Result<()> {
-    fs::write(path, if value.is_empty() { "\n" } else { value })
+    put(&mut fs::File::options().write(true).open(path)?, value)
+}
+
+/// One system call: the kernel takes a value whole. Nothing at all would not even arrive.
+fn put(file: &mut fs::File, value: &str) -> io::Result<()> {
+    file.write_all(if value.is_empty() { b"\n" } else { value.as_bytes() })
 }

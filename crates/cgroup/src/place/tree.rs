@@ -67,16 +67,17 @@ fn kill_member(placed: &Placed, pid: i32) {
     }
 }
 
-/// Removes a group if it is ours, and those above it that are ours and empty.
-pub(super) fn remove(directory: &Path, base: &Path) -> Result<()> {
+/// Removes a group if it is ours, and those above it that are ours and empty; whether it is gone.
+pub(super) fn remove(directory: &Path, base: &Path) -> Result<bool> {
     let doing = || format!("removing the control group {}", directory.display());
-    if is_marked(directory) {
+    let ours = is_marked(directory);
+    if ours {
         remove_tree(directory).doing(doing)?;
     }
     if let Some(above) = directory.parent() {
         remove_empty(above, base);
     }
-    Ok(())
+    Ok(ours || !directory.exists())
 }
 
 /// Removes a directory and those above it as long as they are ours and empty.

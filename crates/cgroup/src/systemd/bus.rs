@@ -42,6 +42,13 @@ impl Body {
         put_text(&mut self.bytes, text);
     }
 
+    /// A truth value.
+    pub(super) fn flag(&mut self, flag: bool) {
+        self.signature.push('b');
+        align(&mut self.bytes, 4);
+        self.bytes.extend(u32::from(flag).to_le_bytes());
+    }
+
     /// An array of names and values.
     pub(super) fn properties(&mut self, properties: &[(&str, Value)]) {
         self.signature.push_str("a(sv)");

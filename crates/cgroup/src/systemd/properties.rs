@@ -25,7 +25,8 @@ pub(super) fn of(unit: &Unit, pid: u32, resources: &Resources) -> Vec<(&'static 
     all
 }
 
-fn limits(resources: &Resources) -> Vec<(&'static str, Value)> {
+/// What there is to say of them.
+pub(super) fn limits(resources: &Resources) -> Vec<(&'static str, Value)> {
     let Resources { memory, cpu, .. } = resources;
     let number = |limit: Limit| Value::Number(limit.number().unwrap_or(INFINITY));
     let weight = cpu.weight.or(cpu.shares.map(shares_to_weight));

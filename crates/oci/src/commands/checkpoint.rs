@@ -1,18 +1,19 @@
 //! `tsubo-oci checkpoint`: a running container becomes files.
 
+use spec::Result;
 use spec::oci::Status;
-use spec::{Result, ResultExt};
 
 use crate::cli::{Context, Verb};
 use crate::container::{Container, Lock, missing, not_running};
 use crate::criu::{self, Call};
+use crate::finish;
 use crate::line::{Line, Reach, switch, value};
 
 /// The verb.
 pub(crate) const VERB: Verb = Verb {
     name: "checkpoint",
     words: "ID",
-    about: "Write the processes of a container to files, by the program criu",
+    about: "Write the processes of a container to files, by the program criu, and end it",
     flags: &[
         criu::IMAGES,
         criu::WORK,
@@ -44,10 +45,9 @@ fn run(context: &Context, line: &Line) -> Result<u8> {
         return Err(not_running());
     }
     let action = if line.on("pre-dump") { "pre-dump" } else { "dump" };
-    let mut call = Call::new(action, line, bundle)?;
-    let images = line.text("image-path").filter(|path| !path.is_empty()).unwrap_or("checkpoint");
-    std::fs::create_dir_all(images).doing(|| format!("making {images}"))?;
+    let mut call = Call::new(action, line)?;
     let pid = container.record.init.map_or(0, |init| init.pid);
+    call.writes(bundle, pid, container.record.groups.freezer().as_deref())?;
     call.arg("--tree").arg(pid.to_string()).arg("--root").arg(root);
     for (option, word) in [("parent-path", "--prev-images-dir"), ("status-fd", "--status-fd")] {
         if let Some(text) = line.text(option).filter(|text| !text.is_empty() && *text != "-1") {
@@ -57,11 +57,16 @@ fn run(context: &Context, line: &Line) -> Result<u8> {
     if let Some((address, port)) = line.text("page-server").and_then(|server| server.rsplit_once(':')) {
         call.arg("--page-server").arg("--address").arg(address).arg("--port").arg(port);
     }
+    let goes_on = line.on("leave-running") || action == "pre-dump";
     if line.on("leave-running") && action == "dump" {
         call.arg("--leave-running");
     }
     if action == "pre-dump" {
         call.arg("--track-mem");
     }
-    call.run().map(|()| 0)
+    call.run()?;
+    if !goes_on {
+        finish::destroy(context, &container.id, &container.record)?;
+    }
+    Ok(0)
 }

@@ -63,7 +63,7 @@ fn run(context: &Context, line: &Line) -> Result<u8> {
         return Err(Error::unsupported("a container with a terminal is not restored")
             .hint("its terminal has ended with the process that held it"));
     }
-    let mut call = Call::new("restore", line, &bundle)?;
+    let mut call = Call::new("restore", line)?;
     for option in ["lsm-profile", "lsm-mount-context"] {
         if let Some(text) = line.text(option).filter(|text| !text.is_empty()) {
             call.arg(format!("--{option}")).arg(text);
@@ -71,7 +71,7 @@ fn run(context: &Context, line: &Line) -> Result<u8> {
     }
     let groups = bundle.cgroups_path.clone();
     let spot = Spot::find(groups.as_deref(), id.as_str(), context.systemd, &bundle.resources)?;
-    let claim = Claim { cgroups_path: groups.clone(), systemd: context.systemd, missing: spot.missing()? };
+    let claim = Claim { cgroups_path: groups.clone(), systemd: context.systemd, missing: spot.missing() };
     let place = context.home.claim(&id)?;
     let _lock = Lock::take(&place)?.ok_or_else(|| missing(&id))?;
     let mut record = Record {
@@ -87,6 +87,7 @@ fn run(context: &Context, line: &Line) -> Result<u8> {
     };
     let made = claim.write(&place).and_then(|()| {
         record.groups = Groups::make(&spot, groups.as_deref(), &record.bundle.resources)?;
+        call.reads(&record.bundle, record.groups.unified())?;
         restore(call, &place, &root)
     });
     let made = made.and_then(|pid| {

@@ -79,7 +79,7 @@ fn run(context: &Context, line: &Line) -> Result<u8> {
     if container.status() == Status::Stopped {
         return Err(not_running());
     }
-    container.record.groups.update(&resources).map(|()| 0)
+    container.record.groups.update(container.id.as_str(), &resources).map(|()| 0)
 }
 
 fn text(path: &str) -> Result<String> {

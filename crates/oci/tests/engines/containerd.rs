@@ -13,37 +13,56 @@ use crate::said::Said;
 
 const DAEMON: &str = "/usr/bin/containerd";
 const CLIENT: &str = "/usr/bin/ctr";
-const IMAGE: &str = "docker.io/library/box:latest";
+pub(crate) const IMAGE: &str = "docker.io/library/box:latest";
 
 /// What would want other file systems, or the network.
-const UNUSED: &str = "\"io.containerd.grpc.v1.cri\", \"io.containerd.snapshotter.v1.btrfs\", \
-    \"io.containerd.snapshotter.v1.zfs\", \"io.containerd.snapshotter.v1.devmapper\", \"io.containerd.snapshotter.v1.aufs\"";
+const UNUSED: &str = "\"io.containerd.snapshotter.v1.btrfs\", \"io.containerd.snapshotter.v1.zfs\", \
+    \"io.containerd.snapshotter.v1.devmapper\", \"io.containerd.snapshotter.v1.aufs\"";
 
-struct Containerd {
-    house: House,
+/// What pods come by.
+const PODS: &str = "\"io.containerd.grpc.v1.cri\"";
+
+pub(crate) struct Containerd {
+    pub(crate) house: House,
     daemon: Child,
 }
 
 impl Containerd {
     fn new() -> Option<Self> {
+        Self::with(&format!("{UNUSED}, {PODS}"), "", "default")
+    }
+
+    /// One that has pods; the paths of its `settings` that begin with `CNI` are its own.
+    pub(crate) fn for_pods(settings: &str) -> Option<Self> {
+        Self::with(UNUSED, settings, "k8s.io")
+    }
+
+    fn with(unused: &str, settings: &str, namespace: &str) -> Option<Self> {
         let house = House::for_programs(&[DAEMON, CLIENT])?;
         let at = |name: &str| house.at(name);
         let config = format!(
-            "version = 2\nroot = \"{}\"\nstate = \"{}\"\ndisabled_plugins = [{UNUSED}]\n\
+            "version = 2\nroot = \"{}\"\nstate = \"{}\"\ndisabled_plugins = [{unused}]\n\
              [grpc]\naddress = \"{}\"\n[ttrpc]\naddress = \"{}\"\n\
-             [plugins.\"io.containerd.internal.v1.opt\"]\npath = \"{}\"\n",
+             [plugins.\"io.containerd.internal.v1.opt\"]\npath = \"{}\"\n{}",
             at("root"),
             at("state"),
             at("sock"),
             at("ttrpc"),
             at("opt"),
+            settings.replace("CNI", &at("cni")),
         );
         fs::write(at("config.toml"), config).expect("a file");
         let daemon = house.daemon(&[DAEMON, "-c", &at("config.toml")]);
         let containerd = Self { house, daemon };
         containerd.house.until("containerd", || containerd.ctr(&["version"]).code == 0);
-        containerd.ctr(&["image", "import", &archive(&containerd.house)]).well();
+        containerd.ctr(&["-n", namespace, "image", "import", &archive(&containerd.house)]).well();
         Some(containerd)
+    }
+
+    /// Ends it.
+    pub(crate) fn end(mut self) {
+        drop(self.house);
+        let _ = self.daemon.wait();
     }
 
     fn all<'a>(socket: &'a str, words: &[&'a str]) -> Vec<&'a str> {
@@ -102,7 +121,7 @@ fn archive(house: &House) -> String {
     let sum = house.call(&["sha256sum", layer.to_str().expect("text")]).well();
     let digest = format!("sha256:{}", sum.split(' ').next().expect("a sum"));
     let config = json!({
-        "architecture": "amd64", "os": "linux", "config": { "Env": ["PATH=/bin"] },
+        "architecture": "amd64", "os": "linux", "config": { "Env": ["PATH=/bin"], "Cmd": ["sleep", "1000"] },
         "rootfs": { "type": "layers", "diff_ids": [digest] },
     });
     let manifest = json!([{ "Config": "config.json", "RepoTags": ["box:latest"], "Layers": ["layer.tar"] }]);
@@ -114,14 +133,13 @@ fn archive(house: &House) -> String {
 }
 
 fn with(what: impl FnOnce(&Containerd)) {
-    if let Some(mut containerd) = Containerd::new() {
+    if let Some(containerd) = Containerd::new() {
         let left = containerd.house.left();
         what(&containerd);
         containerd.ctr(&["task", "ls", "-q"]).says("");
         containerd.house.only(&left);
         containerd.house.call(&["sh", "-c", "ls /run/containerd/runc/default 2>/dev/null; :"]).says("");
-        drop(containerd.house);
-        let _ = containerd.daemon.wait();
+        containerd.end();
     }
 }
 

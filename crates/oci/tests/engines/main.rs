@@ -4,6 +4,7 @@
 //! [`house`].
 
 mod containerd;
+mod cri;
 mod docker;
 mod house;
 mod image;

@@ -1,6 +1,8 @@
 //! `tsubo-oci` on real bundles: what an engine types, and what comes of it.
 
+mod criu;
 mod exec;
+mod guest;
 mod harness;
 mod hooks;
 mod hostile;

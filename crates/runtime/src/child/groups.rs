@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MountPropagationFlags, OpenTreeFlags};
 
-use super::mounts::{attach, onto};
+use super::mounts::{attach, inside};
 use crate::prepare::{FileSystem, Hierarchy, Place, View, detached};
 use crate::report::{During, Fault, Part};
 
@@ -41,13 +41,12 @@ pub(super) fn show(root: BorrowedFd<'_>, at: &Place, hierarchies: &[Hierarchy]) 
     attach(root, at, frame.as_fd(), true)?;
     for Hierarchy { name, view } in hierarchies {
         rustix::fs::mkdirat(&frame, name.as_c_str(), Mode::from_raw_mode(0o755))?;
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let place = rustix::fs::openat(&frame, name.as_c_str(), flags, Mode::empty())?;
         let mount = match view {
             View::New(make) => detached(make).during(Part::FileSystem)?,
             View::Of(group, attributes) => copy_of(group, *attributes)?,
         };
-        onto(mount.as_fd(), place.as_fd()).during(Part::Attaching)?;
+        // Nobody but us has had this directory yet.
+        inside(mount.as_fd(), frame.as_fd(), name).during(Part::Attaching)?;
     }
     let change = sys::mount::Change {
         attributes: sys::mount::READ_ONLY,

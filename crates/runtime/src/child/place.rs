@@ -68,13 +68,7 @@ pub(super) fn genuine(root: BorrowedFd<'_>, path: &CStr) -> Result<(), Fault> {
 /// The directory in which a path lies, made if it is missing, and the name in it.
 pub(super) fn directory_of<'a>(root: BorrowedFd<'_>, place: &'a Place) -> Result<(OwnedFd, &'a CStr), Fault> {
     let last = place.way.last().ok_or(Fault::from(Errno::ISDIR))?;
-    for component in &place.way[..place.way.len() - 1] {
-        if matches!(find(root, &component.path, place.strict), Err(Errno::NOENT)) {
-            let parent = find(root, &component.parent, place.strict).during(Part::MountPoint)?;
-            make(&parent, &component.name, true).during(Part::MakingMountPoint)?;
-        }
-    }
-    Ok((find(root, &last.parent, place.strict).during(Part::MountPoint)?, &last.name))
+    Ok((above(root, place, place.way.len() - 1)?, &last.name))
 }
 
 fn found_or_made(root: BorrowedFd<'_>, place: &Place, directory: bool) -> Result<OwnedFd, Fault> {
@@ -82,15 +76,23 @@ fn found_or_made(root: BorrowedFd<'_>, place: &Place, directory: bool) -> Result
         Err(Errno::NOENT) => {}
         found => return found.during(Part::MountPoint),
     }
-    for (index, component) in place.way.iter().enumerate() {
-        if !matches!(find(root, &component.path, place.strict), Err(Errno::NOENT)) {
-            continue;
-        }
-        let parent = find(root, &component.parent, place.strict).during(Part::MountPoint)?;
-        let last = index + 1 == place.way.len();
-        make(&parent, &component.name, directory || !last).during(Part::MakingMountPoint)?;
-    }
+    let (parent, name) = directory_of(root, place)?;
+    make(&parent, name, directory).during(Part::MakingMountPoint)?;
     find(root, &place.path, place.strict).during(Part::MountPoint)
+}
+
+/// The directory above a component of the way, made if it is missing. Mostly it is there: so it is
+/// looked for from below. Any other failure than that it is missing is the one to tell.
+fn above(root: BorrowedFd<'_>, place: &Place, index: usize) -> Result<OwnedFd, Fault> {
+    let parent = &place.way[index].parent;
+    match find(root, parent, place.strict) {
+        Err(Errno::NOENT) if index > 0 => {
+            let higher = above(root, place, index - 1)?;
+            make(&higher, &place.way[index - 1].name, true).during(Part::MakingMountPoint)?;
+            find(root, parent, place.strict).during(Part::MountPoint)
+        }
+        found => found.during(Part::MountPoint),
+    }
 }
 
 fn make(parent: &OwnedFd, name: &CStr, directory: bool) -> Result<(), Errno> {

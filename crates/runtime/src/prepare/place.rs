@@ -22,7 +22,6 @@ pub(crate) struct Place {
 pub(crate) struct Component {
     pub(crate) parent: CString,
     pub(crate) name: CString,
-    pub(crate) path: CString,
 }
 
 impl Place {
@@ -33,7 +32,6 @@ impl Place {
             Ok(Component {
                 parent: c_path(path.parent().unwrap_or_else(RootPath::root).relative())?,
                 name: c_string(path.name().unwrap_or_default())?,
-                path: c_path(path.relative())?,
             })
         });
         Ok(Self { path: c_path(at.relative())?, way: way.collect::<Result<_>>()?, strict })

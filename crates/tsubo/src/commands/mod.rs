@@ -34,6 +34,8 @@ pub mod rm;
 pub mod rmi;
 pub mod run;
 pub mod start;
+pub mod stats;
+mod stats_table;
 pub mod stop;
 mod terminal_flags;
 pub mod test;

@@ -1,0 +1,131 @@
+//! Who is there: read once, then kept by the events. To read the state of a thousand containers again
+//! and again would take more time than their figures.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use cgroup::figures::Meter;
+use spec::{ErrorKind, Id, Name, Result};
+
+use crate::events::{Event, Events, What};
+use crate::record::Status;
+use crate::{Container, Containers};
+
+/// Events can be missed, and a keeper that was lost tells of no end.
+const EVERYTHING: Duration = Duration::from_secs(60);
+
+/// A container, as far as its figures are concerned.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) name: Name,
+    pub(super) image: String,
+    pub(super) status: Status,
+    /// In a word or two, at the time of the last event.
+    pub(super) word: String,
+    /// Of one that runs and has control groups.
+    pub(super) meter: Option<Meter>,
+}
+
+impl Member {
+    fn of(container: &Container) -> Result<Self> {
+        let status = container.status()?;
+        let meter = match &status {
+            Status::Running(running) => running.group.as_ref().map(Meter::of),
+            _ => None,
+        };
+        Ok(Self {
+            name: container.name().clone(),
+            image: container.record().image.clone(),
+            word: status.word(),
+            status,
+            meter,
+        })
+    }
+
+    /// The first process, unless it is about to be started again.
+    pub(super) fn first(&self) -> Option<i32> {
+        match &self.status {
+            Status::Running(running) => (!running.resting).then_some(running.first.pid),
+            _ => None,
+        }
+    }
+
+    pub(super) fn restarts(&self) -> u32 {
+        match &self.status {
+            Status::Running(running) => running.restarts,
+            Status::Exited(ended) => ended.restarts,
+            Status::Created => 0,
+        }
+    }
+}
+
+/// All containers of a state directory.
+#[derive(Debug)]
+pub(super) struct Roster {
+    containers: Containers,
+    events: Events,
+    members: BTreeMap<Id, Member>,
+    /// When everything was last read.
+    read: Option<Instant>,
+}
+
+impl Roster {
+    pub(super) fn of(containers: Containers) -> Self {
+        let events = containers.events();
+        Self { containers, events, members: BTreeMap::new(), read: None }
+    }
+
+    pub(super) fn members(&self) -> &BTreeMap<Id, Member> {
+        &self.members
+    }
+
+    /// Brings it up to now; returns what has happened since the last time.
+    pub(super) fn refresh(&mut self) -> Result<Vec<Event>> {
+        let mut events = Vec::new();
+        while let Some(event) = self.events.next_event()? {
+            events.push(event);
+        }
+        if self.read.is_none_or(|read| read.elapsed() > EVERYTHING) {
+            self.read_all()?;
+            return Ok(events);
+        }
+        // The last name of each is the one to look for.
+        let changed = events.iter().filter(|event| changes(&event.what));
+        let changed: BTreeMap<Id, &Name> = changed.map(|event| (event.id, &event.name)).collect();
+        changed.into_iter().try_for_each(|(id, name)| self.read_one(id, name))?;
+        Ok(events)
+    }
+
+    /// Reads one again whose figures are not to be had any more.
+    pub(super) fn read_again(&mut self, id: Id) -> Result<()> {
+        match self.members.get(&id).map(|member| member.name.clone()) {
+            Some(name) => self.read_one(id, &name),
+            None => Ok(()),
+        }
+    }
+
+    fn read_all(&mut self) -> Result<()> {
+        let all = self.containers.list()?;
+        let now = all.iter().filter_map(|container| Some((container.id(), Member::of(container).ok()?)));
+        self.members = now.collect();
+        self.read = Some(Instant::now());
+        Ok(())
+    }
+
+    fn read_one(&mut self, id: Id, name: &Name) -> Result<()> {
+        let found = match self.containers.find(name.as_str()) {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict) => None,
+            found => Some(found?).filter(|container| container.id() == id),
+        };
+        match found.map(|container| Member::of(&container)) {
+            Some(Ok(member)) => self.members.insert(id, member),
+            _ => self.members.remove(&id),
+        };
+        Ok(())
+    }
+}
+
+/// Whether it changes how a container is shown.
+fn changes(what: &What) -> bool {
+    !matches!(what, What::Exec { .. } | What::Kill { .. } | What::Oom)
+}
