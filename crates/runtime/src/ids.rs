@@ -105,6 +105,19 @@ mod tests {
     }
 
     #[test]
+    fn the_search_goes_on_in_the_next_file() {
+        let directory = std::env::temp_dir().join(format!("tsubo-ids-files-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).expect("directory");
+        let claims: Vec<_> = (0..3 * SLOTS_OF_FILE)
+            .map(|_| Claim::first_free(&directory, SLOTS - SLOTS_OF_FILE - 3).expect("a place"))
+            .collect();
+        let bases: std::collections::BTreeSet<u32> = claims.iter().map(Claim::base).collect();
+        std::fs::remove_dir_all(&directory).expect("clean");
+        assert_eq!(bases.len(), claims.len());
+        assert!(bases.contains(&FIRST) && bases.contains(&(FIRST + (SLOTS - 1) * IDS)));
+    }
+
+    #[test]
     fn a_place_is_held_until_its_last_holder_ends() {
         let directory = directory();
         let take = || Claim::first_free(&directory, SLOTS - 1).expect("a place");

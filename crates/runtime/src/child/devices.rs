@@ -8,7 +8,6 @@ use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
 use spec::container::Nodes;
-use sys::mount::READ_ONLY;
 
 use super::mounts::{attach, inside, onto};
 use crate::prepare::{Devices, detached};
@@ -72,14 +71,13 @@ fn directory(dev: &OwnedFd, name: &CStr) -> Result<OwnedFd, Fault> {
     Ok(rustix::fs::openat(dev, name, flags, Mode::empty())?)
 }
 
-/// A directory of the same tmpfs, on which no device works, and that can be written where `/dev`
-/// itself is read-only.
+/// A directory of the same tmpfs, on a mount on which no device works.
 fn shared_memory(dev: &OwnedFd, made: &Devices) -> Result<(), Fault> {
     rustix::fs::mkdirat(dev, c"shm", Mode::from_raw_mode(0o1777))?;
     own(dev, c"shm", made.owner)?;
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let shm = rustix::mount::open_tree(dev, c"shm", flags).during(Part::FileSystem)?;
-    sys::mount::change_attributes(shm.as_fd(), made.shm, READ_ONLY).during(Part::Attributes)?;
+    sys::mount::set_attributes_recursively(shm.as_fd(), made.shm).during(Part::Attributes)?;
     inside(shm.as_fd(), dev.as_fd(), c"shm").during(Part::Attaching)
 }
 
