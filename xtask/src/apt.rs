@@ -70,6 +70,8 @@ pub(crate) const BENCHES: &[Need] = &[
     ("/usr/bin/mmdebstrap", "mmdebstrap"),
     ("/usr/bin/wrk", "wrk"),
     ("/usr/bin/redis-benchmark", "redis-tools"),
+    ("/usr/sbin/dockerd", "docker.io"),
+    ("/usr/bin/time", "time"),
 ];
 
 /// Installs what is missing of `needs`. Where that fails it is said, and what needs it is skipped

@@ -9,9 +9,11 @@ mod fleet;
 mod footprint;
 mod machine;
 mod minimal;
+mod oci;
 mod pack;
 mod parts;
 mod runtimes;
+mod sampler;
 mod samples;
 mod services;
 mod size;
@@ -47,14 +49,16 @@ pub(crate) struct Ask {
 
 type Bench = (&'static str, fn(&Ask) -> Result<Findings>);
 
-const BENCHES: [Bench; 10] = [
+const BENCHES: [Bench; 12] = [
     ("start", start::run),
     ("parts", parts::run),
     ("burst", burst::run),
     ("exec", exec::run),
+    ("oci", oci::run),
     // Before the crowd: the kernel never forgets how many mounts there were at once.
     ("footprint", footprint::run),
     ("crowd", crowd::run),
+    ("sampler", sampler::run),
     ("size", |ask| size::run(&ask.dist)),
     ("minimal", |ask| minimal::run(&ask.dist)),
     ("watch", |ask| watch::run(&ask.dist)),

@@ -20,6 +20,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("tsubo-workshop", 4),
     ("tsubo", 5),
     ("tsubo-oci", 5),
+    ("tsubo-top", 5),
 ];
 
 /// Stands beside the house and imports no floor.

@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::shell::{self, Result};
 
 /// The programs that `dist/` holds; each is a package of the same name.
-pub(crate) const PROGRAMS: [&str; 3] = ["tsubo", "tsubo-keeper", "tsubo-oci"];
+pub(crate) const PROGRAMS: [&str; 4] = ["tsubo", "tsubo-keeper", "tsubo-oci", "tsubo-top"];
 
 /// The top directory of the source tree.
 pub(crate) fn top() -> PathBuf {

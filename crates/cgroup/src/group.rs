@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use spec::{Error, Id, Result, ResultExt};
 
 use crate::layout::{Hierarchy, Layout, Version};
+use crate::place::enable;
 
 /// The name of the group that holds those of all containers.
 const PARENT: &str = "tsubo";
@@ -24,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
     pub(crate) directories: Vec<(Version, PathBuf)>,
+    /// The controllers of each, where that is known; those of version 1 have a hierarchy.
+    #[serde(default)]
+    pub(crate) controllers: Vec<Vec<String>>,
 }
 
 /// Open files by which a new process enters.
@@ -75,12 +79,17 @@ impl Group {
         let mut group = Self::default();
         for hierarchy in hierarchies {
             match make(&hierarchy.own, id, hierarchy.version) {
-                Ok(directory) => group.directories.push((hierarchy.version, directory)),
+                Ok(directory) => group.add(hierarchy, directory),
                 Err(error) if error.kind() == spec::ErrorKind::Conflict => return Err(error),
                 Err(_) => {}
             }
         }
         Ok(if group.directories.is_empty() { None } else { Some(group) })
+    }
+
+    pub(crate) fn add(&mut self, hierarchy: &Hierarchy, directory: PathBuf) {
+        self.controllers.push(enable::controllers(hierarchy, &directory));
+        self.directories.push((hierarchy.version, directory));
     }
 
     /// Whether this host lets groups be made, and if not, why.
@@ -119,7 +128,8 @@ impl Group {
     pub fn of(id: Id) -> Result<Self> {
         let directory = |own: &Path| own.join(PARENT).join(id.to_string());
         let hierarchies = Layout::detect()?.hierarchies;
-        Ok(Self { directories: hierarchies.iter().map(|h| (h.version, directory(&h.own))).collect() })
+        let directories = hierarchies.iter().map(|h| (h.version, directory(&h.own))).collect();
+        Ok(Self { directories, controllers: Vec::new() })
     }
 
     /// Opens the ways in.
@@ -231,7 +241,7 @@ impl Group {
     }
 }
 
-fn make(own: &Path, id: Id, version: Version) -> Result<PathBuf> {
+pub(crate) fn make(own: &Path, id: Id, version: Version) -> Result<PathBuf> {
     let directory = own.join(PARENT).join(id.to_string());
     let made = match fs::create_dir(&directory) {
         // Only the first container of a host finds it missing.
@@ -252,10 +262,7 @@ fn make(own: &Path, id: Id, version: Version) -> Result<PathBuf> {
 fn make_parent(own: &Path, version: Version) -> Result<PathBuf> {
     let parent = own.join(PARENT);
     match fs::create_dir(&parent) {
-        Ok(()) if version == Version::Two => {
-            // Where the caller's own group does not pass controllers on, peaks stay unknown.
-            let _ = fs::write(parent.join("cgroup.subtree_control"), "+memory +pids");
-        }
+        Ok(()) => crate::room::bound(own, &parent, version),
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
             return Err(error).doing(|| format!("making the control group {}", parent.display()));
         }

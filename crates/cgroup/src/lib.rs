@@ -11,12 +11,14 @@
 pub mod devices;
 pub mod figures;
 mod freeze;
+mod grant;
 mod group;
 mod layout;
 mod oom;
 mod path;
 mod place;
 pub mod resources;
+mod room;
 pub mod stat;
 pub mod systemd;
 
@@ -25,3 +27,4 @@ pub use layout::{Hierarchy, Layout, Version};
 pub use oom::{OomWatch, Told};
 pub use path::GroupPath;
 pub use place::{Breadth, Hierarchies, Placed};
+pub use room::Room;

@@ -1,9 +1,11 @@
 //! The group of one container at a path of its own, in every hierarchy.
 
 mod apply;
-mod enable;
+pub(crate) mod enable;
 mod make;
 mod tree;
+
+pub(crate) use make::fill_cpuset;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -144,6 +146,19 @@ impl Placed {
 
     /// The group of a container that `tsubo` made, for its limits and figures.
     pub fn of(group: &Group) -> Result<Self> {
+        if group.controllers.len() == group.directories.len() {
+            let places = group.directories.iter().zip(&group.controllers);
+            let place = |((version, directory), controllers): (&(Version, PathBuf), &Vec<String>)| {
+                let base = directory.parent()?.to_owned();
+                Some(Place {
+                    version: *version,
+                    controllers: controllers.clone(),
+                    directory: directory.clone(),
+                    base,
+                })
+            };
+            return Ok(Self { places: places.filter_map(place).collect() });
+        }
         let hierarchies = hierarchies()?;
         let place = |(version, directory): &(Version, PathBuf)| {
             let at = hierarchies.iter().filter(|place| directory.starts_with(&place.point));
@@ -161,7 +176,8 @@ impl Placed {
     /// For what both kinds of groups can: the ways in, holding, figures.
     pub fn group(&self) -> Group {
         let directories = self.places.iter().map(|place| (place.version, place.directory.clone()));
-        Group { directories: directories.collect() }
+        let controllers = self.places.iter().map(|place| place.controllers.clone());
+        Group { directories: directories.collect(), controllers: controllers.collect() }
     }
 
     /// Whether it is in no hierarchy: this host has none, or they are not ours.
@@ -209,6 +225,17 @@ impl Placed {
     /// As [`create`](Self::create).
     pub fn update(&self, resources: &Resources) -> Result<()> {
         self.apply(&self.now(), resources)
+    }
+
+    /// Says as much of the resources as this host can enforce, and tells what that is.
+    pub fn wish(&self, now: &Now, resources: &Resources) -> Resources {
+        let mut said = Resources::default();
+        for word in resources.words() {
+            if self.apply(now, &word).is_ok() {
+                said = said.merged(&word);
+            }
+        }
+        said
     }
 
     /// Gives the version 2 group to the root of a container that has a cgroup namespace of its own
@@ -303,7 +330,7 @@ impl Drop for Unfinished {
 }
 
 /// What the hierarchies could pass on, from their mount points.
-fn offered(hierarchies: &[Mounted]) -> Controllers {
+pub(crate) fn offered(hierarchies: &[Mounted]) -> Controllers {
     let mut has = Controllers::default();
     for Mounted { hierarchy, point } in hierarchies {
         match hierarchy.version {
@@ -315,7 +342,7 @@ fn offered(hierarchies: &[Mounted]) -> Controllers {
 }
 
 /// The controllers without which the resources cannot be said.
-fn required(writes: &[Write], resources: &Resources) -> BTreeSet<String> {
+pub(crate) fn required(writes: &[Write], resources: &Resources) -> BTreeSet<String> {
     let mut names: BTreeSet<String> = writes.iter().map(|write| write.controller.to_owned()).collect();
     names.remove("cgroup");
     if resources.devices.is_some() {

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use cgroup::{Entry, Group};
+use cgroup::{Entry, Group, Room};
 use runtime::EarlyUsers;
 use runtime::ids::Claim;
 use spec::container::{Spec, Users};
-use spec::{Id, Result};
+use spec::resources::Resources;
+use spec::{Error, Id, Result};
 
 /// How long groups may wait for their container: an image may have to be installed first.
 const FRESH: Duration = Duration::from_secs(30);
@@ -16,6 +17,8 @@ pub(crate) struct Early {
     id: Id,
     group: Option<Result<Option<Group>>>,
     made: Instant,
+    /// What was said to the groups already.
+    wished: Resources,
     entry: Option<Entry>,
     pub(crate) claim: Option<Claim>,
     pub(crate) users: Option<EarlyUsers>,
@@ -24,14 +27,15 @@ pub(crate) struct Early {
 impl Early {
     /// The control groups of `id`.
     pub(crate) fn groups(id: Id) -> Self {
-        let group = Some(Group::create(id));
-        Self { id, group, made: Instant::now(), entry: None, claim: None, users: None }
+        Self::adopting(id, Some(Group::create(id)))
     }
 
     /// And the ways into them, and users. What fails is tried again when it is needed, and told then.
     pub(crate) fn all(id: Id) -> Self {
         let mut early = Self::groups(id);
         if let Some(Ok(Some(group))) = &early.group {
+            early.wished = Room::of_host().one();
+            group.wish(&early.wished);
             early.entry = group.entry().ok();
         }
         early.claim = lifecycle::find_place().ok();
@@ -42,8 +46,12 @@ impl Early {
 
     /// Groups that were made by another program in this process.
     pub(crate) fn adopt(id: Id, group: Option<Group>) -> Self {
-        let group = group.map(|group| Ok(Some(group)));
-        Self { id, group, made: Instant::now(), entry: None, claim: None, users: None }
+        Self::adopting(id, group.map(|group| Ok(Some(group))))
+    }
+
+    fn adopting(id: Id, group: Option<Result<Option<Group>>>) -> Self {
+        let wished = Resources::default();
+        Self { id, group, made: Instant::now(), wished, entry: None, claim: None, users: None }
     }
 
     /// Who goes on with the groups is somebody else.
@@ -57,9 +65,15 @@ impl Early {
     pub(crate) fn take_groups(&mut self, spec: &Spec) -> Result<(Option<Group>, Option<Entry>)> {
         // What lies empty for long is taken for forgotten (`tsubo gc`).
         let fits = spec.cgroup && spec.controllers.is_none() && self.id == spec.id;
+        // Nobody can take a wish back.
+        let fits = fits && self.wished.without(&spec.wishes).without(&spec.resources) == Resources::default();
         let fits = fits && self.made.elapsed() < FRESH;
         match self.group.take_if(|_| fits) {
-            Some(group) => Ok((group?, self.entry.take())),
+            Some(group) => {
+                let mut group = group?;
+                let more = grant(&mut group, spec, &spec.wishes.without(&self.wished))?;
+                Ok((group, self.entry.take().filter(|_| !more)))
+            }
             None => {
                 // Those to be made now have the same name.
                 self.remove_groups();
@@ -83,11 +97,35 @@ impl Drop for Early {
     }
 }
 
-/// The groups of a container; none if it is to have none.
+/// The groups of a container with its limits; none if it is to have none.
 pub(crate) fn groups(spec: &Spec) -> Result<Option<Group>> {
-    match &spec.controllers {
-        _ if !spec.cgroup => Ok(None),
-        Some(controllers) => Group::create_for(spec.id, controllers),
-        None => Group::create(spec.id),
+    let mut group = match &spec.controllers {
+        _ if !spec.cgroup => None,
+        Some(controllers) => Group::create_for(spec.id, controllers)?,
+        None => Group::create(spec.id)?,
+    };
+    let granted = grant(&mut group, spec, &spec.wishes);
+    if let (Err(_), Some(group)) = (&granted, &group) {
+        // Nobody is in it. `tsubo gc` finds what stays.
+        let _ = group.end();
     }
+    granted.map(|_| group)
+}
+
+/// Says the limits to a container's groups. Whether they are in more hierarchies than before.
+fn grant(group: &mut Option<Group>, spec: &Spec, wishes: &Resources) -> Result<bool> {
+    let Some(group) = group else {
+        return match spec.resources == Resources::default() {
+            true => Ok(false),
+            false => Err(Error::unsupported("a container without control groups cannot be limited").hint(
+                "tsubo info tells why this host gives it none; --best-effort starts it without limits",
+            )),
+        };
+    };
+    let mut more = false;
+    if *wishes != Resources::default() {
+        more = group.reach(spec.id, &wishes.without(&Room::of_host().one()));
+        group.wish(wishes);
+    }
+    Ok(group.grant(spec.id, &spec.resources)? || more)
 }

@@ -38,6 +38,11 @@ impl Keeper {
             Request::Unpause => self.unpause()?,
             Request::Rename { name } => self.rename(name)?,
             Request::Update { life, rlimits } => self.update(life, rlimits),
+            Request::UpdateAll { life, rlimits, resources, wishes } => {
+                self.update(life, rlimits);
+                self.job.spec.resources = *resources;
+                self.job.spec.wishes = *wishes;
+            }
             other => return Err(Error::internal(format!("{other:?} is no order"))),
         }
         connection.send(&Reply::Done);

@@ -122,7 +122,7 @@ fn busy(dir: &Path, name: &Name) -> Error {
 
 /// Who took the lock on a file, as the kernel lists it: a pid written into the file would cost
 /// every start a write that a journal has to follow.
-fn holder(path: &Path) -> Option<u32> {
+pub(crate) fn holder(path: &Path) -> Option<u32> {
     let meta = std::fs::metadata(path).ok()?;
     let (major, minor) = (rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()));
     let inode = format!("{major:02x}:{minor:02x}:{}", meta.ino());

@@ -2,46 +2,108 @@
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
+use spec::container::Spec;
 use spec::life::Life;
 use spec::protocol::Request;
-use spec::{Result, ResultExt};
+use spec::resources::Resources;
+use spec::{Error, Result, ResultExt};
 
 use crate::container::Container;
 use crate::disk::{self, Durable};
 use crate::events::What;
 use crate::lock::Lock;
-use crate::record::{Running, Status};
+use crate::record::{Record, Running, Status};
 
 /// A resource limit: its number as in resource.h, soft, hard.
 pub type Limit = (u32, u64, u64);
 
+/// What is changed; what it does not name stays.
+#[derive(Debug, Clone, Default)]
+pub struct Update {
+    /// Resource limits of all its processes.
+    pub rlimits: Vec<Limit>,
+    /// What it may use of the host.
+    pub resources: Resources,
+    /// What this host cannot enforce of that is left out instead of refused.
+    pub best_effort: bool,
+}
+
 impl Container {
-    /// Replaces the choices about its life, and sets resource limits of all its processes. What is
-    /// not named stays.
+    /// Replaces the choices about its life, and sets limits of all its processes. All or nothing of
+    /// the limits of its control groups.
     ///
     /// # Errors
-    /// When a limit is refused by the kernel, or the record cannot be written.
-    pub fn update(&self, change: impl FnOnce(&mut Life), limits: &[Limit]) -> Result<()> {
+    /// When a limit is refused by the kernel or cannot be enforced here, or the record cannot be
+    /// written.
+    pub fn update(&self, change: impl FnOnce(&mut Life), update: &Update) -> Result<()> {
         let _lock = Lock::take(self.dir(), self.name())?;
         // Read under the lock: somebody else may have changed it since it was found.
         let mut record = self.must_be_current()?;
         change(&mut record.life);
-        let rlimits = &mut record.spec.process.rlimits;
-        for limit in limits {
-            rlimits.retain(|(resource, ..)| *resource != limit.0);
-            rlimits.push(*limit);
-        }
+        merge(&mut record.spec, update)?;
         if let Status::Running(state) = self.status()? {
-            for limit in limits {
-                set(&state, *limit).doing(|| format!("changing a limit of container {}", self.name()))?;
-            }
-            self.order(&Request::Update { life: record.life.clone(), rlimits: rlimits.clone() })?;
+            let doing = || format!("changing a limit of container {}", self.name());
+            limit(&state, update).doing(doing)?;
+            update.rlimits.iter().try_for_each(|limit| set(&state, *limit)).doing(doing)?;
+            self.order(&order(&record, update))?;
         }
         let durable = if record.remove { Durable::No } else { Durable::Yes };
         disk::write_json(&self.dir().join("container.json"), &record, durable)?;
         self.tell(What::Update);
         Ok(())
     }
+}
+
+/// What a start from now on gives it.
+fn merge(spec: &mut Spec, update: &Update) -> Result<()> {
+    for limit in &update.rlimits {
+        spec.process.rlimits.retain(|(resource, ..)| *resource != limit.0);
+        spec.process.rlimits.push(*limit);
+    }
+    if update.resources == Resources::default() {
+        return Ok(());
+    }
+    if !spec.cgroup {
+        return Err(Error::unsupported(format!(
+            "container {} has no control groups to limit it by",
+            spec.name
+        ))
+        .hint("make it anew without --isolation cgroup=false"));
+    }
+    let (whole, rest) = match update.best_effort {
+        true => (&mut spec.wishes, &mut spec.resources),
+        false => (&mut spec.resources, &mut spec.wishes),
+    };
+    *whole = std::mem::take(whole).merged(&update.resources);
+    *rest = rest.without(&update.resources);
+    whole.check()
+}
+
+/// The groups it has now.
+fn limit(state: &Running, update: &Update) -> Result<()> {
+    match &state.group {
+        _ if update.resources == Resources::default() => Ok(()),
+        Some(group) if update.best_effort => {
+            group.wish_now(&update.resources);
+            Ok(())
+        }
+        // Between two lives there is none.
+        Some(_) if state.resting => Ok(()),
+        Some(group) => group.change(&update.resources),
+        None if update.best_effort => Ok(()),
+        None => Err(Error::unsupported("it runs without control groups")
+            .hint("tsubo info tells why this host gives it none")),
+    }
+}
+
+/// In the words of the oldest keeper that can know them.
+fn order(record: &Record, update: &Update) -> Request {
+    let (life, rlimits) = (record.life.clone(), record.spec.process.rlimits.clone());
+    if update.resources == Resources::default() {
+        return Request::Update { life, rlimits };
+    }
+    let (resources, wishes) = (Box::new(record.spec.resources.clone()), Box::new(record.spec.wishes.clone()));
+    Request::UpdateAll { life, rlimits, resources, wishes }
 }
 
 /// Those that are made meanwhile inherit it from one that has it.

@@ -188,7 +188,9 @@ fn advise(error: Error, step: &Step, fault: Fault) -> Error {
             error.hint(format!("the working directory {path} does not exist in the container"))
         }
         (Step::PrivateMounts | Step::Groups { .. }, _, Errno::PERM) => error.hint("run it with sudo"),
-        (Step::Join { .. }, ..) => error.hint("the container is stopping"),
+        (Step::Join { .. }, _, Errno::SRCH | Errno::NOENT | Errno::INVAL | Errno::NOMEM) => {
+            error.hint("the container is stopping")
+        }
         _ => match crate::advice::way_out(step, fault) {
             Some(hint) => error.hint(hint),
             None => error,

@@ -14,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::GroupName;
+use crate::resources::Resources;
 use crate::{Id, Name, RootPath};
 
 pub use capability::{
@@ -89,6 +91,15 @@ pub struct Spec {
     /// The controllers whose groups it gets; None for all that are of use.
     #[serde(default)]
     pub controllers: Option<BTreeSet<String>>,
+    /// The group of containers that its own groups are in.
+    #[serde(default)]
+    pub group: Option<GroupName>,
+    /// What it may use of the host.
+    #[serde(default)]
+    pub resources: Resources,
+    /// The same, but left out where the host cannot enforce it; `resources` say other things.
+    #[serde(default)]
+    pub wishes: Resources,
     /// The signal number that asks it to stop.
     pub stop_signal: i32,
 }
@@ -119,6 +130,9 @@ impl Spec {
             init: false,
             cgroup: false,
             controllers: None,
+            group: None,
+            resources: Resources::default(),
+            wishes: Resources::default(),
             stop_signal: 15,
         }
     }

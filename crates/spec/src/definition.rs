@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::isolation::Isolation;
+use crate::limits::Limits;
 use crate::{Error, Name, Result, RootPath};
 
 /// What `tsubo build` reads. Only `name` and `command` must be said.
@@ -71,6 +72,9 @@ pub struct Definition {
     /// How the package's containers are isolated; what is not said is a secure default.
     #[serde(default)]
     pub isolation: Isolation,
+    /// What the package's containers may use of their host; what is not said is computed from the host.
+    #[serde(default)]
+    pub limits: Limits,
     /// Where the package is written. Default: `NAME.tsubo`.
     #[serde(default)]
     pub output: Option<String>,
@@ -125,15 +129,34 @@ pub(crate) fn one_line(error: &toml::de::Error, text: &str) -> String {
     line.map_or_else(|| message.clone(), |line| format!("line {line}: {message}"))
 }
 
-/// Refuses keys that the schema does not know, at the top and in `[[copy]]`.
+/// Understands the text of a file that is one table of a definition.
+///
+/// # Errors
+/// Bad TOML; an unknown key, with the nearest known one.
+pub(crate) fn parse_table<T: serde::de::DeserializeOwned + JsonSchema>(text: &str, file: &str) -> Result<T> {
+    // What is right is no concern of the schema's, which takes long to make: only what is wrong is.
+    if let Ok(right) = toml::from_str(text) {
+        return Ok(right);
+    }
+    let table: toml::Table = text.parse().map_err(|cause: toml::de::Error| {
+        Error::user(format!("{file} is not TOML")).because(one_line(&cause, text))
+    })?;
+    let schema = serde_json::to_value(schemars::schema_for!(T)).unwrap_or_default();
+    check_table(&table, &schema, file, text)?;
+    toml::from_str(text).map_err(|cause| Error::user(format!("{file}: {}", one_line(&cause, text))))
+}
+
+/// Refuses keys that the schema does not know, at the top and in the tables.
 fn check_keys(table: &toml::Table, file: &str, text: &str) -> Result<()> {
     let schema = serde_json::to_value(schemars::schema_for!(Definition)).unwrap_or_default();
     let copies = table.get("copy").and_then(toml::Value::as_array).into_iter().flatten();
     for copy in copies.filter_map(toml::Value::as_table) {
         check_table(copy, &schema["$defs"]["Copy"], file, text)?;
     }
-    if let Some(isolation) = table.get("isolation").and_then(toml::Value::as_table) {
-        check_table(isolation, &schema["$defs"]["Isolation"], file, text)?;
+    for (key, kind) in [("isolation", "Isolation"), ("limits", "Limits")] {
+        if let Some(inner) = table.get(key).and_then(toml::Value::as_table) {
+            check_table(inner, &schema["$defs"][kind], file, text)?;
+        }
     }
     check_table(table, &schema, file, text)
 }

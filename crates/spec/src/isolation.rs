@@ -15,13 +15,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::container::{Landlock, Namespace, RootChange};
-use crate::{Error, Result, RootPath};
+use crate::{Result, RootPath};
 
 pub use caps::CapabilityWords;
 pub use mounts::{DeviceWord, MountType, MountWord, bytes};
 pub use numbers::{id_range, io_priority, personality, rlimit, rlimit_number, scheduler};
 pub use origin::Origin;
 pub use set::set;
+pub(crate) use set::setting;
 
 /// One layer of choices.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -142,17 +143,7 @@ impl Isolation {
     /// # Errors
     /// Bad TOML; an unknown key, with the nearest known one.
     pub fn parse(text: &str, file: &str) -> Result<Self> {
-        // What is right is no concern of the schema's, which takes long to make: only what is wrong is.
-        if let Ok(right) = toml::from_str(text) {
-            return Ok(right);
-        }
-        let table: toml::Table = text.parse().map_err(|cause: toml::de::Error| {
-            Error::user(format!("{file} is not TOML")).because(crate::definition::one_line(&cause, text))
-        })?;
-        let schema = serde_json::to_value(schemars::schema_for!(Self)).unwrap_or_default();
-        crate::definition::check_table(&table, &schema, file, text)?;
-        toml::from_str(text)
-            .map_err(|cause| Error::user(format!("{file}: {}", crate::definition::one_line(&cause, text))))
+        crate::definition::parse_table(text, file)
     }
 
     /// The text of a preset that every installation has.

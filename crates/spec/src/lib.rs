@@ -12,6 +12,7 @@ pub mod error;
 pub mod id;
 pub mod isolation;
 pub mod life;
+pub mod limits;
 pub mod name;
 pub mod observation;
 pub mod oci;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::isolation::Isolation;
+use crate::limits::Limits;
 use crate::observation::Port;
 use crate::ready::Ready;
 use crate::{Name, RootPath};
@@ -54,6 +55,9 @@ pub struct Portable {
     /// What its definition says of its isolation.
     #[serde(default, skip_serializing_if = "Isolation::is_empty")]
     pub isolation: Isolation,
+    /// What its definition says of its limits.
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    pub limits: Limits,
 }
 
 /// What a service was seen to need of the kernel.
@@ -98,6 +102,7 @@ impl Portable {
             ports: BTreeSet::new(),
             policy: None,
             isolation: Isolation::default(),
+            limits: Limits::default(),
         }
     }
 }

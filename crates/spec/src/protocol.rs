@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::container::{Namespace, Process};
 use crate::life::Life;
+use crate::resources::Resources;
 use crate::{Error, ErrorKind, Name, Result};
 
 /// The version spoken by this program.
@@ -100,6 +101,17 @@ pub enum Request {
         without: BTreeSet<Namespace>,
         /// Nobody stays with it: nobody hears what it says, and it outlives this connection.
         alone: bool,
+    },
+    /// As [`Request::Update`], with what it may use of the host when it is started again.
+    UpdateAll {
+        /// About its life.
+        life: Life,
+        /// Resource limits for when it is started again.
+        rlimits: Vec<(u32, u64, u64)>,
+        /// What must be enforced.
+        resources: Box<Resources>,
+        /// What is enforced where that is possible.
+        wishes: Box<Resources>,
     },
 }
 

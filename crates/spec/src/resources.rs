@@ -9,6 +9,7 @@ mod device;
 mod io;
 mod limit;
 mod weight;
+mod words;
 
 use std::collections::BTreeMap;
 

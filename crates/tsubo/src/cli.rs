@@ -75,6 +75,10 @@ pub enum Verb {
     Top(verbs::top::Args),
     /// Show what containers and their host use, as it changes
     Stats(verbs::stats::Args),
+    /// Show the figures of the last day of a container, or of the host
+    History(verbs::history::Args),
+    /// Keep the figures of the last day of all containers
+    Sampler(verbs::sampler::Args),
     /// Show what happens to containers, as it happens
     Events(verbs::events::Args),
     /// Wait for the end of containers
@@ -216,6 +220,8 @@ fn dispatch(verb: Verb, place: &verbs::Place, spare: Option<Spare>) -> spec::Res
         Verb::Attach(args) => verbs::attach::run(args, place),
         Verb::Top(args) => verbs::top::run(&args, place),
         Verb::Stats(args) => verbs::stats::run(&args, place),
+        Verb::History(args) => verbs::history::run(&args, place),
+        Verb::Sampler(args) => verbs::sampler::run(&args, place),
         Verb::Events(args) => verbs::events::run(&args, place),
         Verb::Wait(args) => verbs::wait::run(&args, place),
         Verb::Pause(args) => verbs::pause::run(&args, place),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 use spec::isolation::Isolation;
+use spec::limits::Limits;
 use spec::observation::Observation;
 use spec::portable::{Policy, Portable};
 use spec::report::Report;
@@ -51,6 +52,8 @@ pub struct Request {
     pub small: bool,
     /// How its containers are to be isolated, as far as that was said.
     pub isolation: Isolation,
+    /// What the definition says of its limits.
+    pub limits: Limits,
 }
 
 /// A package that was made.
@@ -288,6 +291,7 @@ impl Packing<'_> {
         portable.host_files.clone_from(&cut.host_files);
         portable.ports.clone_from(&self.observation.ports);
         portable.isolation.clone_from(&self.request.isolation);
+        portable.limits.clone_from(&self.request.limits);
         portable
     }
 

@@ -70,13 +70,13 @@ fn is_installed(runtime: &Runtime) -> bool {
 }
 
 /// Splits a command line at its blanks.
-fn words(line: &str) -> Words {
+pub(crate) fn words(line: &str) -> Words {
     line.split(' ').filter(|w| !w.is_empty()).map(str::to_owned).collect()
 }
 
 /// crun refuses a host with v1 controllers and a unified hierarchy beside them; in a mount namespace
 /// of its own the latter can be covered. Nothing on other hosts.
-fn pure_v1() -> Words {
+pub(crate) fn pure_v1() -> Words {
     if !Path::new("/sys/fs/cgroup/unified").exists() {
         return Vec::new();
     }

@@ -11,7 +11,8 @@ fn group(version: Version, files: &[(&str, &str)]) -> (tempfile::TempDir, Group)
     let directory = tempfile::tempdir().expect("directory");
     let write = |(name, text): &(&str, &str)| fs::write(directory.path().join(name), text).expect("file");
     files.iter().for_each(write);
-    let group = Group { directories: vec![(version, directory.path().to_owned())] };
+    let directories = vec![(version, directory.path().to_owned())];
+    let group = Group { directories, ..Group::default() };
     (directory, group)
 }
 

@@ -11,7 +11,7 @@ use super::make::gone;
 use crate::layout::{Hierarchy, Version};
 
 /// Those of a directory of a hierarchy.
-pub(super) fn controllers(hierarchy: &Hierarchy, directory: &Path) -> Vec<String> {
+pub(crate) fn controllers(hierarchy: &Hierarchy, directory: &Path) -> Vec<String> {
     match hierarchy.version {
         Version::One => hierarchy.controllers.clone(),
         Version::Two => words(&directory.join("cgroup.controllers")),
@@ -23,7 +23,7 @@ pub(super) fn controllers(hierarchy: &Hierarchy, directory: &Path) -> Vec<String
 ///
 /// # Errors
 /// Why one that is required cannot be passed on.
-pub(super) fn enable(directory: &Path, wanted: Option<&[&str]>, required: &BTreeSet<String>) -> Result<()> {
+pub(crate) fn enable(directory: &Path, wanted: Option<&[&str]>, required: &BTreeSet<String>) -> Result<()> {
     let has = words(&directory.join("cgroup.controllers"));
     let passed = words(&directory.join("cgroup.subtree_control"));
     let is_wanted = |name: &String| {
@@ -68,7 +68,7 @@ fn refused(directory: &Path, name: &str, error: io::Error) -> Error {
     Error::new(Error::io("", io::Error::from(error.kind())).kind(), what).because(error).hint(hint)
 }
 
-fn words(file: &Path) -> Vec<String> {
+pub(crate) fn words(file: &Path) -> Vec<String> {
     let text = fs::read_to_string(file).unwrap_or_default();
     text.split_ascii_whitespace().map(str::to_owned).collect()
 }

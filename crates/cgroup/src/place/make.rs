@@ -117,7 +117,7 @@ impl Way<'_> {
 
 /// Version 1 gives a new group no processor and no memory node, and lets nobody into such a one.
 /// The group above may be as new, made by somebody else just now: then it is filled too.
-fn fill_cpuset(directory: &Path, base: &Path) -> io::Result<()> {
+pub(crate) fn fill_cpuset(directory: &Path, base: &Path) -> io::Result<()> {
     for file in ["cpuset.mems", "cpuset.cpus"] {
         let list = || fs::read_to_string(directory.join(file)).map(|list| list.trim().to_owned());
         let Some(above) =
@@ -147,7 +147,7 @@ fn take_over(at: &Mounted, directory: &Path) -> Result<bool> {
         fs::create_dir(directory).doing(|| format!("making {}", directory.display()))?;
         return Ok(true);
     }
-    let group = Group { directories: vec![(at.hierarchy.version, directory.to_owned())] };
+    let group = Group { directories: vec![(at.hierarchy.version, directory.to_owned())], ..Group::default() };
     if group.is_frozen() {
         return Err(Error::conflict(format!("the control group {} is frozen", directory.display()))
             .hint("whoever came in would be frozen too: thaw it first"));

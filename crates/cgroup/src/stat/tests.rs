@@ -9,7 +9,8 @@ fn group(version: Version, files: &[(&str, &str)]) -> (tempfile::TempDir, Group)
     let directory = tempfile::tempdir().expect("directory");
     let write = |(name, text): &(&str, &str)| fs::write(directory.path().join(name), text).expect("file");
     files.iter().for_each(write);
-    let group = Group { directories: vec![(version, Path::to_path_buf(directory.path()))] };
+    let directories = vec![(version, Path::to_path_buf(directory.path()))];
+    let group = Group { directories, ..Group::default() };
     (directory, group)
 }
 

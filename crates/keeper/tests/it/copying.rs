@@ -125,7 +125,7 @@ fn tar_header(name: &str, content: &[u8]) -> Vec<u8> {
 /// The attack of 2018-15664: a component of the path is a link to the root one moment and a
 /// directory the next.
 #[test]
-fn a_container_that_swaps_components_gets_nothing_of_the_host() {
+fn attack_17_a_container_that_swaps_components_gets_nothing_of_the_host() {
     let world = World::new();
     let secret = world.state().with_file_name("secret");
     fs::write(&secret, "of the host\n").expect("secret");

@@ -113,7 +113,7 @@ fn who_writes_on_without_a_pid_namespace_does_not_hold_the_end_up() {
 }
 
 #[test]
-fn in_one_that_has_ended_it_is_an_error() {
+fn attack_22_in_one_that_has_ended_it_is_an_error() {
     let world = World::new();
     let container = world.detached("gone", "true");
     container.wait().expect("end");

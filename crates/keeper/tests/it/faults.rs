@@ -20,7 +20,7 @@ fn kill(pid: i32) {
 }
 
 #[test]
-fn a_killed_keeper_takes_its_container_along() {
+fn fault_f3_a_killed_keeper_takes_its_container_along() {
     let world = World::new();
     let container = world.detached("web", "sleep 1000 & sleep 1000");
     let state = state(&container);
@@ -40,7 +40,7 @@ fn a_killed_keeper_takes_its_container_along() {
 }
 
 #[test]
-fn a_killed_keeper_of_one_that_is_to_be_removed() {
+fn fault_f3_a_killed_keeper_of_one_that_is_to_be_removed() {
     let world = World::new();
     let made = world.shell("web", true, "sleep 1000").expect("create");
     let session = made.start(launch(false, false)).expect("start");
@@ -95,7 +95,7 @@ fn two_commands_on_one_container() {
 }
 
 #[test]
-fn state_of_another_boot_is_not_believed() {
+fn fault_f11_state_of_another_boot_is_not_believed() {
     let world = World::new();
     let container = world.detached("web", "sleep 1000");
     let path = world.state().join("run/containers").join(container.id().to_string()).join("state.json");
@@ -113,7 +113,7 @@ fn state_of_another_boot_is_not_believed() {
 }
 
 #[test]
-fn a_foreign_process_with_the_same_number_is_safe() {
+fn fault_f9_a_foreign_process_with_the_same_number_is_safe() {
     let world = World::new();
     let container = world.detached("web", "sleep 1000");
     // Start times count in hundredths of a second; a number does not come back so soon.
@@ -152,7 +152,7 @@ fn garbage_on_the_socket_harms_nobody() {
 }
 
 #[test]
-fn one_that_ran_when_the_machine_went_down_keeps_its_volumes() {
+fn fault_f11_one_that_ran_when_the_machine_went_down_keeps_its_volumes() {
     let mut world = World::new();
     world.portable.volumes.insert("/data".parse().expect("path"));
     let container = world.detached("db", "echo x > /data/x; sleep 1000");

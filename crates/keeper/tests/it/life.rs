@@ -47,7 +47,7 @@ fn one_that_does_not_listen_is_killed_without_waiting() {
 }
 
 #[test]
-fn one_that_ignores_the_signal_is_killed_in_time() {
+fn fault_f12_one_that_ignores_the_signal_is_killed_in_time() {
     let world = World::new();
     let container = world.detached("stubborn", "trap 'echo no' TERM; echo up; while :; do sleep 0.05; done");
     until("the trap", || log_of(&container).contains("up"));

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use lifecycle::events::What;
-use lifecycle::{Container, Exec, Running, Status};
+use lifecycle::{Container, Exec, Running, Status, Update};
 use spec::ErrorKind;
 use spec::life::{Health, Restart, Wellness};
 
@@ -136,7 +136,7 @@ fn killing_ends_for_good_and_other_signals_do_not() {
 }
 
 #[test]
-fn what_ran_when_the_machine_went_down_is_due() {
+fn fault_f11_what_ran_when_the_machine_went_down_is_due() {
     let world = World::new();
     for (name, policy, due) in [
         ("no", Restart::No, false),
@@ -160,7 +160,7 @@ fn what_ran_when_the_machine_went_down_is_due() {
 }
 
 #[test]
-fn one_that_is_paused_does_nothing_and_lets_nobody_in() {
+fn attack_22_one_that_is_paused_does_nothing_and_lets_nobody_in() {
     let world = World::new();
     if let Err(error) = cgroup::Group::available() {
         eprintln!("SKIPPED: {}", error.chain());
@@ -272,7 +272,7 @@ fn checks_tell_how_it_does() {
     until("healthy", || status() == Wellness::Healthy);
     let told = |status| told(&world).iter().filter(|what| **what == What::HealthStatus { status }).count();
     until("the event", || (told(Wellness::Unhealthy), told(Wellness::Healthy)) == (1, 1));
-    container.update(|life| life.health = None, &[]).expect("update");
+    container.update(|life| life.health = None, &Update::default()).expect("update");
     assert_eq!(state(&container).health, None);
 }
 
@@ -283,7 +283,7 @@ fn a_check_that_hangs_is_killed_with_what_it_started() {
     let container = started(&world, "web", "sleep 1000", |life| life.health = Some(check));
     until("unhealthy", || state(&container).health.is_some_and(|one| one.status == Wellness::Unhealthy));
     assert_eq!(state(&container).health.and_then(|health| health.last).expect("a check").code, None);
-    container.update(|life| life.health = None, &[]).expect("update");
+    container.update(|life| life.health = None, &Update::default()).expect("update");
     until("nothing left of the checks", || {
         !state(&container).top().iter().any(|one| one.command.contains("4321"))
     });
@@ -305,7 +305,7 @@ fn limits_change_while_it_runs_and_stay_changed() {
     let script = "while test ! -e /tmp/go; do sleep 0.02; done; ulimit -n";
     let container = started(&world, "web", script, |_| {});
     container
-        .update(|life| life.restart = Restart::OnFailure { most: None }, &[(7, 100, 200)])
+        .update(|life| life.restart = Restart::OnFailure { most: None }, &rlimit(7, 100, 200))
         .expect("update");
     assert_eq!(relay(container.exec(exec(&["touch", "/tmp/go"])).expect("exec")).1, 0);
     assert_eq!(container.wait().expect("the end"), 0);
@@ -322,7 +322,7 @@ fn what_was_updated_since_it_was_found_holds_for_stop_and_restart() {
     let found = started(&world, "web", script, |_| {});
     let update = |restart| {
         let other = world.containers.find("web").expect("find");
-        other.update(|life| life.restart = restart, &[(7, 100, 100)]).expect("update");
+        other.update(|life| life.restart = restart, &rlimit(7, 100, 100)).expect("update");
     };
     update(Restart::Always);
     found.stop(Duration::ZERO).expect("its policy does not bring it back");
@@ -384,7 +384,7 @@ fn namespaces_can_be_left_out() {
 }
 
 #[test]
-fn a_keeper_that_is_killed_while_its_container_rests_is_noticed() {
+fn fault_f3_a_keeper_that_is_killed_while_its_container_rests_is_noticed() {
     let world = World::new();
     let container = started(&world, "web", "exit 1", |life| life.restart = Restart::Always);
     // The third pause is long enough to be met.
@@ -428,4 +428,8 @@ fn who_is_killed_for_lack_of_memory_is_told() {
     assert_eq!(container.wait().expect("the end"), 137, "{limit}");
     assert!(ended(&container).oom);
     assert!(told(&world).contains(&What::Oom));
+}
+
+fn rlimit(resource: u32, soft: u64, hard: u64) -> Update {
+    Update { rlimits: vec![(resource, soft, hard)], ..Update::default() }
 }

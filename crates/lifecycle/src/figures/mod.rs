@@ -4,12 +4,12 @@
 //! by the pure parts ([`rates`], [`load`]). Nothing here is polled but what cannot be told: who is
 //! there is learnt from the events.
 
-mod host;
+pub(crate) mod host;
 pub mod load;
-mod network;
+pub(crate) mod network;
 pub mod rates;
 mod room;
-mod roster;
+pub(crate) mod roster;
 mod survey;
 
 pub use cgroup::figures::{Pressure, Pressures, Stall, Tasks};

@@ -25,7 +25,7 @@ pub struct Network {
 
 /// Those of a process that is in another network namespace than we are; what is the host's is not a
 /// container's.
-pub(super) fn of_process(pid: i32) -> Option<Network> {
+pub(crate) fn of_process(pid: i32) -> Option<Network> {
     let namespace = |of: &str| fs::metadata(format!("/proc/{of}/ns/net")).ok().map(|meta| meta.ino());
     let own = namespace(&pid.to_string())?;
     (namespace("self")? != own).then(|| of(Path::new(&format!("/proc/{pid}/net/dev"))))?

@@ -2,6 +2,7 @@
 //! and again would take more time than their figures.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use cgroup::figures::Meter;
@@ -16,14 +17,15 @@ const EVERYTHING: Duration = Duration::from_secs(60);
 
 /// A container, as far as its figures are concerned.
 #[derive(Debug)]
-pub(super) struct Member {
-    pub(super) name: Name,
-    pub(super) image: String,
-    pub(super) status: Status,
+pub(crate) struct Member {
+    pub(crate) name: Name,
+    pub(crate) image: String,
+    pub(crate) dir: PathBuf,
+    pub(crate) status: Status,
     /// In a word or two, at the time of the last event.
-    pub(super) word: String,
+    pub(crate) word: String,
     /// Of one that runs and has control groups.
-    pub(super) meter: Option<Meter>,
+    pub(crate) meter: Option<Meter>,
 }
 
 impl Member {
@@ -36,6 +38,7 @@ impl Member {
         Ok(Self {
             name: container.name().clone(),
             image: container.record().image.clone(),
+            dir: container.dir().to_owned(),
             word: status.word(),
             status,
             meter,
@@ -43,14 +46,14 @@ impl Member {
     }
 
     /// The first process, unless it is about to be started again.
-    pub(super) fn first(&self) -> Option<i32> {
+    pub(crate) fn first(&self) -> Option<i32> {
         match &self.status {
             Status::Running(running) => (!running.resting).then_some(running.first.pid),
             _ => None,
         }
     }
 
-    pub(super) fn restarts(&self) -> u32 {
+    pub(crate) fn restarts(&self) -> u32 {
         match &self.status {
             Status::Running(running) => running.restarts,
             Status::Exited(ended) => ended.restarts,
@@ -61,7 +64,7 @@ impl Member {
 
 /// All containers of a state directory.
 #[derive(Debug)]
-pub(super) struct Roster {
+pub(crate) struct Roster {
     containers: Containers,
     events: Events,
     members: BTreeMap<Id, Member>,
@@ -70,17 +73,17 @@ pub(super) struct Roster {
 }
 
 impl Roster {
-    pub(super) fn of(containers: Containers) -> Self {
+    pub(crate) fn of(containers: Containers) -> Self {
         let events = containers.events();
         Self { containers, events, members: BTreeMap::new(), read: None }
     }
 
-    pub(super) fn members(&self) -> &BTreeMap<Id, Member> {
+    pub(crate) fn members(&self) -> &BTreeMap<Id, Member> {
         &self.members
     }
 
     /// Brings it up to now; returns what has happened since the last time.
-    pub(super) fn refresh(&mut self) -> Result<Vec<Event>> {
+    pub(crate) fn refresh(&mut self) -> Result<Vec<Event>> {
         let mut events = Vec::new();
         while let Some(event) = self.events.next_event()? {
             events.push(event);
@@ -97,7 +100,7 @@ impl Roster {
     }
 
     /// Reads one again whose figures are not to be had any more.
-    pub(super) fn read_again(&mut self, id: Id) -> Result<()> {
+    pub(crate) fn read_again(&mut self, id: Id) -> Result<()> {
         match self.members.get(&id).map(|member| member.name.clone()) {
             Some(name) => self.read_one(id, &name),
             None => Ok(()),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cgroup::figures as group;
@@ -17,7 +17,7 @@ use super::rates::{cpu_percent, per_second, share};
 use super::room::{self, Room};
 use super::roster::{Member, Roster};
 use crate::record::{self, Status};
-use crate::{Containers, Home};
+use crate::{Containers, Home, history};
 
 /// One whose figures are read sooner than this after its start has had no load before.
 const YOUNG: Duration = Duration::from_secs(10);
@@ -180,7 +180,7 @@ impl Survey {
             members.filter(|(id, member)| wanted(&member.name, **id, member.status.is_running()))
         {
             let before = self.known.remove(id).filter(|before| before.started == started(member));
-            let (figures, seen) = look_at(*id, member, before, &host, &devices);
+            let (figures, seen) = look_at(*id, member, before.as_ref(), &host, &devices, &self.state);
             known.insert(*id, seen);
             containers.push(figures);
         }
@@ -209,20 +209,20 @@ fn started(member: &Member) -> Option<u64> {
 fn look_at(
     id: Id,
     member: &Member,
-    before: Option<Known>,
+    before: Option<&Known>,
     host: &Host,
     devices: &BTreeSet<String>,
+    state: &Path,
 ) -> (Figures, Known) {
     let counts = member.meter.as_ref().map(group::Meter::read).unwrap_or_default();
     let read = Instant::now();
-    let seconds = before.as_ref().map_or(0.0, |before| read.duration_since(before.read).as_secs_f64());
+    let seconds = before.map_or(0.0, |before| read.duration_since(before.read).as_secs_f64());
     let running = member.status.is_running();
-    let io =
-        counts.io.map(|devices| io(devices, before.as_ref().and_then(|before| before.io.as_ref()), seconds));
+    let io = counts.io.map(|devices| io(devices, before.and_then(|before| before.io.as_ref()), seconds));
     let first = member.first();
     let network = first.and_then(network::of_process);
-    let nic = network.map(|now| Nic::of(now, before.as_ref().and_then(|before| before.network), seconds));
-    let load = counts.tasks.map(|tasks| load(member, before.as_ref(), tasks, seconds));
+    let nic = network.map(|now| Nic::of(now, before.and_then(|before| before.network), seconds));
+    let load = counts.tasks.map(|tasks| load(member, before, tasks, seconds, state));
     let figures = Figures {
         name: member.name.clone(),
         id,
@@ -231,7 +231,7 @@ fn look_at(
         running,
         started_ms: started(member),
         restarts: member.restarts(),
-        cpu: cpu(counts.cpu, before.as_ref().map(|before| before.cpu), seconds, host),
+        cpu: cpu(counts.cpu, before.map(|before| before.cpu), seconds, host),
         memory: memory(counts.memory, host),
         pids: counts.pids,
         tasks: counts.tasks,
@@ -294,22 +294,21 @@ impl Nic {
     }
 }
 
-/// Going on from before. What has just been started had no load before.
-fn load(member: &Member, before: Option<&Known>, tasks: group::Tasks, seconds: f64) -> Load {
-    let age = Duration::from_millis(record::now().saturating_sub(started(member).unwrap_or(0)));
-    match before {
-        Some(before) => {
-            let mut load = before.load;
-            load.add(tasks.active(), seconds);
-            load
-        }
-        None if age < YOUNG => {
-            let mut load = Load::of_new();
-            load.add(tasks.active(), age.as_secs_f64());
-            load
-        }
-        None => Load::unknown(),
-    }
+/// Going on from before, or from what a sampler has seen. What has just been started had no load
+/// before.
+fn load(member: &Member, before: Option<&Known>, tasks: group::Tasks, seconds: f64, state: &Path) -> Load {
+    let started = started(member).unwrap_or(0);
+    let age = Duration::from_millis(record::now().saturating_sub(started));
+    let (mut load, passed) = match before {
+        Some(before) => (before.load, seconds),
+        None => match history::load(state, &member.dir, started) {
+            Some(load) => (load, 0.0),
+            None if age < YOUNG => (Load::of_new(), age.as_secs_f64()),
+            None => (Load::unknown(), 0.0),
+        },
+    };
+    load.add(tasks.active(), passed);
+    load
 }
 
 /// All that its processes have open. Since Linux 6.2 the size of the directory is their number.

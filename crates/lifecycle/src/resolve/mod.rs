@@ -4,6 +4,7 @@ mod facts;
 mod files;
 mod kernel;
 mod layers;
+mod limits;
 mod namespaces;
 mod privilege;
 mod reason;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use spec::container::{Clocks, Namespace, Process, Root, RootChange, Spec};
 use spec::isolation::{self, Isolation, Origin};
 use spec::life::Life;
+use spec::limits::Limits;
 use spec::portable::{Ids, Portable};
 use spec::{Error, Id, Name, Result, ResultExt, RootPath};
 
@@ -66,6 +68,8 @@ pub struct RunOptions {
     pub life: Life,
     /// What was asked for of its isolation.
     pub isolation: Isolation,
+    /// What was asked for of its limits.
+    pub limits: Limits,
     /// The package gets what it asks for, even of the host.
     pub as_packaged: bool,
     /// Where presets of one's own are.
@@ -88,6 +92,7 @@ impl RunOptions {
             volumes: None,
             life: Life::default(),
             isolation: Isolation::default(),
+            limits: Limits::default(),
             as_packaged: false,
             presets: Vec::new(),
         }
@@ -111,7 +116,7 @@ pub fn resolve(portable: &Portable, tree: &Path, options: &RunOptions) -> Result
 pub fn explained(portable: &Portable, tree: &Path, options: &RunOptions) -> Result<(Spec, Vec<Reason>)> {
     portable.check()?;
     if !options.as_packaged {
-        trust::check(portable.name.as_str(), &portable.isolation)?;
+        trust::check(portable)?;
     }
     let layers = Layers::of(&portable.isolation, &options.isolation, &options.presets)?;
     let facts = Facts::probe(tree);
@@ -148,6 +153,7 @@ impl Resolving<'_> {
         spec.sysctls = self.layers.table(|layer| &layer.sysctls);
         spec.init = self.options.init || self.layers.value(|layer| layer.init).unwrap_or(false);
         spec.controllers = self.layers.value(|layer| layer.controllers.clone());
+        self.limits(&mut spec, reasons)?;
         spec.stop_signal = self.layers.value(|layer| layer.stop_signal).unwrap_or(self.portable.stop_signal);
         Ok(spec)
     }

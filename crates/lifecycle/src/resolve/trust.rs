@@ -3,20 +3,27 @@
 
 use spec::container::{Capabilities, DEFAULT_CAPABILITIES, Namespace, RootChange, capability_names};
 use spec::isolation::{Isolation, MountType, MountWord, Origin, rlimit_number};
-use spec::portable::is_reserved;
+use spec::limits::Limits;
+use spec::portable::{Portable, is_reserved};
+use spec::resources::Limit;
 use spec::{Error, Result};
 
 /// Refuses a package whose isolation reaches beyond that of any container.
 ///
 /// # Errors
 /// What it asks for, with the flag that grants it.
-pub(super) fn check(name: &str, isolation: &Isolation) -> Result<()> {
-    let asked = loosened(isolation)?;
+pub(super) fn check(portable: &Portable) -> Result<()> {
+    let mut asked = loosened(&portable.isolation)?;
+    asked.extend(unlimited(&portable.limits));
     if asked.is_empty() {
         return Ok(());
     }
-    Err(Error::user(format!("package {name} asks for more than a container has: {}", asked.join("; ")))
-        .hint("if you trust whoever made it, run it with --as-packaged"))
+    Err(Error::user(format!(
+        "package {} asks for more than a container has: {}",
+        portable.name,
+        asked.join("; ")
+    ))
+    .hint("if you trust whoever made it, run it with --as-packaged"))
 }
 
 fn loosened(isolation: &Isolation) -> Result<Vec<String>> {
@@ -77,6 +84,24 @@ fn loosened(isolation: &Isolation) -> Result<Vec<String>> {
     Ok(asked)
 }
 
+/// Limits that take from others: a share above that of everybody, memory that is never given back, or
+/// the group of somebody.
+fn unlimited(limits: &Limits) -> Vec<String> {
+    let more = [
+        (limits.group.is_some(), "a group of containers"),
+        (limits.cpu_weight.is_some_and(|weight| weight > 100), "a larger share of the processors"),
+        (limits.cpu_shares.is_some_and(|shares| shares > 1024), "a larger share of the processors"),
+        (limits.io_weight.is_some_and(|weight| weight > 100), "a larger share of the disks"),
+        (limits.cpu_realtime.is_some(), "real-time scheduling"),
+        (limits.memory_low.is_some() || limits.memory_min.is_some(), "memory that others do not get"),
+        (limits.memory.is_some_and(|size| size.0 == Limit::Max), "memory without limit"),
+        (limits.pids.is_some_and(|count| count.0 == Limit::Max), "processes without limit"),
+        (limits.swap.is_some_and(|size| size.0 != Limit::At(0)), "swap"),
+        (!limits.unified.is_empty(), "files of control groups"),
+    ];
+    more.iter().filter(|(asked, _)| *asked).map(|(_, what)| (*what).to_owned()).collect()
+}
+
 /// What a mount shows of the host. The usual ones are there without a word; one more proc, say,
 /// would be one without what is masked in the usual one.
 fn mount(word: &MountWord) -> Option<String> {
@@ -132,8 +157,29 @@ mod tests {
             "cgroup=false",
             "controllers=[]",
         ] {
-            assert!(check("web", &set(hostile).expect(hostile)).is_err(), "{hostile}");
+            assert!(isolated(hostile).is_err(), "{hostile}");
         }
+        for hostile in [
+            "group=tenant-a",
+            "cpu_weight=1000",
+            "memory_min=1G",
+            "memory=max",
+            "unified={ \"memory.oom.group\" = \"0\" }",
+        ] {
+            assert!(limited(hostile).is_err(), "{hostile}");
+        }
+    }
+
+    fn isolated(words: &str) -> Result<()> {
+        let mut portable = Portable::new("web".parse()?, Vec::new());
+        portable.isolation = set(words)?;
+        check(&portable)
+    }
+
+    fn limited(words: &str) -> Result<()> {
+        let mut portable = Portable::new("web".parse()?, Vec::new());
+        portable.limits = spec::limits::set(words)?;
+        check(&portable)
     }
 
     #[test]
@@ -149,7 +195,10 @@ mod tests {
             "rlimits={ core = \"0\", nofile = \"4096\" }",
             "sysctls={ \"net.core.somaxconn\" = \"1024\" }",
         ] {
-            check("web", &set(harmless).expect(harmless)).expect(harmless);
+            isolated(harmless).expect(harmless);
+        }
+        for harmless in ["memory=64M", "cpus=0.5", "cpu_weight=10", "pids=20", "swap=0"] {
+            limited(harmless).expect(harmless);
         }
     }
 }

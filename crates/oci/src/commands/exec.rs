@@ -145,6 +145,7 @@ fn inside(path: &str) -> Result<spec::RootPath> {
 
 /// Never another user than the one that is named: 4294967295 means nobody to the kernel.
 fn number(option: &str, text: &str) -> Result<u32> {
-    let number = text.parse().ok().filter(|number| *number != u32::MAX);
+    let digits = Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let number = digits.and_then(|text| text.parse().ok()).filter(|number| *number != u32::MAX);
     number.ok_or_else(|| Error::user(format!("--{option}: {text:?} is no number of a user or group")))
 }

@@ -89,7 +89,7 @@ fn one_that_nobody_stays_with() {
 }
 
 #[test]
-fn a_stopped_container_takes_none() {
+fn attack_22_a_stopped_container_takes_none() {
     let ground = Ground::new();
     let id = ground.script("true").start();
     ground.until("its end", || ground.status(&id) == "stopped");

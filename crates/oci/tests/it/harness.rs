@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const APPLETS: &str = "sh true false cat ls mount grep stat readlink touch mkdir id sleep kill ps mknod hostname echo \
-                       wc tty head pwd env test seq dd xargs sort chroot cut";
+                       wc tty head pwd env test seq dd xargs sort chroot cut umount ln tr rm chmod";
 
 /// No other test's, and no other run's.
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -29,6 +29,7 @@ struct Left {
     mounts: usize,
     groups: Vec<PathBuf>,
     states: usize,
+    processes: Vec<String>,
 }
 
 impl Left {
@@ -40,8 +41,26 @@ impl Left {
             mounts: mounts.lines().filter(|line| line.contains(name)).count(),
             groups,
             states: fs::read_dir(states).map_or(0, Iterator::count),
+            processes: processes_of(states.parent().expect("a directory"), name),
         }
     }
+}
+
+/// Those that are of a ground: it is in their command line, or they are in its control groups. The
+/// numbers of what a test starts are above its own.
+fn processes_of(place: &Path, name: &str) -> Vec<String> {
+    let place = place.to_str().expect("text");
+    let own = std::process::id();
+    let of = |pid: &String| {
+        let read = |name: &str| fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+        let has = |file: &str, word: &str| String::from_utf8_lossy(&read(file)).contains(word);
+        // One that has ended may wait for whoever reaps on this host.
+        !has("stat", ") Z") && (has("cmdline", place) || has("cgroup", name))
+    };
+    let all = fs::read_dir("/proc").expect("/proc").flatten();
+    let all = all.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let numbers = all.filter(|name| name.parse::<u32>().is_ok_and(|number| number > own));
+    numbers.filter(of).map(|pid| format!("process {pid}")).collect()
 }
 
 fn groups_named(directory: &Path, name: &str, depth: u32, found: &mut Vec<PathBuf>) {
@@ -51,10 +70,16 @@ fn groups_named(directory: &Path, name: &str, depth: u32, found: &mut Vec<PathBu
         }
         if entry.file_name().to_string_lossy().contains(name) {
             found.push(entry.path());
-        } else if depth > 0 {
+        // Those of `tsubo` may be many, and are no business of ours.
+        } else if depth > 0 && entry.file_name() != "tsubo" {
             groups_named(&entry.path(), name, depth - 1, found);
         }
     }
+}
+
+/// So many attempts; in a soak many more.
+pub(crate) fn rounds(few: u32) -> u32 {
+    if std::env::var_os("TSUBO_SOAK").is_some() { 10 * few } else { few }
 }
 
 /// How a call has ended.
@@ -198,9 +223,53 @@ impl Ground {
     }
 
     /// That nothing is left.
+    #[track_caller]
     pub(crate) fn clean(&self) {
-        let after = Left::of(&self.name, &self.at("state"));
-        assert_eq!(after, self.before);
+        self.clean_after("everything");
+    }
+
+    /// The same; after what is told.
+    #[track_caller]
+    pub(crate) fn clean_after(&self, what: &str) {
+        if let Err(left) = self.left() {
+            panic!("{left} is left after {what}");
+        }
+    }
+
+    /// Nothing, or what is left. Who is dying may take a moment.
+    pub(crate) fn left(&self) -> Result<(), String> {
+        for _ in 0..100 {
+            if Left::of(&self.name, &self.at("state")) == self.before {
+                return Ok(());
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        Err(format!("{:?}", Left::of(&self.name, &self.at("state"))))
+    }
+
+    /// What is listed.
+    pub(crate) fn rows(&self) -> Vec<Value> {
+        let listed = self.call(&["list", "--format", "json"]).well();
+        serde_json::from_str::<Option<Vec<Value>>>(&listed).expect("JSON").unwrap_or_default()
+    }
+
+    /// A static program of C; None where there is no compiler for it, which is said.
+    pub(crate) fn compile(&self, name: &str, source: &str) -> Option<PathBuf> {
+        let (file, program) = (self.at(&format!("{name}.c")), self.at(name));
+        fs::write(&file, source).expect("source");
+        let ended = Command::new("gcc").args(["-O1", "-static", "-o"]).arg(&program).arg(&file).output();
+        if ended.as_ref().is_ok_and(|ended| ended.status.success()) {
+            return Some(program);
+        }
+        println!("SKIPPED: no compiler for a static program: {ended:?}");
+        None
+    }
+
+    /// The same, as a program of the bundle.
+    pub(crate) fn program(&self, name: &str, source: &str) -> Option<String> {
+        let program = self.compile(name, source)?;
+        fs::rename(program, self.at("bundle/rootfs/bin").join(name)).expect("a program");
+        Some(format!("/bin/{name}"))
     }
 }
 

@@ -111,7 +111,7 @@ fn one_that_fails_ends_the_container() {
 }
 
 #[test]
-fn one_that_takes_too_long_is_killed_with_all_that_it_has_started() {
+fn attack_12_one_that_takes_too_long_is_killed_with_all_that_it_has_started() {
     let ground = Ground::new();
     for kind in ["createRuntime", "createContainer"] {
         let mut config = config(&ground);
@@ -132,7 +132,7 @@ fn one_that_takes_too_long_is_killed_with_all_that_it_has_started() {
 }
 
 #[test]
-fn one_that_reads_nothing_keeps_nobody_waiting() {
+fn attack_12_one_that_reads_nothing_keeps_nobody_waiting() {
     let ground = Ground::new();
     let mut config = Ground::config("true");
     config["annotations"] = json!({ "long": "x".repeat(1 << 20) });

@@ -124,7 +124,7 @@ fn pause_and_resume() {
 }
 
 #[test]
-fn of_many_that_make_one_id_one_wins() {
+fn fault_f4_of_many_that_make_one_id_one_wins() {
     let ground = Ground::new();
     ground.script("exec sleep 100");
     let id = ground.id();
@@ -148,7 +148,7 @@ fn of_many_that_make_one_id_one_wins() {
 }
 
 #[test]
-fn processes_that_outlive_the_first_end_with_the_container() {
+fn fault_f12_processes_that_outlive_the_first_end_with_the_container() {
     let ground = Ground::new();
     let mut config = Ground::config("sleep 100 & echo $!");
     config["linux"]["namespaces"].as_array_mut().expect("list").retain(|one| one["type"] != "pid");
@@ -172,7 +172,7 @@ fn without_pivot_and_with_the_callers_keyring() {
 }
 
 #[test]
-fn a_run_that_is_killed_takes_the_container_along() {
+fn fault_f3_a_run_that_is_killed_takes_the_container_along() {
     let ground = Ground::new();
     ground.script("echo $$; exec sleep 100");
     let id = ground.id();

@@ -94,7 +94,7 @@ fn lack_of_memory_is_an_event() {
 }
 
 #[test]
-fn devices_are_closed_but_for_the_usual_ones() {
+fn attack_32_devices_are_closed_but_for_the_usual_ones() {
     let ground = Ground::new();
     let mut config = Ground::config(
         "mknod /tmp/disk b 254 0 && head -c 1 /tmp/disk 2>&1; head -c 1 /dev/zero | wc -c; echo x > /dev/null",

@@ -2,11 +2,16 @@
 
 mod criu;
 mod exec;
+mod faults;
 mod guest;
 mod harness;
 mod hooks;
 mod hostile;
+mod injected;
+mod kernel;
 mod life;
 mod limits;
+mod processes;
+mod races;
 mod sockets;
 mod words;

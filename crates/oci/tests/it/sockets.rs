@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::harness::Ground;
 
-fn receive(stream: &UnixStream) -> (String, OwnedFd) {
+pub(crate) fn receive(stream: &UnixStream) -> (String, OwnedFd) {
     let mut bytes = vec![0; 1 << 16];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -135,7 +135,7 @@ fn who_decides_about_calls_gets_the_listener() {
 }
 
 #[test]
-fn descriptors_are_passed_on_where_that_is_asked_for_and_only_then() {
+fn attack_21_descriptors_are_passed_on_where_that_is_asked_for_and_only_then() {
     let ground = Ground::new();
     let file = ground.at("file");
     fs::write(&file, "passed on").expect("file");

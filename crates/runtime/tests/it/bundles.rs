@@ -640,7 +640,7 @@ fn schedulers_and_memory() {
 }
 
 #[test]
-fn mounts_of_the_host_appear_only_where_that_is_asked_for() {
+fn attack_18_mounts_of_the_host_appear_only_where_that_is_asked_for() {
     let shared = fs::read_to_string("/proc/self/mountinfo").expect("mounts").contains("shared:");
     if !shared {
         println!("SKIPPED: no mount of this host is shared");

@@ -51,7 +51,7 @@ fn nonsense_users_and_unknown_powers_are_refused() {
 }
 
 #[test]
-fn no_new_privileges() {
+fn attack_23_no_new_privileges() {
     for (no_new_privs, expected) in [(true, "1"), (false, "0")] {
         let mut made = shell("grep NoNewPrivs /proc/self/status | grep -o '[01]'");
         made.spec.process.no_new_privs = no_new_privs;
@@ -60,7 +60,7 @@ fn no_new_privileges() {
 }
 
 #[test]
-fn the_filter_refuses_what_docker_refuses() {
+fn attack_34_the_filter_refuses_what_docker_refuses() {
     let made = shell("unshare -m true 2>&1; unshare -U true 2>&1; mount -t tmpfs x /tmp 2>&1; true");
     let said = made.said();
     assert_eq!(
@@ -83,7 +83,7 @@ fn the_filter_is_loaded_without_no_new_privs_too() {
 }
 
 #[test]
-fn descriptors_0_to_2_only() {
+fn attack_21_descriptors_0_to_2_only() {
     let leak = fs::File::open("/etc/hostname").expect("file");
     rustix::io::fcntl_setfd(&leak, rustix::io::FdFlags::empty()).expect("no close-on-exec");
     for init in [false, true] {
@@ -134,7 +134,7 @@ fn a_limit_that_was_asked_for_is_set_or_an_error() {
 }
 
 #[test]
-fn a_hook_on_proc_self_exe_gets_nothing_of_the_host() {
+fn attack_20_a_hook_on_proc_self_exe_gets_nothing_of_the_host() {
     let own = std::env::current_exe().expect("own program");
     let before = fs::metadata(&own).expect("own program").len();
     let script = shell("true").scratch();
@@ -152,7 +152,7 @@ fn a_hook_on_proc_self_exe_gets_nothing_of_the_host() {
 }
 
 #[test]
-fn a_program_on_its_own_read_only_mount_cannot_be_written() {
+fn attack_20_a_program_on_its_own_read_only_mount_cannot_be_written() {
     let directory = tempfile::tempdir().expect("dir");
     let copy = directory.path().join("program");
     fs::copy("/bin/busybox", &copy).expect("copy");
@@ -163,7 +163,7 @@ fn a_program_on_its_own_read_only_mount_cannot_be_written() {
 }
 
 #[test]
-fn the_init_cannot_be_looked_into() {
+fn attack_24_the_init_cannot_be_looked_into() {
     let mut made = shell("readlink /proc/1/exe || ls /proc/1/fd || cat /proc/1/environ || echo hidden");
     made.spec.init = true;
     made.spec.process.argv[2] = "readlink /proc/1/exe; ls /proc/1/fd; cat /proc/1/maps; true".into();

@@ -67,7 +67,7 @@ fn parameters_of_a_user_namespace() {
 
 /// 2025-52881: what lies at the container's /proc is never written to.
 #[test]
-fn parameters_do_not_go_through_the_containers_proc() {
+fn lesson_cve_2025_52881_parameters_do_not_go_through_the_containers_proc() {
     let fake = tempfile::tempdir().expect("dir");
     fs::create_dir_all(fake.path().join("sys/net/core")).expect("dirs");
     fs::create_dir_all(fake.path().join("self")).expect("dirs");

@@ -171,7 +171,7 @@ fn how_long_a_start_takes() {
 }
 
 #[test]
-fn one_that_hangs_while_it_sets_itself_up_is_killed_and_told_of() {
+fn attack_28_one_that_hangs_while_it_sets_itself_up_is_killed_and_told_of() {
     // What it takes for the file of a control group never takes what it writes.
     let (_read, full) = pipe();
     rustix::io::ioctl_fionbio(&full, true).expect("non-blocking");

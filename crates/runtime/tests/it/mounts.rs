@@ -162,7 +162,7 @@ fn bound_directories_and_files() {
 }
 
 #[test]
-fn read_only_binds_have_no_writable_holes() {
+fn attack_19_read_only_binds_have_no_writable_holes() {
     let outside = tempfile::tempdir().expect("dir");
     let made = shell("touch /srv/x 2>/dev/null || touch /srv/hole/x 2>/dev/null || echo none").bind(
         "/srv",
@@ -181,7 +181,7 @@ fn a_missing_mount_point_in_a_read_only_root_is_an_error() {
 }
 
 #[test]
-fn mount_points_that_are_symlinks_stay_inside() {
+fn attack_4_mount_points_that_are_symlinks_stay_inside() {
     let outside = tempfile::tempdir().expect("dir");
     for target in [outside.path().to_owned(), "../../../../../../../../tmp".into()] {
         let made = shell("touch /link/x; ls /link /tmp").scratch().mount("/link", tmpfs(false));
@@ -199,7 +199,7 @@ fn mount_points_that_are_symlinks_stay_inside() {
 }
 
 #[test]
-fn an_image_whose_proc_sys_or_dev_is_a_symlink_is_refused() {
+fn attack_5_an_image_whose_proc_sys_or_dev_is_a_symlink_is_refused() {
     let outside = tempfile::tempdir().expect("dir");
     for name in ["proc", "sys", "dev"] {
         let made = shell("true");
@@ -212,7 +212,7 @@ fn an_image_whose_proc_sys_or_dev_is_a_symlink_is_refused() {
 }
 
 #[test]
-fn masked_paths_show_nothing() {
+fn attack_31_masked_paths_show_nothing() {
     let mut made = shell(
         "ls -A /srv | wc -l; cat /etc/secret | wc -c; stat -c %t:%T /etc/secret; touch /srv/x || echo ro",
     );
@@ -229,7 +229,7 @@ fn masked_paths_show_nothing() {
 }
 
 #[test]
-fn nothing_is_masked_in_a_proc_or_sys_that_is_not_the_kernels() {
+fn lesson_cve_2019_16884_nothing_is_masked_in_a_proc_or_sys_that_is_not_the_kernels() {
     for at in ["/proc", "/sys"] {
         let mut made = shell("true");
         made.spec.masked.push(path("/sys/firmware"));
@@ -240,7 +240,7 @@ fn nothing_is_masked_in_a_proc_or_sys_that_is_not_the_kernels() {
 }
 
 #[test]
-fn nothing_is_mounted_over_the_kernels_files_by_any_way() {
+fn attack_4_nothing_is_mounted_over_the_kernels_files_by_any_way() {
     for target in ["/proc", "/proc/sys", "/sys/kernel"] {
         let made = shell("true").mount("/etc/link", tmpfs(true));
         symlink(target, made.tree().join("etc/link")).expect("link");
@@ -259,7 +259,7 @@ fn read_only_paths_in_a_writable_root() {
 }
 
 #[test]
-fn the_working_directory_lies_inside() {
+fn attack_7_the_working_directory_lies_inside() {
     let mut made = shell("pwd");
     made.spec.process.cwd = path("/srv");
     assert_eq!(made.said(), "/srv");

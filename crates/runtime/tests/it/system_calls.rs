@@ -110,14 +110,14 @@ const REFUSED: [(&str, i64); 54] = [
 ];
 
 #[test]
-fn the_default_filter_stands_before_every_attack_and_stays_over_exec() {
+fn attacks_25_and_32_to_36_and_38_the_default_filter_stands_before_every_one_and_stays_over_exec() {
     let Some(runs) = attack(Choice::Default) else { return };
     runs.iter().for_each(|results| expect(results, &REFUSED));
 }
 
 /// The attacks are attacks: without a filter other answers come, some of them successes.
 #[test]
-fn without_a_filter_the_kernel_itself_answers() {
+fn attacks_25_and_33_without_a_filter_the_kernel_itself_answers() {
     let Some([results, _]) = attack(Choice::None) else { return };
     expect(&results, &[("tiocsti", ENOTTY), ("tiocsti-high-bits", ENOTTY), ("i386-tiocsti", ENOTTY)]);
     for name in ["clone-newuser", "clone3-newuser", "keyctl", "add_key", "personality-no-randomize"] {
@@ -131,7 +131,8 @@ fn observed(names: &[&str]) -> Choice {
 
 /// Also if the package claims that all of it was seen.
 #[test]
-fn an_observed_filter_refuses_what_the_default_refuses_and_what_was_not_seen() {
+fn attacks_25_and_32_to_36_and_38_an_observed_filter_refuses_what_the_default_refuses_and_what_was_not_seen()
+{
     let all: Vec<&str> = spec::seccomp::calls::TABLE.iter().map(|row| row.0).collect();
     let Some(runs) = attack(observed(&all)) else { return };
     runs.iter().for_each(|results| expect(results, &REFUSED));

@@ -92,7 +92,7 @@ fn it_owns_no_namespace_of_its_own_but_that_of_its_users() {
 }
 
 #[test]
-fn nothing_of_the_kernel_can_be_changed() {
+fn attack_30_nothing_of_the_kernel_can_be_changed() {
     let said = unconfined(
         "for f in kernel/core_pattern kernel/hostname kernel/modprobe vm/drop_caches kernel/msgmax fs/file-max; do \
            echo 1 2>/dev/null > /proc/sys/$f || echo no; done; \

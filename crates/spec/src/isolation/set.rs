@@ -11,15 +11,20 @@ use crate::{Error, Result};
 /// # Errors
 /// An unknown key, with the nearest known one; a value that the key does not take.
 pub fn set(text: &str) -> Result<Isolation> {
-    let (key, value) = text.split_once('=').ok_or_else(|| {
-        Error::user(format!("{text:?} is no setting")).hint("as in namespaces.net=own or hostname=web")
-    })?;
+    setting(text, "namespaces.net=own or hostname=web", Isolation::parse)
+}
+
+/// The same for any table that `parse` understands; `example` is for who writes no setting.
+pub(crate) fn setting<T>(text: &str, example: &str, parse: impl Fn(&str, &str) -> Result<T>) -> Result<T> {
+    let (key, value) = text
+        .split_once('=')
+        .ok_or_else(|| Error::user(format!("{text:?} is no setting")).hint(format!("as in {example}")))?;
     let (key, value) = (key.trim(), value.trim());
     let quoted = toml::Value::String(value.to_owned()).to_string();
     let words: Vec<String> =
         value.split(',').map(|word| toml::Value::String(word.to_owned()).to_string()).collect();
     let forms = [value.to_owned(), quoted, format!("[{}]", words.join(", "))];
-    let parsed = forms.iter().map(|form| Isolation::parse(&format!("{key} = {form}\n"), text));
+    let parsed = forms.iter().map(|form| parse(&format!("{key} = {form}\n"), text));
     let mut first = None;
     for result in parsed {
         match result {

@@ -6,6 +6,7 @@ use lifecycle::Bind;
 use spec::definition::Definition;
 use spec::isolation::Isolation;
 use spec::portable::Ids;
+use spec::resources::DeviceNumber;
 use spec::{Error, Result, ResultExt, RootPath};
 use workshop::cut::Level;
 use workshop::dev::base::Base;
@@ -64,6 +65,7 @@ pub fn run(args: Args, place: &Place) -> Result<u8> {
     })?;
     let definition = Definition::parse(&text, &file.display().to_string())?;
     let level: Level = definition.closure.as_deref().unwrap_or("package").parse()?;
+    check_limits(&definition)?;
     let folder = file
         .parent()
         .map_or_else(|| Path::new("."), |dir| if dir.as_os_str().is_empty() { Path::new(".") } else { dir });
@@ -87,6 +89,7 @@ pub fn run(args: Args, place: &Place) -> Result<u8> {
         repair: args.repair,
         small: false,
         isolation: isolation(&definition)?,
+        limits: definition.limits.clone(),
     };
     pack::make(&development, &stack, &request, args.format.is_json(), &interrupt)?;
     Ok(0)
@@ -154,6 +157,12 @@ fn bring(development: &Development, from: &str, to: &RootPath, interrupt: &Inter
     let argv =
         ["/bin/sh", "-ec", script, "copy", &at.to_string(), &to.to_string()].map(str::to_owned).to_vec();
     in_development(development, argv, &[bind], interrupt)
+}
+
+/// Before anything is built. Which disks there are is the business of the host that it runs on.
+fn check_limits(definition: &Definition) -> Result<()> {
+    let some_disk = |_: &str| Ok(DeviceNumber { major: 8, minor: 0 });
+    definition.limits.resources(some_disk).map(drop).doing(|| "reading [limits]")
 }
 
 /// As the definition says; a system call profile travels in the package.

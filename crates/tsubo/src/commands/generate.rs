@@ -12,6 +12,21 @@ Examples:
   tsubo generate zsh > ~/.zfunc/_tsubo
   tsubo generate man > /usr/local/share/man/man1/tsubo.1
   tsubo generate schema > tsubo.schema.json
+  tsubo generate sampler-unit > /etc/systemd/system/tsubo-sampler.service
+";
+
+const SAMPLER_UNIT: &str = "\
+[Unit]
+Description=Figures of containers
+After=local-fs.target
+
+[Service]
+ExecStart=/usr/bin/tsubo sampler
+Restart=on-failure
+Nice=10
+
+[Install]
+WantedBy=multi-user.target
 ";
 
 /// Print shell completions, the manual page, or the JSON schema of tsubo.toml.
@@ -30,6 +45,8 @@ enum What {
     Elvish,
     Man,
     Schema,
+    /// A unit of systemd that runs the sampler
+    SamplerUnit,
 }
 
 /// Runs the verb.
@@ -40,6 +57,10 @@ pub fn run(args: &Args) -> Result<u8> {
         What::Fish => clap_complete::Shell::Fish,
         What::Elvish => clap_complete::Shell::Elvish,
         What::Man => return manual(),
+        What::SamplerUnit => {
+            ui::print(SAMPLER_UNIT);
+            return Ok(0);
+        }
         What::Schema => {
             ui::print(&spec::definition::Definition::schema());
             return Ok(0);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use spec::isolation::Isolation;
+use spec::limits::Limits;
 use spec::{Name, Result, ResultExt};
 use workshop::cut::Level;
 use workshop::dev::Development;
@@ -75,6 +76,7 @@ pub fn run(args: Args, place: &Place) -> Result<u8> {
         repair: args.repair,
         small: args.small,
         isolation: Isolation::default(),
+        limits: Limits::default(),
     };
     make(&development, &stack, &request, args.format.is_json(), &interrupt)?;
     Ok(0)

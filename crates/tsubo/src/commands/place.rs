@@ -1,7 +1,7 @@
 //! Where state is kept, opened when a verb needs it.
 
 use std::cell::OnceCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lifecycle::{Home, Rootless};
 use spec::{Error, Result};
@@ -20,6 +20,11 @@ impl Place {
     /// From `--root`, or an ordinary user's own.
     pub fn new(root: Option<PathBuf>, own: Option<Rootless>) -> Self {
         Self { root, own, opened: OnceCell::new() }
+    }
+
+    /// What `--root` said, for a program that is executed in our place.
+    pub fn root(&self) -> Option<&Path> {
+        self.root.as_deref()
     }
 
     /// Opens it; makes it where it is missing.

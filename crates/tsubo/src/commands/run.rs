@@ -12,6 +12,7 @@ use super::Place;
 use super::free_name::with_free_name;
 use super::isolation::{self, IsolationArgs};
 use super::life_flags::LifeFlags;
+use super::limit_flags::{GroupFlag, LimitFlags};
 use super::terminal_flags::TerminalFlags;
 use crate::ui;
 
@@ -77,6 +78,12 @@ pub struct Args {
 
     #[command(flatten)]
     pub terminal: TerminalFlags,
+
+    #[command(flatten)]
+    pub limits: LimitFlags,
+
+    #[command(flatten)]
+    pub group: GroupFlag,
 
     #[command(flatten)]
     pub isolation: IsolationArgs,
@@ -157,6 +164,8 @@ fn options(args: &Args, image: &Image, name: Name) -> Result<RunOptions> {
     options.writable_root = args.writable;
     options.init = args.init;
     options.isolation = args.isolation.layer();
+    options.limits = args.limits.layer()?;
+    options.limits.group = args.group.group.clone().or(options.limits.group);
     options.as_packaged = args.isolation.as_packaged;
     Ok(options)
 }

@@ -1,4 +1,8 @@
-//! `tsubo top`: the processes of a running container.
+//! `tsubo top`: the processes of a running container; without a name, all containers on a screen.
+
+use std::io::{ErrorKind, IsTerminal};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use lifecycle::{Containers, Process, Status};
 use serde_json::{Value, json};
@@ -7,14 +11,17 @@ use spec::{Error, Result};
 use super::Place;
 use crate::ui;
 
-/// Show the processes of a running container, with their numbers on the host.
+/// The program that draws.
+const SCREEN: &str = "tsubo-top";
+
+/// Show all containers on a terminal screen; or the processes of one, with their numbers on the host.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tsubo top web\n  tsubo top web --format json | jq '.[].command'\n\nPID is the number on the host, IN the one in the container; MEMORY is what is resident.\n"
+    after_help = "Examples:\n  tsubo top                      the screen: sort by keys, Enter for one in depth, q ends\n  tsubo top web\n  tsubo top web --format json | jq '.[].command'\n\nPID is the number on the host, IN the one in the container; MEMORY is what is resident.\n"
 )]
 pub struct Args {
-    /// Name or id of the container
-    pub name: String,
+    /// Name or id of the container; all of them on a screen, if none is given
+    pub name: Option<String>,
 
     #[command(flatten)]
     pub format: ui::FormatArg,
@@ -22,7 +29,8 @@ pub struct Args {
 
 /// Runs the verb.
 pub fn run(args: &Args, place: &Place) -> Result<u8> {
-    let container = Containers::of(&place.home()?).find(&args.name)?;
+    let Some(name) = &args.name else { return Err(screen(args, place)) };
+    let container = Containers::of(&place.home()?).find(name)?;
     let Status::Running(state) = container.status()? else {
         return Err(Error::conflict(format!("container {} is not running", container.name()))
             .hint(format!("start it: tsubo start {}", container.name())));
@@ -49,6 +57,32 @@ pub fn run(args: &Args, place: &Place) -> Result<u8> {
     }
     ui::table::print(&table);
     Ok(0)
+}
+
+/// Executes the program beside us that draws: what starts containers does not carry it. Returns only
+/// where that cannot be done.
+fn screen(args: &Args, place: &Place) -> Error {
+    if args.format.is_json() || !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
+        return Error::user(
+            "tsubo top draws on a terminal; as JSON, or where there is none, it needs a name",
+        )
+        .hint("figures of all containers, as a table or as JSON: tsubo stats");
+    }
+    let program = match std::env::current_exe() {
+        Ok(own) => own.with_file_name(SCREEN),
+        Err(cause) => return Error::io("looking for our own program", cause),
+    };
+    let mut command = Command::new(&program);
+    if let Some(root) = place.root() {
+        command.arg("--root").arg(root);
+    }
+    match command.exec() {
+        cause if cause.kind() == ErrorKind::NotFound => {
+            Error::unsupported(format!("the program {} is not there", program.display()))
+                .hint("install tsubo-top beside tsubo; tsubo stats shows the same figures without it")
+        }
+        cause => Error::io(format!("executing {}", program.display()), cause),
+    }
 }
 
 fn value(process: &Process) -> Value {

@@ -1,10 +1,11 @@
 //! `tsubo update`: change what can change about containers, also while they run.
 
-use lifecycle::{Containers, Limit};
+use lifecycle::{Containers, Limit, Update};
 use spec::{Error, Result};
 
 use super::Place;
 use super::life_flags::LifeFlags;
+use super::limit_flags::LimitFlags;
 use crate::ui;
 
 const EXAMPLES: &str = "\
@@ -12,12 +13,14 @@ Examples:
   tsubo update --restart unless-stopped web db
   tsubo update --health-cmd 'curl -fs http://127.0.0.1/' --health-interval 10s web
   tsubo update --health-cmd none web
+  tsubo update --memory 512m --cpus 1.5 --pids-limit 200 web
+  tsubo update --limit memory_high=400M --limit 'io_write={ \"/\" = \"20M\" }' web
   tsubo update --ulimit nofile=4096:8192 web
 
 What is not named stays. It takes effect at once and is kept for the next start.
 ";
 
-/// Change restart policy, health check and resource limits of containers.
+/// Change limits, restart policy and health check of containers.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -28,25 +31,8 @@ pub struct Args {
     #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]", value_parser = ulimit)]
     pub ulimits: Vec<Limit>,
 
-    /// Not yet
-    #[arg(long, hide = true, num_args = 0..=1, value_name = "N")]
-    pub memory: Option<Option<String>>,
-
-    /// Not yet
-    #[arg(long, hide = true, num_args = 0..=1, value_name = "N")]
-    pub memory_swap: Option<Option<String>>,
-
-    /// Not yet
-    #[arg(long, hide = true, num_args = 0..=1, value_name = "N")]
-    pub cpus: Option<Option<String>>,
-
-    /// Not yet
-    #[arg(long, hide = true, num_args = 0..=1, value_name = "N")]
-    pub cpuset_cpus: Option<Option<String>>,
-
-    /// Not yet
-    #[arg(long, hide = true, num_args = 0..=1, value_name = "N")]
-    pub pids_limit: Option<Option<String>>,
+    #[command(flatten)]
+    pub limits: LimitFlags,
 
     /// Names or ids of containers
     #[arg(required = true)]
@@ -55,14 +41,20 @@ pub struct Args {
 
 /// Runs the verb.
 pub fn run(args: &Args, place: &Place) -> Result<u8> {
-    let groups = [&args.memory, &args.memory_swap, &args.cpus, &args.cpuset_cpus, &args.pids_limit];
-    if groups.into_iter().any(Option::is_some) {
-        return Err(Error::unsupported(
-            "limits of control groups (memory, processors, tasks) cannot be set yet",
-        )
-        .hint("--ulimit limits single processes: nofile, nproc, as, cpu, fsize, ..."));
+    let limits = args.limits.layer()?;
+    let fixed = [("group", limits.group.is_some())];
+    if let Some((word, _)) = fixed.iter().find(|(_, said)| *said) {
+        return Err(Error::unsupported(format!(
+            "the {word} of a container does not change while it is there"
+        ))
+        .hint("make it anew: tsubo rm NAME, then tsubo run"));
     }
-    if args.life.is_empty() && args.ulimits.is_empty() {
+    let update = Update {
+        rlimits: args.ulimits.clone(),
+        resources: limits.resources(lifecycle::disk_of::path)?,
+        best_effort: args.limits.best_effort,
+    };
+    if args.life.is_empty() && args.ulimits.is_empty() && limits.is_empty() {
         return Err(Error::user("nothing was said to change").hint("tsubo update --help tells what can be"));
     }
     let containers = Containers::of(&place.home()?);
@@ -76,7 +68,7 @@ pub fn run(args: &Args, place: &Place) -> Result<u8> {
             )));
         }
         // On what it is by then: another command may have changed something else meanwhile.
-        container.update(|own| args.life.apply(own).unwrap_or_else(|_| *own = life), &args.ulimits)?;
+        container.update(|own| args.life.apply(own).unwrap_or_else(|_| *own = life), &update)?;
         ui::line(name);
         Ok(())
     })

@@ -1,6 +1,7 @@
 //! What people see: errors, tables, progress, sizes. Colours only on a terminal.
 
 pub mod error;
+pub mod graph;
 pub mod progress;
 pub mod table;
 

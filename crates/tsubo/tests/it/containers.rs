@@ -241,7 +241,7 @@ fn exec_is_inside_the_same_walls() {
 }
 
 #[test]
-fn stop_kills_what_does_not_listen() {
+fn fault_f12_stop_kills_what_does_not_listen() {
     let house = House::new();
     let file = packed(&house);
     let deaf = "trap 'echo no' TERM; echo up; while :; do sleep 0.05; done";

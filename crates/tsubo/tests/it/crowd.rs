@@ -108,7 +108,7 @@ fn installs_runs_and_removals_of_one_image_at_once() {
 }
 
 #[test]
-fn fault_one_container_is_stopped_killed_and_removed_by_many_at_once() {
+fn fault_f4_one_container_is_stopped_killed_and_removed_by_many_at_once() {
     let deaf = "trap : TERM; while :; do sleep 0.01; done";
     let Some(house) = installed(|tar| tar, json!({"command": ["/bin/sh", "-c", deaf]})) else { return };
     let verbs: [&[&str]; 6] = [
@@ -134,7 +134,7 @@ fn fault_one_container_is_stopped_killed_and_removed_by_many_at_once() {
 }
 
 #[test]
-fn containers_of_many_names_come_and_go_at_once() {
+fn fault_f4_containers_of_many_names_come_and_go_at_once() {
     let Some(house) = installed(|tar| tar, json!({"command": ["/bin/sleep", "1000"]})) else { return };
     let life = |number: usize| {
         let name = format!("c{number}");
@@ -156,7 +156,7 @@ fn containers_of_many_names_come_and_go_at_once() {
 }
 
 #[test]
-fn fault_fifty_runs_leave_nothing() {
+fn fault_f17_fifty_runs_leave_nothing() {
     let Some(house) = installed(|tar| tar, json!({})) else { return };
     house.ok_elsewhere(["run", "--rm", "web"]);
     let (before, groups) = (everything(&house.elsewhere()), all_groups());
@@ -174,7 +174,7 @@ fn fault_fifty_runs_leave_nothing() {
 }
 
 #[test]
-fn fault_exec_into_a_container_that_is_dying_is_told_and_never_hangs() {
+fn attack_22_exec_into_a_container_that_is_dying_is_told_and_never_hangs() {
     let Some(house) = installed(|tar| tar, json!({})) else { return };
     for step in 0..12 {
         let life = format!("{:.3}", 0.004 * f64::from(step));
@@ -196,7 +196,7 @@ fn fault_exec_into_a_container_that_is_dying_is_told_and_never_hangs() {
 }
 
 #[test]
-fn fault_runs_that_are_killed_at_once_leave_nothing() {
+fn fault_f1_runs_that_are_killed_at_once_leave_nothing() {
     let Some(house) = installed(|tar| tar, json!({"command": ["/bin/sleep", "1000"]})) else { return };
     let groups = all_groups();
     for moment in 0..8 {

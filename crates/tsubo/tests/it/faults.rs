@@ -71,7 +71,7 @@ fn developed() -> House {
 const TEST: [&str; 9] = ["test", "app", "--ready", "0.1", "--inside", "sleep 0.1", "--", "sleep", "60"];
 
 #[test]
-fn fault_dev_is_ended_at_any_moment() {
+fn fault_f1_dev_is_ended_at_any_moment() {
     let house = House::new();
     let base = small(&house).display().to_string();
     for number in [INT, TERM, KILL] {
@@ -87,7 +87,7 @@ fn fault_dev_is_ended_at_any_moment() {
 }
 
 #[test]
-fn fault_test_is_ended_at_any_moment() {
+fn fault_f1_test_is_ended_at_any_moment() {
     let house = developed();
     for number in [INT, TERM, KILL] {
         for delay in moments(500) {
@@ -99,7 +99,7 @@ fn fault_test_is_ended_at_any_moment() {
 }
 
 #[test]
-fn fault_pack_is_ended_at_any_moment() {
+fn fault_f1_pack_is_ended_at_any_moment() {
     let house = developed();
     house.ok(TEST);
     let out = house.path("out");
@@ -122,7 +122,7 @@ fn fault_pack_is_ended_at_any_moment() {
 }
 
 #[test]
-fn fault_install_and_run_are_ended_at_any_moment() {
+fn fault_f1_install_and_run_are_ended_at_any_moment() {
     let house = developed();
     house.ok(TEST);
     let file = house.pack("app", "exact");
@@ -159,7 +159,7 @@ fn keeper(house: &House, name: &str) -> u32 {
 }
 
 #[test]
-fn fault_a_killed_keeper_takes_its_container_along() {
+fn fault_f3_a_killed_keeper_takes_its_container_along() {
     let house = developed();
     house.ok(TEST);
     let file = house.pack("app", "exact");
@@ -184,7 +184,7 @@ fn full(house: &House, options: &str, script: &str) {
 }
 
 #[test]
-fn fault_a_full_disk_is_told_and_leaves_nothing() {
+fn fault_f6_a_full_disk_is_told_and_leaves_nothing() {
     let house = developed();
     house.ok(TEST);
     let file = house.pack("app", "exact");
@@ -213,7 +213,7 @@ fn fault_a_full_disk_is_told_and_leaves_nothing() {
 }
 
 #[test]
-fn fault_a_read_only_state_directory_is_told() {
+fn fault_f7_a_read_only_state_directory_is_told() {
     let house = developed();
     let read_only = |script: &str| {
         let output = with_small_disk(&house, "size=8M", &format!("mount -o remount,ro $S; {script}"));
@@ -226,7 +226,7 @@ fn fault_a_read_only_state_directory_is_told() {
 }
 
 #[test]
-fn fault_a_flood_of_output_is_bounded_on_disk() {
+fn fault_f13_a_flood_of_output_is_bounded_on_disk() {
     let house = developed();
     house.ok([
         "test",

@@ -54,7 +54,7 @@ fn flood(house: &House, script: &str) {
 }
 
 #[test]
-fn fault_a_gigabyte_of_lines_is_bounded_on_disk_and_in_memory() {
+fn fault_f13_a_gigabyte_of_lines_is_bounded_on_disk_and_in_memory() {
     let Some(house) = installed(|tar| tar, json!({})) else { return };
     flood(
         &house,
@@ -68,7 +68,7 @@ fn fault_a_gigabyte_of_lines_is_bounded_on_disk_and_in_memory() {
 }
 
 #[test]
-fn fault_a_line_of_a_hundred_megabytes_is_bounded_too() {
+fn fault_f13_a_line_of_a_hundred_megabytes_is_bounded_too() {
     let Some(house) = installed(|tar| tar, json!({})) else { return };
     flood(&house, "head -c 100000000 /dev/zero | tr '\\0' x; echo; echo the end");
     assert!(house.ok_elsewhere(["logs", "--tail", "1", "flood"]).contains("the end"));
@@ -139,7 +139,7 @@ fn on_a_full_disk(house: &House, options: &str, script: &str) -> (String, String
 }
 
 #[test]
-fn fault_a_disk_that_is_full_when_a_container_starts() {
+fn fault_f6_a_disk_that_is_full_when_a_container_starts() {
     let Some(house) = installed(|tar| tar, json!({})) else { return };
     // Whether it starts without a single free block is up to the file system; afterwards all is
     // well again, and nothing is left of the attempt.
@@ -154,7 +154,7 @@ fn fault_a_disk_that_is_full_when_a_container_starts() {
 }
 
 #[test]
-fn fault_a_disk_that_fills_up_while_a_container_speaks() {
+fn fault_f6_a_disk_that_fills_up_while_a_container_speaks() {
     let Some(house) = installed(|tar| tar, json!({})) else { return };
     // The container is not held up, ends by itself with its own code (which takes the place of the
     // log's last lines), and can be looked at and removed on the full disk.
@@ -169,7 +169,7 @@ fn fault_a_disk_that_fills_up_while_a_container_speaks() {
 }
 
 #[test]
-fn fault_a_disk_that_is_full_when_a_package_is_installed() {
+fn fault_f6_a_disk_that_is_full_when_a_package_is_installed() {
     let Some(house) = installed(|tar| tar, json!({})) else { return };
     let script = "mkdir $S/r; $T images >/dev/null; fill; $T install ./web.tsubo; echo code $?; rm $S/filler; \
                   find $S/r/store -type f; $T install ./web.tsubo >/dev/null 2>&1; $T run --rm web";
@@ -182,7 +182,7 @@ fn fault_a_disk_that_is_full_when_a_package_is_installed() {
 }
 
 #[test]
-fn a_reader_of_the_log_that_hangs_holds_nobody_up() {
+fn fault_f13_a_reader_of_the_log_that_hangs_holds_nobody_up() {
     let Some(house) = installed(|tar| tar, json!({})) else { return };
     let script = "seq 1000000; echo the end; exec sleep 1000";
     house.ok_elsewhere(["run", "-d", "--name", "one", "web", "/bin/sh", "-c", script]);

@@ -337,7 +337,7 @@ fn attack_5_proc_sys_and_dev_as_symlinks_start_nothing() {
 }
 
 #[test]
-fn a_place_of_the_image_that_is_a_symlink_leads_nowhere_on_the_host() {
+fn attack_4_a_place_of_the_image_that_is_a_symlink_leads_nowhere_on_the_host() {
     if !have(&["busybox"]) {
         return;
     }
@@ -431,7 +431,7 @@ fn labels_that_ask_for_files_of_the_host_get_none() {
 }
 
 #[test]
-fn a_working_directory_behind_a_descriptor_is_refused() {
+fn attack_7_a_working_directory_behind_a_descriptor_is_refused() {
     if !have(&["busybox"]) {
         return;
     }

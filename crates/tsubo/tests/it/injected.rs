@@ -270,20 +270,20 @@ use Who::{Command as Tsubo, First, Keeper, OldKeeper};
 const RUN: Verb = &["run", "-d", "--name", "x", "web"];
 
 #[test]
-fn fault_run_is_killed_at_any_call() {
+fn fault_f1_run_is_killed_at_any_call() {
     let Some(scene) = Scene::new() else { return };
     scene.killed_at_any_moment(&[], RUN, &[Tsubo, Keeper, First]);
 }
 
 #[test]
-fn fault_run_that_stays_is_killed_at_any_call() {
+fn fault_f1_run_that_stays_is_killed_at_any_call() {
     let Some(scene) = Scene::new() else { return };
     let verb = ["run", "--rm", "--name", "x", "web", "/bin/true"];
     scene.killed_at_any_moment(&[], &verb, &[Tsubo, Keeper, First]);
 }
 
 #[test]
-fn fault_create_and_start_are_killed_at_any_call() {
+fn fault_f1_create_and_start_are_killed_at_any_call() {
     let Some(scene) = Scene::new() else { return };
     let create: &[&str] = &["create", "--name", "x", "web"];
     scene.killed_at_any_moment(&[], create, &[Tsubo]);
@@ -291,7 +291,7 @@ fn fault_create_and_start_are_killed_at_any_call() {
 }
 
 #[test]
-fn fault_stop_and_rm_are_killed_at_any_call() {
+fn fault_f1_stop_and_rm_are_killed_at_any_call() {
     let Some(scene) = Scene::new() else { return };
     scene.killed_at_any_moment(&[RUN], &["stop", "-t", "0", "x"], &[Tsubo, OldKeeper]);
     scene.killed_at_any_moment(&[RUN], &["rm", "-f", "x"], &[Tsubo, OldKeeper]);
@@ -299,13 +299,13 @@ fn fault_stop_and_rm_are_killed_at_any_call() {
 }
 
 #[test]
-fn fault_restart_is_killed_at_any_call() {
+fn fault_f1_restart_is_killed_at_any_call() {
     let Some(scene) = Scene::new() else { return };
     scene.killed_at_any_moment(&[RUN], &["restart", "-t", "0", "x"], &[Tsubo, Keeper, OldKeeper]);
 }
 
 #[test]
-fn fault_rename_and_pause_are_killed_at_any_call() {
+fn fault_f1_rename_and_pause_are_killed_at_any_call() {
     let Some(scene) = Scene::new() else { return };
     scene.killed_at_any_moment(&[RUN], &["rename", "x", "y"], &[Tsubo, OldKeeper]);
     scene.killed_at_any_moment(&[RUN], &["pause", "x"], &[Tsubo, OldKeeper]);
@@ -314,7 +314,7 @@ fn fault_rename_and_pause_are_killed_at_any_call() {
 }
 
 #[test]
-fn fault_exec_is_killed_at_any_call() {
+fn fault_f1_exec_is_killed_at_any_call() {
     let Some(scene) = Scene::new() else { return };
     scene.killed_at_any_moment(&[RUN], &["exec", "x", "/bin/true"], &[Tsubo, OldKeeper, First]);
 }
@@ -323,7 +323,7 @@ fn fault_exec_is_killed_at_any_call() {
 /// container that is being made, or one that runs: it never takes it for dead, and the start comes
 /// to its end as if nobody had looked.
 #[test]
-fn fault_a_start_is_not_disturbed_by_who_looks() {
+fn fault_f14_a_start_that_is_held_is_not_disturbed_by_who_looks() {
     let Some(scene) = Scene::new() else { return };
     let look = format!("{0} ps -a; {0} gc; {0} inspect x", scene.tsubo());
     let stays: &[&str] = &["run", "--rm", "--name", "x", "web", "/bin/echo", "in"];
@@ -356,7 +356,7 @@ fn fault_a_start_is_not_disturbed_by_who_looks() {
 /// `tsubo` is killed while its keeper is held, with the lock on its way or in its hands; somebody
 /// looks; the keeper goes on. Whatever comes of it, no process is left that no record knows of.
 #[test]
-fn fault_a_start_whose_caller_was_killed_is_not_taken_for_dead() {
+fn fault_f1_a_start_whose_caller_was_killed_is_not_taken_for_dead() {
     let Some(scene) = Scene::new() else { return };
     let whole = scene.inject(&[], None, RUN);
     scene.removed_without_a_trace(&whole, "without a fault");
@@ -383,7 +383,7 @@ fn fault_a_start_whose_caller_was_killed_is_not_taken_for_dead() {
 
 /// Who wants to remove what is just being started is told to wait, or waits.
 #[test]
-fn fault_a_start_is_not_undone_by_who_removes() {
+fn fault_f14_a_start_that_is_held_is_not_undone_by_who_removes() {
     let Some(scene) = Scene::new() else { return };
     let whole = scene.inject(&[], None, RUN);
     scene.removed_without_a_trace(&whole, "without a fault");
@@ -401,4 +401,76 @@ fn fault_a_start_is_not_undone_by_who_removes() {
         assert_eq!(scene.rows().len(), 1, "{what}");
         scene.removed_without_a_trace(&seen, &what);
     }
+}
+
+/// Numbers and words of errors, in the order of the tracer's report.
+const ERRORS: [(u8, &str); 5] = [
+    (28, "No space left on device"),
+    (24, "Too many open files"),
+    (12, "Cannot allocate memory"),
+    (4, "Interrupted system call"),
+    (5, "Input/output error"),
+];
+
+impl Scene {
+    /// Prepares, runs `verb` with one call of one of `whom` failing, and looks at what was said and
+    /// what is left. What fails in the command or in a start names the cause; what a keeper that runs
+    /// already cannot do it may do without.
+    fn failing_at_any_call(&self, before: &[Verb], verb: Verb, whom: &[Who], wrong: &mut Vec<String>) {
+        let prepare = || {
+            before.iter().for_each(|verb| _ = self.house.ok_elsewhere(*verb));
+            whom.contains(&Who::OldKeeper).then(|| self.keeper()).flatten()
+        };
+        let whole = self.inject(&[], prepare(), verb);
+        assert!(whole.succeeded(), "{}", whole.told());
+        self.removed_without_a_trace(&whole, "without a fault");
+        for who in whom {
+            for (index, (number, text)) in ERRORS.iter().enumerate() {
+                let calls = whole.report["could_fail"][who.letter()][index].as_u64().expect("a count");
+                for at in some(calls, 1) {
+                    let failure = format!("{}:{at}:{number}", who.letter());
+                    let seen = self.inject(&["-e", &failure], prepare(), verb);
+                    let what = format!("{who:?} of {verb:?}: {text} at {at} of {calls}: {}", seen.told());
+                    let complaint = String::from_utf8_lossy(&seen.output.stderr);
+                    if complaint.contains("panicked") || complaint.contains("hangs") {
+                        wrong.push(format!("ended badly: {what}"));
+                    }
+                    // The standard library does not look why it could not look (create_dir_all, statx).
+                    let hidden = seen.report["failed"] == 332 && complaint.contains("File exists");
+                    if !seen.succeeded() && *who != OldKeeper && !complaint.contains(text) && !hidden {
+                        wrong.push(format!("names no cause: {what}"));
+                    }
+                    self.listed_as_it_is(&seen, &what);
+                    if *who == Keeper && verb.contains(&"--rm") {
+                        self.groups_are_forgotten(&seen);
+                    }
+                    self.removed_without_a_trace(&seen, &what);
+                }
+            }
+        }
+        self.usable();
+    }
+}
+
+#[test]
+fn fault_f2_errno_at_any_call_of_run_and_start() {
+    let Some(scene) = Scene::new() else { return };
+    let mut wrong = Vec::new();
+    let create: &[&str] = &["create", "--name", "x", "web"];
+    let stays: &[&str] = &["run", "--rm", "--name", "x", "web", "/bin/true"];
+    scene.failing_at_any_call(&[], RUN, &[Tsubo, Keeper, First], &mut wrong);
+    scene.failing_at_any_call(&[], stays, &[Tsubo, Keeper, First], &mut wrong);
+    scene.failing_at_any_call(&[], create, &[Tsubo], &mut wrong);
+    scene.failing_at_any_call(&[create], &["start", "x"], &[Tsubo, Keeper, First], &mut wrong);
+    assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn fault_f2_errno_at_any_call_of_exec_stop_and_rm() {
+    let Some(scene) = Scene::new() else { return };
+    let mut wrong = Vec::new();
+    scene.failing_at_any_call(&[RUN], &["exec", "x", "/bin/true"], &[Tsubo, OldKeeper, First], &mut wrong);
+    scene.failing_at_any_call(&[RUN], &["stop", "-t", "0", "x"], &[Tsubo, OldKeeper], &mut wrong);
+    scene.failing_at_any_call(&[RUN], &["rm", "-f", "x"], &[Tsubo, OldKeeper], &mut wrong);
+    assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
 }

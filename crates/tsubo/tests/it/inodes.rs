@@ -84,7 +84,7 @@ fn a_set_uid_program_gains_its_privilege_in_the_container() {
 }
 
 #[test]
-fn nothing_gains_privilege_where_nothing_was_seen_to() {
+fn attack_23_nothing_gains_privilege_where_nothing_was_seen_to() {
     if !have(&["gcc"]) {
         return;
     }

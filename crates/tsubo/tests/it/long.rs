@@ -96,7 +96,7 @@ fn nothing_grew(before: &BTreeMap<String, i64>, runs: i64) {
 }
 
 #[test]
-fn fault_runs_one_after_the_other_leave_nothing_in_the_kernel() {
+fn fault_f17_runs_one_after_the_other_leave_nothing_in_the_kernel() {
     let Some(house) = installed(|tar| tar, json!({})) else { return };
     let run = || house.ok_elsewhere(["run", "--rm", "web", "/bin/true"]);
     (0..20).for_each(|_| _ = run());
@@ -152,7 +152,7 @@ fn crowd() -> (usize, usize) {
 
 /// Nobody is in the way of anybody: nothing fails.
 #[test]
-fn fault_many_names_come_and_go_at_once() {
+fn fault_f4_many_names_come_and_go_at_once() {
     let Some(house) = installed(|tar| tar, json!({"command": ["/bin/sleep", "1000"]})) else { return };
     house.ok_elsewhere(["run", "--rm", "web", "/bin/true"]);
     let (files, groups, (threads, count)) = (everything(&house.elsewhere()), all_groups(), crowd());
@@ -189,7 +189,7 @@ const SECOND: [&str; 9] = [
 
 /// Five names (none of which an id can begin with), wanted by all: each command does what it should or says who was first.
 #[test]
-fn fault_a_few_names_are_wanted_by_all_at_once() {
+fn fault_f4_a_few_names_are_wanted_by_all_at_once() {
     let Some(house) = installed(|tar| tar, json!({"command": ["/bin/sleep", "1000"]})) else { return };
     house.ok_elsewhere(["run", "--rm", "web", "/bin/true"]);
     let (files, groups, (threads, count)) = (everything(&house.elsewhere()), all_groups(), crowd());

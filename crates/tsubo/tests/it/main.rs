@@ -1,14 +1,18 @@
 //! The product on real programs: what a person types, and what comes of it.
 
+mod attacks;
 mod bad_input;
 mod bases;
+mod behind;
 mod cli;
 mod containers;
 mod crowd;
 mod definition;
 mod faults;
+mod figures;
 mod floods;
 mod guest;
+mod history;
 mod handover;
 mod hostile;
 mod injected;
@@ -16,6 +20,7 @@ mod inodes;
 mod isolation;
 mod jobs;
 mod life;
+mod limits;
 mod long;
 mod minimal;
 mod oddities;
@@ -27,6 +32,7 @@ mod ready;
 mod redis;
 mod rootless;
 mod scarce;
+mod screen;
 mod seen;
 mod story;
 mod support;

@@ -195,7 +195,7 @@ int main(void) {
 "#;
 
 #[test]
-fn fault_zombies_and_orphans_end_with_their_container() {
+fn fault_f12_zombies_and_orphans_end_with_their_container() {
     if !have(&["busybox", "gcc"]) {
         return;
     }

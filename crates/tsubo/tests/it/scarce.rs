@@ -75,7 +75,7 @@ fn done_or_limited(output: &Output, what: &str) -> bool {
 }
 
 #[test]
-fn fault_no_more_processes_can_be_made() {
+fn fault_f2_no_more_processes_can_be_made() {
     let Some(house) = installed(|tar| tar, json!({"command": ["/bin/sleep", "1000"]})) else { return };
     let most = if std::env::var_os("TSUBO_SOAK").is_some() { 12 } else { 6 };
     let mut succeeded = Vec::new();
@@ -117,7 +117,7 @@ fn fault_no_more_processes_can_be_made() {
 }
 
 #[test]
-fn fault_a_container_that_is_full_of_processes_can_be_entered_or_says_why_not() {
+fn fault_f2_a_container_that_is_full_of_processes_can_be_entered_or_says_why_not() {
     let Some(house) = installed(|tar| tar, json!({"command": ["/bin/sleep", "1000"]})) else { return };
     house.ok_elsewhere(["run", "-d", "--name", "y", "web"]);
     let rows = house.json_elsewhere(["ps", "--format", "json"]);
@@ -171,7 +171,7 @@ const INODES: (&str, &str) =
     ("nr_inodes=64", "i=0; while touch /run/filler/$i 2>/dev/null; do i=$((i+1)); done");
 
 #[test]
-fn fault_run_is_full() {
+fn fault_f6_run_is_full() {
     if !have(&["unshare"]) {
         return;
     }
@@ -202,7 +202,7 @@ fn fault_run_is_full() {
 }
 
 #[test]
-fn fault_run_is_full_before_the_first_start() {
+fn fault_f6_run_is_full_before_the_first_start() {
     if !have(&["unshare"]) {
         return;
     }
@@ -250,7 +250,7 @@ fn among_few_numbers(house: &House, script: &str) -> Option<String> {
 /// The numbers of a keeper that was lost and of its container belong to others by the time that
 /// somebody looks.
 #[test]
-fn fault_numbers_of_the_dead_are_taken_by_others() {
+fn fault_f9_numbers_of_the_dead_are_taken_by_others() {
     let Some(house) = installed(|tar| tar, json!({"command": ["/bin/sleep", "1000"]})) else { return };
     let script = "
         for verb in 'ps -a' 'kill x' 'stop -t 0 x' 'rm -f x' 'exec x /bin/true' 'logs x' 'pause x' 'start x'; do
@@ -274,7 +274,7 @@ fn fault_numbers_of_the_dead_are_taken_by_others() {
 
 /// With a few hundred numbers each is used again and again, while containers come and go by force.
 #[test]
-fn fault_numbers_go_round_while_containers_are_killed() {
+fn fault_f9_numbers_go_round_while_containers_are_killed() {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("osrelease");
     let number = |at: usize| release.split(['.', '-']).nth(at).and_then(|word| word.parse::<u32>().ok());
     // Before Linux 6.14 the limit is the whole host's, and not a test's to change.
@@ -305,7 +305,7 @@ fn fault_numbers_go_round_while_containers_are_killed() {
 /// and the kernel has a clock of one's own (time namespaces) only for the other one. The doubling of
 /// the pauses is tested beside the code (`keeper/src/restart.rs`), as a function of durations alone.
 #[test]
-fn nothing_that_waits_asks_for_the_time_of_day() {
+fn fault_f10_nothing_that_waits_asks_for_the_time_of_day() {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut seen: Vec<String> = Vec::new();
     for dir in ["keeper/src", "lifecycle/src", "cgroup/src", "runtime/src", "sys/src"] {

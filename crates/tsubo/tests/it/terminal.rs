@@ -14,14 +14,24 @@ use crate::support::base::small;
 use crate::support::{House, Running, until};
 
 /// A person at a terminal of 30 rows and 90 columns, who has typed one command.
-struct Person {
+pub struct Person {
     master: File,
     child: Running,
     seen: String,
 }
 
 impl Person {
-    fn types(command: Command) -> Self {
+    /// The process that was started.
+    pub fn pid(&self) -> u32 {
+        self.child.0.id()
+    }
+
+    /// Makes the terminal larger or smaller.
+    pub fn resizes(&self, rows: u16, columns: u16) {
+        resize(&self.master, rows, columns);
+    }
+
+    pub fn types(command: Command) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("openpt");
         grantpt(&master).expect("grantpt");
         unlockpt(&master).expect("unlockpt");
@@ -41,13 +51,13 @@ impl Person {
         Self { master: File::from(master), child: Running(child), seen: String::new() }
     }
 
-    fn says(&mut self, text: &str) {
+    pub fn says(&mut self, text: &str) {
         self.master.write_all(text.as_bytes()).expect("write");
     }
 
     /// Waits until `text` is on the screen after what was waited for before.
     #[track_caller]
-    fn sees(&mut self, text: &str) {
+    pub fn sees(&mut self, text: &str) {
         let end = Instant::now() + Duration::from_secs(20);
         loop {
             if let Some(at) = self.seen.find(text) {
@@ -71,7 +81,7 @@ impl Person {
         count > 0
     }
 
-    fn ends_with(&mut self, code: i32) {
+    pub fn ends_with(&mut self, code: i32) {
         while self.reads() {}
         assert_eq!(self.child.0.wait().expect("wait").code(), Some(code), "{:?}", self.seen);
     }

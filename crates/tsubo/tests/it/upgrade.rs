@@ -110,7 +110,7 @@ fn manage(house: &House, new: &Programs, running: usize) {
 }
 
 #[test]
-fn fault_the_programs_are_replaced_while_containers_run() {
+fn fault_f16_the_programs_are_replaced_while_containers_run() {
     let running = if std::env::var_os("TSUBO_SOAK").is_some() { 50 } else { 3 };
     let command = json!({"command": ["/bin/sh", "-c", SCRIPT], "writable": ["/tmp"]});
     let Some(house) = installed(|tar| tar, command) else { return };
@@ -139,7 +139,7 @@ fn as_of_later(file: &Path, version: Option<u32>, places: &[&str]) {
 }
 
 #[test]
-fn fault_containers_of_a_later_version_can_be_seen_stopped_and_removed() {
+fn fault_f16_containers_of_a_later_version_can_be_seen_stopped_and_removed() {
     let command = json!({"command": ["/bin/sh", "-c", SCRIPT], "writable": ["/tmp"]});
     let Some(house) = installed(|tar| tar, command) else { return };
     let own = Programs::built();
@@ -187,7 +187,7 @@ fn keeper_that_says(listener: UnixListener, bytes: Vec<u8>, closes: bool) {
 }
 
 #[test]
-fn fault_keepers_of_another_version_are_told_of_and_never_hang() {
+fn fault_f16_keepers_of_another_version_are_told_of_and_never_hang() {
     let Some(house) = installed(|tar| tar, json!({"command": ["/bin/sleep", "1000"]})) else { return };
     let own = Programs::built();
     let unknown = [&hello(1)[..], &[1, 0, 0, 0, 99]].concat();
@@ -235,7 +235,7 @@ fn fault_keepers_of_another_version_are_told_of_and_never_hang() {
 /// In the middle of an upgrade one program is new and the other is not: whoever starts a container
 /// then is told, and nothing stays of it.
 #[test]
-fn fault_a_keeper_that_does_not_understand_its_job_is_told_of() {
+fn fault_f16_a_keeper_that_does_not_understand_its_job_is_told_of() {
     if !have(&["gcc"]) {
         return;
     }

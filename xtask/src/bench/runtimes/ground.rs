@@ -35,7 +35,7 @@ impl Ground {
     }
 
     /// Another such root: some peers make directories in theirs.
-    pub(super) fn plant(&self, root: &Path) -> Result {
+    pub(crate) fn plant(&self, root: &Path) -> Result {
         for inside in ["bin", "proc", "sys", "dev/pts", "dev/shm", "dev/mqueue"] {
             fs::create_dir_all(root.join(inside))?;
         }

@@ -31,7 +31,9 @@ impl House {
             "{} is not built: cargo build -p tsubo-keeper (in the same profile) comes first",
             keeper.display()
         );
-        let dir = tempfile::Builder::new().prefix("tsubo-it-").tempdir_in("/var/tmp").expect("tempdir");
+        // Not below /tmp, which may be a tmpfs; a soak has places of its own.
+        let parent = std::env::var_os("TMPDIR").unwrap_or_else(|| "/var/tmp".into());
+        let dir = tempfile::Builder::new().prefix("tsubo-it-").tempdir_in(parent).expect("tempdir");
         let house = Self { dir };
         // Tests that run the service as somebody else read their files here.
         mode(house.dir(), 0o755);

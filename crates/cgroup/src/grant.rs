@@ -1,0 +1,105 @@
+//! What a container's group is given: what was asked for, or nothing at all; and of what was only
+//! wished for as much as there is.
+
+use spec::resources::Resources;
+use spec::{Error, Id, Result, ResultExt};
+
+use crate::group::{self, Group};
+use crate::layout::Version;
+use crate::path::hierarchies;
+use crate::place::{Placed, enable, fill_cpuset, offered, required};
+use crate::resources::{Now, writes};
+
+impl Group {
+    /// Says what was asked for to a group that nobody is in yet, and makes it in hierarchies that
+    /// it takes more for that. Whether it has more of them now: ways in that were opened before are
+    /// not all then.
+    ///
+    /// # Errors
+    /// What this host cannot enforce, with the reason and the way out.
+    pub fn grant(&mut self, id: Id, resources: &Resources) -> Result<bool> {
+        if *resources == Resources::default() {
+            return Ok(false);
+        }
+        let more = self.extend(id, resources)?;
+        let placed = Placed::of(self)?;
+        placed.update(resources).map(|()| more)
+    }
+
+    /// Makes it, as far as possible, in hierarchies that these wishes take more. Whether it is in
+    /// more of them now.
+    pub fn reach(&mut self, id: Id, wishes: &Resources) -> bool {
+        let words = wishes.words();
+        words.iter().filter(|word| self.extend(id, word).unwrap_or(false)).count() > 0
+    }
+
+    /// As much as there is of what was wished for, in a group that was just made.
+    pub fn wish(&self, resources: &Resources) -> Resources {
+        Placed::of(self)
+            .map_or_else(|_| Resources::default(), |placed| placed.wish(&Now::default(), resources))
+    }
+
+    /// The same while somebody is in it.
+    pub fn wish_now(&self, resources: &Resources) -> Resources {
+        Placed::of(self).map_or_else(|_| Resources::default(), |placed| placed.wish(&placed.now(), resources))
+    }
+
+    /// Changes what it has been given, while somebody is in it: all or nothing.
+    ///
+    /// # Errors
+    /// What this host cannot enforce, and what the kernel refuses.
+    pub fn change(&self, resources: &Resources) -> Result<()> {
+        Placed::of(self)?.update(resources)
+    }
+
+    fn extend(&mut self, id: Id, resources: &Resources) -> Result<bool> {
+        let has = |group: &Self, name: &String| group.controllers.iter().any(|all| all.contains(name));
+        let hierarchies = hierarchies()?;
+        let planned = writes(&offered(&hierarchies), &Now::default(), resources)?;
+        let mut missing = required(&planned, resources);
+        missing.retain(|name| !has(self, name));
+        if missing.is_empty() {
+            return Ok(false);
+        }
+        let mut more = false;
+        for place in &hierarchies {
+            let hierarchy = &place.hierarchy;
+            match hierarchy.version {
+                Version::One if hierarchy.controllers.iter().any(|name| missing.contains(name)) => {
+                    let directory = group::make(&hierarchy.own, id, Version::One)?;
+                    if hierarchy.controllers.iter().any(|name| name == "cpuset") {
+                        let filled = fill_cpuset(&directory, &hierarchy.own);
+                        filled.doing(|| format!("filling {}", directory.display()))?;
+                    }
+                    self.add(hierarchy, directory);
+                    more = true;
+                }
+                Version::One => {}
+                Version::Two => self.pass_on(&missing)?,
+            }
+        }
+        match missing.iter().find(|name| !has(self, name)) {
+            None => Ok(more),
+            Some(name) => Err(Error::unsupported(format!(
+                "the container's control group does not get the controller {name}"
+            ))
+            .hint("tsubo info tells what control groups of this host pass on, and how to get more")),
+        }
+    }
+
+    /// Lets controllers of version 2 reach the group.
+    fn pass_on(&mut self, missing: &std::collections::BTreeSet<String>) -> Result<()> {
+        let Some(index) = self.directories.iter().position(|(version, _)| *version == Version::Two) else {
+            return Ok(());
+        };
+        let directory = &self.directories[index].1;
+        let above: Vec<_> = directory.ancestors().skip(1).take(2).collect();
+        for directory in above.into_iter().rev() {
+            enable::enable(directory, Some(&[]), missing)?;
+        }
+        if let Some(controllers) = self.controllers.get_mut(index) {
+            *controllers = enable::words(&directory.join("cgroup.controllers"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,83 @@
+//! What the container may use of this host.
+
+use cgroup::Room;
+use spec::container::Spec;
+use spec::limits::Limits;
+use spec::resources::{Limit, Resources};
+use spec::{Error, Result, ResultExt};
+
+use super::Resolving;
+use super::reason::Reasons;
+use crate::disk_of;
+
+impl Resolving<'_> {
+    /// What was said must be enforced, and is refused where it cannot be. What nobody has said is
+    /// computed from the host, and enforced where that is possible.
+    pub(super) fn limits(&self, spec: &mut Spec, reasons: &mut Reasons) -> Result<()> {
+        let said = self.portable.limits.clone().merged(self.options.limits.clone());
+        let resources = said.resources(disk_of::path)?;
+        let defaults = Room::of_host().one();
+        if !spec.cgroup {
+            self.unlimited(&resources, &said)?;
+            reasons.add("limits", "none", "it has no control groups", "--isolation cgroup=true");
+            return Ok(());
+        }
+        spec.group.clone_from(&said.group);
+        if said.best_effort == Some(true) {
+            spec.wishes = defaults.clone().merged(&resources);
+        } else {
+            // Most containers say nothing, and nothing is to be asked for them.
+            if resources != Resources::default() {
+                cgroup::Placed::check(&resources)
+                    .doing(|| format!("limiting container {}", self.options.name))?;
+            }
+            spec.wishes = defaults.without(&resources);
+            spec.resources = resources;
+        }
+        self.tell_limits(spec, &said, reasons);
+        Ok(())
+    }
+
+    fn unlimited(&self, resources: &Resources, said: &Limits) -> Result<()> {
+        if *resources == Resources::default() && said.group.is_none() || said.best_effort == Some(true) {
+            return Ok(());
+        }
+        let error = Error::unsupported(format!(
+            "container {} gets no control groups, and without them its {} cannot be limited",
+            self.options.name,
+            said.said().join(", ")
+        ));
+        Err(error.hint("tsubo info tells why; --best-effort starts it without these limits"))
+    }
+
+    fn tell_limits(&self, spec: &Spec, said: &Limits, reasons: &mut Reasons) {
+        let memory = |resources: &Resources| resources.memory.max;
+        let pids = |resources: &Resources| resources.pids;
+        for (what, limit, flag) in [
+            ("memory", memory as fn(&Resources) -> Option<Limit>, "--memory SIZE|max"),
+            ("processes", pids, "--pids-limit N|max"),
+        ] {
+            let (limit, why) = match (limit(&spec.resources), limit(&spec.wishes)) {
+                (Some(limit), _) => (limit, "asked for"),
+                (None, Some(limit)) if said.best_effort == Some(true) => (limit, "where this host can"),
+                (None, Some(limit)) => {
+                    (limit, "default, computed from this host, where its control groups can")
+                }
+                (None, None) => continue,
+            };
+            let shown = match what {
+                "memory" => spec::limits::Size(limit).to_string(),
+                _ => limit.to_string(),
+            };
+            reasons.add(what, format!("{shown} at most"), why, flag);
+        }
+        let others: Vec<&str> = said
+            .said()
+            .into_iter()
+            .filter(|word| !matches!(*word, "memory" | "pids" | "best_effort"))
+            .collect();
+        if !others.is_empty() {
+            reasons.add("limits", others.join(", "), "asked for", "--limit KEY=VALUE");
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Limits of control groups, each tried by a program that wants more.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::busybox::installed;
+use crate::support::{House, one_clear_error, succeed, until};
+
+/// A house whose container `web` sleeps, unless it is told to do something else.
+fn house() -> Option<House> {
+    installed(|tar| tar, json!({"command": ["/bin/sleep", "1000"]}))
+}
+
+/// A file of the control group of process `pid`, by its names on version 1 and 2.
+fn file_of(pid: i64, controller: &str, one: &str, two: &str) -> Option<String> {
+    let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("groups");
+    let own = |wanted: &str| {
+        groups.lines().find_map(|line| {
+            let mut fields = line.splitn(3, ':').skip(1);
+            let (controllers, path) = (fields.next()?, fields.next()?);
+            controllers.split(',').any(|name| name == wanted).then(|| path.trim_start_matches('/').to_owned())
+        })
+    };
+    let on_one =
+        own(controller).map(|path| PathBuf::from("/sys/fs/cgroup").join(controller).join(path).join(one));
+    let on_two = own("").map(|path| Path::new("/sys/fs/cgroup").join(path).join(two));
+    [on_one, on_two].into_iter().flatten().find_map(|file| std::fs::read_to_string(file).ok())
+}
+
+/// Whether containers get this controller here; if not, it is said.
+fn limits(house: &House, controller: &str, one: &str, two: &str) -> bool {
+    house.ok_elsewhere(["run", "-d", "--name", "probe", "web"]);
+    let has = file_of(pid(house, "probe"), controller, one, two).is_some();
+    house.ok_elsewhere(["rm", "-f", "probe"]);
+    if !has {
+        println!("SKIPPED: containers get no control group of {controller} here");
+    }
+    has
+}
+
+fn pid(house: &House, name: &str) -> i64 {
+    house.json_elsewhere(["inspect", name])["state"]["pid"].as_i64().expect("a pid")
+}
+
+fn number(text: Option<String>) -> u64 {
+    text.expect("a file").trim().parse().expect("a number")
+}
+
+fn memory_of(house: &House, name: &str) -> u64 {
+    number(file_of(pid(house, name), "memory", "memory.limit_in_bytes", "memory.max"))
+}
+
+fn tasks_of(house: &House, name: &str) -> u64 {
+    number(file_of(pid(house, name), "pids", "pids.max", "pids.max"))
+}
+
+#[test]
+fn nobody_asks_and_still_no_container_takes_the_last_of_the_host() {
+    let Some(house) = house() else { return };
+    if !limits(&house, "memory", "memory.limit_in_bytes", "memory.max") {
+        return;
+    }
+    house.ok_elsewhere(["run", "-d", "--name", "one", "web"]);
+    let text = std::fs::read_to_string("/proc/meminfo").expect("meminfo");
+    let total = text.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("total") << 10;
+    let most = memory_of(&house, "one");
+    assert!(most <= total / 2 + (1 << 20) && most >= total / 2 - (64 << 20), "{most} of {total}");
+    let tasks = tasks_of(&house, "one");
+    assert!((1..=2048).contains(&tasks), "{tasks}");
+    let told = house.ok_elsewhere(["run", "--explain", "web"]);
+    assert!(told.contains("memory") && told.contains("computed from this host"), "{told}");
+    house.ok_elsewhere(["run", "-d", "--name", "two", "--memory", "max", "--pids-limit", "-1", "web"]);
+    let text = file_of(pid(&house, "two"), "pids", "pids.max", "pids.max").expect("pids.max");
+    assert_eq!(text.trim(), "max");
+    assert!(
+        file_of(pid(&house, "two"), "memory", "memory.limit_in_bytes", "memory.max").expect("memory").len()
+            > 3
+    );
+}
+
+#[test]
+fn who_wants_more_memory_is_killed_and_that_is_told() {
+    let Some(house) = house() else { return };
+    if !limits(&house, "memory", "memory.limit_in_bytes", "memory.max") {
+        return;
+    }
+    let hog = ["/bin/dd", "if=/dev/zero", "of=/dev/null", "bs=200M", "count=1"];
+    let run = |more: &'static [&'static str], name: &'static str| {
+        ["run", "--name", name].into_iter().chain(more.iter().copied()).chain(["web"]).chain(hog)
+    };
+    house.ok_elsewhere(run(&[], "plenty"));
+    house.fails_elsewhere(137, run(&["--memory", "32m"], "little"));
+    assert_eq!(house.json_elsewhere(["inspect", "little"])["state"]["oom"], true);
+}
+
+#[test]
+fn who_wants_more_processes_is_refused_them() {
+    let Some(house) = house() else { return };
+    if !limits(&house, "pids", "pids.max", "pids.max") {
+        return;
+    }
+    let bomb = "i=0; while [ $i -lt 40 ]; do /bin/sleep 3 & i=$((i+1)); done; echo all";
+    let run = |more: &'static str| ["run", "--rm", "--pids-limit", more, "web", "/bin/sh", "-c", bomb];
+    assert!(house.ok_elsewhere(run("100")).contains("all"));
+    let complaint = house.fails_elsewhere(2, run("10"));
+    assert!(complaint.contains("can't fork"), "{complaint}");
+}
+
+#[test]
+fn who_wants_more_time_waits() {
+    let Some(house) = house() else { return };
+    if !limits(&house, "cpu", "cpu.cfs_quota_us", "cpu.max") {
+        return;
+    }
+    let busy = ["/bin/sh", "-c", "while :; do :; done"];
+    let run = ["run", "-d", "--name", "busy", "--cpus", "0.2", "--limit", "cpu_burst=0.1", "web"];
+    house.ok_elsewhere(run.into_iter().chain(busy));
+    until("it was throttled", || {
+        let stat = file_of(pid(&house, "busy"), "cpu", "cpu.stat", "cpu.stat").expect("cpu.stat");
+        let count = stat.lines().find_map(|line| line.strip_prefix("nr_throttled ")?.parse::<u64>().ok());
+        count.expect("a count") > 2
+    });
+    // What it used is what it was allowed to, with some grace for how the kernel hands time out.
+    let used = |pid: i64| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("stat");
+        let fields: Vec<u64> = stat
+            .rsplit(") ")
+            .next()
+            .expect("fields")
+            .split(' ')
+            .filter_map(|field| field.parse().ok())
+            .collect();
+        (fields[10] + fields[11]) as f64 / 100.0
+    };
+    let pid = pid(&house, "busy");
+    let (begun, before) = (Instant::now(), used(pid));
+    std::thread::sleep(Duration::from_secs(2));
+    let share = (used(pid) - before) / begun.elapsed().as_secs_f64();
+    assert!(share < 0.3, "{share} of a processor");
+    house.ok_elsewhere(["update", "--cpus", "max", "busy"]);
+    let quota = file_of(pid, "cpu", "cpu.cfs_quota_us", "cpu.max").expect("a quota");
+    assert!(quota.starts_with("-1") || quota.starts_with("max"), "{quota}");
+}
+
+#[test]
+fn processors_are_chosen() {
+    let Some(house) = house() else { return };
+    let allowed = ["/bin/grep", "Cpus_allowed_list", "/proc/self/status"];
+    let run = ["run", "--rm", "--best-effort", "--cpuset-cpus", "0", "web"];
+    let told = house.ok_elsewhere(run.into_iter().chain(allowed));
+    let strict = house
+        .command_elsewhere(["run", "--rm", "--cpuset-cpus", "0", "web"].into_iter().chain(allowed))
+        .output();
+    let strict = strict.expect("tsubo");
+    if strict.status.success() {
+        assert_eq!(told.split_whitespace().last(), Some("0"));
+        assert_eq!(String::from_utf8_lossy(&strict.stdout), told);
+    } else {
+        one_clear_error(&String::from_utf8_lossy(&strict.stderr), &["cpuset"]);
+        println!("SKIPPED: no control group of cpuset can be had here");
+    }
+    let complaint = house.fails_elsewhere(125, ["run", "--rm", "--cpuset-cpus", "0-", "web"]);
+    assert!(complaint.contains("cpuset"), "{complaint}");
+}
+
+#[test]
+fn disks_are_slowed_down() {
+    let Some(house) = house() else { return };
+    let write = "dd if=/dev/zero of=/srv/data bs=512k count=6 oflag=direct 2>&1; rm /srv/data";
+    let data = house.path("data");
+    std::fs::create_dir(&data).expect("mkdir");
+    std::os::unix::fs::chown(&data, Some(0), Some(0)).expect("chown");
+    let bind = format!("{}:/srv", data.display());
+    let rate = format!("{}:1m", data.display());
+    let run = ["run", "--rm", "-v", &bind, "--device-write-bps", &rate, "web", "/bin/sh", "-c", write];
+    let begun = Instant::now();
+    let done = house.command_elsewhere(run).output().expect("tsubo");
+    if !done.status.success() {
+        let complaint = String::from_utf8_lossy(&done.stderr);
+        one_clear_error(&complaint, &["disk", "io", "controller"]);
+        println!("SKIPPED: {complaint}");
+        return;
+    }
+    let told = String::from_utf8_lossy(&done.stdout);
+    if told.contains("Invalid argument") || told.contains("invalid") {
+        println!("SKIPPED: no direct writing here: {told}");
+        return;
+    }
+    // 3 MiB at one a second; a slower machine only takes longer.
+    assert!(begun.elapsed() > Duration::from_millis(1500), "{:?}: {told}", begun.elapsed());
+    let complaint = house.fails_elsewhere(125, ["run", "--rm", "--device-read-bps", "/proc:1m", "web"]);
+    assert!(complaint.contains("no disk"), "{complaint}");
+}
+
+#[test]
+fn limits_change_while_it_runs_all_or_none_and_stay_for_the_next_start() {
+    let Some(house) = house() else { return };
+    if !limits(&house, "memory", "memory.limit_in_bytes", "memory.max") {
+        return;
+    }
+    house.ok_elsewhere(["run", "-d", "--name", "web", "--memory", "64m", "web"]);
+    assert_eq!(memory_of(&house, "web"), 64 << 20);
+    house.ok_elsewhere(["update", "--memory", "128m", "--pids-limit", "50", "web"]);
+    assert_eq!((memory_of(&house, "web"), tasks_of(&house, "web")), (128 << 20, 50));
+    // No kernel gives a group processors that the host does not have.
+    let refused = ["update", "--memory", "96m", "--cpuset-cpus", "4095", "web"];
+    let complaint = house.fails_elsewhere(125, refused);
+    assert!(complaint.contains("cpuset"), "{complaint}");
+    assert_eq!(memory_of(&house, "web"), 128 << 20);
+    house.ok_elsewhere(["restart", "-t", "0", "web"]);
+    assert_eq!((memory_of(&house, "web"), tasks_of(&house, "web")), (128 << 20, 50));
+    let seen = house.json_elsewhere(["inspect", "web"]);
+    assert_eq!(seen["spec"]["resources"]["memory"]["max"], 128 << 20, "{seen}");
+    house.fails_elsewhere(125, ["update", "--limit", "group=other", "web"]);
+}
+
+#[test]
+fn a_keeper_that_starts_it_again_gives_the_limits_of_then() {
+    let Some(house) = house() else { return };
+    if !limits(&house, "pids", "pids.max", "pids.max") {
+        return;
+    }
+    let run = ["run", "-d", "--name", "web", "--restart", "always", "--pids-limit", "20", "web"];
+    house.ok_elsewhere(run);
+    house.ok_elsewhere(["update", "--pids-limit", "30", "web"]);
+    let first = pid(&house, "web");
+    // Not by us: that would be an end that was asked for.
+    let mut kill = std::process::Command::new("kill");
+    kill.args(["-9", &first.to_string()]);
+    succeed(kill);
+    until("it runs again", || {
+        let state = &house.json_elsewhere(["inspect", "web"])["state"];
+        state["pid"].as_i64().is_some_and(|pid| pid != first && pid != 0) && state["restarts"] == 1
+    });
+    until("its limit", || tasks_of(&house, "web") == 30);
+}
+
+#[test]
+fn what_this_host_cannot_enforce_is_refused_unless_best_is_enough() {
+    let Some(house) = house() else { return };
+    // Known to one version each, so one of them is refused everywhere but on a host with both.
+    let words = ["memory_high=20M", "tcp_memory=20M", "rdma.nothing0=1:1", "misc.nothing=1"];
+    let mut refused = 0;
+    for word in words {
+        let run = house.command_elsewhere(["run", "--rm", "--limit", word, "web", "/bin/true"]).output();
+        let run = run.expect("tsubo");
+        if run.status.code() == Some(125) {
+            one_clear_error(&String::from_utf8_lossy(&run.stderr), &["limiting container", "control group"]);
+            refused += 1;
+        }
+        house.ok_elsewhere(["run", "--rm", "--best-effort", "--limit", word, "web", "/bin/true"]);
+    }
+    assert!(refused > 0);
+    let refused = ["run", "--rm", "--isolation", "cgroup=false", "--memory", "64m", "web"];
+    let complaint = house.fails_elsewhere(125, refused);
+    assert!(complaint.contains("memory") && complaint.contains("--best-effort"), "{complaint}");
+    assert_eq!(house.json_elsewhere(["ps", "-a", "--format", "json"]), Value::Array(Vec::new()));
+}
+
+#[test]
+fn a_package_brings_limits_but_takes_nothing_from_others() {
+    let limited =
+        |limits: Value| installed(|tar| tar, json!({"command": ["/bin/sleep", "1000"], "limits": limits}));
+    let Some(house) = limited(json!({"memory": "48M", "pids": 30})) else { return };
+    house.ok_elsewhere(["run", "-d", "--name", "web", "--pids-limit", "40", "web"]);
+    if file_of(pid(&house, "web"), "memory", "memory.limit_in_bytes", "memory.max").is_some() {
+        assert_eq!((memory_of(&house, "web"), tasks_of(&house, "web")), (48 << 20, 40));
+    } else {
+        println!("SKIPPED: no control group of memory here");
+    }
+    for greedy in [json!({"cpu_weight": 10_000}), json!({"memory": "max"}), json!({"group": "tenant"})] {
+        let Some(house) = limited(greedy.clone()) else { return };
+        let complaint = house.fails_elsewhere(125, ["run", "--rm", "web", "/bin/true"]);
+        assert!(complaint.contains("--as-packaged"), "{greedy}: {complaint}");
+    }
+}
