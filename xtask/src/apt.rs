@@ -35,6 +35,9 @@ pub(crate) const TESTS: &[Need] = &[
 pub(crate) const ENGINES: &[Need] = &[
     ("/usr/bin/podman", "podman"),
     ("/usr/bin/conmon", "conmon"),
+    ("/usr/lib/podman/netavark", "netavark"),
+    ("/usr/lib/podman/aardvark-dns", "aardvark-dns"),
+    ("/usr/sbin/iptables", "iptables"),
     ("/usr/bin/containerd", "containerd"),
     ("/usr/sbin/dockerd", "docker.io"),
     ("/usr/bin/protoc", "protobuf-compiler"),
@@ -67,11 +70,11 @@ pub(crate) const BENCHES: &[Need] = &[
     ("/usr/bin/lxc-execute", "lxc"),
     ("/usr/bin/podman", "podman"),
     ("/usr/bin/containerd", "containerd"),
+    ("/usr/sbin/dockerd", "docker.io"),
+    ("/usr/bin/time", "time"),
     ("/usr/bin/mmdebstrap", "mmdebstrap"),
     ("/usr/bin/wrk", "wrk"),
     ("/usr/bin/redis-benchmark", "redis-tools"),
-    ("/usr/sbin/dockerd", "docker.io"),
-    ("/usr/bin/time", "time"),
 ];
 
 /// Installs what is missing of `needs`. Where that fails it is said, and what needs it is skipped

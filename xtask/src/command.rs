@@ -42,8 +42,8 @@ const SUBCOMMANDS: &[Subcommand] = &[
     },
     Subcommand {
         name: "soak",
-        usage: "[N] [--minutes M] [--only WORD]…",
-        about: "every fault test up to N times (200)",
+        usage: "[N] [--minutes M] [--only WORD]… [--record] [--list]",
+        about: "every test of an attack or a fault up to N times (200)",
         run: soak::run,
     },
     // Not for people: the benchmarks' own far end, so not in the help.

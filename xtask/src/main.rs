@@ -1,5 +1,6 @@
 //! Build, test, bench and demo: what `./x` hands over to. One file per subcommand.
 mod apt;
+mod attacks;
 mod bench;
 mod build;
 mod command;

@@ -32,7 +32,8 @@ fn may_be_unsafe(file: &Path) -> bool {
     file.starts_with("crates/sys") || file.components().nth(2).is_some_and(|part| part.as_os_str() == "tests")
 }
 
-fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> Result {
+/// Every source below a directory.
+pub(crate) fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> Result {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         if path.is_dir() {

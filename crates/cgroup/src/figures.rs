@@ -1,8 +1,8 @@
 //! What a group uses now, for people who watch many: the few files that are worth watching, each read
 //! once. What the kernel does not tell is None, never 0.
 //!
-//! Descriptors are not kept open: to open a file of a control group takes a microsecond or two, and a
-//! thousand groups would take all the descriptors that a process may have.
+//! Descriptors are not kept open, but for one ([`Clock`]): to open a file of a control group takes a
+//! microsecond or two, and a thousand groups would take all the descriptors that a process may have.
 
 mod files;
 mod memory;
@@ -211,6 +211,15 @@ impl Meter {
         }
     }
 
+    /// The same file, kept open for whoever asks often.
+    pub fn clock(&self) -> Option<Clock> {
+        let (place, file) = match &self.cpuacct {
+            Some(place) => (place, "cpuacct.usage"),
+            None => (self.unified.as_ref()?, "cpu.stat"),
+        };
+        Some(Clock(place.open(file)?))
+    }
+
     /// All figures of now.
     pub fn read(&self) -> Figures {
         Figures {
@@ -291,6 +300,18 @@ impl Meter {
         // A kernel that has never had a limit to keep may not count at all: then no group has a line.
         (!devices.is_empty() || place.counts_above("blkio.throttle.io_service_bytes_recursive"))
             .then_some(devices)
+    }
+}
+
+/// The processor time of a group, by one call each time.
+#[derive(Debug)]
+pub struct Clock(std::fs::File);
+
+impl Clock {
+    /// Nanoseconds; None when the group is gone.
+    pub fn read(&self) -> Option<u64> {
+        let text = files::again(&self.0)?;
+        text.trim().parse().ok().or_else(|| Some(text.key("usage_usec")? * MICRO))
     }
 }
 

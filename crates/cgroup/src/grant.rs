@@ -1,10 +1,12 @@
 //! What a container's group is given: what was asked for, or nothing at all; and of what was only
 //! wished for as much as there is.
 
+use std::path::Path;
+
 use spec::resources::Resources;
 use spec::{Error, Id, Result, ResultExt};
 
-use crate::group::{self, Group};
+use crate::group::{self, Group, PARENT};
 use crate::layout::Version;
 use crate::path::hierarchies;
 use crate::place::{Placed, enable, fill_cpuset, offered, required};
@@ -66,7 +68,7 @@ impl Group {
             let hierarchy = &place.hierarchy;
             match hierarchy.version {
                 Version::One if hierarchy.controllers.iter().any(|name| missing.contains(name)) => {
-                    let directory = group::make(&hierarchy.own, id, Version::One)?;
+                    let directory = group::make(&hierarchy.own, Path::new(PARENT), id, Version::One)?;
                     if hierarchy.controllers.iter().any(|name| name == "cpuset") {
                         let filled = fill_cpuset(&directory, &hierarchy.own);
                         filled.doing(|| format!("filling {}", directory.display()))?;

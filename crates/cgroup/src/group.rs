@@ -13,9 +13,10 @@ use spec::{Error, Id, Result, ResultExt};
 
 use crate::layout::{Hierarchy, Layout, Version};
 use crate::place::enable;
+use crate::shared;
 
 /// The name of the group that holds those of all containers.
-const PARENT: &str = "tsubo";
+pub(crate) const PARENT: &str = "tsubo";
 
 /// How long a group may take to become empty.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -76,11 +77,22 @@ impl Group {
     }
 
     fn create_in<'a>(id: Id, hierarchies: impl Iterator<Item = &'a Hierarchy>) -> Result<Option<Self>> {
+        Self::create_at(id, hierarchies, Path::new(PARENT))
+    }
+
+    /// In the groups `below`, from each hierarchy's own on.
+    pub(crate) fn create_at<'a>(
+        id: Id,
+        hierarchies: impl Iterator<Item = &'a Hierarchy>,
+        below: &Path,
+    ) -> Result<Option<Self>> {
         let mut group = Self::default();
         for hierarchy in hierarchies {
-            match make(&hierarchy.own, id, hierarchy.version) {
+            match make(&hierarchy.own, below, id, hierarchy.version) {
                 Ok(directory) => group.add(hierarchy, directory),
                 Err(error) if error.kind() == spec::ErrorKind::Conflict => return Err(error),
+                // Somebody has just removed what it was to be in.
+                Err(error) if below != Path::new(PARENT) => return Err(error),
                 Err(_) => {}
             }
         }
@@ -115,18 +127,29 @@ impl Group {
     pub fn ids() -> Result<Vec<Id>> {
         let mut ids: Vec<Id> = Vec::new();
         for hierarchy in Layout::detect()?.hierarchies {
-            let Ok(entries) = fs::read_dir(hierarchy.own.join(PARENT)) else { continue };
-            let names = entries.flatten().map(|entry| entry.file_name());
-            ids.extend(names.filter_map(|name| name.to_str()?.parse::<Id>().ok()));
+            for directory in shared::all(hierarchy.own.join(PARENT)) {
+                let Ok(entries) = fs::read_dir(directory) else { continue };
+                let names = entries.flatten().map(|entry| entry.file_name());
+                ids.extend(names.filter_map(|name| name.to_str()?.parse::<Id>().ok()));
+            }
         }
         ids.sort_unstable();
         ids.dedup();
         Ok(ids)
     }
 
-    /// The group of `id` as [`create`](Self::create) would have made it; parts may not be there.
+    /// The group of `id`, wherever it is; if it is nowhere, as [`create`](Self::create) would have
+    /// made it. Parts may not be there.
     pub fn of(id: Id) -> Result<Self> {
-        let directory = |own: &Path| own.join(PARENT).join(id.to_string());
+        let name = id.to_string();
+        let directory = |own: &Path| {
+            let usual = own.join(PARENT).join(&name);
+            if usual.exists() {
+                return usual;
+            }
+            let mut all = shared::all(own.join(PARENT)).into_iter().map(|shared| shared.join(&name));
+            all.find(|directory| directory.exists()).unwrap_or(usual)
+        };
         let hierarchies = Layout::detect()?.hierarchies;
         let directories = hierarchies.iter().map(|h| (h.version, directory(&h.own))).collect();
         Ok(Self { directories, controllers: Vec::new() })
@@ -224,6 +247,7 @@ impl Group {
             Ok(()) => true,
         };
         if self.directories.iter().all(|(_, directory)| gone(fs::remove_dir(directory))) {
+            self.leave_shared();
             return Ok(());
         }
         self.kill()?;
@@ -237,15 +261,20 @@ impl Group {
         for (directory, result) in results {
             result.doing(|| format!("removing the control group {}", directory.display()))?;
         }
+        self.leave_shared();
         Ok(())
+    }
+
+    fn leave_shared(&self) {
+        self.directories.iter().for_each(|(_, directory)| shared::remove_above(directory));
     }
 }
 
-pub(crate) fn make(own: &Path, id: Id, version: Version) -> Result<PathBuf> {
-    let directory = own.join(PARENT).join(id.to_string());
+pub(crate) fn make(own: &Path, below: &Path, id: Id, version: Version) -> Result<PathBuf> {
+    let directory = own.join(below).join(id.to_string());
     let made = match fs::create_dir(&directory) {
         // Only the first container of a host finds it missing.
-        Err(error) if error.kind() == ErrorKind::NotFound => {
+        Err(error) if error.kind() == ErrorKind::NotFound && below == Path::new(PARENT) => {
             make_parent(own, version)?;
             fs::create_dir(&directory)
         }
@@ -259,7 +288,7 @@ pub(crate) fn make(own: &Path, id: Id, version: Version) -> Result<PathBuf> {
     Ok(directory)
 }
 
-fn make_parent(own: &Path, version: Version) -> Result<PathBuf> {
+pub(crate) fn make_parent(own: &Path, version: Version) -> Result<PathBuf> {
     let parent = own.join(PARENT);
     match fs::create_dir(&parent) {
         Ok(()) => crate::room::bound(own, &parent, version),

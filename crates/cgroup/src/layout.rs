@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use spec::{Result, ResultExt};
 
+use crate::systemd::house;
+
 /// The two interfaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Version {
@@ -25,7 +27,7 @@ pub struct Hierarchy {
     pub version: Version,
     /// Its controllers on version 1; empty on version 2.
     pub controllers: Vec<String>,
-    /// The directory of the caller's own group.
+    /// The directory of the caller's own group, or of what systemd has given us whole.
     pub own: PathBuf,
 }
 
@@ -69,10 +71,15 @@ impl Layout {
     pub fn detect() -> Result<Self> {
         let read = |path: &str| read_text(path).doing(|| format!("reading {path}"));
         let groups = read("/proc/self/cgroup")?;
-        match usual::layout(&groups) {
-            Some(layout) => Ok(layout),
-            None => Ok(Self::parse(&read("/proc/self/mountinfo")?, &groups)),
+        let mut layout = match usual::layout(&groups) {
+            Some(layout) => layout,
+            None => Self::parse(&read("/proc/self/mountinfo")?, &groups),
+        };
+        let two = layout.hierarchies.iter_mut().find(|hierarchy| hierarchy.version == Version::Two);
+        if let (Some(two), Some(home)) = (two, house::home()) {
+            two.own = home;
         }
+        Ok(layout)
     }
 
     /// In words: `v2`, `v1`, `hybrid` or `none`.

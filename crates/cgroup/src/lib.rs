@@ -19,6 +19,7 @@ mod path;
 mod place;
 pub mod resources;
 mod room;
+pub mod shared;
 pub mod stat;
 pub mod systemd;
 

@@ -2,6 +2,7 @@
 //! path `slice:prefix:name` of engines that are told to go by systemd.
 
 mod bus;
+pub mod house;
 mod properties;
 
 use std::path::{Path, PathBuf};

@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use cgroup::{Entry, Group, Room};
+use lifecycle::job::Job;
+use lifecycle::tenants;
 use runtime::EarlyUsers;
 use runtime::ids::Claim;
 use spec::container::{Spec, Users};
@@ -62,9 +64,11 @@ impl Early {
 
     /// The groups of a container and the ways into them: those that were made, or new ones; none if
     /// it is to have none.
-    pub(crate) fn take_groups(&mut self, spec: &Spec) -> Result<(Option<Group>, Option<Entry>)> {
+    pub(crate) fn take_groups(&mut self, job: &Job) -> Result<(Option<Group>, Option<Entry>)> {
+        let spec = &job.spec;
         // What lies empty for long is taken for forgotten (`tsubo gc`).
-        let fits = spec.cgroup && spec.controllers.is_none() && self.id == spec.id;
+        let plain = spec.controllers.is_none() && spec.group.is_none();
+        let fits = spec.cgroup && plain && self.id == spec.id;
         // Nobody can take a wish back.
         let fits = fits && self.wished.without(&spec.wishes).without(&spec.resources) == Resources::default();
         let fits = fits && self.made.elapsed() < FRESH;
@@ -77,7 +81,7 @@ impl Early {
             None => {
                 // Those to be made now have the same name.
                 self.remove_groups();
-                Ok((groups(spec)?, None))
+                Ok((groups(job)?, None))
             }
         }
     }
@@ -98,9 +102,11 @@ impl Drop for Early {
 }
 
 /// The groups of a container with its limits; none if it is to have none.
-pub(crate) fn groups(spec: &Spec) -> Result<Option<Group>> {
+pub(crate) fn groups(job: &Job) -> Result<Option<Group>> {
+    let spec = &job.spec;
     let mut group = match &spec.controllers {
         _ if !spec.cgroup => None,
+        _ if spec.group.is_some() => Group::create_shared(spec.id, &tenants::line(job)?)?,
         Some(controllers) => Group::create_for(spec.id, controllers)?,
         None => Group::create(spec.id)?,
     };

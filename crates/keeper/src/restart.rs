@@ -151,7 +151,7 @@ impl Keeper {
         if self.group.is_some() {
             // A new one: in a group whose processes were killed all at once (cgroup.kill) Linux
             // 6.18 kills whatever is born there later too.
-            self.group = crate::early::groups(&self.job.spec)?;
+            self.group = crate::early::groups(&self.job)?;
         }
         let plan = lifecycle::plan(&self.job)?;
         let setup = Setup::of(self.group.as_ref(), self.job.input, self.job.size);

@@ -79,6 +79,7 @@ fn keep(keeper: Option<Box<Keeper>>) -> u8 {
 #[inline(never)]
 fn executed_for(id: Id) -> Option<Box<Keeper>> {
     let socket = leave_caller().ok()?;
+    enter_house();
     let early = Early::groups(id);
     match job::receive(&socket) {
         Ok(received) => take_up(Passed { received, group: None, socket }, early, &mut || ()),
@@ -89,6 +90,7 @@ fn executed_for(id: Id) -> Option<Box<Keeper>> {
 #[inline(never)]
 fn copied_for(id: Id) -> Option<Box<Keeper>> {
     let socket = leave_caller().ok()?;
+    enter_house();
     let early = Early::all(id);
     // From the program that we are a copy of, so it is understood.
     let received = job::receive(&socket).ok()?;
@@ -102,6 +104,12 @@ fn copied_for(id: Id) -> Option<Box<Keeper>> {
         take_up(Passed { received, group: None, socket }, early, &mut || next = leave_program(id))?;
     keeper.next = next.into();
     Some(keeper)
+}
+
+/// Where systemd manages the groups, keepers have one of their own, which outlives a login. Without
+/// it containers can be started, and whoever asks for limits is told.
+fn enter_house() {
+    let _ = cgroup::systemd::house::enter();
 }
 
 /// The program that we are a copy of could be written to from inside the container (2019-5736):
@@ -193,7 +201,7 @@ type Made = (Task, Option<cgroup::Group>, OwnedFd, OwnedFd, Writer);
 fn make(job: &Job, mut early: Early, aside: &mut dyn FnMut()) -> Result<Made> {
     let signals =
         sys::signal::descriptor(&SIGNALS).map_err(std::io::Error::from).doing(|| "watching signals")?;
-    let (group, entry) = early.take_groups(&job.spec)?;
+    let (group, entry) = early.take_groups(job)?;
     let setup = Setup { entry, users: early.users.take(), ..Setup::of(group.as_ref(), job.input, job.size) };
     let mut desk = None;
     // The new process has the longer way to go.

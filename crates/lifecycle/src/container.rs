@@ -92,7 +92,8 @@ impl Container {
             return Ok(None);
         };
         let this_boot = state.boot == boot_id()?;
-        if this_boot && state.keeper.open().is_some() {
+        // What cannot be looked at is not dead: it would be ended for that.
+        if this_boot && state.keeper.find()?.is_some() {
             return Ok(Some(Status::Running(state)));
         }
         match self.ended()? {
@@ -269,12 +270,12 @@ impl Container {
     }
 
     fn end(&self, state: &Running) -> Result<()> {
-        let keeper = state.keeper.open();
-        if let (Some(first), Some(group)) = (state.first.open(), &state.group) {
+        let keeper = state.keeper.find()?;
+        if let (Some(first), Some(group)) = (state.first.find()?, &state.group) {
             // It may be held, and on version 1 hears of nothing then.
             let _ = self.signal(&first, KILL).map(|()| group.thaw());
         }
-        if let Some(first) = state.first.open() {
+        if let Some(first) = state.first.find()? {
             // It may have ended by itself; whether it has is seen by waiting.
             let _ = self.signal(&first, KILL);
             ends_within(&first, CLEANUP);

@@ -14,6 +14,7 @@ use crate::disk::{self, Durable};
 use crate::events::{Events, Watch, What};
 use crate::lock::{ImagesLock, Lock};
 use crate::record::{self, Record, Status};
+use crate::tenants::Tenants;
 use crate::{Home, RunOptions, damaged, new_id, rename, resolve, volumes};
 
 /// After this time an empty group is nobody's: between its making and its first process are
@@ -76,6 +77,9 @@ impl Containers {
         let (mut spec, mut notes) = resolve::explained(source.portable, source.tree, &options)?;
         notes.retain(|reason| reason.notable);
         spec.id = id;
+        if let Some(group) = &spec.group {
+            Tenants::must_know(self.home(), group)?;
+        }
         let lock = self.reserve(&name, &dir)?;
         let record = Record {
             version: record::VERSION,
@@ -266,7 +270,7 @@ impl Containers {
         for entry in entries {
             let name = entry.file_name().to_string_lossy().into_owned();
             let state = disk::read_json::<record::Running>(&entry.path().join(crate::state::STATE));
-            let kept = matches!(state, Ok(Some(state)) if state.keeper.open().is_some());
+            let kept = matches!(state, Ok(Some(state)) if !matches!(state.keeper.find(), Ok(None)));
             if !known.contains(&name) && !kept {
                 disk::remove_tree(&entry.path())?;
                 removed.push(name);

@@ -36,6 +36,7 @@ mod session;
 mod settle;
 mod spare;
 pub mod state;
+pub mod tenants;
 pub mod terminal;
 mod update;
 mod volumes;

@@ -92,6 +92,23 @@ impl ImagesLock {
     }
 }
 
+/// Keeps two commands from changing one file of the state directory at once.
+#[derive(Debug)]
+pub(crate) struct Exclusive {
+    _file: File,
+}
+
+impl Exclusive {
+    /// Waits for it; `what` is the file's name without its kind.
+    pub(crate) fn take(lib: &Path, what: &str) -> Result<Self> {
+        let doing = || format!("locking the {what} of {}", lib.display());
+        let file = open(&lib.join("locks").join(format!(".{what}"))).doing(doing)?;
+        let lock = || rustix::fs::flock(&file, FlockOperation::LockExclusive);
+        rustix::io::retry_on_intr(lock).map_err(std::io::Error::from).doing(doing)?;
+        Ok(Self { _file: file })
+    }
+}
+
 /// Beside the containers: a lock in a container's own directory could only be taken after that is
 /// made, and would have to go before it is removed. No name begins with a dot, so that the locks of
 /// development containers, which are in the same place, are others.

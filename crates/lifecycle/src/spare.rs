@@ -39,7 +39,7 @@ impl Spare {
             sys::signal::unblock_all();
             keep(id).into()
         };
-        let made = sys::process::clone_child(0, None, child);
+        let made = sys::process::clone_child(0, seat().as_ref().map(AsFd::as_fd), child);
         let (pid, pidfd) = made.map_err(|cause| Error::process("making a keeper", cause))?;
         Ok(Self { id, process: Process { pid, pidfd }, connection })
     }
@@ -96,9 +96,14 @@ fn execute(path: Option<PathBuf>, connection: &OwnedFd, id: Id) -> Result<Proces
         let _ = program.execute(&words, &[]);
         127
     };
-    let made = sys::process::clone_child(0, None, child);
+    let made = sys::process::clone_child(0, seat().as_ref().map(AsFd::as_fd), child);
     let (pid, pidfd) = made.map_err(|cause| Error::process(format!("starting {}", path.display()), cause))?;
     Ok(Process { pid, pidfd })
+}
+
+/// The group that it is born into; where there is none, it looks for one itself.
+fn seat() -> Option<OwnedFd> {
+    cgroup::systemd::house::keepers()
 }
 
 fn null() -> Result<OwnedFd> {

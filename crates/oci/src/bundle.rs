@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use spec::oci::Bundle;
 use spec::{Error, Result, ResultExt};
 
-use crate::facts;
 use crate::home::Id;
+use crate::{facts, net_devices};
 
 /// The most that a configuration may have: more is no configuration.
 const LARGEST: u64 = 32 << 20;
@@ -38,11 +38,8 @@ pub(crate) fn read(directory: &Path, id: &Id) -> Result<Bundle> {
     if shields && maps && !runtime::is_out_of_reach(bundle.spec.users.as_ref()) {
         runtime::shield()?;
     }
-    match bundle.net_devices.keys().next() {
-        Some(device) => Err(Error::unsupported(format!("linux.netDevices: {device} is not moved"))
-            .hint("move it into a network namespace before, and name that by its path")),
-        None => Ok(bundle),
-    }
+    net_devices::check(&bundle.net_devices)?;
+    Ok(bundle)
 }
 
 const MAPS: &[u8] = b"uidMappings";

@@ -56,6 +56,7 @@ const NOT_JOINED: u8 = 255;
 
 /// Runs a command line; the exit code comes back.
 pub(crate) fn run(args: impl Iterator<Item = OsString>) -> u8 {
+    runtime::keep_shield();
     let mut log = Log::default();
     let words: Vec<OsString> = args.skip(1).collect();
     let joins = words.iter().any(|word| word == "exec");

@@ -18,6 +18,7 @@ mod joining;
 mod line;
 mod listener;
 mod log;
+mod net_devices;
 mod pid_file;
 mod program;
 mod record;

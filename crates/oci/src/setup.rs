@@ -5,9 +5,9 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use lifecycle::Pinned;
-use runtime::{Child, Options, Stdio, Waiting};
+use runtime::{Child, EarlyNetwork, Options, Stdio, Waiting};
 use rustix::fs::{CWD, Mode};
-use spec::container::RootChange;
+use spec::container::{Namespace, RootChange, Spec};
 use spec::oci::{Bundle, Status};
 use spec::{Error, Result, ResultExt};
 
@@ -17,7 +17,7 @@ use crate::groups::{Groups, Spot};
 use crate::home::Id;
 use crate::line::{Flag, Line, switch, value};
 use crate::record::{Claim, LATCH, REPORT, Record};
-use crate::{bundle, console, finish, foreground, hooks, listener, pid_file, program, rootless};
+use crate::{bundle, console, finish, foreground, hooks, listener, net_devices, pid_file, program, rootless};
 
 /// Options of everything that starts a container.
 pub(crate) const BUNDLE: Flag = value("bundle", Some('b'), "DIR", "the bundle's directory (where we are)");
@@ -142,6 +142,7 @@ pub(crate) fn begin(context: &Context, wanted: &Wanted, upto: Upto) -> Result<Be
     let spot = Spot::find(path.as_deref(), id, context.systemd, &bundle.resources)?;
     let rootless = rootless::enter(&mut bundle)?;
     let claim = Claim { cgroups_path: path.clone(), systemd: context.systemd, missing: spot.missing() };
+    let network = network(&bundle.spec);
     let place = context.home.claim(&wanted.id)?;
     let lost = || Error::conflict("the container was removed while it was made");
     let lock = Lock::take(&place)?.ok_or_else(lost)?;
@@ -159,7 +160,7 @@ pub(crate) fn begin(context: &Context, wanted: &Wanted, upto: Upto) -> Result<Be
     context.log.debug(&format!("making container {id} of the bundle {}", wanted.directory.display()));
     let made = claim.write(&place).and_then(|()| {
         record.groups = Groups::make(&spot, path.as_deref(), &record.bundle.resources)?;
-        start(wanted, &mut record, &place, upto)
+        start(wanted, &mut record, &place, network, upto)
     });
     match made {
         Ok((child, terminal)) => Ok(Begun { record, child, terminal, _lock: lock }),
@@ -173,9 +174,23 @@ pub(crate) fn begin(context: &Context, wanted: &Wanted, upto: Upto) -> Result<Be
     }
 }
 
-fn start(wanted: &Wanted, record: &mut Record, place: &Path, upto: Upto) -> Result<(Child, Option<OwnedFd>)> {
+/// Begun while groups and state are made. One that an ordinary user makes, or the container's users
+/// own, is made with its process.
+fn network(spec: &Spec) -> Option<EarlyNetwork> {
+    let root = rustix::process::geteuid().is_root();
+    if root && spec.users.is_none() && spec.owns(Namespace::Net) { EarlyNetwork::begin() } else { None }
+}
+
+fn start(
+    wanted: &Wanted,
+    record: &mut Record,
+    place: &Path,
+    network: Option<EarlyNetwork>,
+    upto: Upto,
+) -> Result<(Child, Option<OwnedFd>)> {
     let plan = spec::plan::plan(&record.bundle.spec);
     let mut options = Options::new(Stdio::inherit()?);
+    options.network = network;
     options.preserve = wanted.preserve;
     // Nobody else would end what we stay with.
     options.die_with_parent = !wanted.alone;
@@ -185,11 +200,11 @@ fn start(wanted: &Wanted, record: &mut Record, place: &Path, upto: Upto) -> Resu
         options.latch = Some(gate(place, LATCH)?);
         options.report = Some(gate(place, REPORT)?);
     }
-    let early = record.bundle.hooks.before_the_root_changes();
+    let early = record.bundle.hooks.before_the_root_changes() || !record.bundle.net_devices.is_empty();
     // They run while it waits; what they are told is known by then.
     let hooked = record.bundle.spec.waits.then(|| record.clone());
     let mut act = |pid: i32| match &hooked {
-        Some(record) => hooks::before_the_root_changes(record, pid),
+        Some(record) => before_the_root_changes(record, pid),
         None => Ok(()),
     };
     if hooked.is_some() {
@@ -208,7 +223,7 @@ fn start(wanted: &Wanted, record: &mut Record, place: &Path, upto: Upto) -> Resu
     }
     let mut child = runtime::spawn(&plan, options)?;
     if early && hooked.is_none() {
-        hooks::before_the_root_changes(record, child.pid())?;
+        before_the_root_changes(record, child.pid())?;
     }
     program::check(child.pid(), &record.bundle.spec.process)?;
     let pid = child.pid();
@@ -219,6 +234,12 @@ fn start(wanted: &Wanted, record: &mut Record, place: &Path, upto: Upto) -> Resu
         child.release()?;
     }
     Ok((child, terminal))
+}
+
+/// Hooks find the network as the program will.
+fn before_the_root_changes(record: &Record, pid: i32) -> Result<()> {
+    net_devices::give(&record.bundle.net_devices, pid)?;
+    hooks::before_the_root_changes(record, pid)
 }
 
 /// What everybody may know of a process once it is there.

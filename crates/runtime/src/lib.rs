@@ -12,6 +12,7 @@ pub mod filter;
 mod hang;
 pub mod ids;
 mod nested;
+mod network;
 mod owners;
 mod prepare;
 mod report;
@@ -20,7 +21,8 @@ mod shield;
 mod spawn;
 
 pub use hang::comes_within;
+pub use network::EarlyNetwork;
 pub use prepare::EarlyUsers;
 pub use report::told as explain;
-pub use shield::{is_out_of_reach, read_only_program, shield};
+pub use shield::{is_out_of_reach, keep_shield, read_only_program, shield};
 pub use spawn::{Child, Options, Stdio, Target, Waiting, execute, join, spawn};

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Mutex;
 
 use rustix::fs::{CWD, StatVfsMountFlags};
 use rustix::mount::OpenTreeFlags;
@@ -37,6 +38,25 @@ pub fn is_out_of_reach(users: Option<&Users>) -> bool {
     };
     let owned = !users.anywhere && (inside(&users.uids, program.uid()) || inside(&users.gids, program.gid()));
     !owned && program.mode() & 0o002 == 0
+}
+
+/// The mount that this program runs from, until [`release`].
+static KEPT: Mutex<Option<OwnedFd>> = Mutex::new(None);
+
+/// Takes over the mount that a program has begun to run from (`sys::early`): no other program that is
+/// executed inherits it.
+pub fn keep_shield() {
+    #[cfg(target_arch = "x86_64")]
+    if let (Some(mount), Ok(mut kept)) = (sys::early::kept(), KEPT.lock()) {
+        *kept = Some(mount);
+    }
+}
+
+/// Closes it, for which the kernel takes its time; nothing becomes less safe, as the mount lives as
+/// long as a program runs from it.
+pub(crate) fn release() {
+    let kept = KEPT.lock().ok().and_then(|mut kept| kept.take());
+    drop(kept);
 }
 
 /// Makes sure that the calling program runs from such a mount: executes it again if it does not.

@@ -11,6 +11,7 @@ use sys::seccomp::Instruction;
 
 use crate::child::{self, Inherited};
 use crate::hang;
+use crate::network::EarlyNetwork;
 use crate::prepare::{EarlyUsers, Given, Prepared, above_standard, give_pipes, prepare};
 use crate::report::{self, Message};
 
@@ -62,6 +63,8 @@ pub struct Options<'a> {
     pub patience: Duration,
     /// A user namespace that was made beforehand; used if it is the one that the plan wants.
     pub users: Option<EarlyUsers>,
+    /// A network namespace that is being made; used if the plan makes one with the process.
+    pub network: Option<EarlyNetwork>,
     /// The first so many of the caller's own descriptors from 3 on become the program's.
     pub preserve: u32,
     /// Where a byte from anybody opens the gate, in place of [`Child::release`]: the caller may end
@@ -94,6 +97,7 @@ impl Options<'_> {
             cgroup_v2: None,
             patience: hang::PATIENCE,
             users: None,
+            network: None,
             preserve: 0,
             latch: None,
             report: None,
@@ -171,6 +175,7 @@ fn start(plan: &Plan, mut options: Options<'_>, target: Option<Target<'_>>) -> R
         devpts: target.and_then(|target| target.devpts),
         listen: options.listen.is_some(),
         users: options.users.take(),
+        network: options.network.take(),
         born_in: options.cgroup_v2.as_ref().map(AsRawFd::as_raw_fd),
     };
     let Stdio { stdin, stdout, stderr } = &options.stdio;
@@ -192,6 +197,8 @@ fn start(plan: &Plan, mut options: Options<'_>, target: Option<Target<'_>>) -> R
         (Some(target), _) => in_pid_namespace(target.pidfd, make)?,
     };
     drop(theirs);
+    // The new process has still to set itself up: nobody waits for us.
+    crate::shield::release();
     let (terminal, devpts) = (prepared.terminal.take().map(|pair| pair.master), prepared.devpts.take());
     let mut child = Child {
         plan: plan.clone(),

@@ -1,11 +1,15 @@
 //! A program that executes itself again from a read-only mount, before anything else.
 //!
+//! That mount is kept open: the kernel makes whoever closes it wait until nobody in it can be using
+//! it any more, as long as everything else here takes. So it is closed where nobody waits for us.
+//!
 //! What the C library does before `main` (asking the processor what it is costs more than all the
 //! rest, where each question goes to a hypervisor) would otherwise be done twice. Nothing of it is
 //! there yet: no function of the C library may be called here, not even the one that copies memory.
 
 use std::arch::{asm, global_asm};
 use std::mem::MaybeUninit;
+use std::os::fd::{FromRawFd, OwnedFd};
 
 // The kernel's way in (build.rs of a program names it as the entry): the stack holds the count of the
 // arguments, these, and the environment.
@@ -33,7 +37,12 @@ const EXECVEAT: usize = 322;
 const STATFS: usize = 137;
 const GETEUID: usize = 107;
 const READLINK: usize = 89;
+const FCNTL: usize = 72;
 const CLOSE: usize = 3;
+
+/// The number that the mount has: none that anybody passes on, and in the first of the kernel's
+/// tables, which has 64.
+const KEPT: i32 = 60;
 
 const AT_FDCWD: usize = -100_isize as usize;
 const AT_EMPTY_PATH: usize = 0x1000;
@@ -80,11 +89,46 @@ unsafe extern "C" fn shield(stack: *mut usize) {
             let name = arguments.read();
             arguments.write(path.as_ptr().cast());
             let environment = arguments.add(count + 1) as usize;
+            let kept = call(FCNTL, [mount as usize, libc::F_DUPFD as usize, KEPT as usize, 0, 0]);
+            if kept > KEPT as isize {
+                call(CLOSE, [kept as usize, 0, 0, 0, 0]);
+            }
             call(EXECVEAT, [mount as usize, empty, arguments as usize, environment, AT_EMPTY_PATH]);
             arguments.write(name);
+            if kept == KEPT as isize {
+                call(CLOSE, [kept as usize, 0, 0, 0, 0]);
+            }
         }
         call(CLOSE, [mount as usize, 0, 0, 0, 0]);
     }
+}
+
+/// The mount that this program runs from, if it was kept: from here on no program that we execute
+/// inherits it.
+pub fn kept() -> Option<OwnedFd> {
+    let status = |descriptor: Result<i32, &std::ffi::CStr>| {
+        let mut status = MaybeUninit::<libc::stat>::uninit();
+        // SAFETY: the kernel fills what is handed over, or says that it did not.
+        unsafe {
+            let done = match descriptor {
+                Ok(number) => libc::fstat(number, status.as_mut_ptr()),
+                Err(path) => libc::stat(path.as_ptr(), status.as_mut_ptr()),
+            };
+            (done == 0).then(|| status.assume_init())
+        }
+    };
+    // SAFETY: asks about a number; nothing is changed.
+    let flags = unsafe { libc::fcntl(KEPT, libc::F_GETFL) };
+    if flags < 0 || flags & libc::O_PATH == 0 {
+        return None;
+    }
+    let (there, own) = (status(Ok(KEPT))?, status(Err(c"/proc/self/exe"))?);
+    if (there.st_dev, there.st_ino) != (own.st_dev, own.st_ino) {
+        return None;
+    }
+    // SAFETY: whoever called us has not passed it on: it is what was put there before `main`.
+    let kept = unsafe { OwnedFd::from_raw_fd(KEPT) };
+    rustix::io::fcntl_setfd(&kept, rustix::io::FdFlags::CLOEXEC).ok().map(|()| kept)
 }
 
 /// # Safety

@@ -8,7 +8,7 @@ pub mod bpf_device;
 pub mod byte_lock;
 pub mod capability;
 #[cfg(target_arch = "x86_64")]
-mod early;
+pub mod early;
 pub mod fanotify;
 pub mod landlock;
 pub mod loopback;

@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn own_memory_and_bad_pointers() {
+    fn attack_37_own_memory_and_bad_pointers() {
         let pid = std::process::id() as i32;
         let text = c"/etc/passwd";
         assert_eq!(read_string(pid, text.as_ptr() as u64).expect("own"), b"/etc/passwd");

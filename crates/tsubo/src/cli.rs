@@ -89,6 +89,8 @@ pub enum Verb {
     Unpause(verbs::unpause::Args),
     /// Change restart policy, health check and limits of containers
     Update(verbs::update::Args),
+    /// Groups of containers that share limits
+    Group(verbs::group::Args),
     /// Give a container another name
     Rename(verbs::rename::Args),
     /// Ask a container to stop, and end it if it does not
@@ -227,6 +229,7 @@ fn dispatch(verb: Verb, place: &verbs::Place, spare: Option<Spare>) -> spec::Res
         Verb::Pause(args) => verbs::pause::run(&args, place),
         Verb::Unpause(args) => verbs::unpause::run(&args, place),
         Verb::Update(args) => verbs::update::run(&args, place),
+        Verb::Group(args) => verbs::group::run(args, place),
         Verb::Rename(args) => verbs::rename::run(&args, place),
         Verb::Ps(args) => verbs::ps::run(&args, place),
         Verb::Logs(args) => verbs::logs::run(&args, place),

@@ -37,6 +37,7 @@ const MODULES: &[&str] = &[
     "netlink_diag",
     "nf_tables",
     "nft_compat",
+    "nf_conntrack_netlink",
     "xt_mark",
 ];
 

@@ -32,7 +32,15 @@ const SUITES: &[Suite] = &[
     Suite {
         package: "tsubo",
         target: "it",
-        only: &["guest::", "rootless::", "life::created", "oddities::attack"],
+        only: &[
+            "guest::",
+            "rootless::",
+            "life::created",
+            "limits::",
+            "oddities::attack",
+            "figures::",
+            "history::",
+        ],
         but: &[],
     },
     Suite { package: "tsubo-cgroup", target: "it", only: &[], but: &[] },

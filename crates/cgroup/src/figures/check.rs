@@ -53,6 +53,7 @@ fn version_2() {
     };
     assert_eq!(figures.cpu, cpu);
     assert_eq!(Meter::of(&group).cpu_time(), Some(30_000));
+    assert_eq!(Meter::of(&group).clock().and_then(|clock| clock.read()), Some(30_000));
     let memory = figures.memory;
     assert_eq!((memory.usage, memory.working_set, memory.limit), (Some(100), Some(70), None));
     assert_eq!(
@@ -135,7 +136,7 @@ fn of_a_real_group() {
     };
     let entered = enter();
     let meter = Meter::of(&group);
-    let before = meter.cpu_time();
+    let (before, clock) = (meter.cpu_time(), meter.clock());
     let told = busy.stdin.take().map(|mut input| input.write_all(b"go\n"));
     let expected = |figures: &Figures| {
         let hog = meter.memory.is_none() || figures.memory.anonymous > Some(4_000_000);
@@ -154,6 +155,7 @@ fn of_a_real_group() {
     assert!(expected(&figures), "{before:?} {figures:?}");
     assert_eq!(figures.tasks, Some(Tasks { runnable: 1, blocked: 0 }), "{figures:?}");
     assert!(!meter.is_there());
+    assert_eq!(clock.and_then(|clock| clock.read()), None, "it is gone");
     if meter.memory.is_some() {
         assert!(figures.memory.usage > figures.memory.anonymous, "{figures:?}");
         assert_eq!(figures.memory.oom_kills, Some(0));

@@ -44,12 +44,23 @@ impl Place {
         self.text(file)?.trim().parse().ok()
     }
 
+    pub(super) fn open(&self, file: &str) -> Option<fs::File> {
+        fs::File::open(self.directory.join(file)).ok()
+    }
+
     /// Whether a group above has a line of some device in a file.
     pub(super) fn counts_above(&self, file: &str) -> bool {
         let above = self.directory.ancestors().skip(1).map(|directory| read(&directory.join(file)));
         // Beyond the hierarchy there is no such file.
         above.map_while(|text| text).any(|text| text.contains(':'))
     }
+}
+
+/// The beginning of an open file, once more.
+pub(super) fn again(file: &fs::File) -> Option<Text> {
+    let mut bytes = [0; 1024];
+    let length = rustix::io::pread(file, &mut bytes, 0).ok()?;
+    String::from_utf8(bytes.get(..length)?.to_vec()).ok().map(Text)
 }
 
 /// These files have no size to tell beforehand, and most are short.
@@ -62,9 +73,11 @@ fn read(path: &Path) -> Option<String> {
             0 => break,
             count => length += count,
         }
-        if length == bytes.len() {
-            bytes.resize(length * 2, 0);
+        if length < bytes.len() {
+            // The kernel gives these whole.
+            break;
         }
+        bytes.resize(length * 2, 0);
     }
     bytes.truncate(length);
     String::from_utf8(bytes).ok()

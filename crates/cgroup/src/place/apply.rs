@@ -175,6 +175,8 @@ fn hint(file: &str, error: &io::Error) -> Option<&'static str> {
         "blkio.weight" | "io.weight" | "io.bfq.weight" | "blkio.bfq.weight" => {
             Some("the device's scheduler must be BFQ, or io.cost be on (/sys/block/*/queue/scheduler)")
         }
+        "rdma.max" => Some("the host must have that RDMA device (ls /sys/class/infiniband)"),
+        "misc.max" => Some("the host must have that resource (misc.capacity of the root group)"),
         file if file.starts_with("blkio.throttle.") || file == "io.max" => {
             Some("it must be the number of a whole disk of this host (lsblk)")
         }

@@ -1,7 +1,7 @@
 //! Who is there: read once, then kept by the events. To read the state of a thousand containers again
 //! and again would take more time than their figures.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,11 @@ use crate::events::{Event, Events, What};
 use crate::record::Status;
 use crate::{Container, Containers};
 
-/// Events can be missed, and a keeper that was lost tells of no end.
-const EVERYTHING: Duration = Duration::from_secs(60);
+/// A keeper that was lost tells of no end.
+const EVERYTHING: Duration = Duration::from_secs(600);
+
+/// Events can be missed: so often is looked who is there.
+const NAMES: Duration = Duration::from_secs(60);
 
 /// A container, as far as its figures are concerned.
 #[derive(Debug)]
@@ -70,12 +73,14 @@ pub(crate) struct Roster {
     members: BTreeMap<Id, Member>,
     /// When everything was last read.
     read: Option<Instant>,
+    /// When the names were.
+    named: Instant,
 }
 
 impl Roster {
     pub(crate) fn of(containers: Containers) -> Self {
         let events = containers.events();
-        Self { containers, events, members: BTreeMap::new(), read: None }
+        Self { containers, events, members: BTreeMap::new(), read: None, named: Instant::now() }
     }
 
     pub(crate) fn members(&self) -> &BTreeMap<Id, Member> {
@@ -96,7 +101,25 @@ impl Roster {
         let changed = events.iter().filter(|event| changes(&event.what));
         let changed: BTreeMap<Id, &Name> = changed.map(|event| (event.id, &event.name)).collect();
         changed.into_iter().try_for_each(|(id, name)| self.read_one(id, name))?;
+        if self.named.elapsed() > NAMES {
+            self.read_names()?;
+        }
         Ok(events)
+    }
+
+    /// Reads those that there are without our knowing, and forgets those that there are not.
+    fn read_names(&mut self) -> Result<()> {
+        let names: BTreeSet<Name> = self.containers.names()?.into_iter().collect();
+        self.named = Instant::now();
+        self.members.retain(|_, member| names.contains(&member.name));
+        let known: BTreeSet<Name> = self.members.values().map(|member| member.name.clone()).collect();
+        for name in names.difference(&known) {
+            // One that is just being made is there the next time.
+            if let Ok(container) = self.containers.find(name.as_str()) {
+                self.read_one(container.id(), name)?;
+            }
+        }
+        Ok(())
     }
 
     /// Reads one again whose figures are not to be had any more.
@@ -111,7 +134,8 @@ impl Roster {
         let all = self.containers.list()?;
         let now = all.iter().filter_map(|container| Some((container.id(), Member::of(container).ok()?)));
         self.members = now.collect();
-        self.read = Some(Instant::now());
+        self.named = Instant::now();
+        self.read = Some(self.named);
         Ok(())
     }
 

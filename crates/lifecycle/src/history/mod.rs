@@ -56,7 +56,7 @@ impl History {
             _ => None,
         };
         if let (Some(last), Some(watched)) = (samples.last(), watched) {
-            // It was seen, and nothing about it had changed.
+            // It was seen, and hardly anything about it had changed: or it would have been written.
             if last.time < watched && last.get(Figure::Started) == runs && runs.is_some() {
                 let last = last.at(watched);
                 samples.push(last);

@@ -1,10 +1,11 @@
 //! Takes the samples: of all containers, every five seconds, and as little as possible of those that do
 //! nothing.
 //!
-//! Whether a container did anything at all is told by one small file. A task that slept must run before
-//! it can wait for a device, so where no time was used and nobody was active, nothing has changed, and
-//! nothing else is read or written. Once a minute, each at a moment of its own, everything is read: the
-//! kernel may have taken memory back.
+//! Whether a container did anything at all is told by one small file, which is kept open. A task that
+//! slept must run before it can wait for a device, so where no time was used and nobody was active,
+//! nothing has changed, and nothing else is read or written. Of who did next to nothing only the tasks
+//! are looked at, and the rest once a minute, each at a moment of its own; of who does nothing every
+//! five minutes: the kernel may have taken memory back.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -28,8 +29,17 @@ use crate::figures::roster::{Member, Roster};
 use crate::record::now;
 use crate::{Containers, Home, Status};
 
-/// In this many steps each container is read in full once.
-const ROUND: u64 = 12;
+/// In this many steps everything is read once of who has done a little.
+const MINUTE: u64 = 12;
+
+/// And of who does nothing.
+const REFRESH: u64 = 60;
+
+/// A little is less than half a per cent of a processor: nanoseconds in a second.
+const QUIET: f64 = 5e6;
+
+/// Descriptors that all other work may take.
+const SPARE: usize = 100;
 
 /// In this many steps old files of ended containers are looked for.
 const CLEANING: u64 = 720;
@@ -42,6 +52,8 @@ pub struct Sampler {
     known: BTreeMap<Id, Known>,
     host: Option<Sample>,
     time: Option<u64>,
+    /// How many files may be kept open.
+    room: usize,
     _lock: File,
 }
 
@@ -49,8 +61,11 @@ pub struct Sampler {
 #[derive(Debug)]
 struct Known {
     started: u64,
+    clock: Option<group::Clock>,
     cpu: Option<u64>,
     tasks: Option<group::Tasks>,
+    /// Something has changed since everything was read.
+    dirty: bool,
     load: Load,
     close: Option<Sample>,
     far: Option<Sample>,
@@ -75,6 +90,7 @@ impl Sampler {
     pub fn new(home: &Home) -> Result<Self> {
         let lock = lock(&home.lib().join("locks/.sampler"))?;
         Ok(Self {
+            room: descriptors().saturating_sub(SPARE),
             roster: Roster::of(Containers::of(home)),
             state: home.lib().to_owned(),
             known: BTreeMap::new(),
@@ -107,19 +123,30 @@ impl Sampler {
             let Some(meter) = &member.meter else { continue };
             work.running += 1;
             let before = self.known.remove(id).filter(|before| before.started == running.started);
-            let mut own = before.unwrap_or_else(|| Known::new(member, running.started, &self.state));
-            let cpu = meter.cpu_time();
+            let mut own = match before {
+                Some(before) => before,
+                None => {
+                    let clock = if known.len() < self.room { meter.clock() } else { None };
+                    Known::new(member, running.started, clock, self.time.is_none(), &self.state)
+                }
+            };
+            let cpu = own.cpu_time(meter);
             if cpu.is_none() && !meter.is_there() {
                 lost.push(*id);
                 continue;
             }
             // Each has its own moment of the minute.
-            let due = (number + u64::from(id.to_string().bytes().map(u32::from).sum::<u32>())) % ROUND == 0;
-            if due || own.may_have_changed(cpu) {
-                work.read += 1;
-                work.written += own.sample(member, meter, time, seconds, due);
-            } else {
-                own.load.add(0, seconds);
+            let moment = number + u64::from(id.to_string().bytes().map(u32::from).sum::<u32>());
+            match own.depth(cpu, seconds, moment) {
+                Depth::Nothing => own.load.add(0, seconds),
+                Depth::Tasks => {
+                    own.tasks = meter.tasks();
+                    own.add_load(seconds);
+                }
+                Depth::Everything => {
+                    work.read += 1;
+                    work.written += own.sample(member, meter, time, seconds);
+                }
             }
             known.insert(*id, own);
         }
@@ -136,10 +163,9 @@ impl Sampler {
     /// Written every time: it is also the sign that somebody samples.
     fn sample_host(&mut self, time: u64) -> Result<()> {
         let sample = of_host(&Host::now(&self.state), time);
-        let minute = |sample: &Sample| sample.time / (ROUND * STEP);
         let path = self.state.join(HOST);
         let ring = Ring::open(&path).doing(|| format!("opening {}", path.display()))?;
-        let new = self.host.is_none_or(|before| minute(&before) != minute(&sample));
+        let new = self.host.is_none_or(|before| minute(before.time) != minute(time));
         let written = ring.put_close(&sample).and_then(|()| if new { ring.put_far(&sample) } else { Ok(()) });
         written.doing(|| format!("writing {}", path.display()))?;
         self.host = Some(sample);
@@ -175,26 +201,56 @@ impl Sampler {
     }
 }
 
+/// How much of a container is read in a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    Nothing,
+    Tasks,
+    Everything,
+}
+
 impl Known {
-    fn new(member: &Member, started: u64, home: &Path) -> Self {
-        let young = now().saturating_sub(started) < 2 * STEP;
+    fn new(member: &Member, started: u64, clock: Option<group::Clock>, first: bool, home: &Path) -> Self {
+        // One that came while we watched was seen from its start.
+        let young = !first || now().saturating_sub(started) < 2 * STEP;
         let load = super::load(home, &member.dir, started);
         let load = load.unwrap_or_else(|| if young { Load::of_new() } else { Load::unknown() });
-        Self { started, cpu: None, tasks: None, load, close: None, far: None }
+        Self { started, clock, cpu: None, tasks: None, dirty: true, load, close: None, far: None }
     }
 
-    fn may_have_changed(&self, cpu: Option<u64>) -> bool {
-        cpu.is_none() || cpu != self.cpu || self.tasks.is_none_or(|tasks| tasks.active() > 0)
+    fn cpu_time(&self, meter: &group::Meter) -> Option<u64> {
+        self.clock.as_ref().map_or_else(|| meter.cpu_time(), group::Clock::read)
+    }
+
+    fn depth(&mut self, cpu: Option<u64>, seconds: f64, moment: u64) -> Depth {
+        let spent = cpu.zip(self.cpu).map(|(now, before)| now.saturating_sub(before) as f64);
+        let quiet = spent.is_some_and(|spent| spent < QUIET * seconds);
+        let active = self.tasks.is_none_or(|tasks| tasks.active() > 0);
+        let changed = active || spent != Some(0.0);
+        self.cpu = cpu;
+        self.dirty |= changed;
+        if !quiet || self.dirty && moment % MINUTE == 0 || moment % REFRESH == 0 {
+            Depth::Everything
+        } else if changed {
+            Depth::Tasks
+        } else {
+            Depth::Nothing
+        }
+    }
+
+    fn add_load(&mut self, seconds: f64) {
+        self.load.add(self.tasks.map_or(0, group::Tasks::active), seconds);
     }
 
     /// Reads everything, and writes what is new; says how many samples that were.
-    fn sample(&mut self, member: &Member, meter: &group::Meter, time: u64, seconds: f64, due: bool) -> usize {
+    fn sample(&mut self, member: &Member, meter: &group::Meter, time: u64, seconds: f64) -> usize {
         let figures = meter.read();
-        (self.cpu, self.tasks) = (figures.cpu.usage, figures.tasks);
-        self.load.add(figures.tasks.map_or(0, group::Tasks::active), seconds);
+        (self.cpu, self.tasks, self.dirty) = (figures.cpu.usage, figures.tasks, false);
+        self.add_load(seconds);
         let sample = of_container(&figures, member, self, time);
         let new = |before: &Option<Sample>| before.is_none_or(|before| !sample.says_the_same_as(&before));
-        let (close, far) = (new(&self.close), due && new(&self.far));
+        let far = self.far.is_none_or(|before| minute(before.time) != minute(time)) && new(&self.far);
+        let close = new(&self.close);
         if !close && !far {
             return 0;
         }
@@ -208,6 +264,10 @@ impl Known {
         }
         usize::from(close) + usize::from(far)
     }
+}
+
+fn minute(time: u64) -> u64 {
+    time / (MINUTE * STEP)
 }
 
 fn of_container(figures: &group::Figures, member: &Member, known: &Known, time: u64) -> Sample {
@@ -256,6 +316,16 @@ fn with_load(sample: Sample, load: Option<[f64; 3]>) -> Sample {
         .with(Figure::Load1, thousandths(0))
         .with(Figure::Load5, thousandths(1))
         .with(Figure::Load15, thousandths(2))
+}
+
+/// As many descriptors as we may have.
+fn descriptors() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let most = rustix::process::Rlimit { current: limit.maximum, ..limit };
+    // With fewer it goes on, and opens the files of the others each time.
+    let raised = rustix::process::setrlimit(rustix::process::Resource::Nofile, most).is_ok();
+    let allowed = if raised { limit.maximum } else { limit.current };
+    allowed.map_or(usize::MAX, |allowed| usize::try_from(allowed).unwrap_or(usize::MAX))
 }
 
 fn lock(path: &Path) -> Result<File> {

@@ -15,6 +15,7 @@ impl Resolving<'_> {
     /// computed from the host, and enforced where that is possible.
     pub(super) fn limits(&self, spec: &mut Spec, reasons: &mut Reasons) -> Result<()> {
         let said = self.portable.limits.clone().merged(self.options.limits.clone());
+        not_yet(&said)?;
         let resources = said.resources(disk_of::path)?;
         let defaults = Room::of_host().one();
         if !spec.cgroup {
@@ -79,5 +80,18 @@ impl Resolving<'_> {
         if !others.is_empty() {
             reasons.add("limits", others.join(", "), "asked for", "--limit KEY=VALUE");
         }
+    }
+}
+
+/// Words that the vocabulary has and no part of ours enforces yet.
+fn not_yet(said: &Limits) -> Result<()> {
+    let words =
+        [("disk", said.disk.is_some()), ("inodes", said.inodes.is_some()), ("logs", said.logs.is_some())];
+    match words.iter().find(|(_, said)| *said) {
+        Some((word, _)) if said.best_effort != Some(true) => Err(Error::unsupported(format!(
+            "{word} cannot be limited yet"
+        ))
+        .hint("fresh directories are bounded each (--tmpfs PATH:size=64m), and logs hold 30 MiB at most")),
+        _ => Ok(()),
     }
 }

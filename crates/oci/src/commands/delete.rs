@@ -27,6 +27,10 @@ fn run(context: &Context, line: &Line) -> Result<u8> {
     match Container::find(&context.home, &id) {
         Ok(Some(container)) => {
             let status = container.status();
+            if !force && status == Status::Stopped {
+                // What cannot be looked at, for lack of descriptors or memory, has not stopped.
+                container.record.init.map(lifecycle::Pinned::find).transpose()?;
+            }
             if !force && !matches!(status, Status::Stopped | Status::Created) {
                 return Err(finish::refuse(&container, word(status)));
             }

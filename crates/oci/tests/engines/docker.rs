@@ -85,6 +85,7 @@ with_docker! {
     docker_ends_and_restarts => like::ends_and_restarts;
     docker_has_files => like::files;
     docker_confines => like::confines;
+    docker_has_stacks => like::stack;
     docker_asks_how_it_is => health;
     docker_builds => build;
     docker_has_services_together => together;

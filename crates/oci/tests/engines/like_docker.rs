@@ -93,6 +93,41 @@ impl Engine {
     }
 }
 
+/// Two services as a compose file would have them: a network in which they have names, a volume that
+/// both see, one that waits for the other's health, and a restart of that.
+pub(crate) fn stack(engine: &Engine) {
+    let left = engine.house.left();
+    engine.call(&["network", "create", "inner"]).well();
+    engine.call(&["volume", "create", "shared"]).well();
+    let own: Vec<&str> =
+        engine.run.iter().map(String::as_str).filter(|word| *word != "--network=none").collect();
+    let run = |name: &str, options: &[&str], script: &str| {
+        let common = ["--network=inner", "-v", "shared:/data", "--name", name];
+        engine.call(&[&["run"], &own[..], &common, options, &["box", "sh", "-c", script]].concat())
+    };
+    let clock = if engine.podman { "disable" } else { "500ms" };
+    let health =
+        ["--health-cmd", "grep kept /data/file", "--health-interval", clock, "--health-retries", "1"];
+    let script = format!("sleep 1; echo kept >/data/file; {SERVICE}");
+    run("db", &[&["-d", "--restart=always"], &health[..]].concat(), &script).well();
+    engine.house.until("health", || {
+        // Podman leaves the clock to systemd.
+        let asked = engine.podman && engine.call(&["healthcheck", "run", "db"]).code == 0;
+        asked || engine.call(&["inspect", "--format", "{{.State.Health.Status}}", "db"]).out == "healthy"
+    });
+    let script = format!("cat /data/file; {}", CLIENT.replace("127.0.0.1", "db"));
+    run("web", &["--rm"], &script).says("kept\nhello");
+    let pid = engine.call(&["inspect", "--format", "{{.State.Pid}}", "db"]).well();
+    engine.house.call(&["kill", "-9", &pid]).well();
+    let state = ["inspect", "--format", "{{.RestartCount}} {{.State.Status}}", "db"];
+    engine.house.until("the restart", || engine.call(&state).out == "1 running");
+    run("web", &["--rm"], &script).says("kept\nhello");
+    engine.remove(&["db"]);
+    engine.call(&["volume", "rm", "shared"]).well();
+    engine.call(&["network", "rm", "inner"]).well();
+    engine.nothing_left(&left);
+}
+
 /// Output, input, exit codes and terminals.
 pub(crate) fn runs(engine: &Engine) {
     let left = engine.house.left();

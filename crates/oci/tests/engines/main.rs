@@ -6,6 +6,7 @@
 mod containerd;
 mod cri;
 mod docker;
+mod guest;
 mod house;
 mod image;
 mod like_docker;

@@ -12,7 +12,7 @@ fn podman() -> Option<Engine> {
     let house = House::for_programs(&[PROGRAM, "/usr/bin/conmon"])?;
     let at = |name: &str| house.at(name);
     let runtime = env!("CARGO_BIN_EXE_tsubo-oci");
-    let (root, runroot, tmpdir) = (at("store"), at("runroot"), at("tmp"));
+    let (root, runroot, tmpdir, networks) = (at("store"), at("runroot"), at("tmp"), at("networks"));
     let words = [
         PROGRAM,
         "--root",
@@ -21,6 +21,8 @@ fn podman() -> Option<Engine> {
         &runroot,
         "--tmpdir",
         &tmpdir,
+        "--network-config-dir",
+        &networks,
         "--storage-driver",
         "vfs",
         "--cgroup-manager",
@@ -60,6 +62,7 @@ with_podman! {
     podman_ends_and_restarts => like::ends_and_restarts;
     podman_has_files => like::files;
     podman_confines => like::confines;
+    podman_has_stacks => like::stack;
     podman_asks_how_it_is => health;
     podman_pods => pod;
     podman_maps_users => users;

@@ -117,3 +117,114 @@ fn attack_2_bundles_that_are_none() {
     ground.run().failed("no file of at most");
     ground.clean();
 }
+
+/// What a bundle says wrongly is refused before anything is made, in words that name the place.
+#[test]
+fn attacks_1_and_3_and_4_and_7_to_12_hostile_bundles_are_refused_and_leave_nothing() {
+    let ground = Ground::new();
+    let mount =
+        |at: &str| json!({ "destination": at, "type": "bind", "source": "/tmp", "options": ["rbind"] });
+    let range =
+        |inside: u64, host: u64, size: u64| json!({ "containerID": inside, "hostID": host, "size": size });
+    let mut wrong = vec![
+        ("/root/path", json!("../../..")),
+        ("/root/path", json!("")),
+        ("/process/cwd", json!("srv")),
+        ("/process/user/uid", json!(-1)),
+        ("/process/user/uid", json!(4_294_967_295_u64)),
+        ("/process/user/gid", json!(4_294_967_296_u64)),
+        ("/process/capabilities/effective", json!(["CAP_SYS_ADMIN"])),
+        ("/process/capabilities/inheritable", json!(["CAP_SYS_ADMIN"])),
+        ("/process/args", json!([])),
+        ("/process/env", json!(["A=\0"])),
+        ("/linux/uidMappings", json!([range(0, 1000, 10), range(5, 2000, 10)])),
+        ("/linux/uidMappings", (0..10_000).map(|id| range(id, id, 1)).collect()),
+        ("/linux/namespaces/0/type", json!("dream")),
+        ("/linux/cgroupsPath", json!("/../../escape")),
+        ("/linux/maskedPaths", json!([format!("/{}", "x".repeat(4096))])),
+        ("/hooks", json!({ "prestart": [{ "path": "bin/sh" }] })),
+        ("/hooks", json!({ "prestart": [{ "path": "/bin/sh", "timeout": -1 }] })),
+    ];
+    for (name, value) in [
+        ("kernel.core_pattern", "|/bin/sh"),
+        ("net/../kernel/core_pattern", "x"),
+        ("net.core.somaxconn", "1\n2"),
+        ("kernel.shmmax", "1+kernel.core_pattern=|/tmp/evil"),
+    ] {
+        wrong.push(("/linux/sysctl", json!({ name: value })));
+    }
+    for place in ["/proc/self/fd/7", "/proc/sys/kernel", "/proc/../proc/1", "/", "/sys/../proc/sysrq-trigger"]
+    {
+        wrong.push(("/mounts", json!([mount("/proc"), mount(place)])));
+    }
+    for (pointer, value) in wrong {
+        let mut config = Ground::config("true");
+        match config.pointer_mut(pointer) {
+            Some(place) => *place = value.clone(),
+            None => {
+                let (parent, name) = pointer.rsplit_once('/').expect("a pointer");
+                config.pointer_mut(parent).expect(parent)[name] = value.clone();
+            }
+        }
+        for verb in ["create", "run"] {
+            let said = ground.write(&config).call(&[verb, &ground.id()]);
+            assert!(said.code == 1 && said.error.starts_with("error: "), "{pointer} {value}: {said:?}");
+            ground.clean();
+        }
+    }
+    let mut long = Ground::config("true").to_string();
+    long.push_str(&" ".repeat(100 << 20));
+    for text in [long, format!("{{\"annotations\":{}", "{\"a\":".repeat(100_000))] {
+        fs::write(ground.at("bundle/config.json"), text).expect("file");
+        assert_eq!(ground.run().code, 1);
+    }
+    // A mount through a link of the image, also one that leads nowhere, is made inside.
+    let outside = ground.at("outside");
+    fs::create_dir(&outside).expect("dir");
+    for target in [outside.clone(), outside.join("missing"), "../../../../../tmp".into()] {
+        let link = ground.at("bundle/rootfs/srv/link");
+        symlink(&target, &link).expect("link");
+        let mut config = Ground::config("true");
+        config["root"]["readonly"] = json!(false);
+        let place =
+            json!({ "destination": "/srv/link/in", "type": "tmpfs", "source": "tmpfs", "options": [] });
+        config["mounts"].as_array_mut().expect("list").push(place);
+        ground.write(&config).run();
+        assert_eq!(fs::read_dir(&outside).expect("dir").count(), 0, "{}", target.display());
+        fs::remove_file(link).expect("link");
+    }
+    ground.clean();
+}
+
+/// 2025-31133, 2025-52565: what hides files is the kernel's null, whatever the image calls so.
+#[test]
+fn attack_6_a_null_and_a_terminal_multiplexer_of_the_image() {
+    let ground = Ground::new();
+    let root = ground.at("bundle/rootfs");
+    let outside = ground.at("outside");
+    fs::write(&outside, "kept").expect("file");
+    for (name, is_link) in [("dev/null", false), ("dev/null", true), ("dev/ptmx", true)] {
+        let place = root.join(name);
+        if is_link {
+            symlink(&outside, &place).expect("link");
+        } else {
+            fs::write(&place, "fake").expect("file");
+        }
+        // With a /dev of its own over the image's, and in the image's.
+        for keeps in [true, false] {
+            let mut config = Ground::config("wc -c < /proc/timer_list; stat -c %t:%T /dev/null");
+            config["root"]["readonly"] = json!(false);
+            if !keeps {
+                let in_dev = |mount: &serde_json::Value| {
+                    mount["destination"].as_str().is_some_and(|at| at.starts_with("/dev"))
+                };
+                config["mounts"].as_array_mut().expect("list").retain(|mount| !in_dev(mount));
+            }
+            let said = ground.write(&config).run();
+            assert!(said.code != 0 || said.out == "0\n1:3", "{name}, its own /dev: {keeps}: {said:?}");
+            assert_eq!(fs::read_to_string(&outside).expect("file"), "kept");
+        }
+        let _ = fs::remove_file(place);
+    }
+    ground.clean();
+}

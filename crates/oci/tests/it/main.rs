@@ -11,6 +11,7 @@ mod injected;
 mod kernel;
 mod life;
 mod limits;
+mod net_devices;
 mod processes;
 mod races;
 mod sockets;

@@ -193,7 +193,10 @@ impl Walk<'_> {
     /// What steps take for granted, while there are all privileges and the host's paths.
     fn begin(&mut self) -> Result<(), Fault> {
         let prepared = self.inherited.prepared;
-        enter::loopback(prepared.namespaces)?;
+        match &prepared.network {
+            Some(network) => sys::namespace::enter(network.as_fd(), sys::namespace::NET)?,
+            None => enter::loopback(prepared.namespaces)?,
+        }
         if prepared.keeps_root() {
             self.root = Some(enter::here()?);
         }

@@ -35,6 +35,8 @@ use sys::pty::Pair;
 use sys::seccomp::Instruction;
 use sys::users::UserNamespace;
 
+use crate::network::EarlyNetwork;
+
 pub(crate) use device::{HostDevice, Node};
 pub(crate) use exact::{Finish, propagation};
 pub(crate) use file_system::{FileSystem, detached};
@@ -188,6 +190,8 @@ pub(crate) struct Prepared {
     devpts_taken: bool,
     /// The container's own user namespace.
     pub(crate) users: Option<UserNamespace>,
+    /// The network namespace that the process enters before anything else.
+    pub(crate) network: Option<OwnedFd>,
     /// The version 2 group that the process is born in.
     born_in: Option<RawFd>,
 }
@@ -203,6 +207,8 @@ pub(crate) struct Given<'a> {
     pub(crate) listen: bool,
     /// A user namespace that was made beforehand.
     pub(crate) users: Option<EarlyUsers>,
+    /// A network namespace that is being made.
+    pub(crate) network: Option<EarlyNetwork>,
 }
 
 /// Prepares `plan`.
@@ -214,8 +220,9 @@ pub(crate) fn prepare(plan: &Plan, given: Given<'_>) -> Result<Prepared> {
     let terminal = if plan.terminal { Some(open_terminal(plan, instance)?) } else { None };
     let ops = Vec::with_capacity(plan.steps.len());
     let namespaces = flags(plan)?;
-    let born_in = given.born_in;
-    let mut prepared = Prepared { ops, namespaces, terminal, devpts, devpts_taken: false, users, born_in };
+    let (network, born_in) = (None, given.born_in);
+    let mut prepared =
+        Prepared { ops, namespaces, terminal, devpts, devpts_taken: false, users, network, born_in };
     let mut tasks = Some(given.tasks);
     for step in &plan.steps {
         let op = match step {
@@ -247,6 +254,7 @@ pub(crate) fn prepare(plan: &Plan, given: Given<'_>) -> Result<Prepared> {
         };
         prepared.ops.push(op);
     }
+    prepared.take_network(given.network)?;
     Ok(prepared)
 }
 
@@ -381,8 +389,20 @@ impl Prepared {
         let mut numbers: Vec<RawFd> = self.ops.iter().flat_map(Op::descriptors).collect();
         numbers.extend(self.terminal.iter().map(|pair| pair.slave.as_raw_fd()));
         let made = self.users.iter().flat_map(|made| std::iter::once(&made.users).chain(&made.network));
-        numbers.extend(made.map(AsRawFd::as_raw_fd));
+        numbers.extend(made.chain(&self.network).map(AsRawFd::as_raw_fd));
         numbers
+    }
+
+    /// Where one is to be made with the process, and belongs to the caller's users as this one does.
+    fn take_network(&mut self, early: Option<EarlyNetwork>) -> Result<()> {
+        let early = early.and_then(EarlyNetwork::end);
+        if self.namespaces & sys::namespace::NET != 0 && self.namespaces & sys::namespace::USER == 0 {
+            self.network = early.map(above_standard).transpose()?;
+        }
+        if self.network.is_some() {
+            self.namespaces &= !sys::namespace::NET;
+        }
+        Ok(())
     }
 
     /// The pid namespace that the child is to be born in, if it is another's.

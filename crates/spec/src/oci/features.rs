@@ -40,7 +40,7 @@ pub fn features(systemd: bool) -> Value {
             "intelRdt": { "enabled": false },
             "memoryPolicy": { "modes": names(&linux::POLICIES), "flags": names(&linux::POLICY_FLAGS) },
             "mountExtensions": { "idmap": { "enabled": true } },
-            "netDevices": { "enabled": false },
+            "netDevices": { "enabled": true },
         },
         "annotations": {},
     })

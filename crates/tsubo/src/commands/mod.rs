@@ -13,6 +13,7 @@ pub mod exec;
 mod free_name;
 pub mod gc;
 pub mod generate;
+pub mod group;
 pub mod history;
 pub mod images;
 pub mod info;

@@ -137,7 +137,7 @@ fn attacks_6_and_16_a_console_a_null_and_a_pts_of_somebody_else() {
     );
     let Some(house) = house else { return };
     let look =
-        "stat -c '%F %t:%T' /dev/null; ls -ld /dev/pts | cut -c 1; wc -c < /proc/timer_list; ls -l /dev/ptmx";
+        "stat -c '%F %t:%T' /dev/null; ls -ld /dev/pts | cut -c 1; cat /proc/timer_list 2>/dev/null | wc -c; ls -l /dev/ptmx";
     let said = house.ok_elsewhere(["run", "--rm", "web", "/bin/sh", "-c", look]);
     assert!(said.starts_with("character special file 1:3\nd\n0\n") && !said.contains("passwd"), "{said}");
     let mut terminal = house.command_elsewhere([
@@ -358,4 +358,67 @@ fn attack_24_ptrace_of_who_joins() {
         assert!(said.ends_with(" passed\n") && said.lines().count() == 1, "{options:?}: {said}");
         house.ok_elsewhere(["rm", "-f", "one"]);
     }
+}
+
+/// Changes the path under the eyes of who watches, and is killed while it asks.
+const RESTLESS: &str = r#"
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static char path[] = "/srv/u/aaaaaaaa";
+static volatile int over;
+static void *change(void *unused) {
+    while (!over) { memcpy(path + 7, "bbbbbbbb", 8); memcpy(path + 7, "aaaaaaaa", 8); }
+    return unused;
+}
+int main(void) {
+    pthread_t thread;
+    struct stat st;
+    pthread_create(&thread, 0, change, 0);
+    for (int i = 0; i < 2000; i++) { stat(path, &st); int file = open(path, O_RDONLY); if (file >= 0) close(file); }
+    over = 1;
+    pthread_join(thread, 0);
+    for (int i = 0; i < 100; i++) {
+        int child = fork();
+        if (child == 0) for (;;) { stat("/srv/u/asked", &st); stat((char *)1, &st); }
+        usleep(i * 20);
+        kill(child, SIGKILL);
+        waitpid(child, 0, 0);
+    }
+    puts("over");
+    return 0;
+}
+"#;
+
+/// Whoever answers for a watched call looks whether the caller still waits, and never decides by what he read:
+/// the kernel reads again.
+#[test]
+fn attack_37_pointers_that_change_and_callers_that_die_while_they_are_watched() {
+    if !have(&["gcc"]) {
+        return;
+    }
+    let house = House::new();
+    compile(&house, "restless", RESTLESS, &["-static", "-pthread"]);
+    let script = "cp /src/restless /srv; mkdir -p /srv/u; cd /srv/u; for name in aaaaaaaa bbbbbbbb asked secret; do echo $name > $name; done";
+    house.dev("app", &crate::support::base::small(&house), script);
+    let said = house.test_job("app", &["/srv/restless"]);
+    assert!(!said.contains("panicked"), "{said}");
+    let seen = house.json(["observation", "show", "app", "--format", "json"]);
+    let paths = seen["paths"].as_object().expect("paths");
+    assert!(
+        paths.contains_key("/srv/u/asked") && paths.contains_key("/srv/u/aaaaaaaa"),
+        "{:?}",
+        paths.keys()
+    );
+    assert!(!paths.contains_key("/srv/u/secret"), "{:?}", paths.keys());
+    // What was read halfway is two names in one, and nothing else.
+    let below = paths.keys().filter_map(|path| path.strip_prefix("/srv/u/"));
+    let odd: Vec<&str> =
+        below.filter(|name| *name != "asked" && !name.bytes().all(|byte| b"ab".contains(&byte))).collect();
+    assert_eq!(odd, [""; 0]);
 }

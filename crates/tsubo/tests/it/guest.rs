@@ -4,6 +4,7 @@
 mod clock;
 mod delegated;
 mod groups;
+mod systemd;
 
 use std::path::{Path, PathBuf};
 

@@ -1,0 +1,137 @@
+//! Groups of containers that share limits, as this state directory has them: names and what all in
+//! one may use together. In the kernel they are there as long as a container is in them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use cgroup::shared::{self, Level};
+use spec::limits::{GroupName, Limits};
+use spec::resources::Resources;
+use spec::{Error, Name, Result, ResultExt};
+
+use crate::disk::{self, Durable};
+use crate::job::Job;
+use crate::lock::Exclusive;
+use crate::{Containers, Home, disk_of};
+
+/// In the state directory.
+const FILE: &str = "groups.json";
+
+/// The groups of a state directory.
+#[derive(Debug, Clone)]
+pub struct Tenants {
+    lib: PathBuf,
+}
+
+impl Tenants {
+    /// Those of `home`.
+    pub fn of(home: &Home) -> Self {
+        Self { lib: home.lib().to_owned() }
+    }
+
+    /// All, by name.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn all(&self) -> Result<BTreeMap<GroupName, Limits>> {
+        Ok(disk::read_json(&self.lib.join(FILE))?.unwrap_or_default())
+    }
+
+    /// Makes a group, or changes what it says, for those that run in it too; what is not named
+    /// stays.
+    ///
+    /// # Errors
+    /// Limits that this host cannot enforce; nothing is changed then.
+    pub fn set(&self, name: &GroupName, limits: Limits) -> Result<()> {
+        let _lock = Exclusive::take(&self.lib, "groups")?;
+        let mut all = self.all()?;
+        if let Some(above) = name.above().filter(|above| !all.contains_key(above)) {
+            return Err(unknown(&above));
+        }
+        let change = resources(&limits)?;
+        shared::check(&change).doing(|| format!("limiting the group {name}"))?;
+        let whole = all.remove(name).unwrap_or_default().merged(limits);
+        resources(&whole)?;
+        shared::change(name.parts(), &change).doing(|| format!("limiting the group {name}"))?;
+        all.insert(name.clone(), whole);
+        disk::write_json(&self.lib.join(FILE), &all, Durable::Yes)
+    }
+
+    /// Forgets a group that no container is in.
+    ///
+    /// # Errors
+    /// Not found; conflict while there are containers or groups in it.
+    pub fn remove(&self, name: &GroupName, containers: &Containers) -> Result<()> {
+        let _lock = Exclusive::take(&self.lib, "groups")?;
+        let mut all = self.all()?;
+        if !all.contains_key(name) {
+            return Err(unknown(name));
+        }
+        if let Some(inner) = all.keys().find(|other| *other != name && other.line().contains(name)) {
+            return Err(Error::conflict(format!("the group {inner} is in {name}")).hint("remove that first"));
+        }
+        let members = members(name, containers)?;
+        if !members.is_empty() {
+            let list = members.iter().map(Name::as_str).collect::<Vec<_>>().join(", ");
+            return Err(Error::conflict(format!("there are containers in the group {name}: {list}"))
+                .hint("remove them first: tsubo rm"));
+        }
+        all.remove(name);
+        disk::write_json(&self.lib.join(FILE), &all, Durable::Yes)
+    }
+
+    /// Refuses a name of which nothing is known.
+    ///
+    /// # Errors
+    /// With how to make it.
+    pub(crate) fn must_know(lib: &Path, name: &GroupName) -> Result<()> {
+        let all = Self { lib: lib.to_owned() }.all()?;
+        if all.contains_key(name) { Ok(()) } else { Err(unknown(name)) }
+    }
+}
+
+/// The containers that are in a group, or in one in it.
+///
+/// # Errors
+/// When they cannot be listed.
+pub fn members(name: &GroupName, containers: &Containers) -> Result<Vec<Name>> {
+    let is_in = |group: &GroupName| group.line().contains(name);
+    let all = containers.list()?.into_iter();
+    let members = all.filter(|one| one.record().spec.group.as_ref().is_some_and(is_in));
+    Ok(members.map(|one| one.name().clone()).collect())
+}
+
+/// The groups that a container is in, the outermost first, with what is said of them now.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn line(job: &Job) -> Result<Vec<Level>> {
+    let Some(group) = &job.spec.group else { return Ok(Vec::new()) };
+    let lib = job.dir.ancestors().nth(2).unwrap_or(&job.dir).to_owned();
+    let all = Tenants { lib }.all()?;
+    let level = |name: &GroupName| {
+        let limits = all.get(name).ok_or_else(|| unknown(name))?;
+        let own = name.parts().last().ok_or_else(|| Error::internal("a group without a name"))?;
+        Ok((own.clone(), resources(limits)?))
+    };
+    group.line().iter().map(level).collect()
+}
+
+fn resources(limits: &Limits) -> Result<Resources> {
+    let other = [
+        ("group", limits.group.is_some()),
+        ("disk", limits.disk.is_some()),
+        ("inodes", limits.inodes.is_some()),
+        ("logs", limits.logs.is_some()),
+        ("best_effort", limits.best_effort.is_some()),
+    ];
+    if let Some((word, _)) = other.iter().find(|(_, said)| *said) {
+        return Err(Error::user(format!("{word} is a word for containers, not for groups of them")));
+    }
+    limits.resources(disk_of::path)
+}
+
+fn unknown(name: &GroupName) -> Error {
+    Error::not_found(format!("there is no group {name}"))
+        .hint(format!("make it: tsubo group set {name} --memory 1g; tsubo group ls lists them"))
+}
