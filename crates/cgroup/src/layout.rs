@@ -1,5 +1,7 @@
 //! Which hierarchies this host has, and where in them the caller is.
 
+mod usual;
+
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -67,7 +69,11 @@ impl Layout {
     /// Reads it from /proc.
     pub fn detect() -> Result<Self> {
         let read = |path: &str| read_text(path).doing(|| format!("reading {path}"));
-        let mut layout = Self::parse(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?);
+        let groups = read("/proc/self/cgroup")?;
+        let mut layout = match usual::layout(&groups) {
+            Some(layout) => layout,
+            None => Self::parse(&read("/proc/self/mountinfo")?, &groups),
+        };
         let two = layout.hierarchies.iter_mut().find(|hierarchy| hierarchy.version == Version::Two);
         if let (Some(two), Some(home)) = (two, house::home()) {
             two.own = home;

@@ -52,10 +52,15 @@ pub fn executed() -> u8 {
 /// A copy of the program that starts the container `id`, with a connection as standard input.
 pub fn forked(id: Id) -> u8 {
     name_process();
+    keep(copied_for(id))
+}
+
+/// Becomes another program by all that can be seen; returns where the small one is. What its caller
+/// was told and has around it is nobody's business any more.
+fn leave_program(id: Id) -> Option<PathBuf> {
     let next = KeeperProgram::place();
-    // What its caller was told and has around it is nobody's business any more.
     sys::start::forget_words(&format!("tsubo-keeper {id}"));
-    keep(copied_for(id, next))
+    next
 }
 
 /// How it is listed; nothing else depends on it.
@@ -77,13 +82,13 @@ fn executed_for(id: Id) -> Option<Box<Keeper>> {
     enter_house();
     let early = Early::groups(id);
     match job::receive(&socket) {
-        Ok(received) => take_up(Passed { received, group: None, socket }, early),
+        Ok(received) => take_up(Passed { received, group: None, socket }, early, &mut || ()),
         Err(error) => refuse(socket, &error),
     }
 }
 
 #[inline(never)]
-fn copied_for(id: Id, next: Option<PathBuf>) -> Option<Box<Keeper>> {
+fn copied_for(id: Id) -> Option<Box<Keeper>> {
     let socket = leave_caller().ok()?;
     enter_house();
     let early = Early::all(id);
@@ -92,9 +97,11 @@ fn copied_for(id: Id, next: Option<PathBuf>) -> Option<Box<Keeper>> {
     // Not a program that somebody inside could write to (2019-5736).
     let users = received.job.spec.users.as_ref().filter(|_| received.job.spec.owns(Namespace::User));
     if !runtime::is_out_of_reach(users) {
-        return pass_on(next, early, received, socket);
+        return pass_on(leave_program(id), early, received, socket);
     }
-    let mut keeper = take_up(Passed { received, group: None, socket }, early)?;
+    let mut next = None;
+    let mut keeper =
+        take_up(Passed { received, group: None, socket }, early, &mut || next = leave_program(id))?;
     keeper.next = next.into();
     Some(keeper)
 }
@@ -130,14 +137,15 @@ fn refuse(socket: OwnedFd, error: &Error) -> Option<Box<Keeper>> {
 #[inline(never)]
 fn go_on(mut passed: Passed) -> Option<Box<Keeper>> {
     let early = Early::adopt(passed.received.job.spec.id, passed.group.take());
-    take_up(passed, early)
+    take_up(passed, early, &mut || ())
 }
 
-fn take_up(passed: Passed, early: Early) -> Option<Box<Keeper>> {
+/// Does what is `aside` while the new process sets itself up.
+fn take_up(passed: Passed, early: Early, aside: &mut dyn FnMut()) -> Option<Box<Keeper>> {
     let Passed { received: Received { job, lock, decoder }, socket, .. } = passed;
     let mut launch = Connection::launched(socket, decoder);
     let attached = job.attached;
-    let started = start(job, early);
+    let started = start(job, early, aside);
     // The caller's lock, ours too until the state says what is there: the caller may be killed.
     drop(lock);
     match started {
@@ -176,9 +184,9 @@ fn leave_caller() -> Result<OwnedFd> {
 }
 
 /// Starts the container. Whatever fails, nothing of it stays.
-fn start(mut job: Job, mut early: Early) -> Result<Keeper> {
+fn start(mut job: Job, mut early: Early, aside: &mut dyn FnMut()) -> Result<Keeper> {
     let made = lifecycle::claim(&mut job.spec, early.claim.take());
-    let made = made.and_then(|claim| Ok((claim, make(&job, early)?)));
+    let made = made.and_then(|claim| Ok((claim, make(&job, early, aside)?)));
     if made.is_err() {
         finish::undo(&job);
     }
@@ -190,7 +198,7 @@ fn start(mut job: Job, mut early: Early) -> Result<Keeper> {
 
 type Made = (Task, Option<cgroup::Group>, OwnedFd, OwnedFd, Writer);
 
-fn make(job: &Job, mut early: Early) -> Result<Made> {
+fn make(job: &Job, mut early: Early, aside: &mut dyn FnMut()) -> Result<Made> {
     let signals =
         sys::signal::descriptor(&SIGNALS).map_err(std::io::Error::from).doing(|| "watching signals")?;
     let (group, entry) = early.take_groups(job)?;
@@ -198,6 +206,7 @@ fn make(job: &Job, mut early: Early) -> Result<Made> {
     let mut desk = None;
     // The new process has the longer way to go.
     let task = Task::first(&lifecycle::plan(job)?, setup, |first| {
+        aside();
         state::prepare(job)?;
         desk = Some((listen(job)?, Writer::new(&job.dir)?));
         state::started(job, first, group.as_ref())

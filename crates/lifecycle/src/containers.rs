@@ -1,6 +1,7 @@
 //! All containers of a state directory.
 
 use std::fs::{self, DirBuilder};
+use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -162,14 +163,7 @@ impl Containers {
             return Err(taken(name));
         }
         let lock = Lock::take(dir, name)?;
-        if dir.join("container.json").exists() {
-            return Err(taken(name));
-        }
-        // Its command was killed before it had a record.
-        disk::retire(dir)?;
-        let making = || format!("making {}", dir.display());
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.lib).doing(making)?;
-        DirBuilder::new().mode(0o700).create(dir).doing(making)?;
+        make_directory(dir, name)?;
         Ok(lock)
     }
 
@@ -295,6 +289,27 @@ fn remove_empty(id: spec::Id, age: Duration) -> bool {
     let Ok(group) = cgroup::Group::of(id) else { return false };
     // One that cannot be removed is in use after all.
     group.age() >= age && group.processes().is_empty() && group.remove().is_ok()
+}
+
+/// Makes the directory of a container, of which the caller has the lock. Mostly nothing is in the way.
+fn make_directory(dir: &Path, name: &Name) -> Result<()> {
+    let make = || DirBuilder::new().mode(0o700).create(dir);
+    let made = match make() {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let above = dir.parent().unwrap_or(dir);
+            DirBuilder::new().recursive(true).mode(0o700).create(above).and_then(|()| make())
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            if dir.join("container.json").exists() {
+                return Err(taken(name));
+            }
+            // Its command was killed before it had a record.
+            disk::retire(dir)?;
+            make()
+        }
+        made => made,
+    };
+    made.doing(|| format!("making {}", dir.display()))
 }
 
 /// What is behind a name.

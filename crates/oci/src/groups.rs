@@ -195,7 +195,8 @@ impl Groups {
     /// The directory that holds their processes.
     pub(crate) fn freezer(&self) -> Option<PathBuf> {
         let paths = self.placed.paths();
-        let freezer = paths.into_iter().find_map(|(name, directory)| (name == "freezer").then_some(directory));
+        let freezer =
+            paths.into_iter().find_map(|(name, directory)| (name == "freezer").then_some(directory));
         freezer.or_else(|| self.unified())
     }
 

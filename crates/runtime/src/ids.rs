@@ -2,9 +2,12 @@
 //! that the kernel keeps per user is each container's own, and nobody can signal anybody else.
 //!
 //! A place is held by a lock on one byte of a file that all commands share. The kernel releases it
-//! when its holder ends, however it ends: there is no list to keep and nothing to clean up.
+//! when its holder ends, however it ends: there is no list to keep and nothing to clean up. It goes
+//! through all locks of a file whenever one is taken, and whenever the file is closed; so they are
+//! on several files.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -14,6 +17,8 @@ use spec::{Error, ErrorKind, Result, ResultExt};
 /// Above the ids that systemd hands out, below 2^31, where programs begin to take ids for negative.
 const FIRST: u32 = 0x7000_0000;
 const SLOTS: u32 = 4096;
+/// Of one file.
+const SLOTS_OF_FILE: u32 = 32;
 const _: () = assert!(FIRST + SLOTS * IDS == 0x8000_0000);
 
 /// [`IDS`] user and group ids of the host that are nobody else's while this lives.
@@ -33,17 +38,30 @@ impl Claim {
     }
 
     fn first_free(directory: &Path, start: u32) -> Result<Self> {
-        let path = directory.join("ids");
-        let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-        let file: OwnedFd = open.doing(|| format!("opening {}", path.display()))?.into();
-        for slot in (0..SLOTS).map(|offset| (start + offset) % SLOTS) {
-            let locked = sys::byte_lock::try_lock(file.as_fd(), slot).map_err(std::io::Error::from);
-            if locked.doing(|| format!("locking {}", path.display()))? {
-                return Ok(Self { slot, file });
+        let (mut slot, mut left) = (start, SLOTS);
+        while left > 0 {
+            let tried = (SLOTS_OF_FILE - slot % SLOTS_OF_FILE).min(left);
+            if let Some(claim) = Self::first_of(directory, slot..slot + tried)? {
+                return Ok(claim);
             }
+            (slot, left) = ((slot + tried) % SLOTS, left - tried);
         }
         Err(Error::new(ErrorKind::Conflict, format!("all {SLOTS} ranges of user ids are taken"))
             .hint("stop some containers, or give this one users that are named"))
+    }
+
+    /// Likewise, of places on one file.
+    fn first_of(directory: &Path, slots: Range<u32>) -> Result<Option<Self>> {
+        let path = directory.join(format!("ids.{:02x}", slots.start / SLOTS_OF_FILE));
+        let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let file: OwnedFd = open.doing(|| format!("opening {}", path.display()))?.into();
+        for slot in slots {
+            let locked = sys::byte_lock::try_lock(file.as_fd(), slot).map_err(std::io::Error::from);
+            if locked.doing(|| format!("locking {}", path.display()))? {
+                return Ok(Some(Self { slot, file }));
+            }
+        }
+        Ok(None)
     }
 
     /// The first id on the host: what [`Users::at`](spec::container::Users::at) takes.
@@ -84,6 +102,19 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("tsubo-ids-{}", std::process::id()));
         std::fs::create_dir_all(&directory).expect("directory");
         directory
+    }
+
+    #[test]
+    fn the_search_goes_on_in_the_next_file() {
+        let directory = std::env::temp_dir().join(format!("tsubo-ids-files-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).expect("directory");
+        let claims: Vec<_> = (0..3 * SLOTS_OF_FILE)
+            .map(|_| Claim::first_free(&directory, SLOTS - SLOTS_OF_FILE - 3).expect("a place"))
+            .collect();
+        let bases: std::collections::BTreeSet<u32> = claims.iter().map(Claim::base).collect();
+        std::fs::remove_dir_all(&directory).expect("clean");
+        assert_eq!(bases.len(), claims.len());
+        assert!(bases.contains(&FIRST) && bases.contains(&(FIRST + (SLOTS - 1) * IDS)));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use libc::{c_int, c_void};
@@ -84,8 +85,8 @@ struct Helper {
 
 impl Helper {
     fn run(order: &mut Order) -> Result<Self, Errno> {
-        // Its few frames; what is not touched takes no memory.
-        let mut stack = vec![0_u128; 4096];
+        // Its few frames. Not on the heap: to be given zeroes there may mean to touch every page.
+        let mut stack = [const { MaybeUninit::<u128>::uninit() }; 1024];
         // VFORK: this thread stands still until the helper has ended. Without an exit signal,
         // whoever else waits for children of this program does not see it.
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES;

@@ -83,7 +83,8 @@ pub(super) fn remove(directory: &Path, base: &Path) -> Result<bool> {
 /// Removes a directory and those above it as long as they are ours and empty.
 pub(super) fn remove_empty(directory: &Path, base: &Path) {
     for directory in directory.ancestors().take_while(|directory| *directory != base) {
-        let exists = directory.exists();
+        // One that cannot be asked for is there.
+        let exists = !matches!(fs::symlink_metadata(directory), Err(error) if is_gone(&error));
         if exists && (!is_marked(directory) || fs::remove_dir(directory).is_err()) {
             return;
         }

@@ -38,7 +38,9 @@ impl Swapper {
     /// From now on everything is where it was.
     fn end(mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.take().map(|thread| thread.join().expect("swapper"));
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("swapper");
+        }
     }
 }
 

@@ -31,12 +31,13 @@ const LINKS: [(&CStr, &CStr); 5] = [
     (c"pts/ptmx", c"ptmx"),
 ];
 
-/// Builds `/dev` and attaches it.
+/// Builds `/dev` and attaches it. Returns a directory that is empty and remains so: terminals are
+/// mounted over it.
 pub(super) fn place(
     root: BorrowedFd<'_>,
     made: &Devices,
     slave: Option<BorrowedFd<'_>>,
-) -> Result<(), Fault> {
+) -> Result<OwnedFd, Fault> {
     let dev = detached(&made.dev).during(Part::FileSystem)?;
     attach(root, &made.at, dev.as_fd(), true)?;
     for (from, name, numbers) in NODES {
@@ -49,17 +50,35 @@ pub(super) fn place(
         rustix::fs::symlinkat(target, &dev, name)?;
         own(&dev, name, made.owner)?;
     }
-    mount_in(&dev, c"pts", made.devpts.as_fd()).during(Part::Attaching)?;
-    let shm = detached(&made.shm).during(Part::FileSystem)?;
-    mount_in(&dev, c"shm", shm.as_fd()).during(Part::Attaching)?;
+    let empty = directory(&dev, c"pts")?;
+    inside(made.devpts.as_fd(), dev.as_fd(), c"pts").during(Part::Attaching)?;
+    shared_memory(&dev, made)?;
     if let Some(queues) = &made.queues {
         let queues = detached(queues).during(Part::MessageQueue)?;
         mount_in(&dev, c"mqueue", queues.as_fd()).during(Part::MessageQueue)?;
     }
     match slave {
-        Some(slave) if made.console => console(&dev, slave),
-        _ => Ok(()),
+        Some(slave) if made.console => console(&dev, slave)?,
+        _ => {}
     }
+    Ok(empty)
+}
+
+/// Nobody else can have put anything in the tmpfs yet.
+fn directory(dev: &OwnedFd, name: &CStr) -> Result<OwnedFd, Fault> {
+    rustix::fs::mkdirat(dev, name, Mode::from_raw_mode(0o755))?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(dev, name, flags, Mode::empty())?)
+}
+
+/// A directory of the same tmpfs, on a mount on which no device works.
+fn shared_memory(dev: &OwnedFd, made: &Devices) -> Result<(), Fault> {
+    rustix::fs::mkdirat(dev, c"shm", Mode::from_raw_mode(0o1777))?;
+    own(dev, c"shm", made.owner)?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let shm = rustix::mount::open_tree(dev, c"shm", flags).during(Part::FileSystem)?;
+    sys::mount::set_attributes_recursively(shm.as_fd(), made.shm).during(Part::Attributes)?;
+    inside(shm.as_fd(), dev.as_fd(), c"shm").during(Part::Attaching)
 }
 
 fn make_node(

@@ -315,7 +315,11 @@ impl Walk<'_> {
                 mounts::attach(self.root()?, at, mount.as_fd(), *directory).map(drop)
             }
             Op::Bind { at, bound } => mounts::bind(self.root()?, at, bound, self.made_users()),
-            Op::Devices(made) => devices::place(self.root()?, made, self.slave()),
+            Op::Devices(made) => {
+                let empty = devices::place(self.root()?, made, self.slave())?;
+                self.covers.remember_empty(empty);
+                Ok(())
+            }
             Op::Mask { path } => mounts::mask(borrowed(&self.root)?, &mut self.covers, path),
             Op::ReadOnly { path } => mounts::read_only(self.root()?, &self.covers, path),
             Op::Pivot => mounts::pivot(self.root()?),

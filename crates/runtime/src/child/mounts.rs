@@ -138,6 +138,8 @@ pub(super) struct Covers {
     sys: Option<OwnedFd>,
     empty: Option<OwnedFd>,
     null: Option<OwnedFd>,
+    /// A directory that is empty and remains so.
+    hidden: Option<OwnedFd>,
 }
 
 impl Covers {
@@ -148,6 +150,12 @@ impl Covers {
             (b"sys", b"sysfs") => self.sys = Some(mount),
             _ => {}
         }
+    }
+
+    /// Keeps a directory that nobody can reach, which is empty: a copy of its mount spares a file
+    /// system of its own for that.
+    pub(super) fn remember_empty(&mut self, directory: OwnedFd) {
+        self.hidden = Some(directory);
     }
 
     /// Opens a path of the root; None if it is not there.
@@ -173,13 +181,13 @@ impl Covers {
     /// Covers a directory, or something else. The first cover is kept and copied for the others:
     /// where it lies, as kernels before 6.15 copy no mount that is attached nowhere.
     fn cover(&mut self, target: BorrowedFd<'_>) -> Done {
-        let (kept, make): (_, fn() -> Result<OwnedFd, Fault>) = match is_directory(target)? {
-            true => (&mut self.empty, empty),
-            false => (&mut self.null, || open_device(c"/dev/null", (1, 3))),
-        };
-        let cover = match kept {
-            Some(first) => again(first.as_fd()).during(Part::FileSystem)?,
-            None => make()?,
+        let directory = is_directory(target)?;
+        let kept = if directory { &mut self.empty } else { &mut self.null };
+        let cover = match (&kept, &self.hidden) {
+            (Some(first), _) => again(first.as_fd()).during(Part::FileSystem)?,
+            (None, Some(hidden)) if directory => sealed(hidden.as_fd())?,
+            (None, _) if directory => empty()?,
+            (None, _) => open_device(c"/dev/null", (1, 3))?,
         };
         onto(cover.as_fd(), target).during(Part::Attaching)?;
         kept.get_or_insert(cover);
@@ -200,11 +208,21 @@ pub(super) fn mask(root: BorrowedFd<'_>, covers: &mut Covers, path: &CStr) -> Do
     covers.cover(target.as_fd())
 }
 
+/// What an empty directory is mounted with.
+const NOTHING: u64 = READ_ONLY | NO_SUID | NO_DEV | NO_EXEC;
+
+/// A copy of a directory's mount, with nothing that is mounted in it, for looking at it only.
+fn sealed(directory: BorrowedFd<'_>) -> Result<OwnedFd, Fault> {
+    let copy = again(directory).during(Part::FileSystem)?;
+    sys::mount::set_attributes_recursively(copy.as_fd(), NOTHING).during(Part::Attributes)?;
+    Ok(copy)
+}
+
 fn empty() -> Result<OwnedFd, Fault> {
     let context = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).during(Part::FileSystem)?;
     rustix::mount::fsconfig_set_string(&context, c"nr_inodes", c"1").during(Part::FileSystem)?;
     rustix::mount::fsconfig_create(&context).during(Part::FileSystem)?;
-    let attributes = MountAttrFlags::from_bits_retain((READ_ONLY | NO_SUID | NO_DEV | NO_EXEC) as u32);
+    let attributes = MountAttrFlags::from_bits_retain(NOTHING as u32);
     rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).during(Part::FileSystem)
 }
 

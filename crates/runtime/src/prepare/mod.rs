@@ -167,7 +167,8 @@ pub(crate) enum View {
 pub(crate) struct Devices {
     pub(crate) at: Place,
     pub(crate) dev: FileSystem,
-    pub(crate) shm: FileSystem,
+    /// Attributes of `/dev/shm`, a directory of `dev` on a mount of its own.
+    pub(crate) shm: u64,
     pub(crate) devpts: OwnedFd,
     pub(crate) queues: Option<FileSystem>,
     pub(crate) console: bool,

@@ -215,12 +215,17 @@ fn open_directory(at: impl AsFd, path: &CStr) -> std::io::Result<OwnedFd> {
     Ok(rustix::fs::openat(at, path, flags, Mode::empty())?)
 }
 
+/// What `/dev` may hold besides shared memory.
+const DEVICES_BYTES: u64 = 64 << 10;
+const DEVICES_INODES: u64 = 1024;
+
 fn devices(plan: &Plan, mount: &Mount, shm: u64, nodes: Nodes, prepared: &mut Prepared) -> Result<Op> {
     let owner = Owners::of(plan)?.root()?;
     let hard = NO_SUID | NO_DEV | NO_EXEC;
-    let hardened = |file_system: FileSystem| FileSystem { attributes: hard, ..file_system };
-    let mut dev = hardened(tmpfs(owner, 64 << 10, 1024, 0o755)?);
-    dev.attributes |= attributes(&mount.flags);
+    // One file system for both: each more costs a start, and a removal with every control group that
+    // ever goes (the kernel asks all of them).
+    let dev = tmpfs(owner, DEVICES_BYTES + shm, DEVICES_INODES + shm / 4096, 0o755)?;
+    let mut dev = FileSystem { attributes: hard | attributes(&mount.flags), ..dev };
     if nodes == Nodes::Made {
         // Whoever is in the container cannot make any other there.
         dev.attributes &= !NO_DEV;
@@ -229,7 +234,7 @@ fn devices(plan: &Plan, mount: &Mount, shm: u64, nodes: Nodes, prepared: &mut Pr
     Ok(Op::Devices(Box::new(Devices {
         at: Place::new(&mount.at, true)?,
         dev,
-        shm: hardened(tmpfs(owner, shm, shm / 4096 + 64, 0o1777)?),
+        shm: hard,
         devpts: terminals(plan, prepared)?,
         queues: plan.namespaces.contains(&Namespace::Ipc).then_some(queues),
         console: plan.terminal,

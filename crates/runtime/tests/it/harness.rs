@@ -44,7 +44,7 @@ pub(crate) fn container(argv: &[&str]) -> Box {
     fs::set_permissions(tree, fs::Permissions::from_mode(0o755)).expect("mode");
     fs::copy("/bin/busybox", tree.join("bin/busybox")).expect("busybox-static");
     let applets = "sh true false cat ls mount grep stat readlink touch mkdir id sleep kill ps ulimit mknod hostname echo \
-                   find wc tty stty setsid chmod unshare head pwd env test seq dd ln sync xargs sort nc";
+                   find wc tty stty setsid chmod unshare head pwd env test seq dd ln sync xargs sort nc sed";
     for applet in applets.split_whitespace() {
         symlink("busybox", tree.join("bin").join(applet)).expect(applet);
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-use spec::container::{Bind, MountKind, Propagation, Root};
+use spec::container::{Bind, MountKind, Nodes, Propagation, Root};
 
 use crate::harness::{Box, container, path, shell};
 
@@ -74,6 +74,39 @@ fn devices_work_and_no_others() {
         assert!(ended.output.contains(wanted), "{wanted}: {}", ended.output);
     }
     assert_ne!(ended.code, 0, "a device node of one's own must not open: {}", ended.output);
+}
+
+#[test]
+fn shared_memory_is_a_mount_of_its_own_with_the_size_that_was_asked_for() {
+    let mut made = shell(
+        "stat -c '%a %u' /dev/shm; grep ' /dev/shm ' /proc/mounts; dd if=/dev/zero of=/dev/shm/x bs=1k count=1024; \
+         dd if=/dev/zero of=/dev/shm/y bs=1k count=200 2>&1 | grep -o 'No space left on device'",
+    );
+    made.spec.mounts.retain(|mount| mount.at.to_string() != "/dev");
+    let made = made.mount("/dev", MountKind::Dev { shm: 1 << 20, nodes: Nodes::Bound });
+    let said = made.said();
+    let options =
+        |line: &str| ["tmpfs", "nosuid", "nodev", "noexec", "rw"].iter().all(|word| line.contains(word));
+    assert!(said.starts_with("1777 0\n") && said.ends_with("No space left on device"), "{said}");
+    assert!(said.lines().nth(1).is_some_and(options), "{said}");
+}
+
+#[test]
+fn masks_take_no_file_system_of_their_own_where_there_is_dev() {
+    let script = "ls -A /proc/acpi /srv/secret; touch /srv/secret/x 2>/dev/null && echo wrote; \
+                  ls -A /dev/pts; sed -n 's/.* \\(0:[0-9]*\\) .*/\\1/p' /proc/self/mountinfo | sort -u | wc -l";
+    let said = |masked: &[&str]| {
+        let mut made = shell(script);
+        fs::create_dir(made.tree().join("srv/secret")).expect("dir");
+        fs::write(made.tree().join("srv/secret/file"), "x").expect("file");
+        made.spec.masked = masked.iter().map(|at| path(at)).collect();
+        made.said()
+    };
+    let (masked, without) = (said(&["/proc/acpi", "/srv/secret"]), said(&[]));
+    assert!(without.contains("file"), "{without}");
+    assert!(!masked.contains("file") && !masked.contains("wrote") && masked.contains("ptmx"), "{masked}");
+    let count = |said: &str| said.lines().last().map(str::to_owned);
+    assert_eq!(count(&masked), count(&without));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 /* Tries what a container has no business with, and prints what came of each: "name errno", 0 for what
  * succeeded. Without arguments the kernel's interfaces (attacks 29 to 32, 38); with `signal` it types into its
- * terminal (25); with `look PROGRAM` it looks into every process of that name that comes by (24), for two seconds. */
+ * terminal (25); with `look PROGRAM` it looks into every process of that name that comes by (24), for a second or two. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -137,7 +137,7 @@ static int is(const char *pid, const char *wanted)
 
 static void looks(const char *wanted)
 {
-    time_t end = time(0) + 3;
+    time_t end = time(0) + 2;
     long passed = 0, inside = 0;
     char path[64], target[256];
     while (time(0) < end) {
