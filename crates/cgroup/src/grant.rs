@@ -11,6 +11,7 @@ use crate::layout::Version;
 use crate::path::hierarchies;
 use crate::place::{Placed, enable, fill_cpuset, offered, required};
 use crate::resources::{Now, writes};
+use crate::systemd::house;
 
 impl Group {
     /// Says what was asked for to a group that nobody is in yet, and makes it in hierarchies that
@@ -52,7 +53,12 @@ impl Group {
     /// # Errors
     /// What this host cannot enforce, and what the kernel refuses.
     pub fn change(&self, resources: &Resources) -> Result<()> {
-        Placed::of(self)?.update(resources)
+        let mut reached = self.clone();
+        // On version 2 that is possible while somebody is in it; on version 1 not.
+        if reached.directories.iter().all(|(version, _)| *version == Version::Two) {
+            reached.extend(Id::from_bytes([0; 6]), resources)?;
+        }
+        Placed::of(&reached)?.update(resources)
     }
 
     fn extend(&mut self, id: Id, resources: &Resources) -> Result<bool> {
@@ -78,7 +84,7 @@ impl Group {
                     more = true;
                 }
                 Version::One => {}
-                Version::Two => self.pass_on(&missing)?,
+                Version::Two => self.pass_on(&hierarchy.own, &missing)?,
             }
         }
         match missing.iter().find(|name| !has(self, name)) {
@@ -91,12 +97,15 @@ impl Group {
     }
 
     /// Lets controllers of version 2 reach the group.
-    fn pass_on(&mut self, missing: &std::collections::BTreeSet<String>) -> Result<()> {
+    fn pass_on(&mut self, own: &Path, missing: &std::collections::BTreeSet<String>) -> Result<()> {
         let Some(index) = self.directories.iter().position(|(version, _)| *version == Version::Two) else {
             return Ok(());
         };
         let directory = &self.directories[index].1;
-        let above: Vec<_> = directory.ancestors().skip(1).take(2).collect();
+        // From what is ours on: the caller's own group, or what systemd has given us.
+        let home = house::home().unwrap_or_else(|| own.to_owned());
+        let above: Vec<&Path> =
+            directory.ancestors().skip(1).take_while(|at| at.starts_with(&home)).collect();
         for directory in above.into_iter().rev() {
             enable::enable(directory, Some(&[]), missing)?;
         }

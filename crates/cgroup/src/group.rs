@@ -107,7 +107,11 @@ impl Group {
     }
 
     pub(crate) fn add(&mut self, hierarchy: &Hierarchy, directory: PathBuf) {
-        self.controllers.push(enable::controllers(hierarchy, &directory));
+        let mut controllers = enable::controllers(hierarchy, &directory);
+        if controllers.is_empty() && enable::settle_below(&hierarchy.own, &directory) {
+            controllers = enable::controllers(hierarchy, &directory);
+        }
+        self.controllers.push(controllers);
         self.directories.push((hierarchy.version, directory));
     }
 

@@ -44,7 +44,7 @@ const UNUSED: [&str; 2] = ["name=systemd", "name=elogind"];
 /// What a container gets a group for on version 1: limits and figures of memory, tasks, processor
 /// and devices of blocks. Each more costs every start what it takes to make, enter and remove one
 /// (40 to 80 µs); whoever sets rules for devices makes that group then.
-pub(crate) const NEEDED: [&str; 5] = ["memory", "pids", "cpu", "cpuacct", "blkio"];
+pub(crate) const NEEDED: [&str; 6] = ["memory", "pids", "cpu", "cpuacct", "blkio", "io"];
 
 impl Layout {
     /// Those that every container has a group in. Without version 2, which freezes too, the

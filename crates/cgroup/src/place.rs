@@ -5,7 +5,7 @@ pub(crate) mod enable;
 mod make;
 mod tree;
 
-pub(crate) use make::fill_cpuset;
+pub(crate) use make::{fill_cpuset, is_gone};
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

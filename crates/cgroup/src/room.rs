@@ -6,8 +6,8 @@ use std::path::Path;
 
 use spec::resources::{Limit, Memory, Resources};
 
-use crate::group::Group;
-use crate::layout::{NEEDED, Version};
+use crate::group::{Group, PARENT};
+use crate::layout::{Layout, NEEDED, Version};
 use crate::place::{Placed, enable};
 use crate::resources::Now;
 
@@ -65,6 +65,19 @@ impl Room {
 /// The kernel counts whole pages.
 fn pages(bytes: u64) -> u64 {
     bytes & !0xffff
+}
+
+impl Room {
+    /// Bounds all containers together once more: whoever has made their group may have been killed
+    /// before that, or have been of a version that did not.
+    pub fn hold() {
+        for hierarchy in Layout::detect().into_iter().flat_map(|layout| layout.hierarchies) {
+            let parent = hierarchy.own.join(PARENT);
+            if parent.is_dir() {
+                bound(&hierarchy.own, &parent, hierarchy.version);
+            }
+        }
+    }
 }
 
 /// Sets the group that holds those of all containers up: what it passes on, and how much all

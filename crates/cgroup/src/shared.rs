@@ -90,11 +90,12 @@ fn level(hierarchies: &[&Hierarchy], below: &Path, resources: &Resources) -> Res
         }
         shared.add(hierarchy, directory);
     }
-    if !fresh || *resources == Resources::default() {
+    if *resources == Resources::default() {
         return Ok(());
     }
+    // Also to one that is there: whoever made it may have been killed before that.
     let limited = Placed::of(&shared).and_then(|placed| placed.update(resources));
-    if limited.is_err() {
+    if limited.is_err() && fresh {
         shared.directories.iter().for_each(|(_, directory)| drop(fs::remove_dir(directory)));
     }
     limited.map_err(|error| error.hint("groups limit memory, processors, processes and disks"))

@@ -37,7 +37,8 @@ impl Early {
         let mut early = Self::groups(id);
         if let Some(Ok(Some(group))) = &early.group {
             early.wished = Room::of_host().one();
-            group.wish(&early.wished, &Resources::default());
+            // What could not be said is tried again when more is known.
+            early.wished = group.wish(&early.wished, &Resources::default());
             early.entry = group.entry().ok();
         }
         early.claim = lifecycle::find_place().ok();
@@ -75,8 +76,13 @@ impl Early {
         match self.group.take_if(|_| fits) {
             Some(group) => {
                 let mut group = group?;
-                let more = grant(&mut group, spec, &self.wished)?;
-                Ok((group, self.entry.take().filter(|_| !more)))
+                let more = grant(&mut group, spec, &self.wished);
+                if let (Err(_), Some(group)) = (&more, &group) {
+                    // Nobody is in it. `tsubo gc` finds what stays.
+                    let _ = group.end();
+                }
+                let entry = self.entry.take();
+                more.map(|more| (group, entry.filter(|_| !more)))
             }
             None => {
                 // Those to be made now have the same name.
@@ -104,11 +110,14 @@ impl Drop for Early {
 /// The groups of a container with its limits; none if it is to have none.
 pub(crate) fn groups(job: &Job) -> Result<Option<Group>> {
     let spec = &job.spec;
-    let mut group = match &spec.controllers {
+    let mut group = match (&spec.controllers, &spec.group) {
         _ if !spec.cgroup => None,
-        _ if spec.group.is_some() => Group::create_shared(spec.id, &tenants::line(job)?)?,
-        Some(controllers) => Group::create_for(spec.id, controllers)?,
-        None => Group::create(spec.id)?,
+        (_, Some(shared)) => {
+            let (line, _unchanged) = tenants::line(job, shared)?;
+            Group::create_shared(spec.id, &line)?
+        }
+        (Some(controllers), None) => Group::create_for(spec.id, controllers)?,
+        (None, None) => Group::create(spec.id)?,
     };
     let granted = grant(&mut group, spec, &Resources::default());
     if let (Err(_), Some(group)) = (&granted, &group) {
@@ -133,7 +142,14 @@ fn grant(group: &mut Option<Group>, spec: &Spec, said: &Resources) -> Result<boo
     let wishes = spec.wishes.beyond(said);
     if wishes != Resources::default() {
         more = group.reach(spec.id, &wishes.without(&Room::of_host().one()));
-        group.wish(&wishes, said);
     }
-    Ok(group.grant(spec.id, &spec.resources)? || more)
+    more |= group.grant(spec.id, &spec.resources)?;
+    if wishes != Resources::default() {
+        // Swap counts together with the memory that was asked for.
+        match spec.resources == Resources::default() {
+            true => group.wish(&wishes, said),
+            false => group.wish_now(&wishes),
+        };
+    }
+    Ok(more)
 }

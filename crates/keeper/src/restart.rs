@@ -155,8 +155,8 @@ impl Keeper {
         }
         let plan = lifecycle::plan(&self.job)?;
         let setup = Setup::of(self.group.as_ref(), self.job.input, self.job.size);
-        let (job, times) = (&self.job, self.restarts.times);
-        let task = Task::first(&plan, setup, |first| living::runs_again(job, first, times))?;
+        let (job, group, times) = (&self.job, self.group.as_ref(), self.restarts.times);
+        let task = Task::first(&plan, setup, |first| living::runs_again(job, first, group, times))?;
         self.task = task;
         self.begin_checks();
         self.tell([What::Restart { times: Some(times) }, What::Start]);

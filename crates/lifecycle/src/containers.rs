@@ -263,6 +263,7 @@ impl Containers {
     /// Removes what belongs to no container: run directories of containers that are gone, and
     /// groups that have been empty for long.
     pub fn gc(&self) -> Result<Vec<String>> {
+        cgroup::Room::hold();
         let mut removed = disk::sweep(&self.lib);
         // Before the containers are listed: those that are started meanwhile are not looked at.
         let entries: Vec<_> = fs::read_dir(&self.run).into_iter().flatten().flatten().collect();

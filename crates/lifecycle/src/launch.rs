@@ -4,9 +4,11 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use spec::container::Process;
+use cgroup::Room;
+use spec::container::{Process, Spec};
 use spec::portable::Ids;
 use spec::protocol::{Reply, Request};
+use spec::resources::Resources;
 use spec::{Error, Result, RootPath};
 
 use crate::client::Client;
@@ -72,7 +74,7 @@ impl Container {
         let spare = spare.map_or_else(|| Spare::of(launch.keeper, self.id()), Ok)?;
         let Spare { process: keeper, connection, .. } = spare;
         let job = Job {
-            spec: self.record().spec.clone(),
+            spec: limited(self.record().spec.clone()),
             dir: self.dir().to_owned(),
             run: self.run_dir().to_owned(),
             remove: self.record().remove,
@@ -150,6 +152,14 @@ impl Container {
             ..first.clone()
         }
     }
+}
+
+/// One that was made by a version that knew no limits has what others have.
+fn limited(mut spec: Spec) -> Spec {
+    if spec.cgroup && spec.resources == Resources::default() && spec.wishes == Resources::default() {
+        spec.wishes = Room::of_host().one();
+    }
+    spec
 }
 
 fn finish(keeper: &KeeperProcess) {

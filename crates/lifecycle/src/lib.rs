@@ -50,7 +50,7 @@ pub use lock::ImagesLock;
 pub use pinned::{Pinned, boot_id};
 pub use processes::Process;
 pub use record::{Ended, HealthState, Probe, Record, Running, Status};
-pub use resolve::{Bind, MASKED, READ_ONLY, Reason, RunOptions, default_limits, explained, resolve};
+pub use resolve::{Bind, MASKED, READ_ONLY, Reason, RunOptions, default_limits, explained, not_yet, resolve};
 pub use rootless::Rootless;
 pub use session::Session;
 pub use settle::{claim, find_place, plan};

@@ -14,9 +14,11 @@ pub fn rests(job: &Job) -> Result<()> {
 }
 
 /// It was started again; this is its first process now.
-pub fn runs_again(job: &Job, first: i32, restarts: u32) -> Result<()> {
+pub fn runs_again(job: &Job, first: i32, group: Option<&cgroup::Group>, restarts: u32) -> Result<()> {
     let first = Pinned::of(first)?;
     amend(job, |state| {
+        // It may be in more hierarchies than before.
+        state.group = group.cloned();
         (state.first, state.started, state.restarts) = (first, now(), restarts);
         (state.resting, state.health) = (false, None);
     })

@@ -94,16 +94,25 @@ impl ImagesLock {
 
 /// Keeps two commands from changing one file of the state directory at once.
 #[derive(Debug)]
-pub(crate) struct Exclusive {
+pub struct FileLock {
     _file: File,
 }
 
-impl Exclusive {
+impl FileLock {
     /// Waits for it; `what` is the file's name without its kind.
     pub(crate) fn take(lib: &Path, what: &str) -> Result<Self> {
+        Self::with(lib, what, FlockOperation::LockExclusive)
+    }
+
+    /// With others who only read.
+    pub(crate) fn shared(lib: &Path, what: &str) -> Result<Self> {
+        Self::with(lib, what, FlockOperation::LockShared)
+    }
+
+    fn with(lib: &Path, what: &str, how: FlockOperation) -> Result<Self> {
         let doing = || format!("locking the {what} of {}", lib.display());
         let file = open(&lib.join("locks").join(format!(".{what}"))).doing(doing)?;
-        let lock = || rustix::fs::flock(&file, FlockOperation::LockExclusive);
+        let lock = || rustix::fs::flock(&file, how);
         rustix::io::retry_on_intr(lock).map_err(std::io::Error::from).doing(doing)?;
         Ok(Self { _file: file })
     }

@@ -1,6 +1,7 @@
 //! A keeper's process: begun before there is anything to keep, so that it gets ready while its
 //! caller finds out what that is.
 
+use std::cell::Cell;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -31,15 +32,17 @@ impl Spare {
     pub fn fork(keep: impl FnOnce(Id) -> u8) -> Result<Self> {
         let (connection, theirs) = connection()?;
         let (null, id) = (null()?, crate::new_id()?);
+        // The child takes it, and only one of two attempts has a child.
+        let keep = Cell::new(Some(keep));
         let child = || {
             // Nothing of its caller stays open.
             if take_places(&theirs, &null).and_then(|()| sys::process::close_range(3, u32::MAX)).is_err() {
                 return 126;
             }
             sys::signal::unblock_all();
-            keep(id).into()
+            keep.take().map_or(126, |keep| keep(id)).into()
         };
-        let made = sys::process::clone_child(0, seat().as_ref().map(AsFd::as_fd), child);
+        let made = born(child);
         let (pid, pidfd) = made.map_err(|cause| Error::process("making a keeper", cause))?;
         Ok(Self { id, process: Process { pid, pidfd }, connection })
     }
@@ -96,14 +99,19 @@ fn execute(path: Option<PathBuf>, connection: &OwnedFd, id: Id) -> Result<Proces
         let _ = program.execute(&words, &[]);
         127
     };
-    let made = sys::process::clone_child(0, seat().as_ref().map(AsFd::as_fd), child);
+    let made = born(child);
     let (pid, pidfd) = made.map_err(|cause| Error::process(format!("starting {}", path.display()), cause))?;
     Ok(Process { pid, pidfd })
 }
 
-/// The group that it is born into; where there is none, it looks for one itself.
-fn seat() -> Option<OwnedFd> {
-    cgroup::systemd::house::keepers()
+/// In the group of keepers, where there is one; else it looks for one itself.
+fn born(child: impl Fn() -> i32) -> std::io::Result<(i32, OwnedFd)> {
+    let seat = cgroup::systemd::house::keepers();
+    match (sys::process::clone_child(0, seat.as_ref().map(AsFd::as_fd), &child), &seat) {
+        // The last one has just left, and the group with it.
+        (Err(_), Some(_)) => sys::process::clone_child(0, None, child),
+        (made, _) => made,
+    }
 }
 
 fn null() -> Result<OwnedFd> {

@@ -11,7 +11,7 @@ use spec::{Error, Name, Result, ResultExt};
 
 use crate::disk::{self, Durable};
 use crate::job::Job;
-use crate::lock::Exclusive;
+use crate::lock::FileLock;
 use crate::{Containers, Home, disk_of};
 
 /// In the state directory.
@@ -43,8 +43,9 @@ impl Tenants {
     /// # Errors
     /// Limits that this host cannot enforce; nothing is changed then.
     pub fn set(&self, name: &GroupName, limits: Limits) -> Result<()> {
-        let _lock = Exclusive::take(&self.lib, "groups")?;
+        let _lock = FileLock::take(&self.lib, "groups")?;
         let mut all = self.all()?;
+        let before = all.clone();
         if let Some(above) = name.above().filter(|above| !all.contains_key(above)) {
             return Err(unknown(&above));
         }
@@ -52,9 +53,14 @@ impl Tenants {
         shared::check(&change).doing(|| format!("limiting the group {name}"))?;
         let whole = all.remove(name).unwrap_or_default().merged(limits);
         resources(&whole)?;
-        shared::change(name.parts(), &change).doing(|| format!("limiting the group {name}"))?;
         all.insert(name.clone(), whole);
-        disk::write_json(&self.lib.join(FILE), &all, Durable::Yes)
+        disk::write_json(&self.lib.join(FILE), &all, Durable::Yes)?;
+        let changed = shared::change(name.parts(), &change).doing(|| format!("limiting the group {name}"));
+        if changed.is_err() {
+            // The refusal is the one to tell.
+            let _ = disk::write_json(&self.lib.join(FILE), &before, Durable::Yes);
+        }
+        changed
     }
 
     /// Forgets a group that no container is in.
@@ -62,7 +68,7 @@ impl Tenants {
     /// # Errors
     /// Not found; conflict while there are containers or groups in it.
     pub fn remove(&self, name: &GroupName, containers: &Containers) -> Result<()> {
-        let _lock = Exclusive::take(&self.lib, "groups")?;
+        let _lock = FileLock::take(&self.lib, "groups")?;
         let mut all = self.all()?;
         if !all.contains_key(name) {
             return Err(unknown(name));
@@ -101,20 +107,21 @@ pub fn members(name: &GroupName, containers: &Containers) -> Result<Vec<Name>> {
     Ok(members.map(|one| one.name().clone()).collect())
 }
 
-/// The groups that a container is in, the outermost first, with what is said of them now.
+/// The groups that a container is in, the outermost first, with what is said of them; nobody says
+/// anything else as long as the lock is held.
 ///
 /// # Errors
 /// A file that cannot be read.
-pub fn line(job: &Job) -> Result<Vec<Level>> {
-    let Some(group) = &job.spec.group else { return Ok(Vec::new()) };
+pub fn line(job: &Job, group: &GroupName) -> Result<(Vec<Level>, FileLock)> {
     let lib = job.dir.ancestors().nth(2).unwrap_or(&job.dir).to_owned();
+    let lock = FileLock::shared(&lib, "groups")?;
     let all = Tenants { lib }.all()?;
     let level = |name: &GroupName| {
         let limits = all.get(name).ok_or_else(|| unknown(name))?;
         let own = name.parts().last().ok_or_else(|| Error::internal("a group without a name"))?;
         Ok((own.clone(), resources(limits)?))
     };
-    group.line().iter().map(level).collect()
+    Ok((group.line().iter().map(level).collect::<Result<_>>()?, lock))
 }
 
 fn resources(limits: &Limits) -> Result<Resources> {

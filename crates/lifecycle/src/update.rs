@@ -38,19 +38,31 @@ impl Container {
     pub fn update(&self, change: impl FnOnce(&mut Life), update: &Update) -> Result<()> {
         let _lock = Lock::take(self.dir(), self.name())?;
         // Read under the lock: somebody else may have changed it since it was found.
-        let mut record = self.must_be_current()?;
+        let before = self.must_be_current()?;
+        let mut record = before.clone();
         change(&mut record.life);
         merge(&mut record.spec, update)?;
-        if let Status::Running(state) = self.status()? {
-            let doing = || format!("changing a limit of container {}", self.name());
-            limit(&state, update).doing(doing)?;
-            update.rlimits.iter().try_for_each(|limit| set(&state, *limit)).doing(doing)?;
+        if self.status()?.is_running() {
+            // Its keeper first: it may start it again at any moment.
             self.order(&order(&record, update))?;
+            if let Err(error) = self.limit(update) {
+                // What was refused now is not to come with its next start. If it has ended meanwhile
+                // there is nobody to tell.
+                let _ = self.order(&order(&before, update));
+                return Err(error).doing(|| format!("changing a limit of container {}", self.name()));
+            }
         }
         let durable = if record.remove { Durable::No } else { Durable::Yes };
         disk::write_json(&self.dir().join("container.json"), &record, durable)?;
         self.tell(What::Update);
         Ok(())
+    }
+
+    /// Its processes and groups, as they are by now.
+    fn limit(&self, update: &Update) -> Result<()> {
+        let Status::Running(state) = self.status()? else { return Ok(()) };
+        update.rlimits.iter().try_for_each(|limit| set(&state, *limit))?;
+        limit(&state, update)
     }
 }
 
@@ -76,7 +88,8 @@ fn merge(spec: &mut Spec, update: &Update) -> Result<()> {
     };
     *whole = std::mem::take(whole).merged(&update.resources);
     *rest = rest.without(&update.resources);
-    whole.check()
+    whole.check()?;
+    if update.best_effort { Ok(()) } else { cgroup::Placed::check(&update.resources) }
 }
 
 /// The groups it has now.

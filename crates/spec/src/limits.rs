@@ -35,7 +35,8 @@ macro_rules! limits {
             /// This layer with a stronger one over it: what that says holds, tables are merged.
             #[must_use]
             pub fn merged(self, stronger: Self) -> Self {
-                Self { $($field: self.$field.under(stronger.$field),)* }
+                let weak = self.made_way(&stronger);
+                Self { $($field: weak.$field.under(stronger.$field),)* }
             }
 
             /// The words that are said.
@@ -112,6 +113,17 @@ limits! {
 }
 
 impl Limits {
+    /// Without words that mean something else together with the stronger ones.
+    fn made_way(mut self, stronger: &Self) -> Self {
+        if stronger.cpu_weight.is_some() || stronger.cpu_shares.is_some() {
+            (self.cpu_weight, self.cpu_shares) = (None, None);
+        }
+        if stronger.cpus.is_some() {
+            self.cpu_burst = None;
+        }
+        self
+    }
+
     /// Whether it says nothing.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -172,5 +184,8 @@ mod tests {
         assert_eq!(both.memory.expect("said").to_string(), "2G");
         assert_eq!((both.pids.expect("said").to_string().as_str(), both.io_read.len()), ("7", 2));
         assert_eq!(both.io_read["b"].to_string(), "3");
+        let weak: Limits = toml::from_str("cpu_weight = 5\ncpus = 2\ncpu_burst = 2").expect("limits");
+        let both = weak.merged(toml::from_str("cpu_shares = 2048\ncpus = 1").expect("limits"));
+        assert_eq!(both.said(), ["cpus", "cpu_shares"]);
     }
 }

@@ -66,7 +66,7 @@ mod tests {
         let top = Path::new("/c");
         let groups = "5:name=systemd:/\n4:cpu,cpuacct:/x/y\n3:cpuset:/\n2:memory:/\n0::/a\n";
         let everywhere = |_, place: &Path| place != top;
-        let expected = ["/c/cpu,cpuacct/x/y", "/c/memory/", "/c/unified/a"].map(PathBuf::from);
+        let expected = ["/c/cpu,cpuacct/x/y", "/c/cpuset/", "/c/memory/", "/c/unified/a"].map(PathBuf::from);
         assert_eq!(own(at(top, groups, everywhere)), expected);
         assert_eq!(own(at(top, "0::/user.slice\n", |_, _| true)), [PathBuf::from("/c/user.slice")]);
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use spec::{Error, Result};
 
 use super::make::gone;
-use crate::layout::{Hierarchy, Version};
+use crate::layout::{Hierarchy, NEEDED, Version};
 
 /// Those of a directory of a hierarchy.
 pub(crate) fn controllers(hierarchy: &Hierarchy, directory: &Path) -> Vec<String> {
@@ -42,6 +42,22 @@ pub(crate) fn enable(directory: &Path, wanted: Option<&[&str]>, required: &BTree
         }
     }
     Ok(())
+}
+
+/// On version 2 somebody else may just be passing controllers on to the groups above, which he has
+/// made, or may have been killed before that: the same once more, from `own` on. Whether there is
+/// anything to be passed on.
+pub(crate) fn settle_below(own: &Path, directory: &Path) -> bool {
+    let passes = words(&own.join("cgroup.controllers"));
+    let occupied = || fs::read_to_string(own.join("cgroup.procs")).is_ok_and(|list| !list.is_empty());
+    let is_root = || !own.join("cgroup.type").exists();
+    if passes.is_empty() || occupied() && !is_root() {
+        return false;
+    }
+    let above: Vec<&Path> =
+        directory.ancestors().skip(1).take_while(|above| above.starts_with(own)).collect();
+    let none = BTreeSet::new();
+    above.into_iter().rev().all(|above| enable(above, Some(&NEEDED), &none).is_ok())
 }
 
 fn write(directory: &Path, names: &[String]) -> io::Result<()> {

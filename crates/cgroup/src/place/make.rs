@@ -173,7 +173,7 @@ pub(super) fn gone(error: io::Error) -> io::Error {
 }
 
 /// For the errors that mean it is gone already.
-pub(super) fn is_gone(error: &io::Error) -> bool {
+pub(crate) fn is_gone(error: &io::Error) -> bool {
     error.kind() == ErrorKind::NotFound
         || error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error())
 }

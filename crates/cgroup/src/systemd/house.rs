@@ -6,7 +6,6 @@
 //! find it and ask nobody. It lives as long as anybody is in it, and outlives the login.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -16,6 +15,7 @@ use spec::resources::{Limit, Resources};
 use spec::{Result, ResultExt};
 
 use super::Unit;
+use crate::place::is_gone;
 
 /// The scope, below where version 2 is mounted.
 const SCOPE: &str = "system.slice/tsubo.scope";
@@ -64,14 +64,16 @@ pub fn enter() -> Result<()> {
     loop {
         match take_seat() {
             Ok(()) => return Ok(()),
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) if is_gone(&error) => {}
             Err(error) => return Err(error).doing(|| format!("entering {}", seat().display())),
         }
         let made = make();
         match made {
             Ok(()) => return Ok(()),
             // Somebody else is just making it, or the last one was just leaving.
-            Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(5)),
+            Err(error) if error.chain().contains("UnitExists") && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
             Err(error) => return Err(error),
         }
     }

@@ -15,6 +15,9 @@ impl Resolving<'_> {
     /// computed from the host, and enforced where that is possible.
     pub(super) fn limits(&self, spec: &mut Spec, reasons: &mut Reasons) -> Result<()> {
         let said = self.portable.limits.clone().merged(self.options.limits.clone());
+        // A package's word for what it says itself is none for what a person says.
+        let own = self.options.limits.best_effort == Some(true) || self.options.limits.is_empty();
+        let said = Limits { best_effort: said.best_effort.filter(|_| own), ..said };
         not_yet(&said)?;
         let resources = said.resources(disk_of::path)?;
         let room = Room::of_host().one();
@@ -93,8 +96,11 @@ impl Resolving<'_> {
     }
 }
 
-/// Words that the vocabulary has and no part of ours enforces yet.
-fn not_yet(said: &Limits) -> Result<()> {
+/// Refuses words that the vocabulary has and no part of ours enforces yet.
+///
+/// # Errors
+/// With what there is instead.
+pub fn not_yet(said: &Limits) -> Result<()> {
     let words =
         [("disk", said.disk.is_some()), ("inodes", said.inodes.is_some()), ("logs", said.logs.is_some())];
     match words.iter().find(|(_, said)| *said) {

@@ -24,6 +24,7 @@ use spec::{Error, Id, Name, Result, ResultExt, RootPath};
 use facts::Facts;
 pub use kernel::{MASKED, READ_ONLY};
 use layers::Layers;
+pub use limits::not_yet;
 pub use reason::Reason;
 use reason::Reasons;
 

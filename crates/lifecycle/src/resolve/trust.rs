@@ -1,6 +1,7 @@
 //! What a package may not take for itself: it comes from somebody else, and describes a container,
 //! not what of the host that may use.
 
+use cgroup::Room;
 use spec::container::{Capabilities, DEFAULT_CAPABILITIES, Namespace, RootChange, capability_names};
 use spec::isolation::{Isolation, MountType, MountWord, Origin, rlimit_number};
 use spec::limits::Limits;
@@ -87,6 +88,12 @@ fn loosened(isolation: &Isolation) -> Result<Vec<String>> {
 /// Limits that take from others: a share above that of everybody, memory that is never given back, or
 /// the group of somebody.
 fn unlimited(limits: &Limits) -> Vec<String> {
+    // Most say nothing, and the host is not to be asked for them.
+    if limits.is_empty() {
+        return Vec::new();
+    }
+    let room = Room::of_host().one();
+    let beyond = |one: Limit, most: Option<Limit>| most.is_some_and(|most| one > most);
     let more = [
         (limits.group.is_some(), "a group of containers"),
         (limits.cpu_weight.is_some_and(|weight| weight > 100), "a larger share of the processors"),
@@ -94,8 +101,11 @@ fn unlimited(limits: &Limits) -> Vec<String> {
         (limits.io_weight.is_some_and(|weight| weight > 100), "a larger share of the disks"),
         (limits.cpu_realtime.is_some(), "real-time scheduling"),
         (limits.memory_low.is_some() || limits.memory_min.is_some(), "memory that others do not get"),
-        (limits.memory.is_some_and(|size| size.0 == Limit::Max), "memory without limit"),
-        (limits.pids.is_some_and(|count| count.0 == Limit::Max), "processes without limit"),
+        (
+            limits.memory.is_some_and(|size| beyond(size.0, room.memory.max)),
+            "more memory than containers have",
+        ),
+        (limits.pids.is_some_and(|count| beyond(count.0, room.pids)), "more processes than containers have"),
         (limits.swap.is_some_and(|size| size.0 != Limit::At(0)), "swap"),
         (!limits.unified.is_empty(), "files of control groups"),
     ];
@@ -164,6 +174,8 @@ mod tests {
             "cpu_weight=1000",
             "memory_min=1G",
             "memory=max",
+            "memory=900T",
+            "pids=4000000",
             "unified={ \"memory.oom.group\" = \"0\" }",
         ] {
             assert!(limited(hostile).is_err(), "{hostile}");

@@ -88,8 +88,16 @@ impl Limits {
         let rates = bytes
             .chain(counts)
             .map(|(path, rate, limit)| Ok(DeviceRate { device: disk(path)?, rate, limit }));
-        Ok(Io { weight: self.io_weight, rates: rates.collect::<Result<_>>()?, ..Io::default() })
+        let rates = rates.collect::<Result<_>>()?;
+        Ok(Io { weight: self.io_weight, rates: least_of_each(rates), ..Io::default() })
     }
+}
+
+/// Several paths may be on one disk: the least holds.
+fn least_of_each(mut rates: Vec<DeviceRate>) -> Vec<DeviceRate> {
+    rates.sort_by_key(|rate| (rate.device, rate.rate, rate.limit));
+    rates.dedup_by_key(|rate| (rate.device, rate.rate));
+    rates
 }
 
 fn pages(most: Limit) -> HugePages {
@@ -112,7 +120,7 @@ mod tests {
     fn resources(text: &str) -> Result<Resources> {
         let limits: Limits = toml::from_str(text).expect("limits");
         limits.resources(|path| match path {
-            "/" => Ok(DeviceNumber { major: 8, minor: 0 }),
+            "/" | "/srv" => Ok(DeviceNumber { major: 8, minor: 0 }),
             other => Err(Error::not_found(format!("no disk is below {other}"))),
         })
     }
@@ -141,6 +149,8 @@ mod tests {
         assert_eq!(io.rates.len(), 2);
         assert_eq!((io.rates[0].rate, io.rates[0].limit), (Rate::ReadBytes, Limit::At(1 << 20)));
         assert!(resources("io_read = { \"/proc\" = \"1M\" }").is_err());
+        let io = resources("io_read = { \"/\" = \"9M\", \"/srv\" = \"1M\" }").expect("resources").io;
+        assert_eq!((io.rates.len(), io.rates[0].limit), (1, Limit::At(1 << 20)));
     }
 
     #[test]

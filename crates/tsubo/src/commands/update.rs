@@ -49,10 +49,14 @@ pub fn run(args: &Args, place: &Place) -> Result<u8> {
         ))
         .hint("make it anew: tsubo rm NAME, then tsubo run"));
     }
+    if limits.cpu_period.is_some() && limits.cpus.is_none() {
+        return Err(Error::user("cpu_period alone would change how much cpus allow").hint("give --cpus too"));
+    }
+    lifecycle::not_yet(&limits)?;
     let update = Update {
         rlimits: args.ulimits.clone(),
         resources: limits.resources(lifecycle::disk_of::path)?,
-        best_effort: args.limits.best_effort,
+        best_effort: limits.best_effort == Some(true),
     };
     if args.life.is_empty() && args.ulimits.is_empty() && limits.is_empty() {
         return Err(Error::user("nothing was said to change").hint("tsubo update --help tells what can be"));

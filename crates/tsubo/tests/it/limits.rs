@@ -74,10 +74,8 @@ fn nobody_asks_and_still_no_container_takes_the_last_of_the_host() {
     house.ok_elsewhere(["run", "-d", "--name", "two", "--memory", "max", "--pids-limit", "-1", "web"]);
     let text = file_of(pid(&house, "two"), "pids", "pids.max", "pids.max").expect("pids.max");
     assert_eq!(text.trim(), "max");
-    assert!(
-        file_of(pid(&house, "two"), "memory", "memory.limit_in_bytes", "memory.max").expect("memory").len()
-            > 3
-    );
+    let text = file_of(pid(&house, "two"), "memory", "memory.limit_in_bytes", "memory.max").expect("memory");
+    assert!(text.trim() == "max" || number(Some(text.clone())) > 1 << 60, "{text}");
 }
 
 #[test]
