@@ -54,11 +54,32 @@ impl Group {
     /// What this host cannot enforce, and what the kernel refuses.
     pub fn change(&self, resources: &Resources) -> Result<()> {
         let mut reached = self.clone();
+        let (has, host) = (Placed::of(self)?.controllers(), offered(&hierarchies()?));
+        let planned = writes(&host, &Now::default(), resources)?;
+        let elsewhere = |name: &String| host.one.contains(name) && !has.one.contains(name);
+        if let Some(name) = required(&planned, resources).into_iter().find(elsewhere) {
+            return Err(Error::unsupported(format!("it was started without a control group of {name}"))
+                .hint("such a limit is given when it is made: tsubo rm, then tsubo run"));
+        }
         // On version 2 that is possible while somebody is in it; on version 1 not.
         if reached.directories.iter().all(|(version, _)| *version == Version::Two) {
             reached.extend(Id::from_bytes([0; 6]), resources)?;
         }
         Placed::of(&reached)?.update(resources)
+    }
+
+    /// Whether one more process has room in it. A process that goes into a group of version 1 is not
+    /// counted by the kernel until it is there.
+    pub fn has_room(&self) -> bool {
+        let number = |directory: &Path, file: &str| {
+            std::fs::read_to_string(directory.join(file)).ok()?.trim().parse::<u64>().ok()
+        };
+        self.directories.iter().all(|(_, directory)| {
+            match (number(directory, "pids.current"), number(directory, "pids.max")) {
+                (Some(current), Some(most)) => current < most,
+                _ => true,
+            }
+        })
     }
 
     fn extend(&mut self, id: Id, resources: &Resources) -> Result<bool> {

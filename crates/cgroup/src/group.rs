@@ -87,6 +87,8 @@ impl Group {
         below: &Path,
     ) -> Result<Option<Self>> {
         let mut group = Self::default();
+        // Everybody may look at them, as at the host's; root inside is somebody else to the host.
+        let _open = OpenMask::new();
         for hierarchy in hierarchies {
             match make(&hierarchy.own, below, id, hierarchy.version) {
                 Ok(directory) => {
@@ -278,6 +280,21 @@ impl Group {
 
     fn leave_shared(&self) {
         self.directories.iter().for_each(|(_, directory)| shared::remove_above(directory));
+    }
+}
+
+/// What is made meanwhile may be read by everybody.
+struct OpenMask(rustix::fs::Mode);
+
+impl OpenMask {
+    fn new() -> Self {
+        Self(rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022)))
+    }
+}
+
+impl Drop for OpenMask {
+    fn drop(&mut self) {
+        rustix::process::umask(self.0);
     }
 }
 

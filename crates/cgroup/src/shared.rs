@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use spec::resources::Resources;
-use spec::{Error, Id, Name, Result, ResultExt};
+use spec::{Error, Id, Result, ResultExt};
 
 use crate::group::{self, Group, PARENT};
 use crate::layout::{Hierarchy, Layout, NEEDED, Version};
@@ -17,8 +17,8 @@ const SUFFIX: &str = ".group";
 /// Others may remove an empty one just when we go into it.
 const TRIES: usize = 10;
 
-/// One group: its name in the one above, and what all in it may have together.
-pub type Level = (Name, Resources);
+/// One group: its name in the one above (without a slash), and what all in it may have together.
+pub type Level = (String, Resources);
 
 impl Group {
     /// Makes the group of a container in this line of groups, the outermost first; those that are
@@ -42,7 +42,7 @@ impl Group {
 ///
 /// # Errors
 /// What this host cannot enforce, and what the kernel refuses.
-pub fn change(line: &[Name], resources: &Resources) -> Result<()> {
+pub fn change(line: &[String], resources: &Resources) -> Result<()> {
     let below = line.iter().fold(PathBuf::from(PARENT), |path, name| path.join(directory_name(name)));
     let layout = Layout::detect()?;
     let mut shared = Group::default();
@@ -67,8 +67,8 @@ fn create(id: Id, line: &[Level]) -> Result<Option<Group>> {
     Group::create_at(id, hierarchies.into_iter(), &below)
 }
 
-fn directory_name(name: &Name) -> String {
-    format!("{}{SUFFIX}", name.as_str())
+fn directory_name(name: &str) -> String {
+    format!("{name}{SUFFIX}")
 }
 
 /// A group with its limits, unless it is there.

@@ -133,6 +133,13 @@ impl Keeper {
     /// One more process, unless the container cannot have one now.
     pub(crate) fn join(&self, process: &Process, entry: &Entry) -> Result<Task> {
         self.must_be_up("entered")?;
+        if self.group.as_ref().is_some_and(|group| !group.has_room()) {
+            return Err(Error::failed(format!(
+                "container {} has as many processes as it may have",
+                self.job.spec.name
+            ))
+            .hint(format!("allow it more: tsubo update --pids-limit N {}", self.job.spec.name)));
+        }
         let setup = Setup::of(self.group.as_ref(), entry.input, None);
         let joined = Task::join(&self.plan_to_join(process, &entry.without), setup, &self.task);
         let task = joined.map_err(|error| self.unless_ended(error))?;

@@ -197,6 +197,14 @@ impl Containers {
         disk::names(&self.lib)
     }
 
+    /// The one of this very name; None if there is none, or somebody is just making it.
+    pub(crate) fn named(&self, name: &Name) -> Result<Option<Container>> {
+        Ok(match self.open(name)? {
+            Found::Here(container) => Some(*container),
+            Found::Making | Found::Nothing => None,
+        })
+    }
+
     /// The one with this name, or whose id begins so.
     ///
     /// # Errors

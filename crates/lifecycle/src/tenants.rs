@@ -2,6 +2,7 @@
 //! one may use together. In the kernel they are there as long as a container is in them.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use cgroup::shared::{self, Level};
@@ -55,7 +56,8 @@ impl Tenants {
         resources(&whole)?;
         all.insert(name.clone(), whole);
         disk::write_json(&self.lib.join(FILE), &all, Durable::Yes)?;
-        let changed = shared::change(name.parts(), &change).doing(|| format!("limiting the group {name}"));
+        let changed = shared::change(&directories(&self.lib, name), &change)
+            .doing(|| format!("limiting the group {name}"));
         if changed.is_err() {
             // The refusal is the one to tell.
             let _ = disk::write_json(&self.lib.join(FILE), &before, Durable::Yes);
@@ -115,13 +117,21 @@ pub fn members(name: &GroupName, containers: &Containers) -> Result<Vec<Name>> {
 pub fn line(job: &Job, group: &GroupName) -> Result<(Vec<Level>, FileLock)> {
     let lib = job.dir.ancestors().nth(2).unwrap_or(&job.dir).to_owned();
     let lock = FileLock::shared(&lib, "groups")?;
-    let all = Tenants { lib }.all()?;
-    let level = |name: &GroupName| {
-        let limits = all.get(name).ok_or_else(|| unknown(name))?;
-        let own = name.parts().last().ok_or_else(|| Error::internal("a group without a name"))?;
-        Ok((own.clone(), resources(limits)?))
-    };
-    Ok((group.line().iter().map(level).collect::<Result<_>>()?, lock))
+    let all = Tenants { lib: lib.clone() }.all()?;
+    let limits = |name: &GroupName| resources(all.get(name).ok_or_else(|| unknown(name))?);
+    let limits = group.line().iter().map(limits).collect::<Result<Vec<_>>>()?;
+    Ok((directories(&lib, group).into_iter().zip(limits).collect(), lock))
+}
+
+/// The directories of a group, the outermost first. Two state directories may have groups of one
+/// name, which have nothing to do with each other.
+fn directories(lib: &Path, group: &GroupName) -> Vec<String> {
+    let place = std::fs::metadata(lib).map_or(0, |meta| meta.dev().rotate_left(32) ^ meta.ino());
+    let mut names: Vec<String> = group.parts().iter().map(|name| name.as_str().to_owned()).collect();
+    if let Some(outermost) = names.first_mut() {
+        outermost.push_str(&format!(".{place:x}"));
+    }
+    names
 }
 
 fn resources(limits: &Limits) -> Result<Resources> {

@@ -5,7 +5,7 @@ use rustix::process::{Pid, PidfdFlags};
 use spec::container::Spec;
 use spec::life::Life;
 use spec::protocol::Request;
-use spec::resources::Resources;
+use spec::resources::{self, Resources};
 use spec::{Error, Result, ResultExt};
 
 use crate::container::Container;
@@ -45,7 +45,8 @@ impl Container {
         if self.status()?.is_running() {
             // Its keeper first: it may start it again at any moment.
             self.order(&order(&record, update))?;
-            if let Err(error) = self.limit(update) {
+            let whole = with_swap(update, &record.spec);
+            if let Err(error) = self.limit(&whole) {
                 // What was refused now is not to come with its next start. If it has ended meanwhile
                 // there is nobody to tell.
                 let _ = self.order(&order(&before, update));
@@ -64,6 +65,16 @@ impl Container {
         update.rlimits.iter().try_for_each(|limit| set(&state, *limit))?;
         limit(&state, update)
     }
+}
+
+/// Version 1 forgets how much swap there was while memory has no limit.
+fn with_swap(update: &Update, spec: &Spec) -> Update {
+    let mut whole = update.clone();
+    if matches!(whole.resources.memory.max, Some(resources::Limit::At(_))) {
+        let said = [whole.resources.memory.swap, spec.resources.memory.swap, spec.wishes.memory.swap];
+        whole.resources.memory.swap = said.into_iter().flatten().next();
+    }
+    whole
 }
 
 /// What a start from now on gives it.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use cgroup::figures::Meter;
-use spec::{ErrorKind, Id, Name, Result};
+use spec::{Id, Name, Result};
 
 use crate::events::{Event, Events, What};
 use crate::record::Status;
@@ -100,7 +100,7 @@ impl Roster {
         // The last name of each is the one to look for.
         let changed = events.iter().filter(|event| changes(&event.what));
         let changed: BTreeMap<Id, &Name> = changed.map(|event| (event.id, &event.name)).collect();
-        changed.into_iter().try_for_each(|(id, name)| self.read_one(id, name))?;
+        changed.into_iter().for_each(|(id, name)| self.read_one(id, name));
         if self.named.elapsed() > NAMES {
             self.read_names()?;
         }
@@ -115,19 +115,17 @@ impl Roster {
         let known: BTreeSet<Name> = self.members.values().map(|member| member.name.clone()).collect();
         for name in names.difference(&known) {
             // One that is just being made is there the next time.
-            if let Ok(container) = self.containers.find(name.as_str()) {
-                self.read_one(container.id(), name)?;
+            if let Ok(Some(container)) = self.containers.named(name) {
+                self.read_one(container.id(), name);
             }
         }
         Ok(())
     }
 
     /// Reads one again whose figures are not to be had any more.
-    pub(crate) fn read_again(&mut self, id: Id) -> Result<()> {
-        match self.members.get(&id).map(|member| member.name.clone()) {
-            Some(name) => self.read_one(id, &name),
-            None => Ok(()),
-        }
+    pub(crate) fn read_again(&mut self, id: Id) {
+        let name = self.members.get(&id).map(|member| member.name.clone());
+        name.into_iter().for_each(|name| self.read_one(id, &name));
     }
 
     fn read_all(&mut self) -> Result<()> {
@@ -139,16 +137,13 @@ impl Roster {
         Ok(())
     }
 
-    fn read_one(&mut self, id: Id, name: &Name) -> Result<()> {
-        let found = match self.containers.find(name.as_str()) {
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict) => None,
-            found => Some(found?).filter(|container| container.id() == id),
-        };
+    /// One that cannot be read is not there: the others are.
+    fn read_one(&mut self, id: Id, name: &Name) {
+        let found = self.containers.named(name).ok().flatten().filter(|container| container.id() == id);
         match found.map(|container| Member::of(&container)) {
             Some(Ok(member)) => self.members.insert(id, member),
             _ => self.members.remove(&id),
         };
-        Ok(())
     }
 }
 

@@ -163,7 +163,7 @@ impl Survey {
     /// When the state directory cannot be read.
     pub fn look(&mut self, wanted: &dyn Fn(&Name, Id, bool) -> bool) -> Result<Snapshot> {
         self.roster.refresh()?;
-        self.forget_lost()?;
+        self.forget_lost();
         let (now, time_ms) = (Instant::now(), record::now());
         let mut host = Host::now(&self.state);
         let seconds = self.before.as_ref().map(|(before, _)| now.duration_since(*before).as_secs_f64());
@@ -191,11 +191,11 @@ impl Survey {
     }
 
     /// Those whose groups have gone without a word of their end.
-    fn forget_lost(&mut self) -> Result<()> {
+    fn forget_lost(&mut self) {
         let lost = |member: &Member| member.meter.as_ref().is_some_and(|meter| !meter.is_there());
         let members = self.roster.members().iter();
         let lost: Vec<Id> = members.filter(|(_, member)| lost(member)).map(|(id, _)| *id).collect();
-        lost.into_iter().try_for_each(|id| self.roster.read_again(id))
+        lost.into_iter().for_each(|id| self.roster.read_again(id));
     }
 }
 

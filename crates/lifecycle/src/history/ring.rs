@@ -101,7 +101,10 @@ pub(super) fn read(path: &Path) -> Result<(Vec<Sample>, Vec<Mark>)> {
 pub(super) fn last(path: &Path) -> Result<Option<Sample>> {
     let Some(bytes) = bytes(path, FAR_AT)? else { return Ok(None) };
     let close = bytes.get(CLOSE_AT as usize..).unwrap_or_default();
-    Ok(close.chunks_exact(sample::BYTES).filter_map(Sample::decode).max_by_key(|sample| sample.time))
+    let now = now();
+    let samples = close.chunks_exact(sample::BYTES).filter_map(Sample::decode);
+    // Of the future are those from before the clock was set back.
+    Ok(samples.filter(|sample| sample.time <= now + STEP).max_by_key(|sample| sample.time))
 }
 
 /// The first so many bytes, if it is a file of this form.

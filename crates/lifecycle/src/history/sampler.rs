@@ -151,12 +151,13 @@ impl Sampler {
             known.insert(*id, own);
         }
         self.known = known;
-        lost.into_iter().try_for_each(|id| self.roster.read_again(id))?;
+        // What cannot be written is no reason to count this time once more.
+        self.time = Some(time);
+        lost.into_iter().for_each(|id| self.roster.read_again(id));
         self.sample_host(time)?;
         if number % CLEANING == 0 {
             self.clean();
         }
-        self.time = Some(time);
         Ok(work)
     }
 

@@ -9,7 +9,7 @@ use runtime::seed::Size;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use spec::container::{self, Device, DeviceKind, Mount, MountFlags, MountKind, Namespace, Root, Spec};
-use spec::isolation::DeviceWord;
+use spec::isolation::{DeviceWord, MountWord};
 use spec::portable::{Portable, is_reserved, volume_name};
 use spec::{Error, Result, ResultExt, RootPath};
 
@@ -43,6 +43,16 @@ impl Resolving<'_> {
             if let MountKind::Bind(bind) = &mut mount.what {
                 bind.source = existing(&bind.source)?;
             }
+            if mount.what == (MountKind::Cgroup { writable: true }) && self.would_rule(spec, &word) {
+                mount.what = MountKind::Cgroup { writable: false };
+                reasons.add(
+                    "control groups",
+                    "read-only",
+                    "with the host's users it could lift its own limits, and change the host's groups",
+                    "--mount type=cgroup,target=/sys/fs/cgroup,rw",
+                );
+                reasons.notable();
+            }
             spec.mounts.retain(|other| other.at != mount.at);
             spec.mounts.push(mount);
         }
@@ -50,6 +60,11 @@ impl Resolving<'_> {
         spec.devices = self.layers.all(|layer| &layer.devices).iter().map(device).collect::<Result<_>>()?;
         self.tell(spec, reasons);
         self.hidden(spec, reasons)
+    }
+
+    /// Whether a mount of control groups that nobody has asked for by a flag would be the host's root's.
+    fn would_rule(&self, spec: &Spec, word: &MountWord) -> bool {
+        spec.users.is_none() && !self.options.isolation.mounts.contains(word)
     }
 
     /// Directories that were seen to be written, volumes, and files of the host that it asks for.

@@ -7,6 +7,9 @@ use crate::{Error, Result};
 /// Microseconds, where nothing is said.
 const PERIOD: u64 = 100_000;
 
+/// What a program takes before it has begun, and some more.
+const LEAST_MEMORY: u64 = 1 << 20;
+
 /// Microseconds of real-time scheduling are counted in each second.
 const REALTIME_PERIOD: u64 = 1_000_000;
 
@@ -16,6 +19,10 @@ impl Limits {
     /// # Errors
     /// Values out of range, words that contradict each other, and what `disk` does not find.
     pub fn resources(&self, disk: impl Fn(&str) -> Result<DeviceNumber>) -> Result<Resources> {
+        if let Some(size) = self.memory.filter(|size| size.0 < Limit::At(LEAST_MEMORY)) {
+            return Err(Error::user(format!("memory = {size} is too little to start anything"))
+                .hint(format!("the least is {}; max is no limit", super::Size(Limit::At(LEAST_MEMORY)))));
+        }
         let resources = Resources {
             memory: self.memory(),
             cpu: self.cpu()?,
@@ -156,6 +163,7 @@ mod tests {
     #[test]
     fn contradictions_and_ranges() {
         assert!(resources("cpu_weight = 1\ncpu_shares = 2").is_err());
+        assert!(resources("memory = \"4K\"").expect_err("too little").hints()[0].contains("1M"));
         assert!(resources("cpu_weight = 0").is_err() && resources("io_weight = 10001").is_err());
         assert!(resources("hugepages = { x = 1 }").is_err() && resources("rdma = { a = \"1\" }").is_err());
         assert!(resources("").expect("nothing") == Resources::default());

@@ -10,11 +10,11 @@ use spec::{Error, Result};
 #[command(next_help_heading = "Limits")]
 pub struct LimitFlags {
     /// Memory, at most, as in 256m or 2g; max for no limit [default: half of the host's]
-    #[arg(short, long, value_name = "SIZE")]
+    #[arg(short, long, value_name = "SIZE", allow_hyphen_values = true)]
     pub memory: Option<Size>,
 
     /// Memory and swap together, at most, as Docker counts; max for no limit [default: no swap]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub memory_swap: Option<Size>,
 
     /// Memory that is left to it as long as others have some to spare
@@ -22,7 +22,7 @@ pub struct LimitFlags {
     pub memory_reservation: Option<Size>,
 
     /// Processors' worth of time, at most, as in 0.5; max for no limit
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub cpus: Option<Cpus>,
 
     /// Its share of processor time when all want it, 1 to 10000 [default: 100]
@@ -46,7 +46,7 @@ pub struct LimitFlags {
     pub pids_limit: Option<Count>,
 
     /// Its share of the disks when all want them, 10 to 1000 [default: 500]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(10..=1000))]
     pub blkio_weight: Option<u64>,
 
     /// Bytes read a second from the disk of a path, at most, as in /:10m
@@ -82,7 +82,7 @@ impl LimitFlags {
     pub fn layer(&self) -> Result<Limits> {
         let mut layer = self.others.iter().cloned().fold(Limits::default(), Limits::merged);
         let flags = Limits {
-            memory: self.memory,
+            memory: self.memory.map(or_none),
             memory_low: self.memory_reservation,
             cpus: self.cpus,
             cpu_weight: self.cpu_weight,
@@ -107,6 +107,11 @@ impl LimitFlags {
 }
 
 /// To Docker 0 is no limit.
+fn or_none(size: Size) -> Size {
+    if size.0 == Limit::At(0) { Size(Limit::Max) } else { size }
+}
+
+/// Likewise.
 fn as_docker(count: Count) -> Count {
     if count.0 == Limit::At(0) { Count(Limit::Max) } else { count }
 }

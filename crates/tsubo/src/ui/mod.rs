@@ -7,10 +7,17 @@ pub mod table;
 
 use std::io::Write;
 
-/// Prints to stdout. A reader that has gone away (`tsubo ps | head`) is no error.
+/// Prints to stdout. A reader that has gone away (`tsubo ps | head`) is no error; what cannot be written
+/// for another reason ends the command, since what it has to say is all that it is for.
 pub fn print(text: &str) {
     let mut out = anstream::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            error::show(&spec::Error::io("writing the output", error));
+            std::process::exit(125);
+        }
+        _ => {}
+    }
 }
 
 /// Prints a line to stdout.

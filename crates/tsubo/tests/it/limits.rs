@@ -320,8 +320,33 @@ fn containers_of_a_group_share_its_limits() {
 }
 
 #[test]
+fn who_executes_in_it_counts_too() {
+    let Some(house) = house() else { return };
+    if !limits(&house, "pids", "pids.max", "pids.max") {
+        return;
+    }
+    house.ok_elsewhere(["run", "-d", "--name", "web", "--pids-limit", "4", "web"]);
+    let exec =
+        |_| house.command_elsewhere(["exec", "-d", "web", "/bin/sleep", "1000"]).output().expect("tsubo");
+    let refused = (0..8).map(exec).filter(|output| !output.status.success()).inspect(|output| {
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        one_clear_error(&complaint, &["as many processes as it may have", "--pids-limit"]);
+    });
+    assert!(refused.count() >= 4);
+    let tasks = number(file_of(pid(&house, "web"), "pids", "pids.current", "pids.current"));
+    assert!(tasks <= 4, "{tasks}");
+}
+
+#[test]
 fn words_without_a_backend_are_refused_not_ignored() {
     let Some(house) = house() else { return };
+    house.ok_elsewhere(["run", "-d", "--name", "runs", "web"]);
+    house.ok_elsewhere(["create", "--name", "made", "web"]);
+    for name in ["runs", "made"] {
+        house.fails_elsewhere(125, ["update", "--limit", "disk=1g", name]);
+        house.fails_elsewhere(125, ["update", "--limit", "misc.nothing=1", "--limit", "logs=1m", name]);
+        house.fails_elsewhere(125, ["update", "--memory", "4k", name]);
+    }
     for word in ["disk=1g", "inodes=1000", "logs=1m"] {
         let complaint = house.fails_elsewhere(125, ["run", "--rm", "--limit", word, "web", "/bin/true"]);
         assert!(complaint.contains("cannot be limited yet"), "{complaint}");
