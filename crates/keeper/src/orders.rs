@@ -134,8 +134,8 @@ impl Keeper {
     pub(crate) fn join(&self, process: &Process, entry: &Entry) -> Result<Task> {
         self.must_be_up("entered")?;
         if self.group.as_ref().is_some_and(|group| !group.has_room()) {
-            return Err(Error::failed(format!(
-                "container {} has as many processes as it may have",
+            return Err(Error::conflict(format!(
+                "container {} has as many processes as it may have (pids.max)",
                 self.job.spec.name
             ))
             .hint(format!("allow it more: tsubo update --pids-limit N {}", self.job.spec.name)));

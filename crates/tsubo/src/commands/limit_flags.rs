@@ -80,7 +80,7 @@ impl LimitFlags {
     /// # Errors
     /// Flags that mean nothing together.
     pub fn layer(&self) -> Result<Limits> {
-        let mut layer = self.others.iter().cloned().fold(Limits::default(), Limits::merged);
+        let layer = self.others.iter().cloned().fold(Limits::default(), Limits::merged);
         let flags = Limits {
             memory: self.memory.map(or_none),
             memory_low: self.memory_reservation,
@@ -98,7 +98,7 @@ impl LimitFlags {
             best_effort: self.best_effort.then_some(true),
             ..Limits::default()
         };
-        layer = layer.merged(flags);
+        let mut layer = flags.merged(layer);
         if let Some(sum) = self.memory_swap {
             layer.swap = Some(swap(sum, layer.memory)?);
         }
