@@ -36,7 +36,7 @@ fn run(context: &Context, line: &Line) -> Result<u8> {
     }
     rootless::join(&container.record)?;
     let lock = Lock::take(&container.place)?.ok_or_else(|| missing(&container.id))?;
-    match container.status() {
+    match container.status()? {
         Status::Created => {}
         Status::Stopped => return Err(Error::conflict("cannot start a container that has stopped")),
         status => {
