@@ -110,31 +110,31 @@ fn find(name: &str) -> Result<&'static Verb> {
 /// In the form that containerd and Podman take apart.
 fn version() -> u8 {
     let version = env!("CARGO_PKG_VERSION");
-    println!("tsubo-oci version {version}\ncommit: v{version}\nspec: {}", spec::oci::VERSION);
+    say!("tsubo-oci version {version}\ncommit: v{version}\nspec: {}", spec::oci::VERSION);
     0
 }
 
 fn help() -> u8 {
-    println!("Starts containers from bundles, as the OCI runtime-spec says.\n");
-    println!("Usage: tsubo-oci [OPTIONS] COMMAND [ARGUMENTS]\n\nCommands:");
+    say!("Starts containers from bundles, as the OCI runtime-spec says.\n");
+    say!("Usage: tsubo-oci [OPTIONS] COMMAND [ARGUMENTS]\n\nCommands:");
     for verb in VERBS {
-        println!("  {:<12} {}", verb.name, verb.about);
+        say!("  {:<12} {}", verb.name, verb.about);
     }
-    println!("\nOptions:");
+    say!("\nOptions:");
     options(&GLOBAL);
-    println!("\nExamples:\n  tsubo-oci spec && tsubo-oci run web\n  tsubo-oci COMMAND --help");
+    say!("\nExamples:\n  tsubo-oci spec && tsubo-oci run web\n  tsubo-oci COMMAND --help");
     0
 }
 
 fn help_of(verb: &Verb) -> u8 {
-    println!("{}\n", verb.about);
-    println!("Usage: tsubo-oci {} [OPTIONS] {}\n", verb.name, verb.words);
+    say!("{}\n", verb.about);
+    say!("Usage: tsubo-oci {} [OPTIONS] {}\n", verb.name, verb.words);
     if !verb.flags.is_empty() {
-        println!("Options:");
+        say!("Options:");
         options(verb.flags);
-        println!();
+        say!("");
     }
-    println!("Examples:\n{}", verb.example);
+    say!("Examples:\n{}", verb.example);
     0
 }
 
@@ -142,6 +142,6 @@ fn options(flags: &[Flag]) {
     for flag in flags {
         let short = flag.short.map(|letter| format!("-{letter}, ")).unwrap_or_default();
         let written = format!("{short}--{} {}", flag.long, flag.value.unwrap_or_default());
-        println!("  {written:<34} {}", flag.help);
+        say!("  {written:<34} {}", flag.help);
     }
 }

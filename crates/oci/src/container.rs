@@ -68,14 +68,17 @@ impl Container {
     }
 
     /// How it is, as the kernel knows it.
-    pub(crate) fn status(&self) -> Status {
-        let about = self.record.init.and_then(look);
-        match about {
+    ///
+    /// # Errors
+    /// Where it cannot be looked at, for lack of descriptors or memory: that is no end.
+    pub(crate) fn status(&self) -> Result<Status> {
+        let about = self.record.init.map(look).transpose()?.flatten();
+        Ok(match about {
             None => Status::Stopped,
             Some(About { before_exec: true }) if !self.record.restored => Status::Created,
             Some(_) if self.record.groups.is_frozen() => Status::Paused,
             Some(_) => Status::Running,
-        }
+        })
     }
 
     /// Its first process, which has to run.
@@ -83,7 +86,7 @@ impl Container {
     /// # Errors
     /// Where it does not.
     pub(crate) fn running(&self) -> Result<OwnedFd> {
-        self.init().ok_or_else(not_running)
+        self.record.init.map(Pinned::find).transpose()?.flatten().ok_or_else(not_running)
     }
 }
 
@@ -103,8 +106,17 @@ struct About {
 }
 
 /// None for one that has ended, or is another.
-fn look(process: Pinned) -> Option<About> {
-    let stat = std::fs::read(format!("/proc/{}/stat", process.pid)).ok()?;
+fn look(process: Pinned) -> Result<Option<About>> {
+    match std::fs::read(format!("/proc/{}/stat", process.pid)) {
+        Ok(stat) => Ok(about(process, &stat)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        // It ended while it was read.
+        Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => Ok(None),
+        Err(error) => Err(error).doing(|| format!("looking at process {}", process.pid)),
+    }
+}
+
+fn about(process: Pinned, stat: &[u8]) -> Option<About> {
     // The name in field 2 may hold anything.
     let after = stat.iter().rposition(|byte| *byte == b')')?;
     let text = String::from_utf8_lossy(&stat[after..]);
@@ -160,6 +172,7 @@ mod tests {
     #[test]
     fn a_process_that_has_executed_a_program_is_told_from_one_that_has_not() {
         let own = Pinned::of(std::process::id() as i32).expect("self");
+        let look = |process| look(process).expect("it can be looked at");
         assert!(!look(own).expect("it lives").before_exec);
         assert!(look(Pinned { start: own.start + 1, ..own }).is_none());
         let child = sys::process::fork_child(|| {

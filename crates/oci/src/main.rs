@@ -2,6 +2,13 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
+/// Prints a line. A reader that has gone away, as `grep -q` does, is no failure.
+macro_rules! say {
+    ($($line:tt)*) => {
+        drop(std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{}\n", format_args!($($line)*))))
+    };
+}
+
 mod bundle;
 mod cli;
 mod commands;

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use rustix::io::retry_on_intr;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, WaitId, WaitIdOptions};
 use spec::plan::Plan;
 use spec::{Error, ErrorKind, Result, ResultExt};
@@ -358,7 +359,7 @@ impl Child {
     pub fn release(&mut self) -> Result<()> {
         let Some(channel) = self.channel.take() else { return Ok(()) };
         // Where nobody reads any more, the message or the exit code below tells why.
-        let _ = rustix::net::send(&channel, &[1], rustix::net::SendFlags::NOSIGNAL);
+        let _ = retry_on_intr(|| rustix::net::send(&channel, &[1], rustix::net::SendFlags::NOSIGNAL));
         loop {
             match self.next_word_on(&channel)? {
                 None if self.was_set_up => break,
@@ -400,7 +401,7 @@ impl Child {
     fn reap(&mut self, options: WaitIdOptions) -> Result<Option<i32>> {
         if self.exit.is_none() {
             let wait = || rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options);
-            let status = rustix::io::retry_on_intr(wait).map_err(io::Error::from);
+            let status = retry_on_intr(wait).map_err(io::Error::from);
             let status = status.doing(|| format!("waiting for container {}", self.plan.name))?;
             self.exit = status.and_then(|status| {
                 status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal))
@@ -474,7 +475,7 @@ impl Child {
             }
             if let Some(channel) = &self.channel {
                 // Where nobody reads any more, the next word or the exit code tells why.
-                let _ = rustix::net::send(channel, &[1], rustix::net::SendFlags::NOSIGNAL);
+                let _ = retry_on_intr(|| rustix::net::send(channel, &[1], rustix::net::SendFlags::NOSIGNAL));
             }
             received = self.next_word()?;
         }

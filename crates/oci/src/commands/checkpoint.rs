@@ -41,7 +41,7 @@ fn run(context: &Context, line: &Line) -> Result<u8> {
     let bundle = &container.record.bundle;
     let root = criu::check(bundle)?;
     let _lock = Lock::take(&container.place)?.ok_or_else(|| missing(&container.id))?;
-    if !matches!(container.status(), Status::Running | Status::Paused) {
+    if !matches!(container.status()?, Status::Running | Status::Paused) {
         return Err(not_running());
     }
     let action = if line.on("pre-dump") { "pre-dump" } else { "dump" };

@@ -26,11 +26,7 @@ fn run(context: &Context, line: &Line) -> Result<u8> {
     let lock = Lock::take(&context.home.place(&id))?;
     match Container::find(&context.home, &id) {
         Ok(Some(container)) => {
-            let status = container.status();
-            if !force && status == Status::Stopped {
-                // What cannot be looked at, for lack of descriptors or memory, has not stopped.
-                container.record.init.map(lifecycle::Pinned::find).transpose()?;
-            }
+            let status = container.status()?;
             if !force && !matches!(status, Status::Stopped | Status::Created) {
                 return Err(finish::refuse(&container, word(status)));
             }

@@ -51,7 +51,7 @@ fn run(context: &Context, line: &Line) -> Result<u8> {
     rootless::join(record)?;
     let joining = read(context, &container, line, argv)?;
     setup::check_console(joining.process.terminal, joining.alone, joining.console.as_deref())?;
-    match container.status() {
+    match container.status()? {
         Status::Stopped => return Err(Error::conflict("cannot exec in a stopped container")),
         Status::Paused if !line.on("ignore-paused") => {
             return Err(Error::conflict(

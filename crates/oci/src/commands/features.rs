@@ -19,6 +19,6 @@ pub(crate) const VERB: Verb = Verb {
 fn run(_context: &Context, line: &Line) -> Result<u8> {
     line.no_words()?;
     let text = serde_json::to_string_pretty(&spec::oci::features(true));
-    println!("{}", text.map_err(|cause| Error::internal("encoding the features").because(cause))?);
+    say!("{}", text.map_err(|cause| Error::internal("encoding the features").because(cause))?);
     Ok(0)
 }

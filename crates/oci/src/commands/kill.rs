@@ -42,7 +42,7 @@ fn run(context: &Context, line: &Line) -> Result<u8> {
         Err(Errno::SRCH) => Err(Error::conflict("os: process already finished")),
         Err(error) => Err(Error::io(format!("sending signal {signal}"), error.into())),
         Ok(()) => {
-            if signal == KILL && container.status() == Status::Paused {
+            if signal == KILL && container.status()? == Status::Paused {
                 // What version 1 holds would not die before it is let go.
                 container.record.groups.group().thaw()?;
             }

@@ -36,16 +36,17 @@ fn run(context: &Context, line: &Line) -> Result<u8> {
     line.no_words()?;
     let mut all = Vec::new();
     for id in context.home.ids()? {
-        match Container::find(&context.home, &id) {
-            Ok(container) => all.extend(container.as_ref().map(document)),
+        let found = Container::find(&context.home, &id);
+        match found.and_then(|container| container.as_ref().map(document).transpose()) {
+            Ok(one) => all.extend(one),
             Err(error) => context.log.warning(&error.chain()),
         }
     }
     match line.text("format").unwrap_or("table") {
-        _ if line.on("quiet") => all.iter().for_each(|one| println!("{}", text(&one["id"]))),
+        _ if line.on("quiet") => all.iter().for_each(|one| say!("{}", text(&one["id"]))),
         "json" => {
             let list = serde_json::to_string(&all);
-            println!("{}", list.map_err(|cause| Error::internal("encoding the list").because(cause))?);
+            say!("{}", list.map_err(|cause| Error::internal("encoding the list").because(cause))?);
         }
         "table" => table(&all),
         other => return Err(Error::user(format!("--format {other}: there are table and json"))),
@@ -65,6 +66,6 @@ fn table(all: &[Value]) {
     for row in &rows {
         let cells: Vec<String> =
             row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        println!("{}", cells.join("  ").trim_end());
+        say!("{}", cells.join("  ").trim_end());
     }
 }

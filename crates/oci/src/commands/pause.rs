@@ -20,7 +20,7 @@ pub(crate) const VERB: Verb = Verb {
 
 fn run(context: &Context, line: &Line) -> Result<u8> {
     let container = Container::open(&context.home, line.only_id()?)?;
-    match container.status() {
+    match container.status()? {
         Status::Running | Status::Created => container.record.groups.group().freeze()?,
         Status::Stopped => return Err(not_running()),
         status => {

@@ -33,7 +33,7 @@ fn run(context: &Context, line: &Line) -> Result<u8> {
     match form.unwrap_or("table") {
         "json" => {
             let list: Vec<String> = pids.iter().map(ToString::to_string).collect();
-            println!("[{}]", list.join(","));
+            say!("[{}]", list.join(","));
         }
         "table" => {
             let options = if after.is_some() { &[][..] } else { options };
@@ -60,13 +60,13 @@ fn table(pids: &[i32], options: &[String]) -> Result<()> {
     let column = column.ok_or_else(|| {
         Error::user("ps(1) does not print the column PID").hint("for example: tsubo-oci ps web -o pid,args")
     })?;
-    println!("{heads}");
+    say!("{heads}");
     let is_ours = |line: &&str| {
         line.split_whitespace()
             .nth(column)
             .and_then(|pid| pid.parse().ok())
             .is_some_and(|pid| pids.contains(&pid))
     };
-    lines.filter(is_ours).for_each(|line| println!("{line}"));
+    lines.filter(is_ours).for_each(|line| say!("{line}"));
     Ok(())
 }

@@ -1,10 +1,11 @@
 //! `tsubo-oci start`: lets the program of a created container run.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 use spec::oci::Status;
 use spec::{Error, Result, ResultExt};
 
@@ -36,7 +37,7 @@ fn run(context: &Context, line: &Line) -> Result<u8> {
     }
     rootless::join(&container.record)?;
     let lock = Lock::take(&container.place)?.ok_or_else(|| missing(&container.id))?;
-    match container.status() {
+    match container.status()? {
         Status::Created => {}
         Status::Stopped => return Err(Error::conflict("cannot start a container that has stopped")),
         status => {
@@ -68,8 +69,14 @@ fn open(container: &Container) -> Result<()> {
         options.custom_flags(flags.bits() as i32);
         options
     };
-    let report = options(OFlags::NONBLOCK).read(true).open(path(REPORT)).map_err(|_| gone())?;
-    let mut latch = options(OFlags::NONBLOCK).write(true).open(path(LATCH)).map_err(|_| gone())?;
+    let open = |name: &str, options: &std::fs::OpenOptions| match options.open(path(name)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(gone()),
+        // Nobody has it open for reading.
+        Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => Err(gone()),
+        opened => opened.doing(|| format!("opening the {name}")),
+    };
+    let report = open(REPORT, options(OFlags::NONBLOCK).read(true))?;
+    let mut latch = open(LATCH, options(OFlags::NONBLOCK).write(true))?;
     // From here on it is known to be started, whatever becomes of us.
     rustix::io::ioctl_fionbio(&report, false).map_err(std::io::Error::from).doing(|| "listening")?;
     latch.write_all(b"1").doing(|| "opening the latch")?;

@@ -21,20 +21,23 @@ pub(crate) const VERB: Verb = Verb {
 
 fn run(context: &Context, line: &Line) -> Result<u8> {
     let container = Container::open(&context.home, line.only_id()?)?;
-    let text = serde_json::to_string_pretty(&document(&container));
-    println!("{}", text.map_err(|cause| Error::internal("encoding the state").because(cause))?);
+    let text = serde_json::to_string_pretty(&document(&container)?);
+    say!("{}", text.map_err(|cause| Error::internal("encoding the state").because(cause))?);
     Ok(0)
 }
 
 /// With what runc adds to the specification's: engines read it.
-pub(crate) fn document(container: &Container) -> Value {
+///
+/// # Errors
+/// Where its process cannot be looked at.
+pub(crate) fn document(container: &Container) -> Result<Value> {
     let record = &container.record;
-    let status = container.status();
+    let status = container.status()?;
     let root = match &record.bundle.spec.root {
         spec::container::Root::Bundle { path, .. } => path.display().to_string(),
         _ => String::new(),
     };
-    json!({
+    Ok(json!({
         "ociVersion": spec::oci::VERSION,
         "id": record.id,
         "pid": record.init.map_or(0, |init| if status == Status::Stopped { 0 } else { init.pid }),
@@ -44,7 +47,7 @@ pub(crate) fn document(container: &Container) -> Value {
         "created": record.created,
         "annotations": record.bundle.annotations,
         "owner": owner(record.owner),
-    })
+    }))
 }
 
 /// By name; root's is told by all engines as nothing but that.

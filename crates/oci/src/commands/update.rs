@@ -76,7 +76,7 @@ fn run(context: &Context, line: &Line) -> Result<u8> {
         .map_err(|cause| Error::user("reading the resources").because(cause))?;
     let resources = spec::oci::resources::resources(&written)?;
     let _lock = Lock::take(&container.place)?.ok_or_else(|| missing(&container.id))?;
-    if container.status() == Status::Stopped {
+    if container.status()? == Status::Stopped {
         return Err(not_running());
     }
     container.record.groups.update(container.id.as_str(), &resources).map(|()| 0)

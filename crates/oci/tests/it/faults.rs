@@ -151,6 +151,8 @@ fn fault_f11_state_of_another_boot() {
     let id = ground.script("exec sleep 100").start();
     let file = ground.at("state").join(&id).join("state.json");
     let text = fs::read_to_string(&file).expect("state");
+    // The kernel tells when a process started in hundredths of a second.
+    std::thread::sleep(Duration::from_millis(30));
     let mut bystander = Command::new("sleep").arg("1000").spawn().expect("sleep");
     ground.call(&["kill", &id, "KILL"]).well();
     ground.until("its end", || ground.status(&id) == "stopped");

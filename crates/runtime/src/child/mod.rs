@@ -21,7 +21,7 @@ mod users;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::fs::Mode;
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{DumpableBehavior, Signal};
 use sys::seccomp::Instruction;
 use sys::users::UserNamespace;
@@ -425,7 +425,8 @@ impl Walk<'_> {
     /// The word may have been there before we were set to end with our parent: one that has ended
     /// since then lets nothing run.
     fn must_have_parent(&self) -> Result<(), Fault> {
-        match rustix::io::write(self.inherited.channel, &Message::Ready { listener: None }.encode()) {
+        let word = Message::Ready { listener: None }.encode();
+        match retry_on_intr(|| rustix::io::write(self.inherited.channel, &word)) {
             Err(Errno::PIPE) => sys::process::exit_now(125),
             _ => Ok(()),
         }
@@ -449,9 +450,9 @@ impl Walk<'_> {
     fn tell(&self, message: Message) {
         if let (Some(report), Message::Failed { .. }) = (self.inherited.report, message) {
             // First: without a parent the other one may be the end of this process.
-            let _ = rustix::io::write(report, &message.encode());
+            let _ = retry_on_intr(|| rustix::io::write(report, &message.encode()));
         }
         // Where the parent has gone there is nobody to tell.
-        let _ = rustix::io::write(self.inherited.channel, &message.encode());
+        let _ = retry_on_intr(|| rustix::io::write(self.inherited.channel, &message.encode()));
     }
 }

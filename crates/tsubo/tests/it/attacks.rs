@@ -136,8 +136,7 @@ fn attacks_6_and_16_a_console_a_null_and_a_pts_of_somebody_else() {
         json!({}),
     );
     let Some(house) = house else { return };
-    let look =
-        "stat -c '%F %t:%T' /dev/null; ls -ld /dev/pts | cut -c 1; cat /proc/timer_list 2>/dev/null | wc -c; ls -l /dev/ptmx";
+    let look = "stat -c '%F %t:%T' /dev/null; ls -ld /dev/pts | cut -c 1; cat /proc/timer_list 2>/dev/null | wc -c; ls -l /dev/ptmx";
     let said = house.ok_elsewhere(["run", "--rm", "web", "/bin/sh", "-c", look]);
     assert!(said.starts_with("character special file 1:3\nd\n0\n") && !said.contains("passwd"), "{said}");
     let mut terminal = house.command_elsewhere([
