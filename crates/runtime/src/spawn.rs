@@ -358,8 +358,7 @@ impl Child {
     /// Opens the gate and waits until the command is executed. A failure says which step failed.
     pub fn release(&mut self) -> Result<()> {
         let Some(channel) = self.channel.take() else { return Ok(()) };
-        // Where nobody reads any more, the message or the exit code below tells why.
-        let _ = retry_on_intr(|| rustix::net::send(&channel, &[1], rustix::net::SendFlags::NOSIGNAL));
+        go_on(&channel)?;
         loop {
             match self.next_word_on(&channel)? {
                 None if self.was_set_up => break,
@@ -474,8 +473,7 @@ impl Child {
                 act(self.pid)?;
             }
             if let Some(channel) = &self.channel {
-                // Where nobody reads any more, the next word or the exit code tells why.
-                let _ = retry_on_intr(|| rustix::net::send(channel, &[1], rustix::net::SendFlags::NOSIGNAL));
+                go_on(channel)?;
             }
             received = self.next_word()?;
         }
@@ -489,6 +487,16 @@ impl Child {
             }
             other => self.unexpected(other),
         }
+    }
+}
+
+/// Lets the process go on. Where nobody reads any more its next word or its exit code tells why; any other
+/// failure has to be told, as it would wait for ever.
+fn go_on(channel: &OwnedFd) -> Result<()> {
+    let sent = retry_on_intr(|| rustix::net::send(channel, &[1], rustix::net::SendFlags::NOSIGNAL));
+    match sent {
+        Ok(_) | Err(rustix::io::Errno::PIPE | rustix::io::Errno::CONNRESET) => Ok(()),
+        Err(error) => Err(Error::io("letting the new process go on", error.into())),
     }
 }
 

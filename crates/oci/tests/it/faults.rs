@@ -329,8 +329,13 @@ fn fault_f15_groups_network_and_root_are_taken_away() {
 fn fault_f16_the_program_is_replaced_while_containers_run() {
     let ground = Ground::new();
     ground.script("exec sleep 100");
+    // By another process: what one of our threads writes to cannot be executed while another forks.
+    let copy = |to: &Path| {
+        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_tsubo-oci")).arg(to).status();
+        assert!(copied.expect("cp").success());
+    };
     let old = ground.at("tsubo-oci");
-    fs::copy(env!("CARGO_BIN_EXE_tsubo-oci"), &old).expect("copy");
+    copy(&old);
     let ids: Vec<String> = (0..10).map(|number| format!("{}-{number}", ground.name)).collect();
     for id in &ids {
         let mut run = Command::new(&old);
@@ -340,7 +345,7 @@ fn fault_f16_the_program_is_replaced_while_containers_run() {
     }
     // As a package manager does it.
     let new = ground.at("tsubo-oci.new");
-    fs::copy(env!("CARGO_BIN_EXE_tsubo-oci"), &new).expect("copy");
+    copy(&new);
     fs::rename(&new, &old).expect("replaced");
     for id in &ids {
         assert_eq!(ground.status(id), "running");
