@@ -68,7 +68,10 @@ impl Ground {
         let place = self.directory.to_string_lossy().into_owned();
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         mounts.lines().filter(|line| line.contains(&place)).for_each(|line| add("mount", line));
-        for group in self.groups.iter().flat_map(|group| below(group)) {
+        // `tsubo` keeps the parent of its containers' groups for the next ones.
+        let parents: Vec<PathBuf> = self.groups.iter().map(|group| group.join("tsubo")).collect();
+        let groups = self.groups.iter().flat_map(|group| below(group));
+        for group in groups.filter(|group| !parents.contains(group)) {
             add("control group", &group.to_string_lossy());
         }
         // Those of `tsubo-oci` lie where their bundles say, under a name with the test's number.
@@ -140,13 +143,9 @@ fn hierarchies() -> Vec<PathBuf> {
 fn below(group: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(group).into_iter().flatten().flatten() {
-        // Those of `tsubo` stay as the parent of the next ones.
         let path = entry.path();
         if path.is_dir() {
-            let parent = path.ends_with("tsubo") && path.parent() == Some(group);
-            if !parent {
-                found.push(path.clone());
-            }
+            found.push(path.clone());
             found.extend(below(&path));
         }
     }
@@ -189,5 +188,11 @@ mod tests {
         assert!(seen.contains("process") && seen.contains("file"), "{seen}");
         fs::remove_file(ground.directory.join("file")).expect("file");
         assert_eq!(ground.left(child.id()), [""; 0]);
+        // The parent of containers' groups is nothing that was left, and it goes with the place.
+        let groups = ground.groups.clone();
+        groups.iter().for_each(|group| fs::create_dir(group.join("tsubo")).expect("group"));
+        assert_eq!(ground.left(child.id()), [""; 0]);
+        drop(ground);
+        assert!(groups.iter().all(|group| !group.exists()));
     }
 }
