@@ -68,8 +68,12 @@ impl Containers {
         let id = options.id.map_or_else(new_id, Ok)?;
         options.id = Some(id);
         let _images = ImagesLock::shared(self.home())?;
-        if !source.tree.is_dir() {
-            return Err(Error::not_found(format!("image {} has just been removed", source.image)));
+        match fs::metadata(source.tree) {
+            Ok(meta) if meta.is_dir() => {}
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).doing(|| format!("looking at image {}", source.image));
+            }
+            _ => return Err(Error::not_found(format!("image {} has just been removed", source.image))),
         }
         let volumes = self.volumes(&name);
         options.volumes = Some(volumes.clone());
