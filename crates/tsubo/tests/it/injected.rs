@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -84,7 +85,8 @@ impl Scene {
             return None;
         }
         // A number of seconds that nobody else sleeps.
-        let sleeper = format!("7{}", std::process::id());
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let sleeper = format!("{}{}", NEXT.fetch_add(1, Ordering::Relaxed), std::process::id());
         let house = installed(|tar| tar, json!({"command": ["/bin/sleep", sleeper]}))?;
         let injector = compile(&house, "injector", include_str!("programs/injector.c"), &[]);
         let mut scene = Self { house, injector, sleeper, before: Vec::new() };
