@@ -69,9 +69,10 @@ impl Server {
         if !relative && !self.views_differ {
             return walk(&mut self.places, *process, "root", path, *follow, false);
         }
-        if let Some(tid) = living(named)
-            && let Some(found) = walk(&mut self.places, tid, "cwd", path, *follow, false)
-        {
+        // One that lives when it is asked may have ended before its directory is entered.
+        let places = &mut self.places;
+        let found = there(named).find_map(|tid| walk(places, tid, "cwd", path, *follow, false));
+        if let Some(found) = found {
             if relative && !self.whereabouts.0.contains_key(process) {
                 self.whereabouts.learn(*process);
             }
@@ -99,13 +100,13 @@ impl Server {
     }
 }
 
-/// A thread that lives and is where the one was that opened: itself, its process's first, any other.
-fn living(named: &Named) -> Option<i32> {
-    let lives = |tid: &i32| handle(&format!("/proc/{tid}/cwd")).is_ok();
-    let first = [named.tid, named.process].into_iter().find(lives);
-    first.or_else(|| {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", named.process)).ok()?;
-        let mut tids = tasks.flatten().filter_map(|task| task.file_name().to_str()?.parse().ok());
-        tids.find(lives)
-    })
+/// The threads that are where the one was that opened, as far as they live: itself, its process's
+/// first, any other.
+fn there(named: &Named) -> impl Iterator<Item = i32> + use<> {
+    let process = named.process;
+    let others = std::iter::once_with(move || {
+        let tasks = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+        tasks.filter_map(|task| task.file_name().to_str()?.parse().ok())
+    });
+    [named.tid, process].into_iter().chain(others.flatten())
 }
