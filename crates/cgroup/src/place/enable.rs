@@ -31,7 +31,17 @@ pub(crate) fn enable(directory: &Path, wanted: Option<&[&str]>, required: &BTree
     };
     let more: Vec<String> =
         has.into_iter().filter(|name| !passed.contains(name) && is_wanted(name)).collect();
-    if more.is_empty() || write(directory, &more).is_ok() {
+    if more.is_empty() {
+        return Ok(());
+    }
+    // The kernel would take some of them (cpu, pids) even so, and the groups below would be of a kind
+    // that takes no processes.
+    if is_occupied(directory) {
+        let busy = || io::Error::from_raw_os_error(rustix::io::Errno::BUSY.raw_os_error());
+        let required = more.iter().find(|name| required.contains(*name));
+        return required.map_or(Ok(()), |name| Err(refused(directory, name, busy())));
+    }
+    if write(directory, &more).is_ok() {
         return Ok(());
     }
     // One that cannot be passed on keeps back all that are written with it.
@@ -48,16 +58,19 @@ pub(crate) fn enable(directory: &Path, wanted: Option<&[&str]>, required: &BTree
 /// made, or may have been killed before that: the same once more, from `own` on. Whether there is
 /// anything to be passed on.
 pub(crate) fn settle_below(own: &Path, directory: &Path) -> bool {
-    let passes = words(&own.join("cgroup.controllers"));
-    let occupied = || fs::read_to_string(own.join("cgroup.procs")).is_ok_and(|list| !list.is_empty());
-    let is_root = || !own.join("cgroup.type").exists();
-    if passes.is_empty() || occupied() && !is_root() {
+    if words(&own.join("cgroup.controllers")).is_empty() || is_occupied(own) {
         return false;
     }
     let above: Vec<&Path> =
         directory.ancestors().skip(1).take_while(|above| above.starts_with(own)).collect();
     let none = BTreeSet::new();
     above.into_iter().rev().all(|above| enable(above, Some(&NEEDED), &none).is_ok())
+}
+
+/// Whether a group has processes of its own; the root may.
+fn is_occupied(directory: &Path) -> bool {
+    let some = fs::read_to_string(directory.join("cgroup.procs")).is_ok_and(|list| !list.is_empty());
+    some && directory.join("cgroup.type").exists()
 }
 
 fn write(directory: &Path, names: &[String]) -> io::Result<()> {

@@ -27,6 +27,9 @@ impl Podman {
         let podman = Self { directory: tempfile::tempdir().expect("a directory") };
         let tar = podman.at("image.tar");
         image::tar(Path::new(&podman.at("image")), Path::new(&tar));
+        // The first Podman of a boot makes locks for all, and a second one just then fails.
+        let turn = File::create("/run/tsubo-podman.turn").expect("a file");
+        rustix::fs::flock(&turn, rustix::fs::FlockOperation::LockExclusive).expect("a turn");
         podman.call(&["import", "-q", &tar, "box"]).well();
         Some(podman)
     }
