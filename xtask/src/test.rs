@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
-use crate::house::{self, PROGRAMS};
+use crate::house;
 use crate::shell::{self, Result};
 use crate::{apt, guest, junit, lint};
 
@@ -39,10 +39,11 @@ fn guest() -> Outcome {
     })
 }
 
-/// The tests run the programs as a person would, the keeper lying beside `tsubo`.
+/// The tests run the programs as a person would, the keeper lying beside `tsubo`. The tests are built
+/// with them: for the programs alone cargo would choose other features of what both use, and build that
+/// twice.
 pub(crate) fn programs() -> Result {
-    let packages = PROGRAMS.iter().flat_map(|p| ["-p", p]);
-    shell::run(house::cargo(&["build", "--quiet"])?.args(packages))
+    shell::run(&mut house::cargo(&["build", "--quiet", "--workspace", "--all-targets"])?)
 }
 
 /// What came of a run of tests.

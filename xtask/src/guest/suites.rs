@@ -102,11 +102,9 @@ impl Job {
 /// Builds the test programs and lists what is wanted of them; with `words`, whatever has one of
 /// them in its name.
 pub(super) fn find(words: &[String]) -> Result<Vec<Job>> {
-    let mut build =
-        house::cargo(&["test", "--no-run", "--quiet", "--message-format=json-render-diagnostics"])?;
-    for suite in SUITES {
-        build.args(["-p", suite.package]);
-    }
+    // Of all packages, as the tests of the host were built: see `test::programs`.
+    let mut build = house::cargo(&["test", "--workspace", "--no-run", "--quiet"])?;
+    build.arg("--message-format=json-render-diagnostics");
     let messages = shell::read(&mut build)?;
     let mut jobs = Vec::new();
     for message in Message::parse_stream(messages.as_bytes()) {

@@ -27,7 +27,7 @@ const KEEPERS: &str = "keepers";
 const POINT: &str = "/sys/fs/cgroup";
 
 /// How long somebody else may take to make it.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The group in which containers' groups are made, if there is such a one and it is ours.
 pub(crate) fn home() -> Option<PathBuf> {
@@ -61,6 +61,7 @@ pub fn enter() -> Result<()> {
         return Ok(());
     }
     let deadline = Instant::now() + PATIENCE;
+    let mut pause = Duration::from_millis(5);
     loop {
         match take_seat() {
             Ok(()) => return Ok(()),
@@ -70,12 +71,12 @@ pub fn enter() -> Result<()> {
         let made = make();
         match made {
             Ok(()) => return Ok(()),
-            // Somebody else is just making it, or the last one was just leaving.
-            Err(error) if error.chain().contains("UnitExists") && Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(5));
-            }
+            // Somebody else is just making it, or the last one was just leaving. If it is neither,
+            // systemd is not to be asked for ever.
+            Err(_) if Instant::now() < deadline => std::thread::sleep(pause),
             Err(error) => return Err(error),
         }
+        pause *= 2;
     }
 }
 
