@@ -120,7 +120,7 @@ pub(crate) fn resume(number: i32) -> Result<Box<Keeper>> {
     let rest: AtRest = read(number)?;
     let task = Task::adopt(rest.task)?;
     let (log, written, unfinished) = rest.log;
-    let log = Writer::adopt(&rest.job.dir, take(log)?, written, unfinished);
+    let log = Writer::adopt(&rest.job.dir, rest.job.spec.logs, take(log)?, written, unfinished);
     let (listener, signals) = (take(rest.listener)?, take(rest.signals)?);
     let mut keeper = Box::new(Keeper::new(rest.job, task, rest.group, listener, signals, log));
     keeper.connections = rest.connections.iter().map(Connection::adopt).collect::<Result<_>>()?;

@@ -43,6 +43,11 @@ impl Keeper {
                 self.job.spec.resources = *resources;
                 self.job.spec.wishes = *wishes;
             }
+            Request::UpdateFiles { room, logs } => {
+                self.job.spec.room = room;
+                self.job.spec.logs = logs;
+                self.log.bound(logs);
+            }
             other => return Err(Error::internal(format!("{other:?} is no order"))),
         }
         connection.send(&Reply::Done);

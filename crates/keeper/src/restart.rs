@@ -154,7 +154,8 @@ impl Keeper {
             self.group = crate::early::groups(&self.job)?;
         }
         let plan = lifecycle::plan(&self.job)?;
-        let setup = Setup::of(self.group.as_ref(), self.job.input, self.job.size);
+        let kept = lifecycle::volumes::attach(&self.job.spec)?;
+        let setup = Setup { kept, ..Setup::of(self.group.as_ref(), self.job.input, self.job.size) };
         let (job, group, times) = (&self.job, self.group.as_ref(), self.restarts.times);
         let task = Task::first(&plan, setup, |first| living::runs_again(job, first, group, times))?;
         self.task = task;

@@ -202,13 +202,14 @@ fn make(job: &Job, mut early: Early, aside: &mut dyn FnMut()) -> Result<Made> {
     let signals =
         sys::signal::descriptor(&SIGNALS).map_err(std::io::Error::from).doing(|| "watching signals")?;
     let (group, entry) = early.take_groups(job)?;
-    let setup = Setup { entry, users: early.users.take(), ..Setup::of(group.as_ref(), job.input, job.size) };
+    let (users, kept) = (early.users.take(), lifecycle::volumes::attach(&job.spec)?);
+    let setup = Setup { entry, users, kept, ..Setup::of(group.as_ref(), job.input, job.size) };
     let mut desk = None;
     // The new process has the longer way to go.
     let task = Task::first(&lifecycle::plan(job)?, setup, |first| {
         aside();
         state::prepare(job)?;
-        desk = Some((listen(job)?, Writer::new(&job.dir)?));
+        desk = Some((listen(job)?, Writer::new(&job.dir, job.spec.logs)?));
         state::started(job, first, group.as_ref())
     })?;
     let (listener, log) = desk.ok_or_else(|| Error::internal("the container started without its keeper"))?;

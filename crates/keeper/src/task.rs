@@ -37,11 +37,13 @@ pub(crate) struct Setup<'a> {
     pub(crate) entry: Option<cgroup::Entry>,
     /// A user namespace that was made beforehand.
     pub(crate) users: Option<EarlyUsers>,
+    /// The file system of its volumes.
+    pub(crate) kept: Option<OwnedFd>,
 }
 
 impl<'a> Setup<'a> {
     pub(crate) fn of(group: Option<&'a cgroup::Group>, input: bool, size: Option<(u16, u16)>) -> Self {
-        Self { group, input, size, entry: None, users: None }
+        Self { group, input, size, entry: None, users: None, kept: None }
     }
 }
 
@@ -89,6 +91,7 @@ impl Task {
             options.patience = PATIENCE;
         }
         options.users = setup.users;
+        options.kept = setup.kept;
         if let Some(group) = setup.group {
             let entry = setup.entry.map_or_else(|| group.entry(), Ok)?;
             (options.cgroup_tasks, options.cgroup_v2) = (entry.tasks, entry.born_in);

@@ -15,7 +15,7 @@ use crate::events::{Events, Watch, What};
 use crate::lock::{ImagesLock, Lock};
 use crate::record::{self, Record, Status};
 use crate::tenants::Tenants;
-use crate::{Home, RunOptions, damaged, new_id, rename, resolve, volumes};
+use crate::{Home, Reason, RunOptions, damaged, new_id, rename, resolve, volumes};
 
 /// After this time an empty group is nobody's: between its making and its first process are
 /// milliseconds.
@@ -84,8 +84,10 @@ impl Containers {
         if let Some(group) = &spec.group {
             Tenants::must_know(self.home(), group)?;
         }
+        let said = source.portable.limits.clone().merged(options.limits.clone());
+        let wanted = volumes::Wanted::of(&said);
         let lock = self.reserve(&name, &dir)?;
-        let record = Record {
+        let mut record = Record {
             version: record::VERSION,
             spec,
             image: source.image.to_owned(),
@@ -95,8 +97,11 @@ impl Containers {
             ports: source.portable.ports.clone(),
         };
         let durable = if remove { Durable::No } else { Durable::Yes };
-        let made = volumes::prepare(source.portable, source.tree, &volumes)
-            .and_then(|()| disk::write_json(&dir.join("container.json"), &record, durable));
+        let made = volumes::prepare(source.portable, source.tree, &volumes, wanted, &mut record.spec);
+        let made = made.and_then(|unlimited| {
+            notes.extend(unlimited.as_ref().map(Reason::of_volumes));
+            disk::write_json(&dir.join("container.json"), &record, durable)
+        });
         if let Err(error) = made {
             // The first failure is the one to tell.
             let _ = disk::retire(&dir);
@@ -143,8 +148,9 @@ impl Containers {
                 .hint(format!("remove it with them: tsubo rm --volumes {name}")));
         }
         let dir = self.volumes(name);
-        let there = dir.exists();
-        disk::remove_tree(&dir)?;
+        let volumes = ::disk::Volumes::open(&dir)?;
+        let there = volumes.is_some();
+        volumes.map_or(Ok(()), ::disk::Volumes::remove)?;
         Ok(there)
     }
 

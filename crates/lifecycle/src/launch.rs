@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cgroup::Room;
-use spec::container::{Process, Spec};
+use spec::container::{self, Process, Root, Spec};
 use spec::portable::Ids;
 use spec::protocol::{Reply, Request};
 use spec::resources::Resources;
@@ -15,6 +15,7 @@ use crate::client::Client;
 use crate::container::Container;
 use crate::job::{self, Job};
 use crate::lock::Lock;
+use crate::resolve;
 use crate::session::Session;
 use crate::spare::{Process as KeeperProcess, Spare};
 
@@ -156,6 +157,9 @@ impl Container {
 
 /// One that was made by a version that knew no limits has what others have.
 fn limited(mut spec: Spec) -> Spec {
+    if matches!(spec.root, Root::Scratch { .. }) && spec.room == container::Room::default() {
+        spec.room = resolve::usual_layer();
+    }
     if spec.cgroup && spec.resources == Resources::default() && spec.wishes == Resources::default() {
         spec.wishes = Room::of_host().one();
     }

@@ -103,6 +103,9 @@ pub fn follow(spec: &mut Spec, dir: &Path, name: Name) {
 }
 
 fn move_sources(spec: &mut Spec, from: &Path, to: &Path) {
+    if spec.kept.as_deref() == Some(from) {
+        spec.kept = Some(to.to_owned());
+    }
     for mount in &mut spec.mounts {
         if let MountKind::Bind(bind) = &mut mount.what {
             if let Ok(below) = bind.source.strip_prefix(from) {

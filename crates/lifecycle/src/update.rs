@@ -1,5 +1,7 @@
 //! Changing what can change about a container, also while it runs.
 
+mod files;
+
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 use spec::container::Spec;
@@ -14,6 +16,9 @@ use crate::events::What;
 use crate::lock::Lock;
 use crate::record::{Record, Running, Status};
 
+use files::Change;
+pub use files::Files;
+
 /// A resource limit: its number as in resource.h, soft, hard.
 pub type Limit = (u32, u64, u64);
 
@@ -24,6 +29,8 @@ pub struct Update {
     pub rlimits: Vec<Limit>,
     /// What it may use of the host.
     pub resources: Resources,
+    /// How much its files may be.
+    pub files: Files,
     /// What this host cannot enforce of that is left out instead of refused.
     pub best_effort: bool,
 }
@@ -42,14 +49,17 @@ impl Container {
         let mut record = before.clone();
         change(&mut record.life);
         merge(&mut record.spec, update)?;
-        if self.status()?.is_running() {
-            // Its keeper first: it may start it again at any moment.
-            self.order(&order(&record, update))?;
-            let whole = with_swap(update, &record.spec);
-            if let Err(error) = self.limit(&whole) {
-                // What was refused now is not to come with its next start. If it has ended meanwhile
-                // there is nobody to tell.
-                let _ = self.order(&order(&before, update));
+        update.files.merge(&mut record.spec);
+        let status = self.status()?;
+        let pid = match &status {
+            Status::Running(state) if !state.resting => Some(state.first.pid),
+            _ => None,
+        };
+        let files = Change { spec: &before.spec, pid };
+        let back = files.apply(&update.files, record.spec.room)?;
+        if status.is_running() {
+            if let Err(error) = self.update_running(&before, &record, update) {
+                files.take_back(back);
                 return Err(error).doing(|| format!("changing a limit of container {}", self.name()));
             }
         }
@@ -57,6 +67,24 @@ impl Container {
         disk::write_json(&self.dir().join("container.json"), &record, durable)?;
         self.tell(What::Update);
         Ok(())
+    }
+
+    fn update_running(&self, before: &Record, after: &Record, update: &Update) -> Result<()> {
+        // Its keeper first: it may start it again at any moment.
+        self.order_all(after, update)?;
+        self.limit(&with_swap(update, &after.spec)).inspect_err(|_| {
+            // What was refused now is not to come with its next start. If it has ended meanwhile
+            // there is nobody to tell.
+            let _ = self.order_all(before, update);
+        })
+    }
+
+    fn order_all(&self, record: &Record, update: &Update) -> Result<()> {
+        self.order(&order(record, update))?;
+        if update.files.is_empty() {
+            return Ok(());
+        }
+        self.order(&Request::UpdateFiles { room: record.spec.room, logs: record.spec.logs })
     }
 
     /// Its processes and groups, as they are by now.

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use spec::container::{
-    Capabilities, DEFAULT_CAPABILITIES, Mount, MountFlags, MountKind, Namespace, Nodes, Place, Process, Root,
+    Capabilities, DEFAULT_CAPABILITIES, Mount, MountFlags, MountKind, Namespace, Nodes, Place, Process, Room, Root,
     RootChange, Spec, Users,
 };
 use spec::plan::{Plan, plan};
@@ -70,7 +70,8 @@ const INSTEAD: [Feature; 4] = [
         spec.init = false;
         spec.namespaces.remove(&Namespace::Net);
         let path = spec.process.argv[1].clone().into();
-        spec.root = Root::Scratch { path, bytes: 16 << 20, inodes: 4096 };
+        spec.root = Root::Scratch { path };
+        spec.room = Room { bytes: 16 << 20, inodes: 4096 };
     }),
     ("the same as the first, the host's users", |spec| {
         spec.init = false;

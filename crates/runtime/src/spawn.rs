@@ -66,6 +66,8 @@ pub struct Options<'a> {
     pub users: Option<EarlyUsers>,
     /// A network namespace that is being made; used if the plan makes one with the process.
     pub network: Option<EarlyNetwork>,
+    /// The file system that volumes are parts of, attached nowhere.
+    pub kept: Option<OwnedFd>,
     /// The first so many of the caller's own descriptors from 3 on become the program's.
     pub preserve: u32,
     /// Where a byte from anybody opens the gate, in place of [`Child::release`]: the caller may end
@@ -99,6 +101,7 @@ impl Options<'_> {
             patience: hang::PATIENCE,
             users: None,
             network: None,
+            kept: None,
             preserve: 0,
             latch: None,
             report: None,
@@ -177,6 +180,7 @@ fn start(plan: &Plan, mut options: Options<'_>, target: Option<Target<'_>>) -> R
         listen: options.listen.is_some(),
         users: options.users.take(),
         network: options.network.take(),
+        kept: options.kept.take(),
         born_in: options.cgroup_v2.as_ref().map(AsRawFd::as_raw_fd),
     };
     let Stdio { stdin, stdout, stderr } = &options.stdio;

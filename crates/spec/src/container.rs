@@ -11,6 +11,7 @@ mod namespace;
 mod process;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +26,7 @@ pub use check::check;
 pub use exact::{Attributes, Exact, Made, NodeKind, Owner, Shown, Source, Spread};
 pub use landlock::Landlock;
 pub use mount::{
-    Bind, Device, DeviceKind, Mount, MountFlags, MountKind, Nodes, Propagation, Root, RootChange,
+    Bind, Device, DeviceKind, Mount, MountFlags, MountKind, Nodes, Propagation, Room, Root, RootChange,
 };
 pub use namespace::{Clocks, IDS, IdRange, Namespace, Place, Users, own};
 pub use process::{
@@ -102,6 +103,15 @@ pub struct Spec {
     pub wishes: Resources,
     /// The signal number that asks it to stop.
     pub stop_signal: i32,
+    /// What its fresh directories and its writable root hold together.
+    #[serde(default)]
+    pub room: Room,
+    /// Where its volumes are, if they have a file system of their own.
+    #[serde(default)]
+    pub kept: Option<PathBuf>,
+    /// Bytes of its logs that are kept; None for the usual.
+    #[serde(default)]
+    pub logs: Option<u64>,
 }
 
 impl Spec {
@@ -134,6 +144,9 @@ impl Spec {
             resources: Resources::default(),
             wishes: Resources::default(),
             stop_signal: 15,
+            room: Room::default(),
+            kept: None,
+            logs: None,
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! A pure function of the spec. A feature that is left out has no step and costs nothing.
 
+mod shared;
 mod words;
 
 use std::collections::BTreeSet;
@@ -16,6 +17,8 @@ use crate::container::{
 use crate::portable::Ids;
 use crate::seccomp::Choice;
 use crate::{Id, Name, RootPath};
+
+pub use shared::Shared;
 
 /// How one process is started: a container's first, or one that joins it later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +72,8 @@ pub enum Step {
     },
     /// Cut the mounts off from those of the host.
     PrivateMounts,
+    /// Lay out a file system that places of the container are parts of.
+    Share(Shared),
     /// Put the root file system in place.
     Root {
         /// Where it comes from.
@@ -362,13 +367,17 @@ fn entered(spec: &Spec, which: impl Fn(Namespace) -> bool) -> Vec<Step> {
 fn file_system_steps(spec: &Spec) -> Vec<Step> {
     let mut steps = Vec::new();
     steps.extend(spec.owns(Namespace::Mount).then_some(Step::PrivateMounts));
+    let alone = shared::has_one_place(spec);
+    steps.extend(shared::steps(spec));
     if spec.root != Root::Host {
         // What the caller has mounted for it may not take an id mapping, and needs none.
         let as_it_is = matches!(spec.root, Root::Mounted { .. } | Root::Bundle { .. });
         let idmapped = spec.users.is_some() && !as_it_is;
         steps.push(Step::Root { root: spec.root.clone(), idmapped });
     }
-    steps.extend(spec.mounts.iter().cloned().map(Step::Mount));
+    let mounted =
+        |mount: &Mount| shared::alone(spec, mount).filter(|_| alone).unwrap_or_else(|| mount.clone());
+    steps.extend(spec.mounts.iter().map(mounted).map(Step::Mount));
     steps.extend(spec.devices.iter().cloned().map(Step::Device));
     steps.extend(spec.made.iter().cloned().map(Step::Make));
     steps.extend(spec.waits.then_some(Step::Wait));

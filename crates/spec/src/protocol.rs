@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::container::{Namespace, Process};
+use crate::container::{Namespace, Process, Room};
 use crate::life::Life;
 use crate::resources::Resources;
 use crate::{Error, ErrorKind, Name, Result};
@@ -112,6 +112,13 @@ pub enum Request {
         resources: Box<Resources>,
         /// What is enforced where that is possible.
         wishes: Box<Resources>,
+    },
+    /// How much its files may be from now on.
+    UpdateFiles {
+        /// Those in memory, when it is started again.
+        room: Room,
+        /// Its logs, at once.
+        logs: Option<u64>,
     },
 }
 

@@ -43,7 +43,7 @@ pub fn of_running(pid: i32, spec: &Spec) -> Result<BTreeMap<RootPath, Written>> 
         Root::Host => return Ok(found),
     };
     for mount in &spec.mounts {
-        if matches!(mount.what, MountKind::Tmpfs { .. }) {
+        if matches!(mount.what, MountKind::Tmpfs { .. } | MountKind::Fresh { .. }) {
             let inside = root.join(mount.at.relative());
             compare(&tree.join(mount.at.relative()), &inside, &mount.at, &[], &mut found)?;
         }

@@ -57,8 +57,8 @@ impl Container {
     fn writable(&self, running: bool) -> Vec<String> {
         let spec = &self.record().spec;
         let may = |mount: &&Mount| match &mount.what {
-            MountKind::Bind(_) => !mount.flags.read_only,
-            MountKind::Tmpfs { .. } => running && !mount.flags.read_only,
+            MountKind::Bind(_) | MountKind::Kept { .. } => !mount.flags.read_only,
+            MountKind::Tmpfs { .. } | MountKind::Fresh { .. } => running && !mount.flags.read_only,
             _ => false,
         };
         spec.mounts.iter().filter(may).map(|mount| mount.at.to_string()).collect()
@@ -90,13 +90,28 @@ impl Container {
             Mode::empty(),
         );
         let root = root.map_err(std::io::Error::from).doing(show)?;
+        self.show_volumes()?;
         for mount in &spec.mounts {
-            if let MountKind::Bind(bind) = &mount.what {
-                place(&root, mount, &bind.source)
-                    .doing(|| format!("showing {} at {}", bind.source.display(), mount.at))?;
-            }
+            let source = match (&mount.what, &spec.kept) {
+                (MountKind::Bind(bind), _) => bind.source.clone(),
+                (MountKind::Kept { name }, Some(dir)) => dir.join(name),
+                _ => continue,
+            };
+            place(&root, mount, &source).doing(|| format!("showing {} at {}", source.display(), mount.at))?;
         }
         Ok(root)
+    }
+}
+
+impl Container {
+    /// Attaches the file system of its volumes over their directory, for this program alone: kernels
+    /// before 6.15 take no part of what is attached nowhere.
+    fn show_volumes(&self) -> Result<()> {
+        let spec = &self.record().spec;
+        let (Some(dir), Some(volumes)) = (&spec.kept, crate::volumes::attach(spec)?) else { return Ok(()) };
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        let moved = rustix::mount::move_mount(&volumes, c"", CWD, dir.as_path(), flags);
+        moved.map_err(std::io::Error::from).doing(|| format!("showing the volumes in {}", dir.display()))
     }
 }
 

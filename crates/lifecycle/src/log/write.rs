@@ -19,22 +19,47 @@ pub struct Writer {
     dir: PathBuf,
     file: File,
     written: u64,
+    /// What one file holds.
+    most: u64,
     /// What each stream has said of a line that has not ended.
     unfinished: [Vec<u8>; 2],
     lines: Vec<u8>,
 }
 
 impl Writer {
-    /// Logs into `dir`.
-    pub fn new(dir: &Path) -> Result<Self> {
+    /// Logs into `dir`, at most so many bytes; None for the usual.
+    pub fn new(dir: &Path, bound: Option<u64>) -> Result<Self> {
         let opened = open(dir).and_then(|file| Ok((file.metadata()?.len(), file)));
         let (written, file) = opened.doing(|| format!("beginning a log in {}", dir.display()))?;
-        Ok(Self { dir: dir.to_owned(), file, written, unfinished: Default::default(), lines: Vec::new() })
+        let (unfinished, lines) = (Default::default(), Vec::new());
+        Ok(Self { dir: dir.to_owned(), file, written, most: most(bound), unfinished, lines })
     }
 
     /// Goes on with what another program has written until now, and what waits for the end of a line.
-    pub fn adopt(dir: &Path, file: OwnedFd, written: u64, unfinished: [Vec<u8>; 2]) -> Self {
-        Self { dir: dir.to_owned(), file: file.into(), written, unfinished, lines: Vec::new() }
+    pub fn adopt(
+        dir: &Path,
+        bound: Option<u64>,
+        file: OwnedFd,
+        written: u64,
+        unfinished: [Vec<u8>; 2],
+    ) -> Self {
+        let (dir, file) = (dir.to_owned(), file.into());
+        Self { dir, file, written, most: most(bound), unfinished, lines: Vec::new() }
+    }
+
+    /// Keeps so many bytes from now on, and of what there is the newest.
+    pub fn bound(&mut self, bound: Option<u64>) {
+        self.most = most(bound);
+        if self.written > self.most {
+            self.begin();
+        }
+        for age in 1..FILES {
+            let path = self.dir.join(file_name(age));
+            if fs::metadata(&path).is_ok_and(|meta| meta.len() > self.most) {
+                // Who reads it meanwhile has it open; the next new file takes its place in any case.
+                let _ = fs::remove_file(path);
+            }
+        }
     }
 
     /// The file, how much is in it, and what waits for the end of a line.
@@ -86,17 +111,26 @@ impl Writer {
     }
 
     fn flush(&mut self) {
-        if self.written + self.lines.len() as u64 > FILE_BYTES {
-            if let Ok(file) = begin(&self.dir) {
-                self.file = file;
-                self.written = 0;
-            }
+        if self.written + self.lines.len() as u64 > self.most {
+            self.begin();
         }
         if self.file.write_all(&self.lines).is_ok() {
             self.written += self.lines.len() as u64;
         }
         self.lines.clear();
     }
+
+    fn begin(&mut self) {
+        if let Ok(file) = begin(&self.dir) {
+            self.file = file;
+            self.written = 0;
+        }
+    }
+}
+
+/// What one file holds.
+fn most(bound: Option<u64>) -> u64 {
+    bound.map_or(FILE_BYTES, |bytes| bytes / FILES as u64)
 }
 
 /// Begins a new file; those that are there become older by one.

@@ -1,28 +1,19 @@
 //! What is mounted on top of the image: fresh directories, volumes, files and devices of the host.
 
 use std::collections::BTreeSet;
-use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use runtime::seed::Size;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
-use rustix::io::Errno;
 use spec::container::{self, Device, DeviceKind, Mount, MountFlags, MountKind, Namespace, Root, Spec};
 use spec::isolation::{DeviceWord, MountWord};
 use spec::portable::{Portable, is_reserved, volume_name};
-use spec::{Error, Result, ResultExt, RootPath};
+use spec::{Error, Result, RootPath};
 
 use super::reason::Reasons;
 use super::{Bind, Resolving, RunOptions};
 
 /// Files of the host that a package may ask for.
 const HOST_FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
-
-/// Least size of a directory that is fresh at each start, in bytes; memory is used as it fills.
-pub(super) const FRESH_BYTES: u64 = 256 << 20;
-/// Its inodes, at the least.
-pub(super) const FRESH_INODES: u64 = 65_536;
 
 impl Resolving<'_> {
     pub(super) fn files(&self, spec: &mut Spec, reasons: &mut Reasons) -> Result<()> {
@@ -72,10 +63,10 @@ impl Resolving<'_> {
         let mut mounts = Vec::new();
         if !self.writable_root() {
             for at in outermost(&self.portable.writable) {
-                mounts.push(fresh(self.tree, at)?);
+                mounts.push(fresh(at));
             }
         }
-        mounts.extend(volumes(self.portable, self.tree, self.options)?);
+        mounts.extend(volumes(self.portable, self.options));
         mounts.extend(self.portable.host_files.iter().filter_map(|path| host_file(self.tree, path)));
         Ok(mounts)
     }
@@ -130,34 +121,18 @@ fn outermost(dirs: &BTreeSet<RootPath>) -> Vec<RootPath> {
     dirs.iter().filter(|dir| !inner(dir)).cloned().collect()
 }
 
-/// Room for what the image has there and as much again.
-fn fresh(tree: &Path, at: RootPath) -> Result<Mount> {
+fn fresh(at: RootPath) -> Mount {
     let shared = matches!(at.as_bytes(), b"/tmp" | b"/var/tmp" | b"/run/lock");
     let mode = if shared { 0o1777 } else { 0o755 };
-    let seed = size_in(tree, &at).doing(|| format!("measuring {at} of the image"))?;
-    let bytes = seed.bytes.saturating_mul(2).max(FRESH_BYTES);
-    let inodes = seed.inodes.saturating_mul(2).max(FRESH_INODES);
-    let what = MountKind::Tmpfs { bytes, inodes, seeded: true, mode };
-    Ok(Mount { at, what, flags: MountFlags::default() })
-}
-
-fn size_in(tree: &Path, at: &RootPath) -> std::io::Result<Size> {
-    let root = std::fs::File::open(tree)?;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    match rustix::fs::openat2(&root, at.relative(), flags, Mode::empty(), inside) {
-        Ok(directory) => runtime::seed::measure_tree(directory.as_fd()),
-        Err(Errno::NOENT) => Ok(Size::default()),
-        Err(error) => Err(error.into()),
-    }
+    Mount { at, what: MountKind::Fresh { mode }, flags: MountFlags::default() }
 }
 
 /// Declared volumes, but for those that are given on the command line.
-fn volumes(portable: &Portable, tree: &Path, options: &RunOptions) -> Result<Vec<Mount>> {
+fn volumes(portable: &Portable, options: &RunOptions) -> Vec<Mount> {
     let given = |at: &&RootPath| !options.binds.iter().any(|bind| bind.at == **at);
     let mount = |at: &RootPath| match &options.volumes {
-        Some(dir) => Ok(bound(dir.join(volume_name(at)), at.clone(), false, true)),
-        None => fresh(tree, at.clone()),
+        Some(dir) => bound(dir.join(volume_name(at)), at.clone(), false, true),
+        None => fresh(at.clone()),
     };
     portable.volumes.iter().filter(given).map(mount).collect()
 }

@@ -18,7 +18,7 @@ impl Resolving<'_> {
         // A package's word for what it says itself is none for what a person says.
         let own = self.options.limits.best_effort == Some(true) || self.options.limits.is_empty();
         let said = Limits { best_effort: said.best_effort.filter(|_| own), ..said };
-        not_yet(&said)?;
+        self.room(spec, &said, reasons)?;
         let resources = said.resources(disk_of::path)?;
         let room = Room::of_host().one();
         let defaults = room.clone().merged(&within(&self.portable.forecast, &room)?);
@@ -93,22 +93,6 @@ impl Resolving<'_> {
         if !others.is_empty() {
             reasons.add("limits", others.join(", "), "asked for", "--limit KEY=VALUE");
         }
-    }
-}
-
-/// Refuses words that the vocabulary has and no part of ours enforces yet.
-///
-/// # Errors
-/// With what there is instead.
-pub fn not_yet(said: &Limits) -> Result<()> {
-    let words =
-        [("disk", said.disk.is_some()), ("inodes", said.inodes.is_some()), ("logs", said.logs.is_some())];
-    match words.iter().find(|(_, said)| *said) {
-        Some((word, _)) if said.best_effort != Some(true) => Err(Error::unsupported(format!(
-            "{word} cannot be limited yet"
-        ))
-        .hint("fresh directories are bounded each (--tmpfs PATH:size=64m), and logs hold 30 MiB at most")),
-        _ => Ok(()),
     }
 }
 

@@ -8,6 +8,7 @@ mod limits;
 mod namespaces;
 mod privilege;
 mod reason;
+mod room;
 #[cfg(test)]
 mod tests;
 mod trust;
@@ -24,9 +25,9 @@ use spec::{Error, Id, Name, Result, ResultExt, RootPath};
 use facts::Facts;
 pub use kernel::{MASKED, READ_ONLY};
 use layers::Layers;
-pub use limits::not_yet;
 pub use reason::Reason;
 use reason::Reasons;
+pub(crate) use room::{must_log, usual_layer, with_ours};
 
 /// A directory or file of the host that is shown in a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,9 +166,7 @@ impl Resolving<'_> {
         let path = self.tree.to_owned();
         match self.layers.value(|layer| layer.root) {
             Some(RootChange::None) => Root::Host,
-            _ if self.writable_root() => {
-                Root::Scratch { path, bytes: files::FRESH_BYTES, inodes: files::FRESH_INODES }
-            }
+            _ if self.writable_root() => Root::Scratch { path },
             _ => Root::Tree { path },
         }
     }

@@ -17,6 +17,19 @@ pub struct Reason {
     pub notable: bool,
 }
 
+impl Reason {
+    /// What its volumes hold could not be limited.
+    pub(crate) fn of_volumes(why: &spec::Error) -> Self {
+        Self {
+            what: "volumes",
+            state: "as large as the disk".to_owned(),
+            why: why.to_string(),
+            otherwise: "--limit disk=SIZE tells what is missing",
+            notable: true,
+        }
+    }
+}
+
 /// Collects them.
 #[derive(Debug, Default)]
 pub(super) struct Reasons(Vec<Reason>);

@@ -9,7 +9,7 @@ use spec::observation::Port;
 use spec::portable::{Policy, Portable};
 use spec::seccomp::Choice;
 
-use super::files::{FRESH_BYTES, FRESH_INODES};
+use super::room::{FRESH_BYTES, FRESH_INODES};
 use super::*;
 
 fn portable() -> Portable {
@@ -109,12 +109,12 @@ fn a_fresh_directory_has_room_for_what_the_image_has_there() {
     let spec = resolve(&portable, &tree, &RunOptions::named(portable.name.clone()));
     std::fs::remove_dir_all(&tree).expect("clean");
     let spec = spec.expect("spec");
-    let size = |at: &str| match spec.mounts.iter().find(|mount| mount.at == path(at)).expect(at).what {
-        MountKind::Tmpfs { bytes, inodes, .. } => (bytes, inodes),
-        _ => panic!("no tmpfs"),
-    };
-    assert_eq!(size("/link"), (2 * ((300 << 20) + 4096), FRESH_INODES));
-    assert_eq!(size("/none"), (FRESH_BYTES, FRESH_INODES));
+    for at in ["/link", "/none"] {
+        let mount = spec.mounts.iter().find(|mount| mount.at == path(at)).expect(at);
+        assert!(matches!(mount.what, MountKind::Fresh { .. }), "{at}");
+    }
+    let bytes = 2 * ((300 << 20) + 4096) + FRESH_BYTES;
+    assert_eq!(spec.room, Room { bytes, inodes: 2 * FRESH_INODES });
 }
 
 #[test]

@@ -23,6 +23,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::Mode;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{DumpableBehavior, Signal};
+use spec::plan::Shared;
 use sys::seccomp::Instruction;
 use sys::users::UserNamespace;
 
@@ -308,7 +309,13 @@ impl Walk<'_> {
             Op::Own { namespaces } => self.own(*namespaces),
             Op::Landlock(rules) => landlock::restrict(self.root()?, rules),
             Op::Tree(bound) => self.take_root(mounts::tree(bound, self.made_users())?),
-            Op::Scratch(made) => self.take_root(mounts::scratch(made, self.made_users())?),
+            Op::Share(shared) => mounts::cover_root(self.shared(*shared == Shared::Kept)?),
+            Op::Scratch(made) => {
+                self.take_root(mounts::scratch(made, self.shared(false)?, self.made_users())?)
+            }
+            Op::Part { at, part } => {
+                mounts::part(self.root()?, at, part, self.shared(part.kept)?, self.made_users())
+            }
             Op::FileSystem { at, make } => self.file_system(at, make),
             Op::Hierarchies { at, hierarchies } => groups::show(self.root()?, at, hierarchies),
             Op::Attach { at, mount, directory } => {
@@ -353,6 +360,10 @@ impl Walk<'_> {
 
     fn root(&self) -> Result<BorrowedFd<'_>, Fault> {
         borrowed(&self.root)
+    }
+
+    fn shared(&self, kept: bool) -> Result<BorrowedFd<'_>, Fault> {
+        Ok(self.inherited.prepared.shares.of(kept)?)
     }
 
     fn made_users(&self) -> Option<&UserNamespace> {

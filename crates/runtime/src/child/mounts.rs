@@ -14,7 +14,7 @@ use sys::users::UserNamespace;
 
 use super::devices::open_device;
 use super::place::{find, genuine, mount_point};
-use crate::prepare::{Bound, FileSystem, Place, Scratch, detached};
+use crate::prepare::{self, Bound, FileSystem, Place, Scratch, detached};
 use crate::report::{During, Fault, Part};
 
 type Done = Result<(), Fault>;
@@ -43,13 +43,16 @@ fn copy_of(bound: &Bound, users: Option<&UserNamespace>) -> Result<OwnedFd, Faul
     Ok(copy)
 }
 
-/// An overlay over the tree, writing to a detached tmpfs. It is attached over the old root only to
-/// have a path, and goes away together with that. So is a tree whose owners are shown as the
-/// container's, which an overlay itself cannot do: older kernels take only what is attached.
-pub(super) fn scratch(made: &Scratch, users: Option<&UserNamespace>) -> Result<OwnedFd, Fault> {
+/// An overlay over the tree, writing to the room for files in memory. A tree whose owners are shown as the
+/// container's, which an overlay itself cannot do, is attached over the old root only to have a path, and
+/// goes away together with that: older kernels take only what is attached.
+pub(super) fn scratch(
+    made: &Scratch,
+    layer: BorrowedFd<'_>,
+    users: Option<&UserNamespace>,
+) -> Result<OwnedFd, Fault> {
     let tree = made.tree.as_ref().map(|bound| tree(bound, users)).transpose()?;
-    cover_root(made.layer.as_fd())?;
-    rustix::process::fchdir(&made.layer)?;
+    rustix::process::fchdir(layer)?;
     let root = match tree {
         Some(tree) => overlay(&OwnPath::of(tree.as_fd())),
         None => overlay(&made.lower),
@@ -57,6 +60,30 @@ pub(super) fn scratch(made: &Scratch, users: Option<&UserNamespace>) -> Result<O
     let root = root.during(Part::FileSystem)?;
     cover_root(root.as_fd())?;
     Ok(root)
+}
+
+/// Puts a directory of what several places share at its place. That is attached over the old root: older
+/// kernels copy no mount that is attached nowhere.
+pub(super) fn part(
+    root: BorrowedFd<'_>,
+    at: &Place,
+    part: &prepare::Part,
+    of: BorrowedFd<'_>,
+    users: Option<&UserNamespace>,
+) -> Done {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let copy = rustix::mount::open_tree(of, part.name.as_c_str(), flags).during(Part::Source)?;
+    let users = users.filter(|_| part.mapped).map(|made| made.users.as_fd());
+    let change = Change {
+        attributes: part.attributes,
+        without: 0,
+        users,
+        propagation: MountPropagationFlags::PRIVATE,
+        recursive: false,
+    };
+    let during = if users.is_some() { Part::Mapping } else { Part::Attributes };
+    sys::mount::change(copy.as_fd(), change).during(during)?;
+    attach(root, at, copy.as_fd(), true)
 }
 
 fn overlay(lower: &CStr) -> Result<OwnedFd, Errno> {
@@ -265,8 +292,8 @@ pub(super) fn pivot(root: BorrowedFd<'_>) -> Done {
     Err(Errno::BUSY.into())
 }
 
-/// The old root, a tree and a layer under an overlay, and one to spare.
-const MOST_ON_TOP: u32 = 4;
+/// The old root, two file systems with parts, a tree and an overlay, and one to spare.
+const MOST_ON_TOP: u32 = 6;
 
 fn mount_of(at: BorrowedFd<'_>, path: &CStr) -> Result<u64, Errno> {
     Ok(rustix::fs::statx(at, path, AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?.stx_mnt_id)

@@ -12,6 +12,7 @@ mod kernel;
 mod landlock;
 mod made;
 mod mounts;
+mod parts;
 mod place;
 mod schedule;
 mod shared;
@@ -27,7 +28,7 @@ use rustix::fs::{Gid, Mode, Uid};
 use rustix::mount::MountPropagationFlags;
 use rustix::thread::CpuSet;
 use spec::container::{Capabilities, Namespace, Nodes};
-use spec::plan::{Plan, Step};
+use spec::plan::{Plan, Shared, Step};
 use spec::seccomp::Choice;
 use spec::{Error, Result, ResultExt};
 use sys::process::Strings;
@@ -44,6 +45,7 @@ pub(crate) use identity::Identity;
 pub(crate) use kernel::KernelFile;
 pub(crate) use landlock::{Allowed, Rules, paths as allowed_paths};
 pub(crate) use made::NodeToMake;
+pub(crate) use parts::{Part, Shares};
 pub(crate) use place::Place;
 pub(crate) use schedule::Schedule;
 pub use users::EarlyUsers;
@@ -61,6 +63,7 @@ pub(crate) enum Op {
     Begin { namespaces: u64 },
     Wait,
     PrivateMounts,
+    Share(Shared),
     Root { tree: OwnedFd, path: CString },
     Tree(Bound),
     Scratch(Scratch),
@@ -68,6 +71,7 @@ pub(crate) enum Op {
     Hierarchies { at: Place, hierarchies: Vec<Hierarchy> },
     Attach { at: Place, mount: OwnedFd, directory: bool },
     Bind { at: Place, bound: Bound },
+    Part { at: Place, part: Part },
     ExactBind { at: Place, source: CString, recursive: bool, finish: Finish },
     ExactMount { at: Place, make: FileSystem, finish: Finish, early: bool },
     Again { at: Place, finish: Finish },
@@ -110,10 +114,10 @@ pub(crate) enum Op {
     Execute { candidates: Vec<CString>, argv: Strings, env: Strings },
 }
 
-/// A writable layer, over the path `lower` or over a tree that is shown otherwise than it is.
+/// A writable layer of fresh files, over the path `lower` or over a tree that is shown otherwise than
+/// it is.
 #[derive(Debug)]
 pub(crate) struct Scratch {
-    pub(crate) layer: OwnedFd,
     pub(crate) lower: CString,
     pub(crate) tree: Option<Bound>,
 }
@@ -194,6 +198,8 @@ pub(crate) struct Prepared {
     pub(crate) network: Option<OwnedFd>,
     /// The version 2 group that the process is born in.
     born_in: Option<RawFd>,
+    /// What places of the container are parts of.
+    pub(crate) shares: Shares,
 }
 
 /// What comes from outside the plan.
@@ -209,6 +215,8 @@ pub(crate) struct Given<'a> {
     pub(crate) users: Option<EarlyUsers>,
     /// A network namespace that is being made.
     pub(crate) network: Option<EarlyNetwork>,
+    /// The file system of its volumes, attached nowhere.
+    pub(crate) kept: Option<OwnedFd>,
 }
 
 /// Prepares `plan`.
@@ -221,8 +229,10 @@ pub(crate) fn prepare(plan: &Plan, given: Given<'_>) -> Result<Prepared> {
     let ops = Vec::with_capacity(plan.steps.len());
     let namespaces = flags(plan)?;
     let (network, born_in) = (None, given.born_in);
+    let devpts_taken = false;
+    let shares = Shares::with(given.kept.map(above_standard).transpose()?);
     let mut prepared =
-        Prepared { ops, namespaces, terminal, devpts, devpts_taken: false, users, network, born_in };
+        Prepared { ops, namespaces, terminal, devpts, devpts_taken, users, network, born_in, shares };
     let mut tasks = Some(given.tasks);
     for step in &plan.steps {
         let op = match step {
@@ -245,7 +255,12 @@ pub(crate) fn prepare(plan: &Plan, given: Given<'_>) -> Result<Prepared> {
             Step::Chroot => chroot::chroot(plan, given.target)?,
             Step::Device(device) => device::prepare(plan, device).doing(|| step.to_string())?,
             Step::Root { root, idmapped } => {
-                mounts::root(plan, root, *idmapped && prepared.users.is_some()).doing(|| step.to_string())?
+                let mapped = *idmapped && prepared.users.is_some();
+                mounts::root(plan, root, mapped, &prepared).doing(|| step.to_string())?
+            }
+            Step::Share(shared) => {
+                prepared.shares.begin(*shared).doing(|| step.to_string())?;
+                Op::Share(*shared)
             }
             Step::Mount(mount) => mounts::mount(plan, mount, &mut prepared).doing(|| step.to_string())?,
             Step::Users => users::enter(plan, given.target)?,
@@ -297,6 +312,7 @@ fn simple(step: &Step) -> Result<Op> {
         | Step::Join { .. }
         | Step::Root { .. }
         | Step::Mount(_)
+        | Step::Share(_)
         | Step::Users
         | Step::Identity { .. } => {
             return Err(Error::internal(format!("{step} takes more than the step")));
@@ -390,6 +406,7 @@ impl Prepared {
         numbers.extend(self.terminal.iter().map(|pair| pair.slave.as_raw_fd()));
         let made = self.users.iter().flat_map(|made| std::iter::once(&made.users).chain(&made.network));
         numbers.extend(made.chain(&self.network).map(AsRawFd::as_raw_fd));
+        numbers.extend(self.shares.descriptors());
         numbers
     }
 
@@ -459,7 +476,6 @@ impl Op {
         match self {
             Self::Groups { tasks, .. } => tasks.iter().map(AsRawFd::as_raw_fd).collect(),
             Self::Join { target: fd, .. }
-            | Self::Scratch(Scratch { layer: fd, .. })
             | Self::Attach { mount: fd, .. }
             | Self::Enter { file: fd, .. }
             | Self::EnterLater { file: fd }

@@ -2,7 +2,7 @@
 //! on mounts that are not attached anywhere yet; the child only attaches them.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
@@ -15,7 +15,7 @@ use sys::mount::{NO_ATIME, NO_DEV, NO_EXEC, NO_SUID, NO_SYMLINKS, READ_ONLY};
 use super::users::Owners;
 use super::{
     Bound, Devices, FileSystem, Op, Place, Prepared, Scratch, above_standard, c_path, c_string, cgroups,
-    detached, exact, shared,
+    detached, exact, parts, shared,
 };
 
 /// Whether a step takes the container's pseudo-terminals.
@@ -36,20 +36,19 @@ fn devpts_options(exact: &Exact) -> Option<&Words> {
     }
 }
 
-pub(super) fn root(plan: &Plan, root: &Root, mapped: bool) -> Result<Op> {
-    let tree = |path: &Path, attributes| -> Result<Op> {
-        Ok(Op::Tree(Bound { mapped, ..Bound::of(c_path(path)?, attributes) }))
+pub(super) fn root(plan: &Plan, root: &Root, mapped: bool, prepared: &Prepared) -> Result<Op> {
+    let tree = |path: &Path, attributes| -> Result<Bound> {
+        Ok(Bound { mapped, ..Bound::of(c_path(path)?, attributes) })
     };
     match root {
-        Root::Tree { path } => tree(path, READ_ONLY | NO_DEV),
-        Root::Mounted { path } => tree(path, NO_DEV),
-        Root::Scratch { path, bytes, inodes } => {
-            let layer = layer(plan, path, *bytes, *inodes, mapped)?;
-            if mapped {
-                let tree = Bound { mapped, ..Bound::of(c_path(path)?, NO_DEV) };
-                return Ok(Op::Scratch(Scratch { layer, lower: CString::default(), tree: Some(tree) }));
-            }
-            Ok(Op::Scratch(Scratch { layer, lower: overlay_path(path)?, tree: None }))
+        Root::Tree { path } => Ok(Op::Tree(tree(path, READ_ONLY | NO_DEV)?)),
+        Root::Mounted { path } => Ok(Op::Tree(tree(path, NO_DEV)?)),
+        Root::Scratch { path } => {
+            parts::layer(plan, path, mapped, prepared)?;
+            Ok(Op::Scratch(match mapped {
+                true => Scratch { lower: CString::default(), tree: Some(tree(path, NO_DEV)?) },
+                false => Scratch { lower: overlay_path(path)?, tree: None },
+            }))
         }
         Root::Bundle { path, .. } => {
             let (tree, path) = exact::root(path)?;
@@ -57,22 +56,6 @@ pub(super) fn root(plan: &Plan, root: &Root, mapped: bool) -> Result<Op> {
         }
         Root::Host => Err(Error::internal("the host's root is no step")),
     }
-}
-
-/// The writable layer of an overlay: an upper directory that looks like the root of `tree`.
-fn layer(plan: &Plan, tree: &Path, bytes: u64, inodes: u64, mapped: bool) -> Result<OwnedFd> {
-    let layer = make(&tmpfs(None, bytes, inodes, 0o755)?)?;
-    for name in [c"upper", c"work"] {
-        rustix::fs::mkdirat(&layer, name, Mode::from_raw_mode(0o755))
-            .map_err(std::io::Error::from)
-            .doing(|| "making a layer")?;
-    }
-    let upper = open_directory(&layer, c"upper").doing(|| "opening the layer")?;
-    let tree = std::fs::File::open(tree).doing(|| format!("opening {}", tree.display()))?;
-    let users = plan.users.as_ref().filter(|_| mapped);
-    crate::seed::copy_attributes(users, tree.as_fd(), upper.as_fd())
-        .doing(|| "copying the attributes of the root")?;
-    Ok(layer)
 }
 
 /// The path in an overlay option, where a colon separates layers.
@@ -106,6 +89,13 @@ pub(super) fn mount(plan: &Plan, mount: &Mount, prepared: &mut Prepared) -> Resu
                 true => attach(at(false)?, self::seeded(plan, &mount.at, make)?),
                 false => Op::FileSystem { at: at(false)?, make },
             }
+        }
+        MountKind::Fresh { mode } => {
+            let attributes = NO_SUID | NO_DEV | attributes(&mount.flags);
+            parts::fresh(plan, &mount.at, *mode, attributes, prepared)?
+        }
+        MountKind::Kept { name } => {
+            parts::kept(&mount.at, name, NO_DEV | attributes(&mount.flags), prepared)?
         }
         MountKind::Exact(wanted) => exact::mount(plan, mount, wanted, prepared)?,
         MountKind::Bind(bind) => {
@@ -152,7 +142,7 @@ fn option(name: &CStr, value: &impl ToString) -> Result<(CString, Option<CString
     Ok((name.to_owned(), Some(c_string(value.to_string().as_bytes())?)))
 }
 
-fn tmpfs(owner: Option<Owner>, bytes: u64, inodes: u64, mode: u32) -> Result<FileSystem> {
+pub(super) fn tmpfs(owner: Option<Owner>, bytes: u64, inodes: u64, mode: u32) -> Result<FileSystem> {
     let mut options = vec![
         option(c"size", &bytes)?,
         option(c"nr_inodes", &inodes)?,
@@ -169,17 +159,22 @@ pub(super) fn seeded(plan: &Plan, at: &RootPath, mut file_system: FileSystem) ->
     let read_only = file_system.attributes & READ_ONLY;
     file_system.attributes &= !READ_ONLY;
     let target = make(&file_system)?;
-    if let Some(source) = source_of(plan, at)? {
-        let inside = open_directory(&target, c".").doing(|| "opening a tmpfs")?;
-        let users = if shows_mapped(plan) { plan.users.as_ref() } else { None };
-        crate::seed::copy_tree_for(users, source.as_fd(), inside.as_fd())
-            .doing(|| format!("copying {at} of the image"))?;
-    }
+    let inside = open_directory(&target, c".").doing(|| "opening a tmpfs")?;
+    seed(plan, at, inside.as_fd())?;
     if read_only != 0 {
         let set = sys::mount::set_attributes_recursively(target.as_fd(), read_only);
         set.map_err(std::io::Error::from).doing(|| "making a tmpfs read-only")?;
     }
     Ok(target)
+}
+
+/// Copies what the root has at `at`; false if it has nothing there.
+pub(super) fn seed(plan: &Plan, at: &RootPath, inside: BorrowedFd<'_>) -> Result<bool> {
+    let Some(source) = source_of(plan, at)? else { return Ok(false) };
+    let users = if shows_mapped(plan) { plan.users.as_ref() } else { None };
+    crate::seed::copy_tree_for(users, source.as_fd(), inside)
+        .doing(|| format!("copying {at} of the image"))?;
+    Ok(true)
 }
 
 /// Whether the root shows its files' owners as the container's.
@@ -210,7 +205,7 @@ fn source_of(plan: &Plan, at: &RootPath) -> Result<Option<OwnedFd>> {
     }
 }
 
-fn open_directory(at: impl AsFd, path: &CStr) -> std::io::Result<OwnedFd> {
+pub(super) fn open_directory(at: impl AsFd, path: &CStr) -> std::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(at, path, flags, Mode::empty())?)
 }
@@ -290,7 +285,7 @@ fn give(devpts: OwnedFd, owner: Option<Owner>) -> Result<OwnedFd> {
 }
 
 /// Makes a file system that is mounted nowhere.
-fn make(file_system: &FileSystem) -> Result<OwnedFd> {
+pub(super) fn make(file_system: &FileSystem) -> Result<OwnedFd> {
     let mount = detached(file_system).map_err(std::io::Error::from);
     above_standard(mount.doing(|| format!("making a {}", file_system.kind.to_string_lossy()))?)
 }

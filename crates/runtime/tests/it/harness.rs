@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use spec::container::{
-    Bind, Capabilities, DEFAULT_CAPABILITIES, Mount, MountFlags, MountKind, Namespace, Nodes, Process, Root,
+    Bind, Capabilities, DEFAULT_CAPABILITIES, Mount, MountFlags, MountKind, Namespace, Nodes, Process, Room, Root,
     Spec, own,
 };
 use spec::seccomp::Choice;
@@ -98,7 +98,8 @@ impl Box {
     /// A writable root.
     pub(crate) fn scratch(mut self) -> Self {
         let path = self.directory.path().to_owned();
-        self.spec.root = Root::Scratch { path, bytes: 16 << 20, inodes: 4096 };
+        self.spec.root = Root::Scratch { path };
+        self.spec.room = Room { bytes: 16 << 20, inodes: 4096 };
         self
     }
 

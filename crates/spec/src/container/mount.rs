@@ -16,14 +16,11 @@ pub enum Root {
         /// The tree on the host.
         path: PathBuf,
     },
-    /// A directory tree under a writable layer in memory (overlay with a sized tmpfs).
+    /// A directory tree under a writable layer in memory (overlay), which shares the room of the
+    /// fresh directories.
     Scratch {
         /// The tree on the host.
         path: PathBuf,
-        /// Size of the writable layer in bytes.
-        bytes: u64,
-        /// Inodes of the writable layer.
-        inodes: u64,
     },
     /// A tree that the caller has mounted in its own mount namespace, taken with everything
     /// mounted below it, writable.
@@ -41,6 +38,16 @@ pub enum Root {
     },
     /// The host's own root, as it is; only with [`RootChange::None`].
     Host,
+}
+
+/// How much the container's own files in memory may be together: its fresh directories and its
+/// writable root.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Room {
+    /// Bytes.
+    pub bytes: u64,
+    /// Files, directories and links.
+    pub inodes: u64,
 }
 
 /// How the root file system becomes the root of the container's processes.
@@ -124,6 +131,17 @@ pub enum MountKind {
         seeded: bool,
         /// Permissions where there is nothing to copy them from.
         mode: u32,
+    },
+    /// A directory of the file system in memory that all fresh directories share ([`Room`]). Owner,
+    /// mode and content are copied from what the root has at this place.
+    Fresh {
+        /// Permissions where there is nothing to copy them from.
+        mode: u32,
+    },
+    /// A directory of the file system that its volumes have to themselves.
+    Kept {
+        /// Its name there.
+        name: String,
     },
     /// A file or directory of the host.
     Bind(Bind),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Step;
+use super::{Shared, Step};
 use crate::container::{Exact, Made, MountKind, Namespace, Root, Source, capability_names};
 use crate::seccomp::Choice;
 
@@ -15,6 +15,8 @@ impl fmt::Display for Step {
                 write!(f, "entering the {} namespace {}", namespace.word(), path.display())
             }
             Self::PrivateMounts => write!(f, "separating the mounts from the host's"),
+            Self::Share(Shared::Fresh(_)) => write!(f, "making room for files in memory"),
+            Self::Share(Shared::Kept) => write!(f, "opening the file system of its volumes"),
             Self::Root { root, .. } => write!(f, "{root}"),
             Self::Mount(mount) => write!(f, "mounting {} at {}", mount.what, mount.at),
             Self::Device(device) => {
@@ -102,6 +104,7 @@ impl Step {
             Self::Mount(mount) => match &mount.what {
                 MountKind::Bind(bind) => bind.idmapped,
                 MountKind::Exact(exact) => exact.owners.is_some(),
+                MountKind::Kept { .. } => true,
                 _ => false,
             },
             _ => false,
@@ -141,6 +144,8 @@ impl fmt::Display for MountKind {
             Self::Devpts => f.write_str("pseudo-terminals"),
             Self::Mqueue => f.write_str("message queues"),
             Self::Tmpfs { .. } => f.write_str("a tmpfs"),
+            Self::Fresh { .. } => f.write_str("a fresh directory"),
+            Self::Kept { name } => write!(f, "the volume {name}"),
             Self::Bind(bind) => write!(f, "{}", bind.source.display()),
             Self::Exact(exact) => write!(f, "{exact}"),
         }

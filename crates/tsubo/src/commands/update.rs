@@ -52,9 +52,9 @@ pub fn run(args: &Args, place: &Place) -> Result<u8> {
     if limits.cpu_period.is_some() && limits.cpus.is_none() {
         return Err(Error::user("cpu_period alone would change how much cpus allow").hint("give --cpus too"));
     }
-    lifecycle::not_yet(&limits)?;
     let update = Update {
         rlimits: args.ulimits.clone(),
+        files: lifecycle::Files::of(&limits)?,
         resources: limits.resources(lifecycle::disk_of::path)?,
         best_effort: limits.best_effort == Some(true),
     };

@@ -132,7 +132,7 @@ impl Owned {
 
 /// Directories that the container may write.
 fn writable(spec: &Spec) -> Vec<RootPath> {
-    let fresh = |what: &MountKind| matches!(what, MountKind::Tmpfs { .. });
+    let fresh = |what: &MountKind| matches!(what, MountKind::Tmpfs { .. } | MountKind::Fresh { .. });
     spec.mounts.iter().filter(|mount| fresh(&mount.what)).map(|mount| mount.at.clone()).collect()
 }
 

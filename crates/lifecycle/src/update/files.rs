@@ -1,0 +1,186 @@
+//! Other bounds for files: in memory, in volumes, in logs; while they are in use, and without looking at
+//! any of them.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use ::disk::Volumes;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::FsPickFlags;
+use spec::container::{Mount, MountKind, Room, Root, Spec};
+use spec::limits::Limits;
+use spec::resources::Limit;
+use spec::{Error, ErrorKind, Result, ResultExt, RootPath};
+
+use crate::resolve::{must_log, with_ours};
+use crate::volumes::Wanted;
+
+/// TMPFS_MAGIC.
+const TMPFS: u64 = 0x0102_1994;
+/// OVERLAYFS_SUPER_MAGIC.
+const OVERLAY: u64 = 0x794c_7630;
+
+/// What was said.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Files {
+    bytes: Option<Limit>,
+    inodes: Option<Limit>,
+    logs: Option<u64>,
+    best_effort: bool,
+}
+
+impl Files {
+    /// Of limits in words.
+    ///
+    /// # Errors
+    /// No logs at all, or logs without an end.
+    pub fn of(limits: &Limits) -> Result<Self> {
+        Ok(Self {
+            bytes: limits.disk.map(|size| size.0),
+            inodes: limits.inodes.map(|count| count.0),
+            logs: must_log(limits)?,
+            best_effort: limits.best_effort == Some(true),
+        })
+    }
+
+    /// Nothing was said.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_none() && self.inodes.is_none() && self.logs.is_none()
+    }
+
+    /// Whether those of its directories are to change.
+    fn is_about_room(&self) -> bool {
+        self.bytes.is_some() || self.inodes.is_some()
+    }
+
+    fn wanted(&self) -> Wanted {
+        Wanted { bytes: self.bytes, inodes: self.inodes, best_effort: self.best_effort }
+    }
+
+    /// What a start from now on gives it.
+    pub(super) fn merge(&self, spec: &mut Spec) {
+        let zero = |limit: Limit| limit.number().unwrap_or(0);
+        spec.room.bytes = self.bytes.map_or(spec.room.bytes, zero);
+        spec.room.inodes = self.inodes.map_or(spec.room.inodes, with_ours);
+        spec.logs = self.logs.or(spec.logs);
+    }
+}
+
+/// What is changed in a container, running as `pid` or not, so that it can be taken back.
+pub(super) struct Change<'a> {
+    pub(super) spec: &'a Spec,
+    pub(super) pid: Option<i32>,
+}
+
+impl Change<'_> {
+    /// Gives its directories another room, all of them or none; returns what its volumes had.
+    pub(super) fn apply(&self, files: &Files, room: Room) -> Result<Option<::disk::Room>> {
+        if !files.is_about_room() {
+            return Ok(None);
+        }
+        self.fresh(room)?;
+        match self.kept(|now| files.wanted().over(now)) {
+            Err(error) if error.kind() == ErrorKind::Unsupported && files.best_effort => Ok(None),
+            Err(error) => {
+                // The first failure is the one to tell. It was so before.
+                let _ = self.fresh(self.spec.room);
+                Err(error)
+            }
+            before => before,
+        }
+    }
+
+    /// Gives them what they had. If that fails there is nobody to tell: it was so before.
+    pub(super) fn take_back(&self, kept: Option<::disk::Room>) {
+        let _ = self.fresh(self.spec.room);
+        if let Some(room) = kept {
+            let _ = self.kept(|_| room);
+        }
+    }
+
+    /// The file system in memory, which only exists while it runs.
+    fn fresh(&self, room: Room) -> Result<()> {
+        let Some(pid) = self.pid else { return Ok(()) };
+        let layered = matches!(self.spec.root, Root::Scratch { .. });
+        let Some(place) = self.place(|what| matches!(what, MountKind::Fresh { .. })) else {
+            // What is written all over the root is reached through an overlay only.
+            return if layered { Err(settled()) } else { Ok(()) };
+        };
+        let doing = || format!("changing the room of {}", place.at);
+        let directory = inside(pid, &place.at).doing(doing)?;
+        match rustix::fs::fstatfs(&directory).map_err(std::io::Error::from).doing(doing)?.f_type as u64 {
+            TMPFS => resize(&directory, room).map_err(|errno| refused(errno, room)).doing(doing),
+            OVERLAY => Err(settled()),
+            _ => Err(Error::conflict(format!("something else was mounted over {}", place.at))),
+        }
+    }
+
+    /// Changes the room of its volumes, if it has any; returns what it was.
+    fn kept(&self, room: impl FnOnce(::disk::Room) -> ::disk::Room) -> Result<Option<::disk::Room>> {
+        let Some(dir) = self.spec.kept.clone().or_else(|| self.plain_volumes()) else { return Ok(None) };
+        let Some(mut volumes) = Volumes::open(&dir)? else { return Ok(None) };
+        let used = match (self.pid, self.place(|what| matches!(what, MountKind::Kept { .. }))) {
+            (Some(pid), Some(place)) => Some(inside(pid, &place.at)?),
+            _ => None,
+        };
+        let before = volumes.room();
+        let changed = volumes.change(room(before), used.as_ref().map(AsFd::as_fd));
+        changed.doing(|| "limiting what its volumes hold").map(|()| Some(before))
+    }
+
+    /// Their directory, where they lie in one that the host sees too.
+    fn plain_volumes(&self) -> Option<PathBuf> {
+        let end = Path::new("volumes").join(&self.spec.name);
+        self.spec.mounts.iter().find_map(|mount| match &mount.what {
+            MountKind::Bind(bind) => {
+                bind.source.parent().filter(|dir| dir.ends_with(&end)).map(ToOwned::to_owned)
+            }
+            _ => None,
+        })
+    }
+
+    fn place(&self, kind: impl Fn(&MountKind) -> bool) -> Option<&Mount> {
+        self.spec.mounts.iter().find(|mount| kind(&mount.what))
+    }
+}
+
+fn settled() -> Error {
+    Error::unsupported("the room of a writable root is settled when the container starts")
+        .hint("the new limit holds from the next start on: tsubo restart NAME")
+}
+
+/// A directory of the container, whatever it has laid there meanwhile.
+fn inside(pid: i32, at: &RootPath) -> Result<OwnedFd> {
+    let root = File::open(format!("/proc/{pid}/root")).doing(|| "opening its root")?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let found = rustix::fs::openat2(&root, at.relative(), flags, Mode::empty(), resolve);
+    found.map_err(|errno| Error::io(format!("opening {at} in the container"), errno.into()))
+}
+
+/// Asks the file system for other bounds. A tmpfs takes none that are below what it holds.
+fn resize(directory: &OwnedFd, room: Room) -> Result<(), Errno> {
+    let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
+    let context = rustix::mount::fspick(directory, c"", flags)?;
+    rustix::mount::fsconfig_set_string(&context, c"size", room.bytes.to_string().as_str())?;
+    rustix::mount::fsconfig_set_string(&context, c"nr_inodes", room.inodes.to_string().as_str())?;
+    rustix::mount::fsconfig_reconfigure(&context)
+}
+
+fn refused(errno: Errno, room: Room) -> Error {
+    let cause = std::io::Error::from(errno);
+    match errno {
+        Errno::INVAL => Error::conflict(format!(
+            "its files in memory are more than {} bytes or {} inodes already",
+            room.bytes, room.inodes
+        ))
+        .because(cause)
+        .hint("give more, or remove some of them first; a limit cannot be put where there was none"),
+        Errno::PERM => Error::unsupported("the kernel lets only the host's root do that while it runs")
+            .because(cause)
+            .hint("say it when the container is made, or stop it first"),
+        _ => Error::io("asking the kernel", cause),
+    }
+}
