@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn bytes_come_back_as_they_came() {
         let dir = scratch("bytes");
-        let mut writer = Writer::new(&dir).expect("writer");
+        let mut writer = Writer::new(&dir, None).expect("writer");
         let mut reader = Reader::new(&dir);
         let long = vec![b'x'; 100_000];
         let said: Vec<u8> = [b"one\ntwo\n\n\0\xff\n".as_slice(), &long, b"\nend"].concat();
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn a_flood_stays_within_bounds_and_a_follower_keeps_up() {
         let dir = scratch("flood");
-        let mut writer = Writer::new(&dir).expect("writer");
+        let mut writer = Writer::new(&dir, None).expect("writer");
         let mut follower = Reader::new(&dir);
         let chunk = vec![b'y'; 1 << 16];
         let mut followed = 0;
@@ -148,6 +148,29 @@ mod tests {
         let kept: u64 =
             std::fs::read_dir(&dir).expect("dir").flatten().map(|e| e.metadata().expect("file").len()).sum();
         assert!(kept <= 3 * FILE_BYTES && kept > 2 * FILE_BYTES, "{kept}");
+        std::fs::remove_dir_all(dir).expect("clean");
+    }
+
+    #[test]
+    fn another_bound_keeps_the_newest() {
+        let dir = scratch("bound");
+        let mut writer = Writer::new(&dir, Some(3 << 20)).expect("writer");
+        let line = [b"x".repeat(999), b"\n".to_vec()].concat();
+        for _ in 0..5000 {
+            writer.add(Stream::Out, &line);
+        }
+        let kept = || -> u64 {
+            (0..FILES)
+                .filter_map(|age| std::fs::metadata(dir.join(file_name(age))).ok())
+                .map(|meta| meta.len())
+                .sum()
+        };
+        assert!((2 << 20..=3 << 20).contains(&kept()), "{}", kept());
+        writer.bound(Some(300 << 10));
+        writer.add(Stream::Out, b"the last\n");
+        assert!(kept() <= 300 << 10, "{}", kept());
+        let text = std::fs::read_to_string(dir.join(file_name(0))).expect("newest");
+        assert!(text.ends_with("the last\n"));
         std::fs::remove_dir_all(dir).expect("clean");
     }
 }

@@ -30,7 +30,7 @@ fn written_directories_become_fresh_ones_outermost_only() {
     let fresh: Vec<String> = spec
         .mounts
         .iter()
-        .filter(|mount| matches!(mount.what, MountKind::Tmpfs { .. }))
+        .filter(|mount| matches!(mount.what, MountKind::Fresh { .. }))
         .map(|mount| mount.at.to_string())
         .collect();
     assert_eq!(fresh, ["/tmp", "/var/lib"]);
@@ -114,7 +114,7 @@ fn a_fresh_directory_has_room_for_what_the_image_has_there() {
         assert!(matches!(mount.what, MountKind::Fresh { .. }), "{at}");
     }
     let bytes = 2 * ((300 << 20) + 4096) + FRESH_BYTES;
-    assert_eq!(spec.room, Room { bytes, inodes: 2 * FRESH_INODES });
+    assert_eq!(spec.room, container::Room { bytes, inodes: 2 * FRESH_INODES });
 }
 
 #[test]

@@ -229,7 +229,7 @@ fn another_process_joins_its_users() {
     output.read_exact(&mut [0; 3]).expect("up");
     let mut process = first.spec.process.clone();
     process.argv[2] = "id -u; id -G; readlink /proc/self/ns/user; touch /etc/x 2>&1; hostname x 2>&1; \
-                       grep CapEff /proc/self/status; cat /proc/1/comm"
+                       grep CapEff /proc/self/status; until grep -q sleep /proc/1/comm; do :; done; cat /proc/1/comm"
         .into();
     let plan = spec::plan::join(&first.spec, &process, &spec::plan::joinable(&first.spec));
     let (read, write) = pipe();
