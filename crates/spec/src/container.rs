@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::GroupName;
 use crate::resources::Resources;
-use crate::{Id, Name, RootPath};
+use crate::{Id, Name, Promise, RootPath};
 
 pub use capability::{
     CAPABILITY_NAMES, Capabilities, DEFAULT_CAPABILITIES, capability, capability_names, capability_set,
@@ -102,6 +102,9 @@ pub struct Spec {
     pub wishes: Resources,
     /// The signal number that asks it to stop.
     pub stop_signal: i32,
+    /// What it is promised beyond what `resources` say.
+    #[serde(default)]
+    pub promise: Promise,
 }
 
 impl Spec {
@@ -134,6 +137,7 @@ impl Spec {
             resources: Resources::default(),
             wishes: Resources::default(),
             stop_signal: 15,
+            promise: Promise::default(),
         }
     }
 
