@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::GroupName;
 use crate::resources::Resources;
-use crate::{Id, Name, RootPath};
+use crate::{Id, Name, Promise, RootPath};
 
 pub use capability::{
     CAPABILITY_NAMES, Capabilities, DEFAULT_CAPABILITIES, capability, capability_names, capability_set,
@@ -112,6 +112,9 @@ pub struct Spec {
     /// Bytes of its logs that are kept; None for the usual.
     #[serde(default)]
     pub logs: Option<u64>,
+    /// What it is promised beyond what `resources` say.
+    #[serde(default)]
+    pub promise: Promise,
 }
 
 impl Spec {
@@ -147,6 +150,7 @@ impl Spec {
             room: Room::default(),
             kept: None,
             logs: None,
+            promise: Promise::default(),
         }
     }
 

@@ -3,11 +3,15 @@
 //! An observation is a file of its own (JSON): runs are merged, compared, committed beside the
 //! source. It holds no contents, only names and how they were used.
 
+mod usage;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Name, RootPath};
+
+pub use usage::{Curve, MOST_POINTS, Point, Used};
 
 /// The version of the format written by this program.
 pub const VERSION: u32 = 1;
@@ -63,6 +67,12 @@ pub struct Run {
     pub exercises: Vec<String>,
     /// The instruments that watched, e.g. `fanotify`, `seccomp-listener`, `ebpf`.
     pub instruments: BTreeSet<String>,
+    /// What the service used; older files do not tell.
+    #[serde(default)]
+    pub used: Used,
+    /// The same over time.
+    #[serde(default)]
+    pub curve: Curve,
 }
 
 /// How one path was used.
@@ -144,6 +154,16 @@ pub enum Written {
     Entries,
 }
 
+impl Written {
+    /// The size of what is there now.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Created { bytes } | Self::Changed { bytes } => *bytes,
+            Self::Removed | Self::Entries => 0,
+        }
+    }
+}
+
 /// A port that was listened on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Port {
@@ -162,6 +182,18 @@ pub struct Peak {
     pub tasks: u64,
     /// Open file descriptors of the fullest process; 0 if unknown.
     pub files: u64,
+}
+
+impl Peak {
+    /// The most of both.
+    #[must_use]
+    pub fn or_more(self, other: Self) -> Self {
+        Self {
+            memory: self.memory.max(other.memory),
+            tasks: self.tasks.max(other.tasks),
+            files: self.files.max(other.files),
+        }
+    }
 }
 
 impl Observation {
@@ -218,16 +250,44 @@ impl Observation {
             self.capabilities.entry(capability).or_default().extend(by);
         }
         self.groups |= other.groups;
-        self.peak.memory = self.peak.memory.max(other.peak.memory);
-        self.peak.tasks = self.peak.tasks.max(other.peak.tasks);
-        self.peak.files = self.peak.files.max(other.peak.files);
+        self.peak = self.peak.or_more(other.peak);
         self.warnings.extend(other.warnings);
+    }
+
+    /// The most that any run used.
+    pub fn used(&self) -> Used {
+        let runs = self.runs.iter().map(|run| run.used).reduce(Used::or_more).unwrap_or_default();
+        Used { peak: self.peak.or_more(runs.peak), ..runs }
+    }
+
+    /// The run that used the most memory, of those that have a curve.
+    pub fn fullest(&self) -> Option<&Run> {
+        let told = self.runs.iter().filter(|run| !run.curve.points().is_empty());
+        told.max_by_key(|run| run.used.peak.memory)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn runs_of_before_have_no_curve() {
+        let text = r#"{"started":1,"millis":2,"command":["x"],"exercises":[],"instruments":[]}"#;
+        let run: Run = serde_json::from_str(text).expect("an old run");
+        let mut observation = Observation::empty("web".parse().expect("name"));
+        observation.peak.memory = 7;
+        observation.runs.push(run.clone());
+        assert!(observation.fullest().is_none());
+        assert_eq!(observation.used(), Used { peak: observation.peak, ..Used::default() });
+        let mut newer = Observation::empty("web".parse().expect("name"));
+        let mut curve = Curve::default();
+        curve.add(Point { millis: 5, memory: 3, tasks: 1, cpu: 4 });
+        newer.runs.push(Run { used: Used { cpu: 4, millis: 5, ..Used::default() }, curve, ..run });
+        observation.merge(newer);
+        assert_eq!(observation.used().cpu_average(), 800);
+        assert_eq!(observation.fullest().map(|run| run.used.cpu), Some(4));
+    }
 
     #[test]
     fn merging_adds_up_and_keeps_the_earliest_stage() {

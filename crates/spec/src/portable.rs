@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::isolation::Isolation;
 use crate::limits::Limits;
-use crate::observation::Port;
+use crate::observation::{Port, Used};
 use crate::ready::Ready;
 use crate::{Name, RootPath};
 
@@ -61,6 +61,9 @@ pub struct Portable {
     /// What follows for its limits from what its tests used at most.
     #[serde(default, skip_serializing_if = "Limits::is_empty")]
     pub forecast: Limits,
+    /// What its tests used; None where the package is older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<Used>,
 }
 
 /// What a service was seen to need of the kernel.
@@ -107,6 +110,7 @@ impl Portable {
             isolation: Isolation::default(),
             limits: Limits::default(),
             forecast: Limits::default(),
+            used: None,
         }
     }
 }

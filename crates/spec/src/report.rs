@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::observation::Use;
+use crate::observation::{Curve, Use};
 use crate::{Digest, RootPath};
 
 /// The contents of a package beside what it was cut from. Sizes are file sizes in bytes, a file
@@ -36,6 +36,9 @@ pub struct Report {
     /// What became of each capability that the service had in the tests.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub capabilities: BTreeMap<String, Judged>,
+    /// What the run with the most memory used over time.
+    #[serde(default)]
+    pub curve: Curve,
 }
 
 /// Whether a capability is granted, and why.

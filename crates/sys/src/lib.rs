@@ -5,12 +5,15 @@
 
 pub mod bpf;
 pub mod bpf_device;
+pub mod btrfs;
 pub mod byte_lock;
 pub mod capability;
 #[cfg(target_arch = "x86_64")]
 pub mod early;
+pub mod ext4;
 pub mod fanotify;
 pub mod landlock;
+pub mod loop_device;
 pub mod loopback;
 pub mod memory;
 pub mod mount;
@@ -19,6 +22,7 @@ pub mod notify;
 pub mod private_mounts;
 pub mod process;
 pub mod pty;
+pub mod quota;
 pub mod schedule;
 pub mod seccomp;
 pub mod signal;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest as _, Sha256};
 use spec::isolation::Isolation;
 use spec::limits::Limits;
-use spec::observation::Observation;
+use spec::observation::{Observation, Used};
 use spec::portable::{Policy, Portable};
 use spec::report::Report;
 use spec::{Digest, Error, ErrorKind, Result, ResultExt, RootPath};
@@ -200,6 +200,7 @@ impl Packing<'_> {
         let observed = policy::observed(self.observation);
         cut.report.observation = Some(self.observation_digest()?);
         cut.report.capabilities = policy::untried(&observed, self.observation);
+        cut.report.curve = self.observation.fullest().map(|run| run.curve.clone()).unwrap_or_default();
         portable.policy = Some(observed);
         // One that is replayed will be written again as it is to be.
         let effort = if self.request.small && !self.request.replay { Effort::Small } else { Effort::Quick };
@@ -292,7 +293,9 @@ impl Packing<'_> {
         portable.ports.clone_from(&self.observation.ports);
         portable.isolation.clone_from(&self.request.isolation);
         portable.limits.clone_from(&self.request.limits);
-        portable.forecast = Limits::forecast(&self.observation.peak);
+        let used = self.observation.used();
+        portable.forecast = Limits::forecast(&used.peak);
+        portable.used = (used != Used::default()).then_some(used);
         portable
     }
 

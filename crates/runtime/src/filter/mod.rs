@@ -122,7 +122,8 @@ fn observed_table(architecture: Architecture, admitted: &Admitted, capabilities:
     for number in admitted.refused(architecture) {
         let rule = &mut rules[number as usize];
         // What is to look missing goes on doing so.
-        *rule = if matches!(rule, Rule::Absent | Rule::Clone3) { Rule::Absent } else { Rule::Refuse };
+        let missing = matches!(rule, Rule::Absent | Rule::Clone3 | Rule::Spared(_));
+        *rule = if missing { Rule::Absent } else { Rule::Refuse };
     }
     default::table(architecture, &rules, capabilities)
 }

@@ -1,6 +1,6 @@
 //! The lists of the default profile: Docker's, with the differences that its module tells.
 
-use super::default::Rule::{self, Absent, Capability, Clone, Clone3, Ioctl, Personality, Socket};
+use super::default::Rule::{self, Absent, Capability, Clone, Clone3, Ioctl, Personality, Socket, Spared};
 
 const DAC_READ_SEARCH: u8 = 2;
 const SYS_MODULE: u8 = 16;
@@ -11,6 +11,7 @@ const SYS_PACCT: u8 = 20;
 const SYS_ADMIN: u8 = 21;
 const SYS_BOOT: u8 = 22;
 const SYS_NICE: u8 = 23;
+const SYS_RESOURCE: u8 = 24;
 const SYS_TIME: u8 = 25;
 const SYS_TTY_CONFIG: u8 = 26;
 const SYSLOG: u8 = 34;
@@ -19,7 +20,7 @@ const BPF: u8 = 39;
 
 /// Allowed to every container.
 #[rustfmt::skip]
-pub(super) const ALLOWED: [&str; 360] = [
+pub(super) const ALLOWED: [&str; 359] = [
     "_llseek", "_newselect", "accept", "accept4", "access", "adjtimex", "alarm", "arch_prctl", "bind",
     "brk", "cachestat", "capget", "capset", "chdir", "chmod", "chown", "chown32", "clock_adjtime",
     "clock_adjtime64", "clock_getres", "clock_getres_time64", "clock_gettime", "clock_gettime64",
@@ -37,7 +38,7 @@ pub(super) const ALLOWED: [&str; 360] = [
     "getresgid32", "getresuid", "getresuid32", "getrlimit", "getrusage", "getsid", "getsockname",
     "getsockopt", "gettid", "gettimeofday", "getuid", "getuid32", "getxattr", "getxattrat",
     "inotify_add_watch", "inotify_init", "inotify_init1", "inotify_rm_watch", "io_cancel", "io_destroy",
-    "io_getevents", "io_pgetevents", "io_pgetevents_time64", "io_setup", "io_submit", "ioprio_get",
+    "io_getevents", "io_pgetevents", "io_pgetevents_time64", "io_submit", "ioprio_get",
     "ioprio_set", "ipc", "kill", "landlock_add_rule", "landlock_create_ruleset", "landlock_restrict_self",
     "lchown", "lchown32", "lgetxattr", "link", "linkat", "listen", "listmount", "listxattr", "listxattrat",
     "llistxattr", "lremovexattr", "lseek", "lsetxattr", "lstat", "lstat64", "madvise", "map_shadow_stack",
@@ -74,7 +75,7 @@ pub(super) const ALLOWED: [&str; 360] = [
 
 /// Allowed to some, or with some arguments.
 #[rustfmt::skip]
-pub(super) const RULES: [(&str, Rule); 53] = [
+pub(super) const RULES: [(&str, Rule); 54] = [
     ("acct", Capability(SYS_PACCT)),
     ("bpf", Capability(BPF)),
     ("chroot", Capability(SYS_CHROOT)),
@@ -93,6 +94,7 @@ pub(super) const RULES: [(&str, Rule); 53] = [
     ("fspick", Capability(SYS_ADMIN)),
     ("get_mempolicy", Capability(SYS_NICE)),
     ("init_module", Capability(SYS_MODULE)),
+    ("io_setup", Spared(SYS_RESOURCE)),
     ("ioctl", Ioctl),
     ("ioperm", Capability(SYS_RAWIO)),
     ("iopl", Capability(SYS_RAWIO)),

@@ -39,6 +39,7 @@ pub(crate) fn report() -> Report {
         directories: Vec::new(),
         kept: BTreeMap::new(),
         capabilities: BTreeMap::new(),
+        curve: spec::observation::Curve::default(),
         cut: Cut::default(),
     }
 }

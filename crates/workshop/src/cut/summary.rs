@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use spec::RootPath;
+use spec::observation::Curve;
 use spec::report::{Cut, DirectoryShare, Kept, PackageShare, Report};
 
 use super::scene::Scene;
@@ -77,6 +78,7 @@ pub(super) fn report(scene: &Scene<'_>, kept: BTreeMap<RootPath, Kept>) -> Repor
         },
         kept,
         capabilities: BTreeMap::new(),
+        curve: Curve::default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use spec::observation::Run;
+use spec::observation::{Curve, Run, Used};
 
 use spec::Error;
 
@@ -22,6 +22,8 @@ fn observation(capabilities: &[&str], calls: &[&str]) -> Observation {
         command: Vec::new(),
         exercises: Vec::new(),
         instruments: set(&[CAPABILITY_CHECKS, SYSTEM_CALLS]),
+        used: Used::default(),
+        curve: Curve::default(),
     });
     observation.capabilities = capabilities.iter().map(|&name| (name.to_owned(), set(&["web"]))).collect();
     observation.syscalls = set(calls);

@@ -33,6 +33,11 @@ impl Noted {
         self.group.as_ref().map_or(Ok(()), |group| group.admit(tasks, born_in))
     }
 
+    /// The groups, where there are any.
+    pub fn group(&self) -> Option<&Group> {
+        self.group.as_ref()
+    }
+
     /// As [`Group::peak`].
     pub fn peak(&self) -> Peak {
         self.group.as_ref().map(Group::peak).unwrap_or_default()

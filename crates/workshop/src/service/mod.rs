@@ -4,6 +4,7 @@ pub mod conduct;
 pub mod exercise;
 pub mod inside;
 pub mod leftover;
+pub mod meter;
 pub mod output;
 pub mod readiness;
 pub mod sockets;
@@ -17,7 +18,7 @@ use regex_lite::Regex;
 use runtime::{Child, Options, Stdio};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use spec::container::Spec;
-use spec::observation::Peak;
+use spec::observation::{Curve, Peak, Used};
 use spec::ready::Ready;
 use spec::{Error, Result, ResultExt};
 use sys::seccomp::Instruction;
@@ -33,6 +34,8 @@ pub struct Service {
     child: Child,
     code: Option<i32>,
     group: Option<leftover::Noted>,
+    looker: Option<meter::Looker>,
+    seen: meter::Seen,
     stop_signal: i32,
     /// What it says.
     pub output: Output,
@@ -71,8 +74,10 @@ impl Service {
             .listener()
             .ok_or_else(|| Error::internal("the container did not hand over its listener"))?;
         watch.start(listener, child.pid())?;
+        let looker = group.as_ref().and_then(leftover::Noted::group).map(meter::Looker::start);
         child.release()?;
-        Ok(Self { child, code: None, group, stop_signal: spec.stop_signal, output, held: Held::default() })
+        let (seen, held) = (meter::Seen::default(), Held::default());
+        Ok(Self { child, code: None, group, looker, seen, stop_signal: spec.stop_signal, output, held })
     }
 
     /// The host's pid of the container's first process.
@@ -140,6 +145,7 @@ impl Service {
     /// # Errors
     /// When it cannot be signalled or waited for.
     pub fn stop(&mut self) -> Result<i32> {
+        self.look_away();
         if let Some(code) = self.ended()? {
             return Ok(code);
         }
@@ -156,14 +162,24 @@ impl Service {
         })
     }
 
-    /// The most it used, as far as control groups and looks tell.
-    pub fn peak(&self) -> Peak {
+    /// The end of what is of interest: how it stops is nothing to plan by.
+    fn look_away(&mut self) {
+        if let Some(mut looker) = self.looker.take() {
+            self.seen = looker.finish();
+        }
+    }
+
+    /// What it used, as far as control groups and looks tell, and when.
+    pub fn used(&mut self) -> (Used, Curve) {
+        self.look_away();
         let counted = self.group.as_ref().map(leftover::Noted::peak).unwrap_or_default();
-        Peak {
+        let peak = Peak {
             memory: counted.memory,
             tasks: counted.tasks.max(self.held.processes),
             files: self.held.most_files,
-        }
+        };
+        let seen = std::mem::take(&mut self.seen);
+        (Used { peak: peak.or_more(seen.used.peak), ..seen.used }, seen.curve)
     }
 }
 

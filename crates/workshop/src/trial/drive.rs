@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use observe::{Asked, CAPABILITY_CHECKS, SYSTEM_CALLS, Seen, Settings, Watch};
 use spec::container::Spec;
-use spec::observation::{PathUse, Peak, Port, Stage};
+use spec::observation::{Curve, PathUse, Port, Stage, Used};
 use spec::{Error, Result};
 
 use super::setup::Setup;
@@ -50,8 +50,10 @@ pub struct Outcome {
 pub struct Held {
     /// Ports it listened on.
     pub ports: BTreeSet<Port>,
-    /// Memory, tasks, files.
-    pub peak: Peak,
+    /// Memory, tasks, files, processor time.
+    pub used: Used,
+    /// The same over time.
+    pub curve: Curve,
     /// How it conducted itself.
     pub conduct: Conduct,
 }
@@ -72,7 +74,8 @@ impl Drive<'_> {
             let mut conduct = course.through(&mut service)?;
             (conduct.lines, conduct.all_lines) = service.output.all();
             let ports = std::mem::take(&mut service.held.ports);
-            Ok(Held { ports, peak: service.peak(), conduct })
+            let (used, curve) = service.used();
+            Ok(Held { ports, used, curve, conduct })
         });
         Ok(Outcome { held, seen: course.finish() })
     }

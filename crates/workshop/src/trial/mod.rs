@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use observe::{Seen, Watch};
-use spec::observation::{Observation, Run};
+use spec::observation::{Observation, Run, Used, Written};
 use spec::{Error, ErrorKind, Id, Result, ResultExt};
 
 use self::drive::{Drive, Held};
@@ -87,6 +87,8 @@ fn watched_run(
         command: setup.command.clone(),
         exercises: setup.exercises.iter().map(ToString::to_string).collect(),
         instruments: seen.instruments.clone(),
+        used: held.used,
+        curve: held.curve.clone(),
     };
     assemble(development, stack, copy, run, seen, held)
 }
@@ -101,7 +103,6 @@ fn assemble(
     held: Held,
 ) -> Result<Observation> {
     let mut observation = Observation::empty(development.record.name.clone());
-    observation.runs.push(run);
     observation.paths = seen.paths;
     observation.warnings = seen.warnings;
     observation.syscalls = seen.syscalls;
@@ -109,10 +110,14 @@ fn assemble(
     observation.groups = seen.groups;
     observation.gained_privilege = seen.gained_privilege;
     observation.ports = held.ports;
-    observation.peak = held.peak;
+    observation.peak = held.used.peak;
     for ((at, upper), lower) in copy.layers.iter().zip(stack.mount_points()) {
         observation.written.extend(observe::written(upper, &lower, at)?);
     }
+    // Much of it never gets as far as a disk, where groups count.
+    let left = observation.written.values().map(Written::bytes).sum();
+    let used = Used { written: run.used.written.max(left), ..run.used };
+    observation.runs.push(Run { used, ..run });
     stamps::fill(&stack.root, &mut observation)?;
     Ok(observation)
 }
