@@ -110,13 +110,29 @@ impl Writer {
         self.flush();
     }
 
+    /// Short lines become long ones with what is said of them: a file takes those that fit.
     fn flush(&mut self) {
-        if self.written + self.lines.len() as u64 > self.most {
-            self.begin();
+        let lines = std::mem::take(&mut self.lines);
+        let mut rest = lines.as_slice();
+        while !rest.is_empty() {
+            let room = self.most.saturating_sub(self.written);
+            let fits = fitting(rest, room);
+            if fits == 0 && self.written > 0 {
+                self.begin();
+                if self.written > 0 {
+                    // The disk is full: lines are lost, and files stay as long as they may be.
+                    break;
+                }
+                continue;
+            }
+            // No line is longer than a file.
+            let (now, later) = rest.split_at(if fits == 0 { rest.len() } else { fits });
+            if self.file.write_all(now).is_ok() {
+                self.written += now.len() as u64;
+            }
+            rest = later;
         }
-        if self.file.write_all(&self.lines).is_ok() {
-            self.written += self.lines.len() as u64;
-        }
+        self.lines = lines;
         self.lines.clear();
     }
 
@@ -125,6 +141,16 @@ impl Writer {
             self.file = file;
             self.written = 0;
         }
+    }
+}
+
+/// How many bytes of whole lines there are within `room`.
+fn fitting(lines: &[u8], room: u64) -> usize {
+    match usize::try_from(room) {
+        Ok(room) if room < lines.len() => {
+            lines[..room].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1)
+        }
+        _ => lines.len(),
     }
 }
 

@@ -24,6 +24,7 @@ mod limits;
 mod long;
 mod minimal;
 mod oddities;
+mod own_files;
 mod packing;
 mod policy;
 mod python;
