@@ -22,6 +22,7 @@ pub mod history;
 mod home;
 pub mod job;
 mod launch;
+pub mod ledger;
 pub mod living;
 mod lock;
 pub mod log;

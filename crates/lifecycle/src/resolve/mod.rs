@@ -7,6 +7,7 @@ mod layers;
 mod limits;
 mod namespaces;
 mod privilege;
+mod promise;
 mod reason;
 mod room;
 #[cfg(test)]
@@ -74,6 +75,8 @@ pub struct RunOptions {
     pub limits: Limits,
     /// The package gets what it asks for, even of the host.
     pub as_packaged: bool,
+    /// It is started also where that breaks promises made to others.
+    pub overcommit: bool,
     /// Where presets of one's own are.
     pub presets: Vec<PathBuf>,
 }
@@ -96,6 +99,7 @@ impl RunOptions {
             isolation: Isolation::default(),
             limits: Limits::default(),
             as_packaged: false,
+            overcommit: false,
             presets: Vec::new(),
         }
     }
