@@ -5,6 +5,7 @@ mod files;
 mod kernel;
 mod layers;
 mod limits;
+mod lxcfs;
 mod namespaces;
 mod privilege;
 mod promise;
@@ -25,6 +26,7 @@ use spec::{Error, Id, Name, Result, ResultExt, RootPath};
 
 use facts::Facts;
 pub use kernel::{MASKED, READ_ONLY};
+pub use lxcfs::mounted_lxcfs;
 use layers::Layers;
 pub use reason::Reason;
 use reason::Reasons;
