@@ -8,6 +8,7 @@
 
 mod admission;
 mod bounds;
+mod capacity;
 #[cfg(test)]
 mod measure;
 mod slot;
@@ -28,6 +29,7 @@ pub use admission::Room;
 pub(crate) use admission::{Asking, admit, settle};
 use bounds::Shortage;
 pub use bounds::{Bounds, Kind};
+pub use capacity::{Capacity, Each, Row};
 pub use slot::Entry;
 use slot::SLOT;
 

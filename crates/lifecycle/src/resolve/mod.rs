@@ -27,6 +27,7 @@ use spec::{Error, Id, Name, Result, ResultExt, RootPath};
 use facts::Facts;
 pub use kernel::{MASKED, READ_ONLY};
 pub use lxcfs::mounted_lxcfs;
+pub use promise::promised;
 use layers::Layers;
 pub use reason::Reason;
 use reason::Reasons;
