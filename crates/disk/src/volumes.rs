@@ -6,13 +6,13 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
 use spec::{Error, Result, ResultExt};
 
 use crate::record::Record;
-use crate::{Kind, Room, Usage};
+use crate::{Kind, Room, Usage, files, image, project, subvolume};
 
 /// A directory whose entries are the volumes; or that holds, beside a record of it, what holds them.
+/// It may be given another name at any time.
 #[derive(Debug)]
 pub struct Volumes {
     dir: PathBuf,
@@ -21,17 +21,39 @@ pub struct Volumes {
 
 impl Volumes {
     /// Makes `dir`, with the parents that it lacks: under another name first, so that what is there
-    /// is complete.
+    /// is complete. With `whole` the room is the container's from now on, whatever others write;
+    /// else it is taken from the host as it is used, and given back.
     ///
     /// # Errors
     /// Unsupported, with the reason and the way out, where this host cannot hold that limit.
     pub fn make(dir: &Path, room: Room, whole: bool) -> Result<Self> {
-        if !room.is_unlimited() {
-            return Err(Error::unsupported("a limit of disk cannot be held here"));
+        if room.is_unlimited() {
+            make_directory(dir, 0o755)?;
+            return Ok(Self { dir: dir.to_owned(), record: Record::new(Kind::Directory, room) });
         }
-        let making = || format!("making {}", dir.display());
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).doing(making)?;
-        Ok(Self { dir: dir.to_owned(), record: Record { kind: Kind::Directory, room, whole } })
+        possible(dir, room)?;
+        let new = Self::unfinished(dir)?;
+        make_directory(&new, 0o700)?;
+        let made = hold(&new, room, whole).and_then(|record| {
+            record.write(&new)?;
+            fs::rename(&new, dir).doing(|| format!("naming {}", dir.display()))?;
+            Ok(Self { dir: dir.to_owned(), record })
+        });
+        if made.is_err() {
+            // The first failure is the one to tell.
+            let _ = Self::unfinished(dir);
+        }
+        made
+    }
+
+    /// The name under which `dir` is made, without what a killed command may have left there.
+    fn unfinished(dir: &Path) -> Result<PathBuf> {
+        let name = dir.file_name().unwrap_or_default().to_string_lossy();
+        let new = dir.with_file_name(format!("%{name}.new"));
+        if let Some(left) = Self::open(&new)? {
+            left.remove()?;
+        }
+        Ok(new)
     }
 
     /// Those of `dir`; None if it is not there.
@@ -42,7 +64,7 @@ impl Volumes {
         if !dir.is_dir() {
             return Ok(None);
         }
-        let plain = Record { kind: Kind::Directory, room: Room::default(), whole: false };
+        let plain = Record::new(Kind::Directory, Room::default());
         let record = Record::read(dir)?.unwrap_or(plain);
         Ok(Some(Self { dir: dir.to_owned(), record }))
     }
@@ -57,43 +79,111 @@ impl Volumes {
         self.record.room
     }
 
-    /// A descriptor of the directory that holds them.
+    /// A descriptor of the directory that holds them. For an image it is a mount that is attached
+    /// nowhere: it ends with its last descriptor, and with what was attached of it. Entries whose
+    /// names begin with a `%` that is not followed by `25` or `2f` are not volumes.
     ///
     /// # Errors
     /// Conflict, where they are in use already and cannot be twice.
     pub fn attach(&self) -> Result<OwnedFd> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let opened = rustix::fs::open(&self.dir, flags, Mode::empty()).map_err(std::io::Error::from);
-        opened.doing(|| format!("opening {}", self.dir.display()))
+        match self.record.kind {
+            Kind::Directory => files::directory(&self.dir),
+            Kind::Project { .. } | Kind::Subvolume => files::directory(&self.dir.join(files::INNER)),
+            Kind::Image => image::attach(&self.dir, &self.record),
+        }
     }
 
-    /// Gives them another room, also while they are in use: then `used` is a descriptor inside.
+    /// Gives them another room, also while they are in use: then `used` is a descriptor of a
+    /// directory inside. It is raised even when it is full, and lowered below what is used in bytes.
     ///
     /// # Errors
     /// Unsupported, with the reason and the way out; nothing has changed then.
-    pub fn change(&mut self, room: Room, _used: Option<BorrowedFd<'_>>) -> Result<()> {
+    pub fn change(&mut self, room: Room, used: Option<BorrowedFd<'_>>) -> Result<()> {
         if room == self.record.room {
             return Ok(());
         }
-        Err(Error::unsupported("these volumes were made without a limit"))
+        self.record = match self.record.kind {
+            Kind::Directory => return Err(made_without()),
+            Kind::Project { id } => project::change(&self.dir, id, &self.record, room)?,
+            Kind::Subvolume => subvolume::change(&self.dir, &self.record, room)?,
+            Kind::Image => image::change(&self.dir, &self.record, room, used)?,
+        };
+        self.record.write(&self.dir)
     }
 
     /// What is kept; `used` is a descriptor inside, if they are in use.
     ///
     /// # Errors
     /// When the kernel does not tell.
-    pub fn usage(&self, _used: Option<BorrowedFd<'_>>) -> Result<Usage> {
-        Ok(Usage { bytes: None, inodes: None, limit: self.record.room })
+    pub fn usage(&self, used: Option<BorrowedFd<'_>>) -> Result<Usage> {
+        let counted = match self.record.kind {
+            Kind::Directory => (None, None),
+            Kind::Project { id } => project::usage(&self.dir, id)?,
+            Kind::Subvolume => subvolume::usage(&self.dir)?,
+            Kind::Image => image::usage(&self.dir, &self.record, used)?,
+        };
+        let own = self.record.own;
+        Ok(Usage {
+            bytes: counted.0.map(|bytes| bytes.saturating_sub(own.bytes)),
+            inodes: counted.1.map(|inodes| inodes.saturating_sub(own.inodes)),
+            limit: self.record.room,
+        })
     }
 
     /// Removes them with all that they hold.
     ///
     /// # Errors
-    /// Conflict, where they are in use.
+    /// Conflict, where an image is in use.
     pub fn remove(self) -> Result<()> {
+        match self.record.kind {
+            Kind::Directory => {}
+            Kind::Project { id } => project::remove(&self.dir, id)?,
+            Kind::Subvolume => subvolume::remove(&self.dir)?,
+            Kind::Image => image::remove(&self.dir)?,
+        }
         match fs::remove_dir_all(&self.dir) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             result => result.doing(|| format!("removing {}", self.dir.display())),
         }
     }
+}
+
+fn make_directory(dir: &Path, mode: u32) -> Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(mode).create(dir);
+    made.doing(|| format!("making {}", dir.display()))
+}
+
+/// What is refused before anything is done.
+fn possible(dir: &Path, room: Room) -> Result<()> {
+    if room.bytes.is_some_and(|bytes| bytes < image::LEAST_BYTES) || room.inodes == Some(0) {
+        return Err(Error::user("a limit of disk is at least 64 KiB and one inode"));
+    }
+    if fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(Error::conflict(format!("{} is there already", dir.display())));
+    }
+    if !files::is_host_root() {
+        return Err(Error::unsupported("a limit of disk takes the host's root: nobody else may set quotas or mount images")
+            .hint("run it as root, or keep what is written in memory, where its size is limited (a volume of type tmpfs)"));
+    }
+    Ok(())
+}
+
+/// The best that the file system of `dir` offers. Quotas reserve nothing.
+fn hold(dir: &Path, room: Room, whole: bool) -> Result<Record> {
+    if !whole {
+        if let Some(record) = project::make(dir, room)? {
+            return Ok(record);
+        }
+        if let Some(record) = subvolume::make(dir, room)? {
+            return Ok(record);
+        }
+    }
+    image::make(dir, room, whole)
+}
+
+fn made_without() -> Error {
+    Error::unsupported(
+        "these volumes were made without a limit, and every file would have to be visited to set one",
+    )
+    .hint("copy what they hold, remove them (tsubo rm --volumes) and start the container anew with a limit")
 }

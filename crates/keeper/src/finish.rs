@@ -26,6 +26,8 @@ pub(crate) fn finish(mut keeper: Keeper, code: i32) {
     // Processes that were executed later have died as well.
     let codes: Vec<i32> =
         keeper.connections.iter_mut().map(|connection| end_exec(connection, code)).collect();
+    // Who is told of its end can have what it had.
+    state::forgive(&keeper.job);
     if keeper.job.remove {
         vanish(&mut keeper, code);
     }

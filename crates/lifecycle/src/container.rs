@@ -11,6 +11,7 @@ use spec::{Error, Id, Name, Result, ResultExt};
 
 use crate::disk::{self, Durable, remove_tree};
 use crate::events::{Subject, What};
+use crate::ledger::Ledger;
 use crate::lock::Lock;
 use crate::log;
 use crate::pinned::{boot_id, ends_within};
@@ -164,8 +165,17 @@ impl Container {
             }
         }
         let ended = self.record_loss(note)?;
+        self.forgive();
         remove_tree(&self.run)?;
         Ok(ended)
+    }
+
+    /// What it was promised is anybody's again.
+    fn forgive(&self) {
+        if !self.record.spec.promised().is_empty() {
+            // What stays is found by whoever would be refused because of it.
+            let _ = Ledger::beside(&self.run).release(self.id());
+        }
     }
 
     fn record_loss(&self, note: &str) -> Result<Ended> {

@@ -12,6 +12,7 @@ use spec::{Error, Name, Result, ResultExt};
 use crate::container::Container;
 use crate::disk::{self, Durable};
 use crate::events::{Events, Watch, What};
+use crate::ledger::{self, Ledger};
 use crate::lock::{ImagesLock, Lock};
 use crate::record::{self, Record, Status};
 use crate::tenants::Tenants;
@@ -53,8 +54,18 @@ impl Containers {
 
     /// Those of the state directory that a job is of.
     pub(crate) fn beside(job: &crate::job::Job) -> Self {
+        Self::around(&job.dir, &job.run)
+    }
+
+    /// What must survive a reboot lies here.
+    pub(crate) fn state(&self) -> &Path {
+        self.home()
+    }
+
+    /// Those that the container with these two directories is one of.
+    pub(crate) fn around(dir: &Path, run: &Path) -> Self {
         let above = |dir: &Path| dir.parent().unwrap_or(dir).to_owned();
-        Self { lib: above(&job.dir), run: above(&job.run) }
+        Self { lib: above(dir), run: above(run) }
     }
 
     /// Makes a container; it is not started yet. With `remove` it will not outlive its end, and is
@@ -95,6 +106,7 @@ impl Containers {
             remove,
             life: options.life,
             ports: source.portable.ports.clone(),
+            overcommit: options.overcommit,
         };
         let durable = if remove { Durable::No } else { Durable::Yes };
         let made = volumes::prepare(source.portable, source.tree, &volumes, wanted, &mut record.spec);
@@ -283,6 +295,8 @@ impl Containers {
     pub fn gc(&self) -> Result<Vec<String>> {
         cgroup::Room::hold();
         let mut removed = disk::sweep(&self.lib);
+        let lost = ledger::settle(&Ledger::beside(&self.run.join("any")), self)?;
+        removed.extend((lost > 0).then(|| format!("promises to {lost} containers that are gone")));
         // Before the containers are listed: those that are started meanwhile are not looked at.
         let entries: Vec<_> = fs::read_dir(&self.run).into_iter().flatten().flatten().collect();
         let known: Vec<String> = self.list()?.iter().map(|container| container.id().to_string()).collect();

@@ -11,10 +11,13 @@ use spec::protocol::{Reply, Request};
 use spec::resources::Resources;
 use spec::{Error, Result, RootPath};
 
+use crate::Containers;
 use crate::client::Client;
 use crate::container::Container;
 use crate::job::{self, Job};
+use crate::ledger::{self, Asking, Ledger};
 use crate::lock::Lock;
+use crate::pinned::Pinned;
 use crate::resolve;
 use crate::session::Session;
 use crate::spare::{Process as KeeperProcess, Spare};
@@ -28,6 +31,8 @@ pub struct Launch {
     pub input: bool,
     /// A keeper other than `TSUBO_KEEPER` or the one beside our own program.
     pub keeper: Option<PathBuf>,
+    /// Also where that breaks promises made to other containers.
+    pub overcommit: bool,
 }
 
 /// One more process for a running container; what is not said is as for its first.
@@ -71,8 +76,33 @@ impl Container {
         spare: Option<Spare>,
         lock: Option<&Lock>,
     ) -> Result<Session> {
+        let promised = !self.record().spec.promised().is_empty();
+        let overcommit = launch.overcommit || self.record().overcommit;
+        let spare = spare.map_or_else(|| Spare::of(launch.keeper.clone(), self.id()), Ok)?;
+        if promised && let Err(refused) = self.admit(spare.process.pid(), overcommit) {
+            // It goes by itself, and takes along what it has made.
+            drop(spare.connection);
+            finish(&spare.process);
+            return Err(refused);
+        }
+        let started = self.launch(&launch, spare, lock);
+        if promised && started.is_err() {
+            // What stays is found by whoever would be refused because of it.
+            let _ = Ledger::beside(self.run_dir()).release(self.id());
+        }
+        started
+    }
+
+    /// Asks for what it is to be promised.
+    fn admit(&self, keeper: i32, overcommit: bool) -> Result<()> {
+        let (name, id, promise) = (self.name(), self.id(), self.record().spec.promised());
+        let asking = Asking { name, id, keeper: Pinned::of(keeper)?, promise, overcommit };
+        let containers = Containers::around(self.dir(), self.run_dir());
+        ledger::admit(&Ledger::beside(self.run_dir()), &containers, &asking)
+    }
+
+    fn launch(&self, launch: &Launch, spare: Spare, lock: Option<&Lock>) -> Result<Session> {
         let terminal = self.record().spec.process.terminal;
-        let spare = spare.map_or_else(|| Spare::of(launch.keeper, self.id()), Ok)?;
         let Spare { process: keeper, connection, .. } = spare;
         let job = Job {
             spec: limited(self.record().spec.clone()),

@@ -22,6 +22,7 @@ pub mod history;
 mod home;
 pub mod job;
 mod launch;
+pub mod ledger;
 pub mod living;
 mod lock;
 pub mod log;
@@ -50,7 +51,10 @@ pub use lock::ImagesLock;
 pub use pinned::{Pinned, boot_id};
 pub use processes::Process;
 pub use record::{Ended, HealthState, Probe, Record, Running, Status};
-pub use resolve::{Bind, MASKED, READ_ONLY, Reason, RunOptions, default_limits, explained, resolve};
+pub use resolve::{
+    Bind, MASKED, READ_ONLY, Reason, RunOptions, default_limits, explained, mounted_lxcfs, promised,
+    resolve,
+};
 pub use rootless::Rootless;
 pub use session::Session;
 pub use settle::{claim, find_place, plan};

@@ -32,6 +32,9 @@ pub struct Record {
     /// Ports that its package was seen to listen on.
     #[serde(default)]
     pub ports: BTreeSet<Port>,
+    /// It is started also where that breaks promises made to others.
+    #[serde(default)]
+    pub overcommit: bool,
 }
 
 /// `state.json` in the run directory: true while it runs, and only on this boot.

@@ -66,6 +66,11 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    /// Its number on the host.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid
+    }
+
     pub(crate) fn kill(&self) {
         // Whether it had ended already is seen by waiting.
         let _ = sys::process::send_signal(self.pidfd.as_fd(), 9);

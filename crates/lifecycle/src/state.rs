@@ -8,6 +8,7 @@ use spec::{Result, ResultExt};
 
 use crate::disk::{self, Durable};
 use crate::job::{Job, SOCKET};
+use crate::ledger::Ledger;
 use crate::lock::Lock;
 use crate::log;
 use crate::pinned::{Pinned, boot_id};
@@ -78,6 +79,14 @@ fn retire(job: &Job, log: &log::Writer) -> Result<()> {
     match record.is_some_and(|record| record.spec.id == job.spec.id) {
         true => disk::retire(&job.dir),
         false => Ok(()),
+    }
+}
+
+/// What it was promised is anybody's again.
+pub fn forgive(job: &Job) {
+    if !job.spec.promised().is_empty() {
+        // What stays is found by whoever would be refused because of it.
+        let _ = Ledger::beside(&job.run).release(job.spec.id);
     }
 }
 

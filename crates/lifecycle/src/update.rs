@@ -8,11 +8,13 @@ use spec::container::Spec;
 use spec::life::Life;
 use spec::protocol::Request;
 use spec::resources::{self, Resources};
-use spec::{Error, Result, ResultExt};
+use spec::{Error, Promise, Result, ResultExt};
 
+use crate::Containers;
 use crate::container::Container;
 use crate::disk::{self, Durable};
 use crate::events::What;
+use crate::ledger::{self, Asking, Ledger};
 use crate::lock::Lock;
 use crate::record::{Record, Running, Status};
 
@@ -33,6 +35,8 @@ pub struct Update {
     pub files: Files,
     /// What this host cannot enforce of that is left out instead of refused.
     pub best_effort: bool,
+    /// Also where that breaks promises made to other containers.
+    pub overcommit: bool,
 }
 
 impl Container {
@@ -57,8 +61,8 @@ impl Container {
         };
         let files = Change { spec: &before.spec, pid };
         let back = files.apply(&update.files, record.spec.room)?;
-        if status.is_running() {
-            if let Err(error) = self.update_running(&before, &record, update) {
+        if let Status::Running(state) = &status {
+            if let Err(error) = self.update_running(state, &before, &record, update) {
                 files.take_back(back);
                 return Err(error).doing(|| format!("changing a limit of container {}", self.name()));
             }
@@ -69,10 +73,19 @@ impl Container {
         Ok(())
     }
 
-    fn update_running(&self, before: &Record, after: &Record, update: &Update) -> Result<()> {
+    fn update_running(
+        &self,
+        state: &Running,
+        before: &Record,
+        after: &Record,
+        update: &Update,
+    ) -> Result<()> {
+        self.promise_anew(state, &before.spec, &after.spec, update.overcommit || after.overcommit)?;
         // Its keeper first: it may start it again at any moment.
-        self.order_all(after, update)?;
-        self.limit(&with_swap(update, &after.spec)).inspect_err(|_| {
+        let changed = self.order_all(after, update).and_then(|()| self.limit(&with_swap(update, &after.spec)));
+        changed.inspect_err(|_| {
+            // What it had it can have again.
+            let _ = self.promise_anew(state, &after.spec, &before.spec, true);
             // What was refused now is not to come with its next start. If it has ended meanwhile
             // there is nobody to tell.
             let _ = self.order_all(before, update);
@@ -85,6 +98,20 @@ impl Container {
             return Ok(());
         }
         self.order(&Request::UpdateFiles { room: record.spec.room, logs: record.spec.logs })
+    }
+
+    /// What it is promised changes with what it may use.
+    fn promise_anew(&self, state: &Running, before: &Spec, after: &Spec, overcommit: bool) -> Result<()> {
+        let promise = after.promised();
+        if promise == before.promised() {
+            return Ok(());
+        }
+        let ledger = Ledger::beside(self.run_dir());
+        if promise.is_empty() {
+            return ledger.release(self.id());
+        }
+        let asking = Asking { name: self.name(), id: self.id(), keeper: state.keeper, promise, overcommit };
+        ledger::admit(&ledger, &Containers::around(self.dir(), self.run_dir()), &asking)
     }
 
     /// Its processes and groups, as they are by now.
@@ -125,10 +152,23 @@ fn merge(spec: &mut Spec, update: &Update) -> Result<()> {
         true => (&mut spec.wishes, &mut spec.resources),
         false => (&mut spec.resources, &mut spec.wishes),
     };
+    if update.best_effort {
+        spec.promise = said(spec.promise, &update.resources);
+    }
     *whole = std::mem::take(whole).merged(&update.resources);
     *rest = rest.without(&update.resources);
     whole.check()?;
     if update.best_effort { Ok(()) } else { cgroup::Placed::check(&update.resources) }
+}
+
+/// What was said counts also where it is not enforced.
+fn said(promise: Promise, resources: &Resources) -> Promise {
+    let number = |limit: Option<resources::Limit>| limit.and_then(resources::Limit::number);
+    Promise {
+        memory: number(resources.memory.max).unwrap_or(promise.memory),
+        tasks: number(resources.pids).unwrap_or(promise.tasks),
+        ..promise
+    }
 }
 
 /// The groups it has now.

@@ -22,7 +22,7 @@ mod spawn;
 
 pub use hang::comes_within;
 pub use network::EarlyNetwork;
-pub use prepare::EarlyUsers;
+pub use prepare::{EarlyUsers, lxcfs_answers};
 pub use report::told as explain;
 pub use shield::{is_out_of_reach, keep_shield, read_only_program, shield};
 pub use spawn::{Child, Options, Stdio, Target, Waiting, execute, join, spawn};

@@ -17,6 +17,11 @@ impl Id {
     pub fn from_bytes(bytes: [u8; 6]) -> Self {
         Self(bytes)
     }
+
+    /// Its bytes.
+    pub fn bytes(self) -> [u8; 6] {
+        self.0
+    }
 }
 
 impl fmt::Display for Id {

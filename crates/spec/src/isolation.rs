@@ -124,6 +124,9 @@ pub struct Isolation {
     /// A small init of ours is process 1: it reaps and passes signals on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<bool>,
+    /// Processors and memory are shown by its own limits, where lxcfs is on the host. Default: true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lxcfs: Option<bool>,
     /// Size of /dev/shm, as in `64m`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shm_size: Option<String>,

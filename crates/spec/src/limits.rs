@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use amount::{Count, Cpus, Size};
-pub use forecast::MARGIN;
+pub use forecast::{MARGIN, Reasoning, reasoning, rounded};
 pub use group_name::GroupName;
 pub use set::set;
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::container::Spec;
 use crate::limits::{Limits, MARGIN};
 use crate::observation::Used;
-use crate::resources::Limit;
+use crate::resources::{Limit, Resources};
 
 /// So much of the host; 0 of what nothing was said or seen of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,17 +52,25 @@ impl Promise {
     }
 }
 
+impl Promise {
+    /// With what is said of control groups over it.
+    #[must_use]
+    pub fn with(self, said: &Resources) -> Self {
+        let number = |limit: Option<Limit>| limit.and_then(Limit::number);
+        let memory = &said.memory;
+        let kept = [number(memory.min), number(memory.low), Some(self.memory)];
+        Self {
+            memory: number(memory.max).or(kept.into_iter().flatten().max()).unwrap_or(0),
+            tasks: number(said.pids).unwrap_or(self.tasks),
+            ..self
+        }
+    }
+}
+
 impl Spec {
     /// What it is promised while it runs: what was said in full, else what its tests used.
     pub fn promised(&self) -> Promise {
-        let number = |limit: Option<Limit>| limit.and_then(Limit::number);
-        let memory = &self.resources.memory;
-        let kept = [number(memory.min), number(memory.low), Some(self.promise.memory)];
-        Promise {
-            memory: number(memory.max).or(kept.into_iter().flatten().max()).unwrap_or(0),
-            tasks: number(self.resources.pids).unwrap_or(self.promise.tasks),
-            ..self.promise
-        }
+        self.promise.with(&self.resources)
     }
 }
 

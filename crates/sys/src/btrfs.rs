@@ -45,12 +45,21 @@ pub fn number(inside: BorrowedFd<'_>) -> Result<u64> {
     Ok(arguments.treeid)
 }
 
-/// The identity of the file system, under which it is in sysfs.
-pub fn identity(inside: BorrowedFd<'_>) -> Result<[u8; 16]> {
+/// What a file system says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileSystem {
+    /// Its identity, under which it is in sysfs.
+    pub identity: [u8; 16],
+    /// Bytes of a node of its trees, of which an empty subvolume has one.
+    pub node: u32,
+}
+
+/// About the file system that `inside` is in.
+pub fn file_system(inside: BorrowedFd<'_>) -> Result<FileSystem> {
     // SAFETY: plain data, for which zeroes are valid.
     let mut arguments: raw::btrfs_ioctl_fs_info_args = unsafe { std::mem::zeroed() };
     call(inside, ioctl::BTRFS_IOC_FS_INFO, &mut arguments)?;
-    Ok(arguments.fsid)
+    Ok(FileSystem { identity: arguments.fsid, node: arguments.nodesize })
 }
 
 /// Limits what the subvolume that `inside` is in may refer to.

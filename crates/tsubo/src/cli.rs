@@ -75,6 +75,8 @@ pub enum Verb {
     Top(verbs::top::Args),
     /// Show what containers and their host use, as it changes
     Stats(verbs::stats::Args),
+    /// Tell how many more containers fit on this host, and what runs out first
+    Capacity(verbs::capacity::Args),
     /// Show the figures of the last day of a container, or of the host
     History(verbs::history::Args),
     /// Keep the figures of the last day of all containers
@@ -222,6 +224,7 @@ fn dispatch(verb: Verb, place: &verbs::Place, spare: Option<Spare>) -> spec::Res
         Verb::Attach(args) => verbs::attach::run(args, place),
         Verb::Top(args) => verbs::top::run(&args, place),
         Verb::Stats(args) => verbs::stats::run(&args, place),
+        Verb::Capacity(args) => verbs::capacity::run(&args, place),
         Verb::History(args) => verbs::history::run(&args, place),
         Verb::Sampler(args) => verbs::sampler::run(&args, place),
         Verb::Events(args) => verbs::events::run(&args, place),

@@ -19,6 +19,8 @@ impl Resolving<'_> {
     pub(super) fn files(&self, spec: &mut Spec, reasons: &mut Reasons) -> Result<()> {
         if spec.owns(Namespace::Mount) && spec.root != Root::Host {
             spec.mounts = self.kernel_mounts(spec, reasons)?;
+            let figures = self.lxcfs(spec, reasons)?;
+            spec.mounts.extend(figures);
             spec.mounts.extend(self.image_mounts()?);
         } else {
             reasons.add(

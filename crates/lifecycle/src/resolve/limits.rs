@@ -21,6 +21,7 @@ impl Resolving<'_> {
         self.room(spec, &said, reasons)?;
         let resources = said.resources(disk_of::path)?;
         let room = Room::of_host().one();
+        spec.promise = self.promise(&said, &room);
         let defaults = room.clone().merged(&within(&self.portable.forecast, &room)?);
         if !spec.cgroup {
             self.unlimited(&resources, &said)?;

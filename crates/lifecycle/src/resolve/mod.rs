@@ -5,8 +5,10 @@ mod files;
 mod kernel;
 mod layers;
 mod limits;
+mod lxcfs;
 mod namespaces;
 mod privilege;
+mod promise;
 mod reason;
 mod room;
 #[cfg(test)]
@@ -24,6 +26,8 @@ use spec::{Error, Id, Name, Result, ResultExt, RootPath};
 
 use facts::Facts;
 pub use kernel::{MASKED, READ_ONLY};
+pub use lxcfs::mounted_lxcfs;
+pub use promise::promised;
 use layers::Layers;
 pub use reason::Reason;
 use reason::Reasons;
@@ -74,6 +78,8 @@ pub struct RunOptions {
     pub limits: Limits,
     /// The package gets what it asks for, even of the host.
     pub as_packaged: bool,
+    /// It is started also where that breaks promises made to others.
+    pub overcommit: bool,
     /// Where presets of one's own are.
     pub presets: Vec<PathBuf>,
 }
@@ -96,6 +102,7 @@ impl RunOptions {
             isolation: Isolation::default(),
             limits: Limits::default(),
             as_packaged: false,
+            overcommit: false,
             presets: Vec::new(),
         }
     }

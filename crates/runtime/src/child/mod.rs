@@ -277,6 +277,7 @@ impl Walk<'_> {
             Op::EnterLater { file } => Ok(sys::namespace::enter(file.as_fd(), sys::namespace::PID)?),
             Op::Begin { .. } => Err(Errno::INVAL.into()),
             Op::Wait => self.wait(),
+            Op::Nothing => Ok(()),
             Op::Root { tree, path } => {
                 exact::root(tree.as_fd(), path)?;
                 self.take_root(enter::again(tree.as_fd())?)

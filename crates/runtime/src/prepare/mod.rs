@@ -10,6 +10,7 @@ mod file_system;
 mod identity;
 mod kernel;
 mod landlock;
+mod lxcfs;
 mod made;
 mod mounts;
 mod parts;
@@ -48,6 +49,7 @@ pub(crate) use made::NodeToMake;
 pub(crate) use parts::{Part, Shares};
 pub(crate) use place::Place;
 pub(crate) use schedule::Schedule;
+pub use lxcfs::lxcfs_answers;
 pub use users::EarlyUsers;
 use users::Owners;
 pub(crate) use users::{Users, give_pipes};
@@ -70,6 +72,8 @@ pub(crate) enum Op {
     FileSystem { at: Place, make: FileSystem },
     Hierarchies { at: Place, hierarchies: Vec<Hierarchy> },
     Attach { at: Place, mount: OwnedFd, directory: bool },
+    /// What is left out of a plan.
+    Nothing,
     Bind { at: Place, bound: Bound },
     Part { at: Place, part: Part },
     ExactBind { at: Place, source: CString, recursive: bool, finish: Finish },
@@ -198,6 +202,8 @@ pub(crate) struct Prepared {
     pub(crate) network: Option<OwnedFd>,
     /// The version 2 group that the process is born in.
     born_in: Option<RawFd>,
+    /// What is there of lxcfs, once it was asked for.
+    lxcfs: Option<lxcfs::Served>,
     /// What places of the container are parts of.
     pub(crate) shares: Shares,
 }
@@ -228,11 +234,21 @@ pub(crate) fn prepare(plan: &Plan, given: Given<'_>) -> Result<Prepared> {
     let terminal = if plan.terminal { Some(open_terminal(plan, instance)?) } else { None };
     let ops = Vec::with_capacity(plan.steps.len());
     let namespaces = flags(plan)?;
-    let (network, born_in) = (None, given.born_in);
+    let (network, born_in, lxcfs) = (None, given.born_in, None);
     let devpts_taken = false;
     let shares = Shares::with(given.kept.map(above_standard).transpose()?);
-    let mut prepared =
-        Prepared { ops, namespaces, terminal, devpts, devpts_taken, users, network, born_in, shares };
+    let mut prepared = Prepared {
+        ops,
+        namespaces,
+        terminal,
+        devpts,
+        devpts_taken,
+        users,
+        network,
+        born_in,
+        lxcfs,
+        shares,
+    };
     let mut tasks = Some(given.tasks);
     for step in &plan.steps {
         let op = match step {

@@ -15,7 +15,7 @@ use sys::mount::{NO_ATIME, NO_DEV, NO_EXEC, NO_SUID, NO_SYMLINKS, READ_ONLY};
 use super::users::Owners;
 use super::{
     Bound, Devices, FileSystem, Op, Place, Prepared, Scratch, above_standard, c_path, c_string, cgroups,
-    detached, exact, parts, shared,
+    detached, exact, lxcfs, parts, shared,
 };
 
 /// Whether a step takes the container's pseudo-terminals.
@@ -96,6 +96,13 @@ pub(super) fn mount(plan: &Plan, mount: &Mount, prepared: &mut Prepared) -> Resu
         }
         MountKind::Kept { name } => {
             parts::kept(&mount.at, name, NO_DEV | attributes(&mount.flags), prepared)?
+        }
+        MountKind::Lxcfs { source } => {
+            let served = prepared.lxcfs.get_or_insert_with(|| lxcfs::served(plan));
+            match served.remove(source) {
+                Some(mount) => Op::Attach { at: at(true)?, mount, directory: false },
+                None => Op::Nothing,
+            }
         }
         MountKind::Exact(wanted) => exact::mount(plan, mount, wanted, prepared)?,
         MountKind::Bind(bind) => {

@@ -145,6 +145,12 @@ pub enum MountKind {
     },
     /// A file or directory of the host.
     Bind(Bind),
+    /// A file of lxcfs, a file system of the host that shows processors and memory by the limits of
+    /// who looks; always read-only. Left out where nobody serves it.
+    Lxcfs {
+        /// Its path on the host.
+        source: PathBuf,
+    },
     /// Exactly what somebody else has decided; `flags` mean nothing.
     Exact(Box<Exact>),
 }

@@ -147,6 +147,7 @@ impl fmt::Display for MountKind {
             Self::Fresh { .. } => f.write_str("a fresh directory"),
             Self::Kept { name } => write!(f, "the volume {name}"),
             Self::Bind(bind) => write!(f, "{}", bind.source.display()),
+            Self::Lxcfs { source } => write!(f, "{}, if it is served", source.display()),
             Self::Exact(exact) => write!(f, "{exact}"),
         }
     }

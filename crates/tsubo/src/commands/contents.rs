@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use spec::limits::{Limits, MARGIN};
+use spec::limits::reasoning;
 use spec::portable::Portable;
 use spec::report::{Judged, Kept, Report};
 use spec::{Digest, Error, Result, RootPath};
@@ -66,6 +66,7 @@ pub fn summary(report: &Report, portable: &Portable, packed_bytes: u64, digest: 
     value["packed_bytes"] = json!(packed_bytes);
     value["digest"] = json!(digest);
     value["spec"] = json!(portable);
+    value["forecast"] = json!(portable.used.as_ref().map(reasoning).unwrap_or_default());
     value
 }
 
@@ -141,7 +142,7 @@ fn show(report: &Report, portable: &Portable, packed: u64) {
     ui::table::print(&table);
     ui::line("");
     policy(report, portable).iter().for_each(ui::line);
-    forecast(portable).iter().for_each(ui::line);
+    super::forecast::lines(portable, &report.curve).iter().for_each(ui::line);
     ui::line(format!(
         "cut: {} files, {}; {} of {} distribution packages whole",
         report.cut.files,
@@ -149,17 +150,6 @@ fn show(report: &Report, portable: &Portable, packed: u64) {
         report.cut.packages.len(),
         report.base_packages
     ));
-}
-
-/// What its containers get of memory and processes, in words.
-fn forecast(portable: &Portable) -> Option<String> {
-    let Limits { memory, pids, .. } = portable.forecast.clone().merged(portable.limits.clone());
-    let words = [memory.map(|size| format!("memory {size}")), pids.map(|count| format!("{count} processes"))];
-    let words: Vec<String> = words.into_iter().flatten().collect();
-    let why = format!("{MARGIN} times the most that its tests used, or what its definition says");
-    (!words.is_empty()).then(|| {
-        format!("limits: {} ({why}; tsubo run --memory, --pids-limit say otherwise)", words.join(", "))
-    })
 }
 
 /// What the service may do beyond its user, in words.

@@ -147,6 +147,15 @@ pub struct GroupFlag {
     pub group: Option<GroupName>,
 }
 
+/// Whether promises to others count; a flag of the verbs that start one, or change one that runs.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+#[command(next_help_heading = "Limits")]
+pub struct OvercommitFlag {
+    /// Start it also where that breaks what other containers were promised (tsubo capacity)
+    #[arg(long)]
+    pub overcommit: bool,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,7 @@
 pub mod attach;
 pub mod boot;
 pub mod build;
+pub mod capacity;
 pub mod contents;
 pub mod cp;
 pub mod create;
@@ -10,6 +11,7 @@ pub mod dev;
 pub mod diff;
 pub mod events;
 pub mod exec;
+mod forecast;
 mod free_name;
 pub mod gc;
 pub mod generate;

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::json;
-use spec::observation::{Observation, PathUse, Written};
+use spec::limits::rounded;
+use spec::observation::{Observation, PathUse, Used, Written};
 use spec::{Error, Name, Result, ResultExt};
 use workshop::trial::read_observation;
 
@@ -91,6 +92,7 @@ fn show(observation: &Observation, json: bool) -> Result<()> {
     }
     for run in &observation.runs {
         ui::line(format!("run: {} ({} ms; {})", run.command.join(" "), run.millis, run.exercises.join("; ")));
+        ui::line(format!("  used: {}", used(&run.used)));
     }
     let mut table = ui::table::new(&["PATH", "USED", "BY"]);
     for (path, used) in &observation.paths {
@@ -109,6 +111,21 @@ fn show(observation: &Observation, json: bool) -> Result<()> {
     }
     observation.warnings.iter().for_each(|warning| ui::line(format!("warning: {warning}")));
     Ok(())
+}
+
+/// What a run used, in words.
+fn used(used: &Used) -> String {
+    let cpu = |millis: u64| format!("{:.2} s", millis as f64 / 1000.0);
+    format!(
+        "memory {} at most and {} at rest, {} processes, {} open files, {} of processor time and {} in its busiest second, {} written",
+        rounded(used.peak.memory),
+        rounded(used.steady),
+        used.peak.tasks,
+        used.peak.files,
+        cpu(used.cpu),
+        cpu(used.busiest),
+        rounded(used.written),
+    )
 }
 
 fn words(used: &PathUse) -> String {

@@ -138,6 +138,7 @@ fn tell(packed: &Packed, request: &Request) {
         ui::line(format!("system calls that only the replay made were added: {}", names.join(", ")));
     }
     super::contents::policy(report, &packed.portable).iter().for_each(ui::line);
+    super::forecast::lines(&packed.portable, &report.curve).iter().for_each(ui::line);
     for (path, bytes) in &packed.undeclared {
         ui::error::warn(&format!(
             "the service keeps data in {path} ({}), which is fresh at each start; declare it with --volume {path} in the test, or run with -v",

@@ -12,7 +12,7 @@ use super::Place;
 use super::free_name::with_free_name;
 use super::isolation::{self, IsolationArgs};
 use super::life_flags::LifeFlags;
-use super::limit_flags::{GroupFlag, LimitFlags};
+use super::limit_flags::{GroupFlag, LimitFlags, OvercommitFlag};
 use super::terminal_flags::TerminalFlags;
 use crate::ui;
 
@@ -86,6 +86,9 @@ pub struct Args {
     pub group: GroupFlag,
 
     #[command(flatten)]
+    pub overcommit: OvercommitFlag,
+
+    #[command(flatten)]
     pub isolation: IsolationArgs,
 
     /// A package file, or the name or digest of an installed image
@@ -104,7 +107,7 @@ pub fn run(args: Args, place: &Place, spare: Option<Spare>) -> Result<u8> {
     }
     let container = make(&args, place, false, spare.as_ref().map(Spare::id))?;
     let name = container.name().clone();
-    let launch = Launch { attached: !args.detach, input: args.interactive, keeper: None };
+    let launch = Launch { attached: !args.detach, input: args.interactive, ..Launch::default() };
     let session = container.start_with(launch, spare)?;
     if args.detach {
         ui::line(name.as_str());
@@ -167,6 +170,7 @@ fn options(args: &Args, image: &Image, name: Name) -> Result<RunOptions> {
     options.limits = args.limits.layer()?;
     options.limits.group = args.group.group.clone().or(options.limits.group);
     options.as_packaged = args.isolation.as_packaged;
+    options.overcommit = args.overcommit.overcommit;
     Ok(options)
 }
 

@@ -4,6 +4,7 @@ use lifecycle::{Container, Containers, Launch};
 use spec::{Error, Result};
 
 use super::Place;
+use super::limit_flags::OvercommitFlag;
 use super::terminal_flags::TerminalFlags;
 use crate::ui;
 
@@ -25,6 +26,9 @@ pub struct Args {
     #[command(flatten)]
     pub terminal: TerminalFlags,
 
+    #[command(flatten)]
+    pub overcommit: OvercommitFlag,
+
     /// Names or ids of containers
     #[arg(required = true)]
     pub names: Vec<String>,
@@ -39,14 +43,17 @@ pub fn run(args: Args, place: &Place) -> Result<u8> {
                 Error::user("only one container can be attached to").hint("start the others without -a")
             );
         };
-        let session = containers.find(name)?.start_again(launch(&containers.find(name)?, true))?;
+        let container = containers.find(name)?;
+        let launch = Launch { overcommit: args.overcommit.overcommit, ..launch(&container, true) };
+        let session = container.start_again(launch)?;
         return Ok(args.terminal.apply(session)?.relay()?.clamp(0, 255) as u8);
     }
     super::for_each(&args.names, |name| {
         let container = containers.find(name)?;
         // Starting what runs is no error, as with Docker.
         if !container.status()?.is_running() {
-            container.start_again(launch(&container, false))?;
+            let launch = Launch { overcommit: args.overcommit.overcommit, ..launch(&container, false) };
+            container.start_again(launch)?;
         }
         ui::line(name);
         Ok(())
@@ -55,5 +62,5 @@ pub fn run(args: Args, place: &Place) -> Result<u8> {
 
 /// As it was made.
 pub fn launch(container: &Container, attached: bool) -> Launch {
-    Launch { attached, input: container.record().life.input, keeper: None }
+    Launch { attached, input: container.record().life.input, ..Launch::default() }
 }

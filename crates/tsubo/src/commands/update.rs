@@ -5,7 +5,7 @@ use spec::{Error, Result};
 
 use super::Place;
 use super::life_flags::LifeFlags;
-use super::limit_flags::LimitFlags;
+use super::limit_flags::{LimitFlags, OvercommitFlag};
 use crate::ui;
 
 const EXAMPLES: &str = "\
@@ -34,6 +34,9 @@ pub struct Args {
     #[command(flatten)]
     pub limits: LimitFlags,
 
+    #[command(flatten)]
+    pub overcommit: OvercommitFlag,
+
     /// Names or ids of containers
     #[arg(required = true)]
     pub names: Vec<String>,
@@ -57,6 +60,7 @@ pub fn run(args: &Args, place: &Place) -> Result<u8> {
         files: lifecycle::Files::of(&limits)?,
         resources: limits.resources(lifecycle::disk_of::path)?,
         best_effort: limits.best_effort == Some(true),
+        overcommit: args.overcommit.overcommit,
     };
     if args.life.is_empty() && args.ulimits.is_empty() && limits.is_empty() {
         return Err(Error::user("nothing was said to change").hint("tsubo update --help tells what can be"));

@@ -1,0 +1,135 @@
+//! Held by an image: a file with ext4 in it, on a loop device, on whatever file system it lies.
+//!
+//! The file is larger than the room, and sparse. What holds the limits can be changed at any time:
+//!
+//! * bytes: the file system reserves all blocks beyond the limit (`reserved_clusters`), for itself
+//!   and not for root, who is as limited as anybody;
+//! * inodes: those beyond the limit are empty files that nobody sees (`spares`).
+//!
+//! The file's lock is held by the loop device itself, so it is mounted once, and for exactly as long as
+//! something uses it: nothing is left to be cleaned up by whoever is killed.
+
+mod file;
+mod grow;
+mod limits;
+mod mount;
+mod shape;
+mod spares;
+mod superblock;
+
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::AtFlags;
+use spec::{Error, Result, ResultExt};
+
+use crate::record::{Own, Record};
+use crate::{Kind, Room, files};
+use file::Lock;
+use limits::Figures;
+use mount::Mounted;
+use shape::Shape;
+
+/// Less is no file system.
+pub(crate) const LEAST_BYTES: u64 = 64 * 1024;
+
+/// The image, beside the record.
+const FILE: &str = "%image";
+
+/// Makes an image in `dir`, whose volumes hold nothing yet.
+pub(crate) fn make(dir: &Path, room: Room, whole: bool) -> Result<Record> {
+    let host = files::size_of_host(files::directory(dir)?).doing(|| "asking for the size of the disk")?;
+    let path = dir.join(FILE);
+    file::make(&path, &Shape::of(room, whole, host), whole)?;
+    let mounted = Mounted::new(&path, Lock::take(&path)?, whole)?;
+    let mut record = Record { whole, ..Record::new(Kind::Image, room) };
+    // What is lost and found, we know.
+    let _ = rustix::fs::unlinkat(&mounted, "lost+found", AtFlags::REMOVEDIR);
+    spares::make_directory(mounted.as_fd())?;
+    let empty = Figures::of(mounted.as_fd())?;
+    record.spares = spares::wanted(room, empty.inodes_used, empty.inodes);
+    spares::set(mounted.as_fd(), 0, record.spares)?;
+    let empty = Figures::of(mounted.as_fd())?;
+    record.own = Own { bytes: empty.bytes_used(), inodes: empty.inodes_used };
+    limits::hold(mounted.as_fd(), mounted.number(), &record)?;
+    Ok(record)
+}
+
+/// A mount of the image, attached nowhere, that holds the limits.
+pub(crate) fn attach(dir: &Path, record: &Record) -> Result<OwnedFd> {
+    let path = dir.join(FILE);
+    let mounted = Mounted::new(&path, Lock::take(&path)?, record.whole)?;
+    if record.room.inodes.is_some() {
+        // A power failure may have taken some along.
+        spares::restore(mounted.as_fd(), record.spares)?;
+    }
+    limits::hold(mounted.as_fd(), mounted.number(), record)?;
+    Ok(mounted.into_fd())
+}
+
+/// Gives it another room, where it is mounted (`used` is in it) or mounted for that.
+pub(crate) fn change(
+    dir: &Path,
+    record: &Record,
+    room: Room,
+    used: Option<BorrowedFd<'_>>,
+) -> Result<Record> {
+    if room.bytes.is_none() && record.room.bytes.is_some() {
+        return Err(Error::unsupported("these volumes are in an image, which has a size")
+            .hint("say how many bytes they may be"));
+    }
+    let path = dir.join(FILE);
+    let Some(used) = used else { return change_unused(&path, record, room) };
+    let inside = mount::inside(used)?;
+    let device = mount::device_of(inside.as_fd(), &path)?;
+    let figures = Figures::of(inside.as_fd())?;
+    if let Some(size) = grow::needed(&figures, record, room)? {
+        grow::mounted(&path, &device, inside.as_fd(), size, record.whole)?;
+    }
+    limits::change(inside.as_fd(), device.number(), record, room)
+}
+
+fn change_unused(path: &Path, record: &Record, room: Room) -> Result<Record> {
+    let mounted = Mounted::new(path, Lock::take(path)?, record.whole)?;
+    let figures = Figures::of(mounted.as_fd())?;
+    let mounted = match grow::needed(&figures, record, room)? {
+        None => mounted,
+        Some(size) => {
+            // Its journal is written back by that: it can be changed by a program.
+            drop(mounted);
+            let lock = Lock::take(path)?;
+            grow::unmounted(path, size, record.whole)?;
+            Mounted::new(path, lock, record.whole)?
+        }
+    };
+    limits::change(mounted.as_fd(), mounted.number(), record, room)
+}
+
+/// What the file system counted, with what is our own.
+pub(crate) fn usage(
+    dir: &Path,
+    record: &Record,
+    used: Option<BorrowedFd<'_>>,
+) -> Result<(Option<u64>, Option<u64>)> {
+    let path = dir.join(FILE);
+    let figures = match used {
+        Some(used) => Figures::of(used)?,
+        None => match superblock::figures(&path)? {
+            Some(figures) => figures,
+            // It was mounted when the host went down: to mount it puts it in order.
+            None => Figures::of(Mounted::new(&path, Lock::take(&path)?, record.whole)?.as_fd())?,
+        },
+    };
+    Ok((Some(figures.bytes_used()), Some(figures.inodes_used)))
+}
+
+/// Gone at once, however much it holds.
+pub(crate) fn remove(dir: &Path) -> Result<()> {
+    let path = dir.join(FILE);
+    if !path.exists() {
+        return Ok(());
+    }
+    let _lock = Lock::take(&path)?;
+    fs::remove_file(&path).doing(|| format!("removing {}", path.display()))
+}
