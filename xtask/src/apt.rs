@@ -28,6 +28,8 @@ pub(crate) const TESTS: &[Need] = &[
     ("/usr/bin/zstd", "zstd"),
     ("/usr/bin/script", "bsdutils"),
     ("/sbin/mkfs.ext4", "e2fsprogs"),
+    ("/sbin/mkfs.xfs", "xfsprogs"),
+    ("/bin/btrfs", "btrfs-progs"),
     ("/usr/bin/shellcheck", "shellcheck"),
 ];
 
@@ -51,6 +53,8 @@ pub(crate) const ENGINES: &[Need] = &[
 pub(crate) const GUEST: &[Need] = &[
     ("/usr/bin/qemu-system-x86_64", "qemu-system-x86"),
     ("/sbin/mke2fs", "e2fsprogs"),
+    ("/sbin/mkfs.xfs", "xfsprogs"),
+    ("/bin/btrfs", "btrfs-progs"),
     ("/bin/busybox", "busybox-static"),
     ("/lib/systemd/systemd", "systemd"),
     ("/usr/sbin/criu", "criu"),

@@ -25,6 +25,10 @@ const MODULES: &[&str] = &[
     "overlay",
     "erofs",
     "loop",
+    // Quotas of projects and groups, on file systems that tests make.
+    "quota_v2",
+    "xfs",
+    "btrfs",
     "veth",
     "vfat",
     "nls_ascii",

@@ -47,6 +47,7 @@ const SUITES: &[Suite] = &[
     Suite { package: "tsubo-cgroup", target: "place", only: &[], but: &[] },
     Suite { package: "tsubo-cgroup", target: "systemd", only: &[], but: &[] },
     Suite { package: "tsubo-cgroup", target: "tsubo_cgroup", only: &["freeze::"], but: &[] },
+    Suite { package: "tsubo-disk", target: "it", only: &[], but: &[] },
     Suite { package: "tsubo-oci", target: "it", only: &["guest::"], but: &[] },
     Suite { package: "tsubo-oci", target: "engines", only: &["guest::"], but: &[] },
     Suite { package: "tsubo-runtime", target: "it", only: &[], but: &["life::how_long"] },
