@@ -5,7 +5,7 @@
 //!
 //! * the i386 socketcall is refused, because its arguments lie in memory, where no filter sees
 //!   which family is asked for;
-//! * ioctl does not type into a terminal (TIOCSTI, TIOCLINUX);
+//! * ioctl does not type into a terminal (TIOCSTI, TIOCLINUX), and leaves no limit of disk;
 //! * what arguments decide is decided by the 32 bits that the kernel looks at (2019-10063);
 //! * bpf and perf_event_open take their own capability, SYS_ADMIN does not do;
 //! * io_setup takes SYS_RESOURCE: the host has one count of asynchronous requests for all
@@ -48,6 +48,11 @@ pub(super) enum Rule {
 const NAMESPACES: u64 = 0x7e02_0000;
 /// TIOCSTI and TIOCLINUX.
 const TYPING: [u64; 2] = [0x5412, 0x541c];
+/// What makes files that no quota of the container counts: another project, or none for new files
+/// (FS_IOC_FSSETXATTR, FS_IOC_SETFLAGS and its older form), and on btrfs subvolumes and snapshots, which
+/// have quota groups of their own (BTRFS_IOC_SNAP_CREATE, SUBVOL_CREATE, and both of V2).
+const ESCAPING: [u64; 7] =
+    [0x401c_5820, 0x4008_6602, 0x4004_6602, 0x5000_9401, 0x5000_940e, 0x5000_9417, 0x5000_9418];
 /// Linux, UNAME26, and asking; each with and without 32 bit.
 const HARMLESS: [u64; 5] = [0, 8, 0x20000, 0x20008, 0xffff_ffff];
 /// AF_ALG (38, the kernel's ciphers), AF_VSOCK (40, the hypervisor), and what hardly anybody has
@@ -141,7 +146,10 @@ pub(super) fn verdict(rule: Rule, capabilities: u64) -> Verdict {
         // The flags of clone3 lie in memory, out of a filter's reach: libraries fall back to clone.
         Rule::Absent | Rule::Clone3 | Rule::Spared(_) => NO_SUCH_CALL,
         Rule::Clone => return Verdict::Depends(vec![case(0, Test::Masked(NAMESPACES), 0, ALLOW)], REFUSE),
-        Rule::Ioctl => return Verdict::Depends(equals(1, &TYPING, REFUSE), ALLOW),
+        Rule::Ioctl => {
+            let refused = TYPING.iter().chain(&ESCAPING).copied().collect::<Vec<_>>();
+            return Verdict::Depends(equals(1, &refused, REFUSE), ALLOW);
+        }
         Rule::Personality => return Verdict::Depends(equals(0, &HARMLESS, ALLOW), REFUSE),
         Rule::Socket => {
             let mut cases = equals(0, &REFUSED_FAMILIES, REFUSE);

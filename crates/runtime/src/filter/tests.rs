@@ -113,6 +113,12 @@ fn arguments_decide_about_clone_personality_socket_and_ioctl() {
         ("ioctl", [0, 0x5412], REFUSE),
         ("ioctl", [0, high | 0x5412], REFUSE),
         ("ioctl", [0, 0x541c], REFUSE),
+        ("ioctl", [0, 0x401c_5820], REFUSE),
+        ("ioctl", [0, 0x4008_6602], REFUSE),
+        ("ioctl", [0, 0x5000_940e], REFUSE),
+        // Asking for attributes, and sharing what files hold, are harmless.
+        ("ioctl", [0, 0x801c_581f], ALLOW),
+        ("ioctl", [0, 0x4004_9409], ALLOW),
     ] {
         assert_eq!(native(&program, name, &arguments), expected, "{name}({arguments:x?})");
         assert_eq!(
