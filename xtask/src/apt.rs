@@ -31,6 +31,7 @@ pub(crate) const TESTS: &[Need] = &[
     ("/sbin/mkfs.xfs", "xfsprogs"),
     ("/bin/btrfs", "btrfs-progs"),
     ("/usr/bin/shellcheck", "shellcheck"),
+    ("/usr/bin/lxcfs", "lxcfs"),
 ];
 
 /// The engines that drive `tsubo-oci` in tests.
