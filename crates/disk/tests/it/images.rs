@@ -209,6 +209,9 @@ fn what_a_killed_command_left_is_put_in_order() {
     fs::remove_file(below(&fd, &format!("%spares/{}", spares - 1))).expect("one less");
     drop(fd);
     let fd = volumes.attach().expect("attached");
+    fs::remove_dir_all(below(&fd, "%spares")).expect("none left");
+    drop(fd);
+    let fd = volumes.attach().expect("attached");
     assert_eq!(fill_inodes(&below(&fd, "data"), 200), 99);
 }
 
@@ -307,4 +310,38 @@ fn wait_for(what: &str, done: impl Fn() -> bool) {
         assert!(Instant::now() < end, "waited for {what}");
         sleep(Duration::from_millis(20));
     }
+}
+
+/// Shows, proves nothing: `cargo test -p tsubo-disk how_long -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn how_long() {
+    let Some(house) = House::with_images() else { return };
+    for limit in [room(10 << 30, 500_000), Room { bytes: Some(10 << 30), inodes: None }] {
+        let mut times: [Vec<Duration>; 5] = Default::default();
+        let mut taken = 0;
+        for _ in 0..20 {
+            let mut made = None;
+            time(&mut times[0], || made = Volumes::make_attached(&house.dir, limit, false).ok());
+            let (volumes, fd) = made.expect("made");
+            time(&mut times[1], || assert!(volumes.usage(Some(fd.as_fd())).is_ok()));
+            time(&mut times[2], || drop(fd));
+            let mut fd = None;
+            time(&mut times[3], || fd = volumes.attach().ok());
+            drop(fd);
+            taken = fs::metadata(house.dir.join("%image")).expect("it").blocks() * 512;
+            time(&mut times[4], || volumes.remove().expect("removed"));
+        }
+        times.iter_mut().for_each(|times| times.sort());
+        for (what, times) in ["make and attach", "usage", "end", "attach", "remove"].iter().zip(times) {
+            println!("{limit:?}: {what} {:?}, at most {:?}", times[10], times[19]);
+        }
+        println!("{limit:?}: {} KiB on the disk", taken / 1024);
+    }
+}
+
+fn time(times: &mut Vec<Duration>, what: impl FnOnce()) {
+    let begun = Instant::now();
+    what();
+    times.push(begun.elapsed());
 }
