@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::house::{self, PROGRAMS};
+use crate::house::{self, PACKAGES, PROGRAMS};
 use crate::shell::{self, Result};
 use crate::table;
 
@@ -20,7 +20,7 @@ pub(crate) fn run(_args: &[String]) -> Result {
 
 /// Builds the release programs, puts them into `dist/`, and returns that directory.
 pub(crate) fn release() -> Result<PathBuf> {
-    let packages: Vec<&str> = PROGRAMS.iter().flat_map(|p| ["-p", p]).collect();
+    let packages: Vec<&str> = PACKAGES.iter().flat_map(|p| ["-p", p]).collect();
     shell::run(house::cargo(&["build", "--release"])?.args(packages))?;
     let dist = house::top().join("dist");
     fs::create_dir_all(&dist)?;

@@ -22,6 +22,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("tsubo", 5),
     ("tsubo-oci", 5),
     ("tsubo-top", 5),
+    ("tsubo-audit", 5),
 ];
 
 /// Stands beside the house and imports no floor.

@@ -5,8 +5,12 @@ use std::process::Command;
 
 use crate::shell::{self, Result};
 
-/// The programs that `dist/` holds; each is a package of the same name.
-pub(crate) const PROGRAMS: [&str; 4] = ["tsubo", "tsubo-keeper", "tsubo-oci", "tsubo-top"];
+/// The programs that `dist/` holds.
+pub(crate) const PROGRAMS: [&str; 6] =
+    ["tsubo", "tsubo-keeper", "tsubo-oci", "tsubo-top", "tsubo-audit", "tsubo-attack"];
+
+/// The packages that they are in: each of the same name, but for the attacker, which comes with the auditor.
+pub(crate) const PACKAGES: [&str; 5] = ["tsubo", "tsubo-keeper", "tsubo-oci", "tsubo-top", "tsubo-audit"];
 
 /// The top directory of the source tree.
 pub(crate) fn top() -> PathBuf {

@@ -17,6 +17,7 @@ mod layout;
 mod oom;
 mod path;
 mod place;
+mod reclaim;
 pub mod resources;
 mod room;
 pub mod shared;

@@ -37,8 +37,9 @@ pub(crate) const LEAST_BYTES: u64 = 64 * 1024;
 /// The image, beside the record.
 const FILE: &str = "%image";
 
-/// Makes an image in `dir`, whose volumes hold nothing yet.
-pub(crate) fn make(dir: &Path, room: Room, whole: bool) -> Result<Record> {
+/// Makes an image in `dir`, whose volumes hold nothing yet. It is mounted for that already, as by
+/// [`attach`].
+pub(crate) fn make(dir: &Path, room: Room, whole: bool) -> Result<(Record, OwnedFd)> {
     let host = files::size_of_host(files::directory(dir)?).doing(|| "asking for the size of the disk")?;
     let path = dir.join(FILE);
     file::make(&path, &Shape::of(room, whole, host), whole)?;
@@ -53,7 +54,7 @@ pub(crate) fn make(dir: &Path, room: Room, whole: bool) -> Result<Record> {
     let empty = Figures::of(mounted.as_fd())?;
     record.own = Own { bytes: empty.bytes_used(), inodes: empty.inodes_used };
     limits::hold(mounted.as_fd(), mounted.number(), &record)?;
-    Ok(record)
+    Ok((record, mounted.into_fd()))
 }
 
 /// A mount of the image, attached nowhere, that holds the limits.

@@ -27,23 +27,37 @@ impl Volumes {
     /// # Errors
     /// Unsupported, with the reason and the way out, where this host cannot hold that limit.
     pub fn make(dir: &Path, room: Room, whole: bool) -> Result<Self> {
+        Self::make_attached(dir, room, whole).map(|(volumes, _)| volumes)
+    }
+
+    /// The same, and at once what [`attach`](Self::attach) gives, for which an image would be mounted
+    /// a second time.
+    ///
+    /// # Errors
+    /// As with both of them.
+    pub fn make_attached(dir: &Path, room: Room, whole: bool) -> Result<(Self, OwnedFd)> {
         if room.is_unlimited() {
             make_directory(dir, 0o755)?;
-            return Ok(Self { dir: dir.to_owned(), record: Record::new(Kind::Directory, room) });
+            let record = Record::new(Kind::Directory, room);
+            return Ok((Self::of(dir, record), files::directory(dir)?));
         }
         possible(dir, room)?;
         let new = Self::unfinished(dir)?;
         make_directory(&new, 0o700)?;
-        let made = hold(&new, room, whole).and_then(|record| {
+        let made = hold(&new, room, whole).and_then(|(record, fd)| {
             record.write(&new)?;
             fs::rename(&new, dir).doing(|| format!("naming {}", dir.display()))?;
-            Ok(Self { dir: dir.to_owned(), record })
+            Ok((Self::of(dir, record), fd))
         });
         if made.is_err() {
             // The first failure is the one to tell.
             let _ = Self::unfinished(dir);
         }
         made
+    }
+
+    fn of(dir: &Path, record: Record) -> Self {
+        Self { dir: dir.to_owned(), record }
     }
 
     /// The name under which `dir` is made, without what a killed command may have left there.
@@ -66,7 +80,7 @@ impl Volumes {
         }
         let plain = Record::new(Kind::Directory, Room::default());
         let record = Record::read(dir)?.unwrap_or(plain);
-        Ok(Some(Self { dir: dir.to_owned(), record }))
+        Ok(Some(Self::of(dir, record)))
     }
 
     /// By what they are held.
@@ -168,14 +182,15 @@ fn possible(dir: &Path, room: Room) -> Result<()> {
     Ok(())
 }
 
-/// The best that the file system of `dir` offers. Quotas reserve nothing.
-fn hold(dir: &Path, room: Room, whole: bool) -> Result<Record> {
+/// The best that the file system of `dir` offers, attached. Quotas reserve nothing.
+fn hold(dir: &Path, room: Room, whole: bool) -> Result<(Record, OwnedFd)> {
     if !whole {
-        if let Some(record) = project::make(dir, room)? {
-            return Ok(record);
-        }
-        if let Some(record) = subvolume::make(dir, room)? {
-            return Ok(record);
+        let record = match project::make(dir, room)? {
+            None => subvolume::make(dir, room)?,
+            record => record,
+        };
+        if let Some(record) = record {
+            return Ok((record, files::directory(&dir.join(files::INNER))?));
         }
     }
     image::make(dir, room, whole)

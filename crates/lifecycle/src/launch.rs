@@ -95,8 +95,7 @@ impl Container {
 
     /// Asks for what it is to be promised.
     fn admit(&self, keeper: i32, overcommit: bool) -> Result<()> {
-        let (name, id, promise) = (self.name(), self.id(), self.record().spec.promised());
-        let asking = Asking { name, id, keeper: Pinned::of(keeper)?, promise, overcommit };
+        let asking = Asking { spec: &self.record().spec, keeper: Pinned::of(keeper)?, overcommit };
         let containers = Containers::around(self.dir(), self.run_dir());
         ledger::admit(&Ledger::beside(self.run_dir()), &containers, &asking)
     }

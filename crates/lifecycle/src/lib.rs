@@ -29,6 +29,7 @@ pub mod log;
 mod orders;
 mod pinned;
 mod processes;
+mod reclaim;
 mod record;
 pub mod rename;
 mod resolve;

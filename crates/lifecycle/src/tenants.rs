@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use cgroup::shared::{self, Level};
 use spec::limits::{GroupName, Limits};
-use spec::resources::Resources;
+use spec::resources::{Limit, Memory, Resources};
 use spec::{Error, Name, Result, ResultExt};
 
 use crate::disk::{self, Durable};
@@ -42,7 +42,8 @@ impl Tenants {
     /// stays.
     ///
     /// # Errors
-    /// Limits that this host cannot enforce; nothing is changed then.
+    /// Limits that this host cannot enforce, unless best is enough, and those beyond what a group has
+    /// that it is in; nothing is changed then.
     pub fn set(&self, name: &GroupName, limits: Limits) -> Result<()> {
         let _lock = FileLock::take(&self.lib, "groups")?;
         let mut all = self.all()?;
@@ -50,10 +51,15 @@ impl Tenants {
         if let Some(above) = name.above().filter(|above| !all.contains_key(above)) {
             return Err(unknown(&above));
         }
-        let change = resources(&limits)?;
-        shared::check(&change).doing(|| format!("limiting the group {name}"))?;
-        let whole = all.remove(name).unwrap_or_default().merged(limits);
-        resources(&whole)?;
+        within_those_above(name, &limits, &all)?;
+        if limits.best_effort != Some(true) {
+            shared::check(&resources(&limits)?).doing(|| format!("limiting the group {name}"))?;
+        }
+        let whole = all.remove(name).unwrap_or_default().merged(limits.clone());
+        enforced(&whole)?;
+        // How much swap there is says more than the sum of both only together with the memory.
+        let swap = limits.swap.or(limits.memory.and(whole.swap));
+        let change = enforced(&Limits { swap, best_effort: whole.best_effort, ..limits })?;
         all.insert(name.clone(), whole);
         disk::write_json(&self.lib.join(FILE), &all, Durable::Yes)?;
         let changed = shared::change(&directories(&self.lib, name), &change)
@@ -118,7 +124,7 @@ pub fn line(job: &Job, group: &GroupName) -> Result<(Vec<Level>, FileLock)> {
     let lib = job.dir.ancestors().nth(2).unwrap_or(&job.dir).to_owned();
     let lock = FileLock::shared(&lib, "groups")?;
     let all = Tenants { lib: lib.clone() }.all()?;
-    let limits = |name: &GroupName| resources(all.get(name).ok_or_else(|| unknown(name))?);
+    let limits = |name: &GroupName| enforced(all.get(name).ok_or_else(|| unknown(name))?);
     let limits = group.line().iter().map(limits).collect::<Result<Vec<_>>>()?;
     Ok((directories(&lib, group).into_iter().zip(limits).collect(), lock))
 }
@@ -140,12 +146,58 @@ fn resources(limits: &Limits) -> Result<Resources> {
         ("disk", limits.disk.is_some()),
         ("inodes", limits.inodes.is_some()),
         ("logs", limits.logs.is_some()),
-        ("best_effort", limits.best_effort.is_some()),
     ];
     if let Some((word, _)) = other.iter().find(|(_, said)| *said) {
         return Err(Error::user(format!("{word} is a word for containers, not for groups of them")));
     }
     limits.resources(disk_of::path)
+}
+
+/// What is said to the kernel. Whose memory is limited has no swap unless he is given some: what does
+/// not fit would only be slow for everybody. That is left out where nothing holds swap, and so is
+/// whatever cannot be held where best is enough.
+fn enforced(limits: &Limits) -> Result<Resources> {
+    let said = resources(limits)?;
+    let swap = Memory { swap: said.memory.swap.or(implied_swap(&said.memory)), ..said.memory.clone() };
+    let whole = Resources { memory: swap, ..said.clone() };
+    let possible = |resources: &Resources| shared::check(resources).is_ok();
+    if limits.best_effort != Some(true) {
+        return Ok(if possible(&whole) { whole } else { said });
+    }
+    let mut words = whole.words();
+    words.retain(possible);
+    Ok(words.iter().fold(Resources::default(), |all, word| all.merged(word)))
+}
+
+fn implied_swap(memory: &Memory) -> Option<Limit> {
+    memory.max.map(|max| if max == Limit::Max { Limit::Max } else { Limit::At(0) })
+}
+
+/// Refuses what would never be had: a group has no more than those that it is in.
+fn within_those_above(name: &GroupName, said: &Limits, all: &BTreeMap<GroupName, Limits>) -> Result<()> {
+    let words = |limits: &Limits| {
+        [
+            ("memory", limits.memory.map(|size| (size.0, size.to_string()))),
+            ("swap", limits.swap.map(|size| (size.0, size.to_string()))),
+            ("pids", limits.pids.map(|count| (count.0, count.to_string()))),
+            ("cpus", limits.cpus.map(|cpus| (cpus.0, cpus.to_string()))),
+        ]
+    };
+    for above in name.line().iter().filter(|above| *above != name) {
+        let Some(limits) = all.get(above) else { continue };
+        for ((word, own), (_, most)) in words(said).into_iter().zip(words(limits)) {
+            let (Some((own, shown)), Some((most, limit))) = (own, most) else { continue };
+            if own > most && own != Limit::Max {
+                return Err(Error::user(format!(
+                    "the group {name} cannot have {word} = {shown}: it is in {above}, which has {limit}"
+                ))
+                .hint(format!(
+                    "give it less, max for all of that, or {above} more: tsubo group set {above} …"
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn unknown(name: &GroupName) -> Error {

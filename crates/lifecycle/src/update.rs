@@ -102,15 +102,11 @@ impl Container {
 
     /// What it is promised changes with what it may use.
     fn promise_anew(&self, state: &Running, before: &Spec, after: &Spec, overcommit: bool) -> Result<()> {
-        let promise = after.promised();
-        if promise == before.promised() {
+        if after.promised() == before.promised() {
             return Ok(());
         }
         let ledger = Ledger::beside(self.run_dir());
-        if promise.is_empty() {
-            return ledger.release(self.id());
-        }
-        let asking = Asking { name: self.name(), id: self.id(), keeper: state.keeper, promise, overcommit };
+        let asking = Asking { spec: after, keeper: state.keeper, overcommit };
         ledger::admit(&ledger, &Containers::around(self.dir(), self.run_dir()), &asking)
     }
 

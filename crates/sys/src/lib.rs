@@ -3,6 +3,7 @@
 //! Safe wrappers for what rustix does not have; other crates call rustix directly for the rest.
 #![allow(unsafe_code, reason = "this is the one crate where it may live")]
 
+pub mod attack;
 pub mod bpf;
 pub mod bpf_device;
 pub mod btrfs;

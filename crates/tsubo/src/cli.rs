@@ -113,6 +113,8 @@ pub enum Verb {
     Install(verbs::install::Args),
     /// Remove installed images
     Rmi(verbs::rmi::Args),
+    /// Let a container attack its own limits, and show what the host loses by that
+    Audit(verbs::audit::Args),
     /// Show what this host can do, what is missing, and why it matters
     Info(verbs::info::Args),
     /// Clean up what killed commands have left behind
@@ -124,7 +126,7 @@ pub enum Verb {
 impl Verb {
     /// Whether it has to do with containers and images, as opposed to files that anybody may read.
     fn keeps_state(&self) -> bool {
-        !matches!(self, Self::Contents(_) | Self::Generate(_))
+        !matches!(self, Self::Contents(_) | Self::Generate(_) | Self::Audit(_))
     }
 }
 
@@ -246,6 +248,7 @@ fn dispatch(verb: Verb, place: &verbs::Place, spare: Option<Spare>) -> spec::Res
         Verb::Images(args) => verbs::images::run(&args, place),
         Verb::Install(args) => verbs::install::run(&args, place),
         Verb::Rmi(args) => verbs::rmi::run(&args, place),
+        Verb::Audit(args) => verbs::audit::run(&args, place),
         Verb::Info(args) => verbs::info::run(&args, place),
         Verb::Gc(args) => verbs::gc::run(&args, place),
         Verb::Generate(args) => verbs::generate::run(&args),

@@ -42,7 +42,7 @@ impl Lock {
                 Err(Errno::WOULDBLOCK) => return Err(in_use(path)),
                 Err(error) => return Err(Error::io(format!("locking {}", path.display()), error.into())),
             }
-            pause = (pause * 2).min(Duration::from_millis(50));
+            pause = (pause * 2).min(Duration::from_millis(10));
         }
     }
 }

@@ -61,6 +61,9 @@ pub(super) fn set(root: BorrowedFd<'_>, from: u64, to: u64) -> Result<()> {
 /// Makes those that a power failure took along, which are the last of them, and removes what a killed
 /// command made too many.
 pub(super) fn restore(root: BorrowedFd<'_>, spares: u64) -> Result<()> {
+    if size(root)? == 0 {
+        make_directory(root)?;
+    }
     let (mut there, mut beyond) = (spares, spares);
     while there > 0 && !exists(root, there - 1)? {
         there -= 1;
@@ -76,10 +79,12 @@ pub(super) fn restore(root: BorrowedFd<'_>, spares: u64) -> Result<()> {
     }
 }
 
-/// Bytes of their directory.
+/// Bytes of their directory; none where it is gone.
 pub(super) fn size(root: BorrowedFd<'_>) -> Result<u64> {
-    let stat = rustix::fs::statat(root, DIRECTORY, AtFlags::SYMLINK_NOFOLLOW).map_err(io::Error::from);
-    stat.map(|stat| stat.st_blocks as u64 * 512).doing(looking)
+    match rustix::fs::statat(root, DIRECTORY, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => Ok(0),
+        stat => stat.map(|stat| stat.st_blocks as u64 * 512).map_err(io::Error::from).doing(looking),
+    }
 }
 
 fn looking() -> &'static str {

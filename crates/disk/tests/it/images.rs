@@ -2,14 +2,16 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
-use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{CWD, FallocateFlags, XattrFlags};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags, move_mount, open_tree, unmount};
 use spec::ErrorKind;
 use tsubo_disk::{Kind, Room, Volumes};
 
@@ -155,6 +157,60 @@ fn it_is_never_mounted_twice() {
     other.attach().expect("as soon as it is free");
 }
 
+#[test]
+fn parts_of_it_are_attached_elsewhere_and_hold_it() {
+    let Some(house) = House::with_images() else { return };
+    let volumes = image(&house, 16 * MIB, 100);
+    let fd = attached(&volumes);
+    sys::private_mounts::enter().expect("a mount namespace");
+    let [whole, part] = ["whole", "part"].map(|name| house.top.path().join(name));
+    fs::create_dir(&whole).and_then(|()| fs::create_dir(&part)).expect("directories");
+    // Kernels before 6.15 take no part of what is attached nowhere.
+    move_to(&fd, &whole);
+    let data = open_tree(CWD, whole.join("data"), OpenTreeFlags::OPEN_TREE_CLONE).expect("a part");
+    move_to(&data, &part);
+    unmount(&whole, UnmountFlags::DETACH).expect("unmounted");
+    drop((fd, data));
+    fill(&part.join("x"));
+    assert!(walk(&part).0 <= 16 * MIB);
+    let used = File::open(&part).expect("opened");
+    assert_eq!(volumes.usage(Some(used.as_fd())).expect("usage").inodes, Some(2));
+    assert_eq!(volumes.attach().expect_err("in use").kind(), ErrorKind::Conflict);
+    drop(used);
+    unmount(&part, UnmountFlags::DETACH).expect("unmounted");
+    volumes.attach().expect("free");
+}
+
+fn move_to(mount: &OwnedFd, place: &Path) {
+    let empty = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    move_mount(mount, "", CWD, place, empty).expect("attached");
+}
+
+#[test]
+fn no_way_of_writing_gets_far_beyond_the_limit() {
+    let Some(house) = House::with_images() else { return };
+    let volumes = image(&house, 24 * MIB, 2000);
+    let fd = attached(&volumes);
+    let file = File::create(below(&fd, "data/x")).expect("a file");
+    let mut promised = 24 * MIB;
+    while rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, promised).is_err() {
+        promised -= MIB;
+    }
+    // Every other block: each is an extent of its own, which takes room to describe.
+    for block in (0..promised / 4096).step_by(2) {
+        let _ = file.write_at(&[1; 4096], block * 4096);
+    }
+    let _ = file.sync_all();
+    for number in 0..500 {
+        let path = below(&fd, &format!("data/y{number}"));
+        if File::create(&path).is_ok() {
+            let _ = rustix::fs::setxattr(&path, "user.x", &[1; 3000], XattrFlags::empty());
+        }
+    }
+    let used = volumes.usage(Some(fd.as_fd())).expect("usage").bytes.expect("counted");
+    assert!(used <= 24 * MIB + 24 * MIB / 50, "{used}");
+}
+
 /// What the next test kills; by itself it is none.
 #[test]
 #[ignore = "started by another test"]
@@ -207,6 +263,9 @@ fn what_a_killed_command_left_is_put_in_order() {
     drop(fd);
     let fd = volumes.attach().expect("attached");
     fs::remove_file(below(&fd, &format!("%spares/{}", spares - 1))).expect("one less");
+    drop(fd);
+    let fd = volumes.attach().expect("attached");
+    fs::remove_dir_all(below(&fd, "%spares")).expect("none left");
     drop(fd);
     let fd = volumes.attach().expect("attached");
     assert_eq!(fill_inodes(&below(&fd, "data"), 200), 99);
@@ -307,4 +366,38 @@ fn wait_for(what: &str, done: impl Fn() -> bool) {
         assert!(Instant::now() < end, "waited for {what}");
         sleep(Duration::from_millis(20));
     }
+}
+
+/// Shows, proves nothing: `cargo test -p tsubo-disk how_long -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn how_long() {
+    let Some(house) = House::with_images() else { return };
+    for limit in [room(10 << 30, 500_000), Room { bytes: Some(10 << 30), inodes: None }] {
+        let mut times: [Vec<Duration>; 5] = Default::default();
+        let mut taken = 0;
+        for _ in 0..20 {
+            let mut made = None;
+            time(&mut times[0], || made = Volumes::make_attached(&house.dir, limit, false).ok());
+            let (volumes, fd) = made.expect("made");
+            time(&mut times[1], || assert!(volumes.usage(Some(fd.as_fd())).is_ok()));
+            time(&mut times[2], || drop(fd));
+            let mut fd = None;
+            time(&mut times[3], || fd = volumes.attach().ok());
+            drop(fd);
+            taken = fs::metadata(house.dir.join("%image")).expect("it").blocks() * 512;
+            time(&mut times[4], || volumes.remove().expect("removed"));
+        }
+        times.iter_mut().for_each(|times| times.sort());
+        for (what, times) in ["make and attach", "usage", "end", "attach", "remove"].iter().zip(times) {
+            println!("{limit:?}: {what} {:?}, at most {:?}", times[10], times[19]);
+        }
+        println!("{limit:?}: {} KiB on the disk", taken / 1024);
+    }
+}
+
+fn time(times: &mut Vec<Duration>, what: impl FnOnce()) {
+    let begun = Instant::now();
+    what();
+    times.push(begun.elapsed());
 }

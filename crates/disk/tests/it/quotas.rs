@@ -4,6 +4,8 @@
 use std::fs;
 use std::os::fd::AsFd;
 use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use spec::ErrorKind;
 use tsubo_disk::{Kind, Room, Volumes};
@@ -88,13 +90,24 @@ fn numbers_come_back(house: &House, volumes: Volumes, other: Volumes) {
     assert_ne!(id(&again), kept);
     assert_eq!(again.usage(None).expect("usage").bytes, Some(0));
     fs::write(&file, format!("{}\n", gone & 0xffff)).expect("written");
+    wait_until_free(house, gone);
     let third = Volumes::make(&house.dir.with_file_name("third"), room(MIB, 10), false).expect("made");
     assert_eq!(id(&third), gone);
     // What a command that was killed left goes before the next one begins.
     fs::rename(house.dir.with_file_name("third"), house.dir.with_file_name("%third.new")).expect("named");
-    fs::write(&file, format!("{}\n", gone & 0xffff)).expect("written");
     let third = Volumes::make(&house.dir.with_file_name("third"), room(MIB, 10), false).expect("made");
-    assert_eq!(id(&third), gone);
+    assert!(!house.dir.with_file_name("%third.new").exists() && id(&third) != gone);
+    wait_until_free(house, gone);
+}
+
+/// xfs removes files in the background.
+fn wait_until_free(house: &House, id: u32) {
+    let top = fs::File::open(house.dir.parent().expect("its parent")).expect("opened");
+    let end = Instant::now() + Duration::from_secs(30);
+    while sys::quota::project(top.as_fd(), id).expect("asked") != Default::default() {
+        assert!(Instant::now() < end, "project {id} is still in use");
+        sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]
@@ -107,6 +120,27 @@ fn a_project_of_ext4() {
 fn a_project_of_xfs() {
     let Some(house) = xfs() else { return };
     projects(&house);
+}
+
+#[test]
+fn nobody_inside_takes_a_file_out_of_its_project() {
+    let Some(house) = ext4() else { return };
+    let volumes = Volumes::make(&house.dir, room(20 * MIB, 200), false).expect("made");
+    let fd = attached(&volumes);
+    let data = below(&fd, "data").canonicalize().expect("its path");
+    let attributes = |inside: &[&str], change: &[&str]| {
+        let words = [inside, &["chattr"], change].concat();
+        Command::new(words[0]).args(&words[1..]).arg(&data).output().expect("chattr")
+    };
+    let own_users = ["unshare", "--user", "--map-root-user"];
+    for change in [["-p", "1"].as_slice(), &["-P"]] {
+        let refused = attributes(&own_users, change);
+        assert!(!refused.status.success(), "{change:?} in a user namespace: {refused:?}");
+    }
+    assert_eq!(volumes.usage(None).expect("usage").inodes, Some(1));
+    // It is the user namespace that makes the difference: without one the filter has to.
+    assert!(attributes(&[], &["-p", "1"]).status.success());
+    assert_eq!(volumes.usage(None).expect("usage").inodes, Some(0));
 }
 
 #[test]

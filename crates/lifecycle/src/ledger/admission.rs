@@ -1,19 +1,19 @@
 //! Letting a container in: what is done when there is no room, and when the file is no good.
 
-use spec::{Id, Name, Promise, Result};
+use ::disk::{Kind as Held, Volumes};
+use spec::container::Spec;
+use spec::{Promise, Result};
 
 use super::slot::boot_tag;
-use super::{Answer, Bounds, Entry, Ledger};
+use super::{Answer, Bounds, Entry, Kind, Ledger};
 use crate::pinned::{Pinned, boot_id};
 use crate::record::Status;
 use crate::{Containers, Home};
 
 /// Who asks for what.
 pub(crate) struct Asking<'a> {
-    pub(crate) name: &'a Name,
-    pub(crate) id: Id,
+    pub(crate) spec: &'a Spec,
     pub(crate) keeper: Pinned,
-    pub(crate) promise: Promise,
     /// Whether it is let in even where there is no room.
     pub(crate) overcommit: bool,
 }
@@ -23,24 +23,68 @@ pub(crate) struct Asking<'a> {
 /// # Errors
 /// Conflict, with what is missing and the ways out; nothing has changed then.
 pub(crate) fn admit(ledger: &Ledger, containers: &Containers, asking: &Asking<'_>) -> Result<()> {
-    let Asking { id, keeper, promise, .. } = *asking;
-    let entry = Entry { id, promise, keeper, boot: boot_tag(&boot_id()?) };
+    let Asking { spec, keeper, overcommit } = *asking;
+    let promise = untaken(spec, containers);
+    if promise.is_empty() {
+        return ledger.release(spec.id);
+    }
+    let entry = Entry { id: spec.id, promise, keeper, boot: boot_tag(&boot_id()?) };
     let state = (promise.disk > 0).then(|| containers.state());
-    let bounds = (!asking.overcommit).then(|| Bounds::of_host(state));
-    let ask = || ledger.promise(&entry, bounds.as_ref());
+    let ask = || ledger.promise(&entry, (!overcommit).then(|| Bounds::of_host(state)).as_ref());
     let mut answer = ask()?;
     if answer == Answer::Damaged {
         ledger.replace(&running(containers)?)?;
         answer = ask()?;
     }
-    // Only now it is worth while to look who is really there.
-    if matches!(answer, Answer::Short(_)) && settle(ledger, containers)? > 0 {
-        answer = ask()?;
+    // Only now it is worth while to look who is really there, and what they have taken by now.
+    if let Answer::Short(short) = answer {
+        let mut better = settle(ledger, containers)?;
+        if short.kind == Kind::Disk {
+            better += recount(ledger, containers)?;
+        }
+        if better > 0 {
+            answer = ask()?;
+        }
     }
     match answer {
-        Answer::Short(short) => Err(short.refusal(asking.name)),
+        Answer::Short(short) => Err(short.refusal(&spec.name)),
         Answer::Promised | Answer::Damaged => Ok(()),
     }
+}
+
+/// What it is promised, without what of the disk it has taken already: that is not free any more.
+fn untaken(spec: &Spec, containers: &Containers) -> Promise {
+    let promise = spec.promised();
+    let volumes = || Volumes::open(&containers.volumes(&spec.name));
+    let disk = match promise.disk {
+        0 => 0,
+        said => match volumes() {
+            // Fresh directories are memory, and what an image may hold is reserved when that is made.
+            Ok(None) => 0,
+            Ok(Some(volumes)) if volumes.kind() == Held::Image => 0,
+            Ok(Some(volumes)) => {
+                let used = volumes.usage(None).ok().and_then(|usage| usage.bytes);
+                said.saturating_sub(used.unwrap_or(0))
+            }
+            Err(_) => said,
+        },
+    };
+    Promise { disk, ..promise }
+}
+
+/// What running containers have written since they were let in is theirs already. Returns for how
+/// many that makes a difference.
+fn recount(ledger: &Ledger, containers: &Containers) -> Result<usize> {
+    let now = running(containers)?;
+    let mut better = 0;
+    for entry in ledger.entries()? {
+        let disk = now.iter().find(|other| other.id == entry.id).map(|other| other.promise.disk);
+        if let Some(disk) = disk.filter(|disk| *disk < entry.promise.disk) {
+            ledger.promise(&Entry { promise: Promise { disk, ..entry.promise }, ..entry }, None)?;
+            better += 1;
+        }
+    }
+    Ok(better)
 }
 
 /// Forgets those whose keepers are gone, and returns how many those were. What such a keeper has left
@@ -63,7 +107,7 @@ fn running(containers: &Containers) -> Result<Vec<Entry>> {
     let boot = boot_tag(&boot_id()?);
     let all = containers.list()?.into_iter().filter_map(|one| match one.status() {
         Ok(Status::Running(state)) => {
-            let promise = one.record().spec.promised();
+            let promise = untaken(&one.record().spec, containers);
             let entry = Entry { id: one.id(), promise, keeper: state.keeper, boot };
             (!promise.is_empty()).then_some(entry)
         }

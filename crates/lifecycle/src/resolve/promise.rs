@@ -24,7 +24,7 @@ fn promise(portable: &Portable, said: &Limits, room: &Resources) -> Promise {
     Promise {
         memory: number(said.memory.map(|size| size.0)).unwrap_or(seen.memory.min(most(room.memory.max))),
         tasks: number(said.pids.map(|count| count.0)).unwrap_or(seen.tasks.min(most(room.pids))),
-        disk: number(said.disk.map(|size| size.0)).unwrap_or(0),
+        disk: if portable.volumes.is_empty() { 0 } else { number(said.disk.map(|size| size.0)).unwrap_or(0) },
         cpu: seen.cpu,
     }
 }

@@ -63,6 +63,7 @@ impl Files {
     pub(super) fn merge(&self, spec: &mut Spec) {
         let zero = |limit: Limit| limit.number().unwrap_or(0);
         spec.room.bytes = self.bytes.map_or(spec.room.bytes, zero);
+        spec.promise.disk = self.bytes.map_or(spec.promise.disk, zero);
         spec.room.inodes = self.inodes.map_or(spec.room.inodes, with_ours);
         spec.logs = self.logs.or(spec.logs);
     }

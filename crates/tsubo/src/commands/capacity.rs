@@ -116,7 +116,13 @@ fn headline(capacity: &Capacity, name: &str) -> String {
     };
     let fit =
         format!("{} more of {name} {} on this host now", count(fits), if fits == 1 { "fits" } else { "fit" });
-    let first = if fits == 0 { format!("{first} has run out") } else { format!("{first} runs out first") };
+    let many = matches!(first, "processes" | "files");
+    let first = match (fits, many) {
+        (0, true) => format!("{first} have run out"),
+        (0, false) => format!("{first} has run out"),
+        (_, true) => format!("{first} run out first"),
+        (_, false) => format!("{first} runs out first"),
+    };
     match capacity.let_in {
         Some(let_in) if let_in > fits => {
             format!(

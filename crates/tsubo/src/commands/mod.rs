@@ -1,6 +1,7 @@
 //! One file for each verb.
 
 pub mod attach;
+pub mod audit;
 pub mod boot;
 pub mod build;
 pub mod capacity;

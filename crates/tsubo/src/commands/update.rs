@@ -1,7 +1,8 @@
 //! `tsubo update`: change what can change about containers, also while they run.
 
-use lifecycle::{Containers, Limit, Update};
-use spec::{Error, Result};
+use lifecycle::{Container, Containers, Limit, Update};
+use spec::limits::Size;
+use spec::{Error, Result, resources};
 
 use super::Place;
 use super::life_flags::LifeFlags;
@@ -16,6 +17,7 @@ Examples:
   tsubo update --memory 512m --cpus 1.5 --pids-limit 200 web
   tsubo update --limit memory_high=400M --limit 'io_write={ \"/\" = \"20M\" }' web
   tsubo update --ulimit nofile=4096:8192 web
+  tsubo update --reclaim 200m web               give memory back that it can spare; all for all of it
 
 What is not named stays. It takes effect at once and is kept for the next start.
 ";
@@ -30,6 +32,10 @@ pub struct Args {
     /// A resource limit of all its processes
     #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]", value_parser = ulimit)]
     pub ulimits: Vec<Limit>,
+
+    /// Have it give back memory that it can spare now, as in 200m, or all (its limits stay)
+    #[arg(long, value_name = "SIZE|all", value_parser = spared)]
+    pub reclaim: Option<Size>,
 
     #[command(flatten)]
     pub limits: LimitFlags,
@@ -62,12 +68,16 @@ pub fn run(args: &Args, place: &Place) -> Result<u8> {
         best_effort: limits.best_effort == Some(true),
         overcommit: args.overcommit.overcommit,
     };
-    if args.life.is_empty() && args.ulimits.is_empty() && limits.is_empty() {
+    let changes = !(args.life.is_empty() && args.ulimits.is_empty() && limits.is_empty());
+    if !changes && args.reclaim.is_none() {
         return Err(Error::user("nothing was said to change").hint("tsubo update --help tells what can be"));
     }
     let containers = Containers::of(&place.home()?);
     super::for_each(&args.names, |name| {
         let container = containers.find(name)?;
+        if !changes {
+            return reclaim(args, &container);
+        }
         let mut life = container.record().life.clone();
         args.life.apply(&mut life)?;
         if container.record().remove && life.restart != spec::life::Restart::No {
@@ -77,9 +87,25 @@ pub fn run(args: &Args, place: &Place) -> Result<u8> {
         }
         // On what it is by then: another command may have changed something else meanwhile.
         container.update(|own| args.life.apply(own).unwrap_or_else(|_| *own = life), &update)?;
+        if args.reclaim.is_some() {
+            return reclaim(args, &container);
+        }
         ui::line(name);
         Ok(())
     })
+}
+
+/// Tells how much it gave back.
+fn reclaim(args: &Args, container: &Container) -> Result<()> {
+    let amount = args.reclaim.and_then(|size| size.0.number());
+    let given = container.reclaim(amount)?;
+    ui::line(format!("{}: {} given back", container.name(), ui::size(given)));
+    Ok(())
+}
+
+/// Understands `200m` and `all`.
+fn spared(text: &str) -> Result<Size> {
+    if text == "all" { Ok(Size(resources::Limit::Max)) } else { text.parse() }
 }
 
 /// Understands `nofile=1024:4096`.

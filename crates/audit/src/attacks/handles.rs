@@ -1,0 +1,206 @@
+//! What the kernel counts by process, by user or for the whole host.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rustix::fs::inotify::{self, WatchFlags};
+use rustix::io::Errno;
+use sys::attack::{asynchronous, hold, key, message_queue, posix_queue, semaphores};
+
+use crate::attack::{Attack, Bound, Family::Handles, Gauge, Judge, Thing, Unit};
+use crate::cell::{Cell, Stop};
+
+const USERS: &str = "[isolation] namespaces.user = \"own\"";
+
+const fn many(
+    name: &'static str,
+    what: &'static str,
+    counts: &'static str,
+    bound: Bound,
+    thing: Thing,
+    mend: &'static str,
+    act: fn(&mut Cell) -> Stop,
+) -> Attack {
+    let (unit, judge) = (Unit::Things(counts), Judge::Spared(thing));
+    Attack { name, family: Handles, what, unit, bound, judge, mend, act }
+}
+
+pub(super) static ATTACKS: [Attack; 9] = [
+    many(
+        "open-files",
+        "opens files in as many processes as it may have",
+        "files",
+        Bound::of(u64::MAX, 10.0).within(Gauge::Files),
+        Thing::File,
+        "[isolation] rlimits.nofile = \"1024:1024\", pids = 512",
+        open_files,
+    ),
+    many(
+        "inotify",
+        "makes instances of inotify",
+        "instances",
+        Bound::of(100_000, 4.0),
+        Thing::Inotify,
+        USERS,
+        instances,
+    ),
+    many("watches", "watches its files", "watches", Bound::of(1_000_000, 3.0), Thing::Watch, USERS, watches),
+    many(
+        "terminals",
+        "opens pseudo-terminals",
+        "terminals",
+        Bound::of(100_000, 3.0).within(Gauge::Terminals),
+        Thing::Terminal,
+        "[isolation] a /dev of its own",
+        terminals,
+    ),
+    many("keys", "adds keys to its keyring", "keys", Bound::of(100_000, 3.0), Thing::Key, USERS, keys),
+    many(
+        "posix-queues",
+        "makes message queues with names",
+        "queues",
+        Bound::of(100_000, 3.0),
+        Thing::Queue,
+        "[isolation] namespaces.ipc = \"own\"",
+        posix_queues,
+    ),
+    many(
+        "message-queues",
+        "makes System V message queues",
+        "queues",
+        Bound::of(40_000, 3.0),
+        Thing::Messages,
+        "[isolation] namespaces.ipc = \"own\"",
+        message_queues,
+    ),
+    many(
+        "semaphores",
+        "makes System V semaphores",
+        "arrays",
+        Bound::of(40_000, 3.0),
+        Thing::Semaphores,
+        "[isolation] namespaces.ipc = \"own\"",
+        semaphore_arrays,
+    ),
+    many(
+        "asynchronous-io",
+        "reserves events of asynchronous I/O",
+        "events",
+        Bound::of(10_000_000, 3.0).within(Gauge::Asynchronous),
+        Thing::Asynchronous,
+        "[isolation] seccomp = \"default\"",
+        events,
+    ),
+];
+
+/// The error number of the last worker, and how many are full.
+const LAST: usize = 0;
+const FULL: usize = 1;
+
+/// One process after the other opens as much as it may.
+fn open_files(cell: &mut Cell) -> Stop {
+    loop {
+        let full = cell.number(FULL).load(Ordering::Relaxed);
+        if let Err(cause) = cell.child(|| opens(cell)) {
+            return Stop::Limit(cause);
+        }
+        while cell.number(FULL).load(Ordering::Relaxed) == full {
+            if let Some(stop) = cell.is_over() {
+                return stop;
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        let last = cell.number(LAST).load(Ordering::Relaxed);
+        let last = Errno::from_raw_os_error(i32::try_from(last).unwrap_or(0));
+        match cell.is_over() {
+            Some(stop) => return stop,
+            None if last != Errno::MFILE => return Stop::Limit(last),
+            None => {}
+        }
+    }
+}
+
+fn opens(cell: &Cell) -> i32 {
+    let flags = rustix::fs::OFlags::RDONLY;
+    let stop = cell.fill(|| {
+        let file = rustix::fs::open("/", flags | rustix::fs::OFlags::DIRECTORY, rustix::fs::Mode::empty())?;
+        Ok((1, file))
+    });
+    let cause = match stop {
+        Stop::Limit(cause) | Stop::Refused(cause) => cause.raw_os_error(),
+        _ => 0,
+    };
+    cell.number(LAST).store(cause as u64, Ordering::Relaxed);
+    cell.number(FULL).fetch_add(1, Ordering::Relaxed);
+    hold()
+}
+
+fn instances(cell: &mut Cell) -> Stop {
+    cell.fill(|| inotify::init(inotify::CreateFlags::empty()).map(|one| (1, one)))
+}
+
+/// Each name is watched once; there are many below /proc.
+fn watches(cell: &mut Cell) -> Stop {
+    let set = match inotify::init(inotify::CreateFlags::empty()) {
+        Ok(set) => set,
+        Err(cause) => return Stop::Refused(cause),
+    };
+    let mut waiting = vec![std::path::PathBuf::from("/")];
+    while let Some(dir) = waiting.pop() {
+        if let Some(stop) = cell.is_over() {
+            std::mem::forget(set);
+            return stop;
+        }
+        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+            match inotify::add_watch(&set, entry.path(), WatchFlags::OPEN | WatchFlags::DONT_FOLLOW) {
+                Ok(_) => cell.add(1),
+                Err(cause @ (Errno::NOSPC | Errno::NOMEM)) => {
+                    std::mem::forget(set);
+                    return Stop::Limit(cause);
+                }
+                // Some files are nobody's to watch.
+                Err(_) => {}
+            }
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                waiting.push(entry.path());
+            }
+        }
+    }
+    std::mem::forget(set);
+    Stop::Nowhere("it has no more files to watch")
+}
+
+fn terminals(cell: &mut Cell) -> Stop {
+    let open = || sys::pty::open(None).map(|pair| (1, pair));
+    match open() {
+        Err(Errno::NOENT | Errno::NODEV) => Stop::Nowhere("it has no /dev/ptmx"),
+        _ => cell.fill(open),
+    }
+}
+
+fn keys(cell: &mut Cell) -> Stop {
+    cell.fill(|| key(cell.got(), &[1; 64]).map(|()| (1, ())))
+}
+
+fn posix_queues(cell: &mut Cell) -> Stop {
+    cell.fill(|| posix_queue(cell.got()).map(|()| (1, ())))
+}
+
+/// What is left where the namespace is the host's is removed at the end of the attack.
+fn message_queues(cell: &mut Cell) -> Stop {
+    let mut made = Vec::new();
+    let stop = cell.fill(|| message_queue().map(|id| (1, made.push(id))));
+    cell.keep(made, sys::attack::no_message_queue);
+    stop
+}
+
+fn semaphore_arrays(cell: &mut Cell) -> Stop {
+    let mut made = Vec::new();
+    let stop = cell.fill(|| semaphores().map(|id| (1, made.push(id))));
+    cell.keep(made, sys::attack::no_semaphores);
+    stop
+}
+
+fn events(cell: &mut Cell) -> Stop {
+    cell.fill(|| asynchronous(1000).map(|()| (1000, ())))
+}

@@ -1,0 +1,62 @@
+//! Processes and threads.
+
+use sys::attack::{deaf, hold};
+
+use crate::attack::{Attack, Bound, Family::Tasks, Gauge, Judge, Own, Thing, Unit};
+use crate::cell::{Cell, Stop, errno};
+
+const MANY: Bound = Bound::of(4096, 6.0).beyond(Own::Tasks).within(Gauge::Tasks);
+const MEND: &str = "pids = 512";
+
+const fn bomb(name: &'static str, what: &'static str, act: fn(&mut Cell) -> Stop) -> Attack {
+    let (unit, judge) = (Unit::Things("processes"), Judge::Spared(Thing::Process));
+    Attack { name, family: Tasks, what, unit, bound: MANY, judge, mend: MEND, act }
+}
+
+pub(super) static ATTACKS: [Attack; 5] = [
+    bomb("processes", "forks, and each child stays", processes),
+    bomb("sessions", "forks into sessions of their own", sessions),
+    bomb("threads", "starts threads", threads),
+    bomb("zombies", "forks and never asks what became of the children", zombies),
+    Attack {
+        name: "deaf",
+        family: Tasks,
+        what: "ignores SIGTERM, with a family of forks, and is stopped",
+        unit: Unit::Things("processes"),
+        bound: Bound::of(20, 2.0),
+        judge: Judge::Ends,
+        mend: "pids = 512",
+        act: ignores,
+    },
+];
+
+fn processes(cell: &mut Cell) -> Stop {
+    cell.fill(|| cell.child(|| hold()).map(|_| (1, ())))
+}
+
+fn sessions(cell: &mut Cell) -> Stop {
+    cell.fill(|| {
+        let child = cell.child(|| {
+            // A leader of a group cannot; this one is fresh.
+            let _ = rustix::process::setsid();
+            hold()
+        });
+        child.map(|_| (1, ()))
+    })
+}
+
+fn threads(cell: &mut Cell) -> Stop {
+    cell.fill(|| {
+        let thread = std::thread::Builder::new().stack_size(16 << 10).spawn(|| std::thread::park());
+        thread.map(|thread| (1, thread)).map_err(|cause| errno(&cause))
+    })
+}
+
+fn zombies(cell: &mut Cell) -> Stop {
+    cell.fill(|| cell.child(|| 0).map(|_| (1, ())))
+}
+
+fn ignores(cell: &mut Cell) -> Stop {
+    deaf();
+    cell.fill(|| cell.child(|| hold()).map(|_| (1, ())))
+}

@@ -1,0 +1,158 @@
+//! What a neighbour feels: the small service of [`crate::neighbour`], started, listened to, and summed up.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use spec::{Error, Result};
+
+/// One request or write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// When, in microseconds of the monotonic clock.
+    pub at: u64,
+    /// How long it took, in microseconds.
+    pub took: u64,
+    /// Whether it was a write that had to reach the disk.
+    pub is_write: bool,
+}
+
+/// Latencies of a stretch, in microseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Stretch {
+    /// So many were measured.
+    pub count: u64,
+    /// Half took no longer.
+    pub p50: u64,
+    /// Ninety-nine of a hundred took no longer.
+    pub p99: u64,
+}
+
+impl Stretch {
+    /// Of these latencies.
+    pub fn of(mut took: Vec<u64>) -> Self {
+        took.sort_unstable();
+        let at =
+            |share: f64| took.get(((took.len() as f64 * share) as usize).min(took.len().saturating_sub(1)));
+        let value = |share| at(share).copied().unwrap_or(0);
+        Self { count: took.len() as u64, p50: value(0.5), p99: value(0.99) }
+    }
+}
+
+/// The running neighbour.
+#[derive(Debug)]
+pub struct Neighbour {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    samples: Arc<Mutex<Vec<Sample>>>,
+    used: Receiver<u64>,
+}
+
+impl Neighbour {
+    /// Starts `program` with its file in `dir`.
+    pub fn start(program: &Path, dir: &Path) -> Result<Self> {
+        let mut command = Command::new(program);
+        command.arg("neighbour").arg(dir).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let failed = |cause| Error::io(format!("starting {}", program.display()), cause);
+        let mut child = command.spawn().map_err(failed)?;
+        let samples = Arc::new(Mutex::new(Vec::new()));
+        let (tell, used) = channel();
+        if let Some(stdout) = child.stdout.take() {
+            let samples = Arc::clone(&samples);
+            std::thread::spawn(move || {
+                for line in BufReader::new(stdout).lines().map_while(std::io::Result::ok) {
+                    match understood(&line) {
+                        Some(Said::Sample(sample)) => push(&samples, sample),
+                        // Who asked may have stopped waiting.
+                        Some(Said::Used(used)) => _ = tell.send(used),
+                        None => {}
+                    }
+                }
+            });
+        }
+        let stdin = child.stdin.take();
+        Ok(Self { child, stdin, samples, used })
+    }
+
+    /// From now on it wants all processors.
+    pub fn wants_all(&mut self) {
+        self.say(b"h");
+    }
+
+    /// No more; the processor time that it got, in microseconds.
+    pub fn got(&mut self) -> Option<u64> {
+        self.say(b"q");
+        self.used.recv_timeout(Duration::from_secs(10)).ok()
+    }
+
+    fn say(&mut self, word: &[u8]) {
+        // If it is gone there is nothing to hear of it either, which is noticed.
+        let _ = self.stdin.as_mut().map(|stdin| stdin.write_all(word).and_then(|()| stdin.flush()));
+    }
+
+    /// All samples so far.
+    pub fn samples(&self) -> Vec<Sample> {
+        self.samples.lock().map(|samples| samples.clone()).unwrap_or_default()
+    }
+
+    /// Requests, or writes, that began between two moments.
+    pub fn stretch(&self, from: u64, to: u64, is_write: bool) -> Stretch {
+        let samples = self.samples.lock().map(|samples| samples.clone()).unwrap_or_default();
+        let within = samples.iter().filter(|one| one.is_write == is_write && (from..=to).contains(&one.at));
+        Stretch::of(within.map(|one| one.took).collect())
+    }
+}
+
+impl Drop for Neighbour {
+    fn drop(&mut self) {
+        self.stdin = None;
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn push(samples: &Mutex<Vec<Sample>>, sample: Sample) {
+    if let Ok(mut samples) = samples.lock() {
+        samples.push(sample);
+    }
+}
+
+enum Said {
+    Sample(Sample),
+    Used(u64),
+}
+
+fn understood(line: &str) -> Option<Said> {
+    let mut words = line.split(' ');
+    let (kind, at, took) = (words.next()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    match kind {
+        "r" | "f" => Some(Said::Sample(Sample { at, took, is_write: kind == "f" })),
+        "h" => Some(Said::Used(took)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles() {
+        let stretch = Stretch::of((1..=100).rev().collect());
+        assert_eq!((stretch.count, stretch.p50, stretch.p99), (100, 51, 100));
+        assert_eq!(Stretch::of(vec![]), Stretch::default());
+    }
+
+    #[test]
+    fn lines_of_the_neighbour() {
+        assert!(matches!(
+            understood("f 10 20"),
+            Some(Said::Sample(Sample { at: 10, took: 20, is_write: true }))
+        ));
+        assert!(understood("r x 1").is_none() && understood("").is_none());
+    }
+}

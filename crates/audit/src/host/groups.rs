@@ -1,0 +1,158 @@
+//! The control groups of a container, found from one of its processes: what they count, and their limits.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Where a container's groups are; a controller that is nowhere counts nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Groups {
+    memory: Option<Place>,
+    pids: Option<Place>,
+    cpu: Option<Place>,
+}
+
+/// A group of one hierarchy.
+#[derive(Debug, Clone)]
+struct Place {
+    /// Where the hierarchy is mounted.
+    top: PathBuf,
+    dir: PathBuf,
+    is_v2: bool,
+}
+
+impl Groups {
+    /// Of the process with this number on the host; of groups that are the host's own root, none.
+    pub fn of(pid: i32) -> Self {
+        let own = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let ours = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        // A group that the auditor is in itself is no limit of the container's.
+        let find = |controller, file: &str| {
+            let place = place(&own, &mounts, controller, file)?;
+            let same = line_of(&own, controller)? == line_of(&ours, controller).unwrap_or("");
+            (!same).then_some(place)
+        };
+        Self {
+            memory: find("memory", "memory.current"),
+            pids: find("pids", "pids.current"),
+            cpu: find("cpuacct", "cpu.stat"),
+        }
+    }
+
+    /// Whether there is any.
+    pub fn is_empty(&self) -> bool {
+        self.memory.is_none() && self.pids.is_none() && self.cpu.is_none()
+    }
+
+    /// Bytes of memory that are counted to it, buffers of TCP included.
+    pub fn memory(&self) -> Option<u64> {
+        let place = self.memory.as_ref()?;
+        let bytes = place.number(if place.is_v2 { "memory.current" } else { "memory.usage_in_bytes" })?;
+        let tcp = if place.is_v2 { 0 } else { place.number("memory.kmem.tcp.usage_in_bytes").unwrap_or(0) };
+        Some(bytes + tcp)
+    }
+
+    /// The least of the memory limits of its group and those above.
+    pub fn memory_limit(&self) -> Option<u64> {
+        let place = self.memory.as_ref()?;
+        place.least(if place.is_v2 { "memory.max" } else { "memory.limit_in_bytes" })
+    }
+
+    /// Of its buffers of TCP, which version 2 counts as memory.
+    pub fn tcp_limit(&self) -> Option<u64> {
+        let place = self.memory.as_ref()?;
+        if place.is_v2 { self.memory_limit() } else { place.least("memory.kmem.tcp.limit_in_bytes") }
+    }
+
+    /// Of its processes and threads.
+    pub fn pids_limit(&self) -> Option<u64> {
+        self.pids.as_ref()?.least("pids.max")
+    }
+
+    /// Microseconds of processor time that it has used.
+    pub fn cpu(&self) -> Option<u64> {
+        let place = self.cpu.as_ref()?;
+        if !place.is_v2 {
+            return place.number("cpuacct.usage").map(|nanoseconds| nanoseconds / 1000);
+        }
+        let text = fs::read_to_string(place.dir.join("cpu.stat")).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("usage_usec "))?.parse().ok()
+    }
+
+    /// How often the kernel ended a process of it for want of memory.
+    pub fn ooms(&self) -> Option<u64> {
+        let place = self.memory.as_ref()?;
+        let file = if place.is_v2 { "memory.events" } else { "memory.oom_control" };
+        let text = fs::read_to_string(place.dir.join(file)).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
+    }
+}
+
+impl Place {
+    fn number(&self, file: &str) -> Option<u64> {
+        fs::read_to_string(self.dir.join(file)).ok()?.trim().parse().ok()
+    }
+
+    fn least(&self, file: &str) -> Option<u64> {
+        let up = self.dir.ancestors().take_while(|dir| dir.starts_with(&self.top));
+        let limits = up.filter_map(|dir| fs::read_to_string(dir.join(file)).ok()?.trim().parse::<u64>().ok());
+        // Version 1 writes the largest number for none.
+        limits.filter(|limit| *limit < 1 << 60).min()
+    }
+}
+
+/// The line of /proc/PID/cgroup for a controller, as a path; of version 2 where version 1 has none.
+fn line_of<'a>(own: &'a str, controller: &str) -> Option<&'a str> {
+    let lines = || own.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
+    let v1 = lines().find(|(names, _)| names.split(',').any(|name| name == controller));
+    v1.or_else(|| lines().find(|(names, _)| names.is_empty())).map(|(_, path)| path)
+}
+
+fn place(own: &str, mounts: &str, controller: &str, v2_file: &str) -> Option<Place> {
+    let lines = || own.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
+    let v1 = lines().find(|(names, _)| names.split(',').any(|name| name == controller));
+    if let Some((_, path)) = v1 {
+        return mounted(mounts, "cgroup", Some(controller)).map(|top| at(top, path, false));
+    }
+    let (_, path) = lines().find(|(names, _)| names.is_empty())?;
+    let place = at(mounted(mounts, "cgroup2", None)?, path, true);
+    place.dir.join(v2_file).exists().then_some(place)
+}
+
+fn at(top: PathBuf, path: &str, is_v2: bool) -> Place {
+    let dir = top.join(path.trim_start_matches('/'));
+    Place { top, dir, is_v2 }
+}
+
+/// Where a hierarchy is mounted whole.
+fn mounted(mounts: &str, kind: &str, controller: Option<&str>) -> Option<PathBuf> {
+    mounts.lines().find_map(|line| {
+        let (left, right) = line.split_once(" - ")?;
+        let mut right = right.split(' ');
+        let is_kind = right.next()? == kind;
+        let options = right.nth(1)?;
+        let has = controller.is_none_or(|wanted| options.split(',').any(|option| option == wanted));
+        let mut left = left.split(' ').skip(3);
+        let (root, at) = (left.next()?, left.next()?);
+        (is_kind && has && root == "/").then(|| Path::new(at).to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOUNTS: &str = "1 0 0:1 / / rw - ext4 /dev/vda rw\n\
+        25 1 0:25 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
+        26 1 0:26 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+
+    #[test]
+    fn groups_are_found_in_either_version() {
+        let own = "3:memory:/tsubo/x\n0::/y\n";
+        let place = place(own, MOUNTS, "memory", "memory.current").expect("a place");
+        assert_eq!((place.dir.to_str(), place.is_v2), (Some("/sys/fs/cgroup/memory/tsubo/x"), false));
+        assert_eq!(line_of(own, "pids"), Some("/y"));
+        assert_eq!(mounted(MOUNTS, "cgroup2", None), Some(PathBuf::from("/sys/fs/cgroup/unified")));
+        assert_eq!(mounted(MOUNTS, "cgroup", Some("pids")), None);
+    }
+}

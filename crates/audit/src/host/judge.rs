@@ -1,0 +1,207 @@
+//! The verdict: a pure function of what was seen.
+
+use crate::attack::{Attack, Gauge, Judge};
+use crate::host::feel::Stretch;
+use crate::host::gauges;
+use crate::speech::{Over, Why};
+
+/// What is said of one attack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It was held.
+    Held,
+    /// Nothing held it.
+    NotLimited,
+    /// The host was in danger, or would have been.
+    HostAtRisk,
+    /// It is not known: that is a failure.
+    Unknown,
+}
+
+impl Verdict {
+    /// For people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::NotLimited => "not limited",
+            Self::HostAtRisk => "host at risk",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What was seen of one attack.
+#[derive(Debug, Clone, Default)]
+pub struct Evidence {
+    /// How it ended, as it says; None: it never said.
+    pub over: Option<Over>,
+    /// The limit of the container that the host has read.
+    pub limit: Option<u64>,
+    /// The attack was to end before the host is in danger, which is before it had proved anything.
+    pub clipped: Option<Gauge>,
+    /// The line of the host's that was passed, whereupon it was ended.
+    pub passed: Option<Gauge>,
+    /// By so much the memory grew that is counted to the container.
+    pub grown: Option<u64>,
+    /// Why the host could not make one itself; None: it could, or was not asked.
+    pub lacking: Option<String>,
+    /// The neighbour's share of the processor time that both got, 0 to 1.
+    pub share: Option<f64>,
+    /// The neighbour's requests before, and during.
+    pub requests: [Stretch; 2],
+    /// Its writes.
+    pub writes: [Stretch; 2],
+    /// The host was not quiet by itself.
+    pub is_noisy: bool,
+    /// Bytes that the host keeps of what it printed.
+    pub kept: Option<u64>,
+    /// Whether it was ended in time.
+    pub ended: Option<bool>,
+    /// Why it could not be tried.
+    pub failed: Option<String>,
+}
+
+/// A neighbour who wants all must get this share; half is fair.
+const SHARE: f64 = 0.35;
+/// A neighbour's latencies may be so many times longer, and so many microseconds more.
+const TIMES: u64 = 10;
+const MORE: u64 = 50_000;
+
+/// The verdict and its reason.
+pub fn judge(attack: &Attack, seen: &Evidence) -> (Verdict, String) {
+    if let Some(why) = &seen.failed {
+        return (Verdict::Unknown, why.clone());
+    }
+    if let Some(gauge) = seen.passed {
+        return beyond(seen, gauge);
+    }
+    let Some(over) = &seen.over else { return (Verdict::Unknown, "it said nothing".to_owned()) };
+    match over.stop {
+        Why::Failed => (Verdict::Unknown, over.detail.clone()),
+        Why::Refused if attack.judge != Judge::Neighbour => {
+            (Verdict::Held, format!("refused: {}", over.detail))
+        }
+        Why::Nowhere if !matches!(attack.judge, Judge::Spared(_)) => (Verdict::Held, over.detail.clone()),
+        Why::Possible => (Verdict::NotLimited, over.detail.clone()),
+        _ => by_kind(attack, over, seen),
+    }
+}
+
+/// A line was passed: by the attack, if it has told of anything that could do that.
+fn beyond(seen: &Evidence, gauge: Gauge) -> (Verdict, String) {
+    let name = gauges::name(gauge);
+    match &seen.over {
+        Some(over) if over.got == 0 => (Verdict::Unknown, format!("others took the host's {name} meanwhile")),
+        _ => (Verdict::HostAtRisk, format!("stopped when the host had too little left: {name}")),
+    }
+}
+
+fn by_kind(attack: &Attack, over: &Over, seen: &Evidence) -> (Verdict, String) {
+    match attack.judge {
+        Judge::Stopped => stopped(over, seen),
+        Judge::Counted => counted(over, seen),
+        Judge::Spared(_) => spared(over, seen),
+        Judge::Share => share(over, seen),
+        Judge::Neighbour => neighbour(seen),
+        Judge::Logs => logs(over, seen),
+        Judge::Ends => match seen.ended {
+            Some(true) => (Verdict::Held, "it was ended in time".to_owned()),
+            Some(false) => (Verdict::NotLimited, "it did not end when it was stopped".to_owned()),
+            None => (Verdict::Unknown, "it was not stopped".to_owned()),
+        },
+        Judge::Refused => (Verdict::Unknown, format!("it ended: {}", over.detail)),
+    }
+}
+
+fn stopped(over: &Over, seen: &Evidence) -> (Verdict, String) {
+    match over.stop {
+        Why::Limit => (Verdict::Held, over.detail.clone()),
+        Why::Killed => (Verdict::Held, "ended by the kernel".to_owned()),
+        Why::Time => (Verdict::Unknown, "its time was over before it met a limit".to_owned()),
+        _ => endless(seen),
+    }
+}
+
+fn endless(seen: &Evidence) -> (Verdict, String) {
+    match seen.clipped {
+        Some(gauge) if seen.limit.is_some() => (
+            Verdict::HostAtRisk,
+            format!("its limit is beyond what the host has left: {}", gauges::name(gauge)),
+        ),
+        Some(gauge) => (Verdict::HostAtRisk, format!("only our bound stopped it: {}", gauges::name(gauge))),
+        None => (Verdict::NotLimited, "only our bound stopped it".to_owned()),
+    }
+}
+
+/// Counted to a limit is held, even if there is none: that is another line of the table.
+fn counted(over: &Over, seen: &Evidence) -> (Verdict, String) {
+    let grown = seen.grown.unwrap_or(0);
+    match over.stop {
+        Why::Killed => (Verdict::Held, "ended by the kernel".to_owned()),
+        Why::Limit if matches!(over.detail.as_str(), "ENOMEM" | "ENOSPC" | "EDQUOT") => {
+            (Verdict::Held, over.detail.clone())
+        }
+        _ if over.got > 0 && grown * 5 >= over.got * 2 => (Verdict::Held, "counted to its memory".to_owned()),
+        // So little that it does not matter whether it is counted.
+        Why::Limit if over.got < 16 << 20 => (Verdict::Held, over.detail.clone()),
+        _ if seen.grown.is_none() => (Verdict::NotLimited, "it is counted nowhere".to_owned()),
+        _ => (Verdict::NotLimited, format!("of {} only {} is counted to it", mib(over.got), mib(grown))),
+    }
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{} MiB", bytes >> 20)
+}
+
+fn spared(over: &Over, seen: &Evidence) -> (Verdict, String) {
+    if let Some(cause) = &seen.lacking {
+        return (Verdict::HostAtRisk, format!("the host itself gets none: {cause}"));
+    }
+    match over.stop {
+        Why::Nowhere => (Verdict::Held, over.detail.clone()),
+        _ => stopped(over, seen),
+    }
+}
+
+fn share(over: &Over, seen: &Evidence) -> (Verdict, String) {
+    match seen.share {
+        _ if over.stop == Why::Limit && over.got == 0 => (Verdict::Held, over.detail.clone()),
+        None => (Verdict::Unknown, "the processor time could not be read".to_owned()),
+        Some(share) => {
+            let told = format!("a neighbour who wants all gets {:.0} %", share * 100.0);
+            (if share >= SHARE { Verdict::Held } else { Verdict::NotLimited }, told)
+        }
+    }
+}
+
+fn neighbour(seen: &Evidence) -> (Verdict, String) {
+    let is_slower =
+        |[before, during]: [Stretch; 2]| during.p50 > before.p50 * TIMES && during.p50 > before.p50 + MORE;
+    match (is_slower(seen.writes) || is_slower(seen.requests), seen.is_noisy) {
+        (true, true) => (Verdict::Unknown, "the host was not quiet by itself".to_owned()),
+        (true, false) => (Verdict::NotLimited, "the neighbour waits much longer".to_owned()),
+        (false, _) if seen.requests[1].count == 0 => {
+            (Verdict::Unknown, "the neighbour was not heard".to_owned())
+        }
+        (false, _) => match &seen.over {
+            Some(over) if over.stop == Why::Nowhere => (Verdict::Held, over.detail.clone()),
+            _ => (Verdict::Held, "the neighbour hardly notices".to_owned()),
+        },
+    }
+}
+
+/// What was printed and is not kept was thrown away, or held up, as it should be.
+fn logs(over: &Over, seen: &Evidence) -> (Verdict, String) {
+    match seen.kept {
+        None => (Verdict::Unknown, "what the host keeps could not be read".to_owned()),
+        Some(kept) if over.got < 48 << 20 => (
+            Verdict::Unknown,
+            format!("it could print only {}, of which {} is kept", mib(over.got), mib(kept)),
+        ),
+        Some(kept) if kept * 4 <= over.got * 3 => {
+            (Verdict::Held, format!("{} kept of {}", mib(kept), mib(over.got)))
+        }
+        Some(kept) => (Verdict::NotLimited, format!("all is kept: {}", mib(kept))),
+    }
+}

@@ -1,0 +1,507 @@
+//! What the attacker of `tsubo audit` needs of the kernel: taking, without ever giving back, what a
+//! container should not get without end. All of it goes with the process that took it.
+
+use std::ffi::c_void;
+use std::sync::atomic::AtomicU64;
+
+use rustix::io::{Errno, Result};
+
+/// A page that parents and children share, as numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct Shared(&'static [AtomicU64; 64]);
+
+impl Shared {
+    /// A fresh one, all zeroes; it stays as long as the process.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn new() -> Result<Self> {
+        let page = map(4096, libc::MAP_SHARED)?;
+        // SAFETY: a page of our own, zeroed, aligned, mapped for good, and only touched as atomics.
+        Ok(Self(unsafe { &*page.cast::<[AtomicU64; 64]>() }))
+    }
+
+    /// One of its 64 numbers.
+    pub fn number(&self, at: usize) -> &'static AtomicU64 {
+        &self.0[at % 64]
+    }
+}
+
+fn map(bytes: usize, flags: i32) -> Result<*mut c_void> {
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new anonymous mapping at a place that the kernel chooses.
+    let at = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            bytes,
+            access,
+            flags | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+            -1,
+            0,
+        )
+    };
+    if at == libc::MAP_FAILED { Err(crate::last_error()) } else { Ok(at) }
+}
+
+/// A child that dies with its parent, and by itself after `seconds`, whatever it does.
+///
+/// # Errors
+/// As fork's.
+pub fn bound_child(seconds: u32, child: impl FnOnce() -> i32) -> Result<i32> {
+    let parent = rustix::process::getpid();
+    crate::process::fork_child(|| {
+        let bound = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+        // Who was orphaned before has another parent by now; 0 is one of another namespace.
+        if bound.is_err() || rustix::process::getppid().is_some_and(|now| now != parent) {
+            return 1;
+        }
+        end_after(seconds);
+        child()
+    })
+}
+
+/// The kernel ends this process after `seconds` (SIGALRM), unless it is the first of its namespace.
+pub fn end_after(seconds: u32) {
+    // SAFETY: a number.
+    unsafe { libc::alarm(seconds) };
+}
+
+/// Memory of one process.
+#[derive(Debug)]
+pub struct Region {
+    at: *mut u8,
+    bytes: usize,
+}
+
+impl Region {
+    /// Room for `bytes`; nothing is used before it is touched. It stays as long as the process.
+    ///
+    /// # Errors
+    /// No room.
+    pub fn new(bytes: usize) -> Result<Self> {
+        Ok(Self { at: map(bytes, libc::MAP_PRIVATE)?.cast(), bytes })
+    }
+
+    /// Prefers large pages: the same memory, taken faster.
+    pub fn large_pages(&self) {
+        // SAFETY: advice about our own mapping.
+        unsafe { libc::madvise(self.at.cast(), self.bytes, libc::MADV_HUGEPAGE) };
+    }
+
+    /// Writes into each page from `from` to `to`.
+    pub fn dirty(&self, from: usize, to: usize) {
+        for offset in (from..to.min(self.bytes)).step_by(4096) {
+            // SAFETY: within the mapping, to which nothing else refers; volatile, as it is never read.
+            unsafe { self.at.add(offset).write_volatile(1) };
+        }
+    }
+
+    /// Reads one byte, which takes a page table and no page.
+    pub fn look(&self, at: usize) {
+        if at < self.bytes {
+            // SAFETY: as above; an untouched page reads as zeroes.
+            unsafe { self.at.add(at).read_volatile() };
+        }
+    }
+
+    /// Locks a part into memory.
+    ///
+    /// # Errors
+    /// As mlock's.
+    pub fn lock(&self, from: usize, to: usize) -> Result<()> {
+        let to = to.min(self.bytes);
+        // SAFETY: a part of our own mapping.
+        check(unsafe { libc::mlock(self.at.add(from.min(to)).cast(), to.saturating_sub(from)) }.into())
+            .map(drop)
+    }
+}
+
+fn check(result: i64) -> Result<i64> {
+    if result < 0 { Err(crate::last_error()) } else { Ok(result) }
+}
+
+/// System V shared memory of so many bytes, touched; it goes with its namespace.
+///
+/// # Errors
+/// As shmget's and shmat's.
+pub fn shared_memory(bytes: usize) -> Result<()> {
+    // SAFETY: numbers.
+    let id = check(unsafe { libc::shmget(libc::IPC_PRIVATE, bytes, 0o600 | libc::IPC_CREAT) }.into())? as i32;
+    // SAFETY: at a place that the kernel chooses.
+    let at = unsafe { libc::shmat(id, std::ptr::null(), 0) };
+    // SAFETY: it goes when the last process has let go of it, so that nothing is left where the
+    // namespace is the host's.
+    unsafe { libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut()) };
+    if at as isize == -1 {
+        return Err(crate::last_error());
+    }
+    Region { at: at.cast(), bytes }.dirty(0, bytes);
+    Ok(())
+}
+
+/// A System V queue of messages, with one message; returns its number, for [`no_message_queue`].
+///
+/// # Errors
+/// As msgget's.
+pub fn message_queue() -> Result<i32> {
+    // SAFETY: numbers.
+    let id = check(unsafe { libc::msgget(libc::IPC_PRIVATE, 0o600 | libc::IPC_CREAT) }.into())? as i32;
+    let message = [1_i64, 0];
+    // SAFETY: a type and one word of text, as msgsnd wants it.
+    unsafe { libc::msgsnd(id, message.as_ptr().cast(), 8, libc::IPC_NOWAIT) };
+    Ok(id)
+}
+
+/// Removes a queue of messages.
+pub fn no_message_queue(id: i32) {
+    // SAFETY: a number, and no structure.
+    unsafe { libc::msgctl(id, libc::IPC_RMID, std::ptr::null_mut()) };
+}
+
+/// A System V array of 100 semaphores; returns its number, for [`no_semaphores`].
+///
+/// # Errors
+/// As semget's.
+pub fn semaphores() -> Result<i32> {
+    // SAFETY: numbers.
+    Ok(check(unsafe { libc::semget(libc::IPC_PRIVATE, 100, 0o600 | libc::IPC_CREAT) }.into())? as i32)
+}
+
+/// Removes them.
+pub fn no_semaphores(id: i32) {
+    // SAFETY: numbers.
+    unsafe { libc::semctl(id, 0, libc::IPC_RMID) };
+}
+
+/// A POSIX message queue that has no name any more, held by a descriptor that is never closed.
+///
+/// # Errors
+/// As mq_open's.
+pub fn posix_queue(number: u64) -> Result<()> {
+    let Ok(name) = std::ffi::CString::new(format!("tsubo-attack-{}-{number}", std::process::id())) else {
+        return Err(Errno::INVAL);
+    };
+    let flags = libc::O_CREAT | libc::O_RDWR;
+    // SAFETY: a name that ends with NUL, numbers, and no attributes.
+    check(unsafe { libc::syscall(libc::SYS_mq_open, name.as_ptr(), flags, 0o600, std::ptr::null::<u8>()) })?;
+    // SAFETY: the same name.
+    check(unsafe { libc::syscall(libc::SYS_mq_unlink, name.as_ptr()) }).map(drop)
+}
+
+/// A key of a new name in the keyring of the process, which goes with it.
+///
+/// # Errors
+/// As add_key's.
+pub fn key(number: u64, payload: &[u8]) -> Result<()> {
+    const PROCESS_KEYRING: i32 = -2;
+    let Ok(name) = std::ffi::CString::new(format!("tsubo-attack-{number}")) else {
+        return Err(Errno::INVAL);
+    };
+    // SAFETY: two names that end with NUL, and a payload with its length.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_add_key,
+            c"user".as_ptr(),
+            name.as_ptr(),
+            payload.as_ptr(),
+            payload.len(),
+            PROCESS_KEYRING,
+        )
+    })
+    .map(drop)
+}
+
+/// A context of asynchronous I/O for so many events; it goes with the process.
+///
+/// # Errors
+/// As io_setup's.
+pub fn asynchronous(events: u32) -> Result<()> {
+    let mut context = 0_u64;
+    // SAFETY: the kernel writes one word.
+    check(unsafe { libc::syscall(libc::SYS_io_setup, events, &raw mut context) }).map(drop)
+}
+
+/// A watch that never ends, from the kernel's clock each `nanoseconds`: a descriptor that is never
+/// closed, whose signals nobody hears.
+///
+/// # Errors
+/// As timer_create's.
+pub fn busy_timer(nanoseconds: i64) -> Result<()> {
+    // SAFETY: plain data; all zeroes is a valid sigevent, whose kind is set.
+    let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
+    event.sigev_notify = libc::SIGEV_SIGNAL;
+    event.sigev_signo = libc::SIGWINCH;
+    let mut timer = 0_i32;
+    // SAFETY: the kernel reads the event and writes a number.
+    check(unsafe {
+        libc::syscall(libc::SYS_timer_create, libc::CLOCK_MONOTONIC, &raw const event, &raw mut timer)
+    })?;
+    let time = libc::timespec { tv_sec: 0, tv_nsec: nanoseconds };
+    let each = libc::itimerspec { it_interval: time, it_value: time };
+    // SAFETY: the kernel reads the times.
+    check(unsafe {
+        libc::syscall(libc::SYS_timer_settime, timer, 0, &raw const each, std::ptr::null::<u8>())
+    })
+    .map(drop)
+}
+
+/// Calls that a container has no business with, with arguments that do the least they can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    /// A user namespace of one's own (unshare).
+    Users,
+    /// The same by clone, whose high bits a 64-bit compare would not see through.
+    UsersByClone,
+    /// The same by clone3, whose flags no filter sees.
+    UsersByClone3,
+    /// A network namespace of one's own.
+    Network,
+    /// A mount namespace of one's own.
+    Mounts,
+    /// A file system in memory at `/tmp`, the old way.
+    Mount,
+    /// A file system to be, the new way.
+    Fsopen,
+    /// A tree to be mounted elsewhere.
+    OpenTree,
+    /// Changing a mount.
+    MountSetattr,
+    /// A program in the kernel.
+    Bpf,
+    /// Counters of the processor.
+    Perf,
+    /// Handling other's page faults.
+    Userfault,
+    /// Calls that no filter sees.
+    Uring,
+    /// The keyring of the session.
+    Keyctl,
+    /// Another kernel, to be started.
+    Kexec,
+    /// Code in the kernel.
+    Module,
+    /// The host's clock.
+    Clock,
+    /// An end of the host: with magic numbers that are none.
+    Reboot,
+    /// Swap space that does not exist.
+    Swap,
+    /// The kernel's log.
+    Syslog,
+    /// A file by its number on the disk.
+    Handle,
+    /// A call of the x32 ABI.
+    X32,
+    /// A call of the i386 ABI: mount.
+    I386,
+    /// Typing into the terminal, with high bits in the request.
+    Type,
+    /// Another root directory.
+    PivotRoot,
+    /// A real-time priority, above all that others do.
+    RealTime,
+    /// Precedence over all others (nice -20).
+    Nice,
+}
+
+/// The lowest real-time priority.
+static FIRST: [i32; 2] = [1, 0];
+
+/// Does it, in a process that ends behind it; what came of it.
+///
+/// # Errors
+/// The kernel's refusal: what is hoped for.
+pub fn attempt(which: Attempt) -> Result<i64> {
+    const HIGH: i64 = 0xdead_beef_0000_0000_u64 as i64;
+    let mut room = [0_u8; 256];
+    let data = room.as_mut_ptr() as i64;
+    let text = |text: &'static std::ffi::CStr| text.as_ptr() as i64;
+    let users = i64::from(libc::CLONE_NEWUSER);
+    let clone_args = [users as u64, 0, 0, 0, libc::SIGCHLD as u64, 0, 0, 0];
+    let here = i64::from(libc::AT_FDCWD);
+    let mut tick = no_tick();
+    let (number, a): (i64, [i64; 5]) = match which {
+        Attempt::Users => (libc::SYS_unshare, [users, 0, 0, 0, 0]),
+        Attempt::UsersByClone => (libc::SYS_clone, [HIGH | users | i64::from(libc::SIGCHLD), 0, 0, 0, 0]),
+        Attempt::UsersByClone3 => (libc::SYS_clone3, [clone_args.as_ptr() as i64, 64, 0, 0, 0]),
+        Attempt::Network => (libc::SYS_unshare, [i64::from(libc::CLONE_NEWNET), 0, 0, 0, 0]),
+        Attempt::Mounts => (libc::SYS_unshare, [i64::from(libc::CLONE_NEWNS), 0, 0, 0, 0]),
+        Attempt::Mount => {
+            return private(|| call(libc::SYS_mount, [text(c"x"), text(c"/tmp"), text(c"tmpfs"), 0, 0]));
+        }
+        Attempt::Fsopen => (libc::SYS_fsopen, [text(c"tmpfs"), 0, 0, 0, 0]),
+        Attempt::OpenTree => (libc::SYS_open_tree, [here, text(c"/"), 1, 0, 0]),
+        Attempt::MountSetattr => (libc::SYS_mount_setattr, [here, text(c"/"), 0, data, 32]),
+        Attempt::Bpf => (libc::SYS_bpf, [0, map_of_one().as_ptr() as i64, 24, 0, 0]),
+        Attempt::Perf => (libc::SYS_perf_event_open, [counter().as_ptr() as i64, 0, -1, -1, 0]),
+        Attempt::Userfault => (libc::SYS_userfaultfd, [0, 0, 0, 0, 0]),
+        Attempt::Uring => (libc::SYS_io_uring_setup, [1, data, 0, 0, 0]),
+        Attempt::Keyctl => (libc::SYS_keyctl, [0, -3, 1, 0, 0]),
+        Attempt::Kexec => (libc::SYS_kexec_load, [0, 1, 0, 0, 0]),
+        Attempt::Module => (libc::SYS_init_module, [data, 16, text(c""), 0, 0]),
+        Attempt::Clock => (libc::SYS_adjtimex, [tick.as_mut_ptr() as i64, 0, 0, 0, 0]),
+        Attempt::Reboot => (libc::SYS_reboot, [0, 0, 0, 0, 0]),
+        Attempt::Swap => (libc::SYS_swapon, [text(c"/tsubo-no-such-file"), 0, 0, 0, 0]),
+        Attempt::Syslog => (libc::SYS_syslog, [3, data, 256, 0, 0]),
+        Attempt::Handle => return by_handle(),
+        Attempt::X32 => (0x4000_0000 + 39, [0; 5]),
+        Attempt::I386 => return i386_mount(),
+        Attempt::Type => return typed(HIGH),
+        Attempt::PivotRoot => {
+            return private(|| call(libc::SYS_pivot_root, [text(c"."), text(c"."), 0, 0, 0]));
+        }
+        Attempt::RealTime => (libc::SYS_sched_setscheduler, [0, 1, FIRST.as_ptr() as i64, 0, 0]),
+        Attempt::Nice => (libc::SYS_setpriority, [0, 0, -20, 0, 0]),
+    };
+    let result = let_through(which, call(number, a))?;
+    // A child came to be, and this is it.
+    if result == 0 && matches!(which, Attempt::UsersByClone | Attempt::UsersByClone3) {
+        crate::process::exit_now(0);
+    }
+    Ok(result)
+}
+
+/// Of calls whose arguments are nonsense the kernel says so only to those who may make them.
+fn let_through(which: Attempt, result: Result<i64>) -> Result<i64> {
+    use Attempt::{Clock, Kexec, Module, PivotRoot, Reboot, Swap};
+    let is_nonsense = matches!(which, Clock | Kexec | Module | PivotRoot | Reboot | Swap);
+    match result {
+        Err(Errno::PERM | Errno::ACCESS | Errno::NOSYS) => result,
+        Err(_) if is_nonsense => Ok(0),
+        other => other,
+    }
+}
+
+/// A timex that changes the length of a tick to one that no clock takes.
+fn no_tick() -> [u64; 32] {
+    const ADJ_TICK: u64 = 0x4000;
+    let mut timex = [0; 32];
+    timex[0] = ADJ_TICK;
+    timex
+}
+
+fn call(number: i64, a: [i64; 5]) -> Result<i64> {
+    // SAFETY: only the numbers and arguments of `attempt` come in: memory that is given is ours, large
+    // enough and outlives the call; a clone shares no memory.
+    check(unsafe { libc::syscall(number, a[0], a[1], a[2], a[3], a[4], 0_i64) })
+}
+
+/// Where it succeeds it must not change what others see: in a mount namespace of one's own, if one can
+/// be had; who cannot have one tries it as it is, and is refused by the same rule.
+fn private(work: impl FnOnce() -> Result<i64>) -> Result<i64> {
+    let apart = crate::namespace::unshare(crate::namespace::MOUNT);
+    if apart.is_ok() {
+        let flags = rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC;
+        rustix::mount::mount_change("/", flags)?;
+    }
+    work()
+}
+
+/// An array of one element, for bpf.
+fn map_of_one() -> &'static [u32; 6] {
+    // kind (array), size of a key, of a value, elements, flags, inner map.
+    &[2, 4, 8, 1, 0, 0]
+}
+
+/// A counter of the time that this process uses, in user space only.
+fn counter() -> &'static [u64; 16] {
+    // type (software) and size, config (cpu clock), period, sample type, read format, flags (exclude
+    // kernel and hypervisor).
+    &[1 | 128 << 32, 0, 0, 0, 0, 1 << 5 | 1 << 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+}
+
+/// The root directory of the file system, as the number that it has on most.
+fn by_handle() -> Result<i64> {
+    let root = rustix::fs::open(
+        "/",
+        rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY,
+        rustix::fs::Mode::empty(),
+    )?;
+    let handle: [u32; 4] = [8, 1, 2, 0];
+    let fd = i64::from(std::os::fd::AsRawFd::as_raw_fd(&root));
+    match call(libc::SYS_open_by_handle_at, [fd, handle.as_ptr() as i64, 0, 0, 0]) {
+        // It may, and the number was no file's.
+        Err(Errno::STALE) => Ok(0),
+        other => other,
+    }
+}
+
+fn typed(high: i64) -> Result<i64> {
+    let x = c"".as_ptr() as i64;
+    let mut last = Err(Errno::NOTTY);
+    for fd in 0..3 {
+        for request in [0x5412, high | 0x5412] {
+            last = call(libc::SYS_ioctl, [fd, request, x, 0, 0]);
+            if last.is_ok() {
+                return last;
+            }
+        }
+    }
+    last
+}
+
+#[cfg(target_arch = "x86_64")]
+fn i386_mount() -> Result<i64> {
+    let result: i64;
+    // SAFETY: `mount` of the i386 ABI with null pointers, which it refuses as the last of all; the
+    // registers that the kernel changes are named.
+    unsafe {
+        std::arch::asm!(
+            "xchg rbx, {second}", "int 0x80", "xchg rbx, {second}",
+            second = inout(reg) 0_i64 => _,
+            inout("rax") 21_i64 => result,
+            in("rcx") 0, in("rdx") 0, in("rsi") 0, in("rdi") 0,
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+        );
+    }
+    match result as i32 {
+        0.. => Ok(0),
+        // The kernel looked at the arguments: the call itself was let through.
+        code if -code == libc::EFAULT || -code == libc::EINVAL => Ok(0),
+        code => Err(Errno::from_raw_os_error(-code)),
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn i386_mount() -> Result<i64> {
+    Err(Errno::NOSYS)
+}
+
+/// Sleeps until a signal ends it.
+pub fn hold() -> ! {
+    loop {
+        // SAFETY: no arguments.
+        unsafe { libc::pause() };
+    }
+}
+
+/// Becomes deaf to the signals that ask politely.
+pub fn deaf() {
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT] {
+        // SAFETY: SIG_IGN installs no handler.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_child_counts_is_seen() {
+        let shared = Shared::new().expect("a page");
+        let child = bound_child(5, || {
+            shared.number(3).store(7, std::sync::atomic::Ordering::Relaxed);
+            0
+        });
+        crate::process::reap(child.expect("a child"), true).expect("its end");
+        assert_eq!(shared.number(3).load(std::sync::atomic::Ordering::Relaxed), 7);
+    }
+
+    #[test]
+    fn memory_can_be_touched_and_read() {
+        let region = Region::new(1 << 20).expect("room");
+        region.dirty(0, 1 << 20);
+        region.look(4096);
+    }
+}
