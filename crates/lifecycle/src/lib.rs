@@ -53,8 +53,7 @@ pub use pinned::{Pinned, boot_id};
 pub use processes::Process;
 pub use record::{Ended, HealthState, Probe, Record, Running, Status};
 pub use resolve::{
-    Bind, MASKED, READ_ONLY, Reason, RunOptions, default_limits, explained, mounted_lxcfs, promised,
-    resolve,
+    Bind, MASKED, READ_ONLY, Reason, RunOptions, default_limits, explained, mounted_lxcfs, promised, resolve,
 };
 pub use rootless::Rootless;
 pub use session::Session;

@@ -82,7 +82,8 @@ impl Container {
     ) -> Result<()> {
         self.promise_anew(state, &before.spec, &after.spec, update.overcommit || after.overcommit)?;
         // Its keeper first: it may start it again at any moment.
-        let changed = self.order_all(after, update).and_then(|()| self.limit(&with_swap(update, &after.spec)));
+        let changed =
+            self.order_all(after, update).and_then(|()| self.limit(&with_swap(update, &after.spec)));
         changed.inspect_err(|_| {
             // What it had it can have again.
             let _ = self.promise_anew(state, &after.spec, &before.spec, true);

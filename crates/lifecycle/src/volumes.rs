@@ -8,6 +8,7 @@ use std::path::Path;
 use ::disk::{Kind, Room, Volumes};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
+use rustix::mount::OpenTreeFlags;
 use spec::container::{MountKind, Spec};
 use spec::limits::Limits;
 use spec::portable::{Portable, volume_name};
@@ -18,6 +19,10 @@ use spec::{Error, ErrorKind, Result, ResultExt, RootPath};
 const MOST_BYTES: u64 = 10 << 30;
 /// Likewise, files.
 const MOST_INODES: u64 = 500_000;
+/// Room for one file is so much room for bytes.
+const BYTES_A_FILE: u64 = 8 << 10;
+/// Fewer are not worth a limit.
+const LEAST_INODES: u64 = 1024;
 /// No container takes more than one in so many of a disk by itself.
 const SHARE: u64 = 4;
 
@@ -43,6 +48,12 @@ impl Wanted {
         self.bytes.is_some() || self.inodes.is_some()
     }
 
+    /// Whether it goes without what could not be limited.
+    fn without(self, error: Error) -> Result<Error> {
+        let optional = self.best_effort || !self.is_said();
+        if optional && error.kind() == ErrorKind::Unsupported { Ok(error) } else { Err(error) }
+    }
+
     /// What was said, over what they have.
     pub(crate) fn over(self, room: Room) -> Room {
         let number = |limit: Limit| limit.number();
@@ -64,12 +75,11 @@ pub(crate) fn prepare(
     if needed.is_empty() {
         return Ok(None);
     }
-    let (volumes, why_not) = opened(dir, wanted)?;
-    let root = volumes.attach()?;
+    let (volumes, root, why_not) = opened(dir, wanted)?;
     for at in needed {
         fill(at, tree, root.as_fd()).doing(|| format!("preparing the volume {at}"))?;
     }
-    if volumes.kind() == Kind::Image {
+    if volumes.kind() != Kind::Directory {
         set_apart(spec, dir);
     }
     Ok(why_not)
@@ -80,38 +90,42 @@ fn is_volume(what: &MountKind, dir: &Path, at: &RootPath) -> bool {
 }
 
 /// Those that are there keep the room that they have, unless another was asked for.
-fn opened(dir: &Path, wanted: Wanted) -> Result<(Volumes, Option<Error>)> {
+fn opened(dir: &Path, wanted: Wanted) -> Result<(Volumes, OwnedFd, Option<Error>)> {
     if let Some(mut volumes) = Volumes::open(dir)? {
-        let room = wanted.over(volumes.room());
-        let changed = if wanted.is_said() { volumes.change(room, None) } else { Ok(()) };
-        return match changed {
-            Err(error) if error.kind() == ErrorKind::Unsupported && wanted.best_effort => {
-                Ok((volumes, Some(error)))
-            }
-            changed => changed.map(|()| (volumes, None)),
+        let changed = match wanted.is_said() {
+            true => volumes.change(wanted.over(volumes.room()), None),
+            false => Ok(()),
         };
+        let why_not = changed.map_or_else(|error| wanted.without(error).map(Some), |()| Ok(None))?;
+        let root = volumes.attach()?;
+        return Ok((volumes, root, why_not));
     }
-    let room = wanted.over(usual(dir)?);
+    let room = wanted.over(usual(dir, wanted)?);
     // What was asked for is there when it is needed; the usual is only a bound.
-    match Volumes::make(dir, room, wanted.bytes.is_some()) {
-        Err(error) if error.kind() == ErrorKind::Unsupported && (wanted.best_effort || !wanted.is_said()) => {
-            Ok((Volumes::make(dir, Room::default(), false)?, Some(error)))
+    match Volumes::make_attached(dir, room, wanted.bytes.is_some()) {
+        Ok((volumes, root)) => Ok((volumes, root, None)),
+        Err(error) => {
+            let why = wanted.without(error).doing(|| "limiting what its volumes hold")?;
+            let (volumes, root) = Volumes::make_attached(dir, Room::default(), false)?;
+            Ok((volumes, root, Some(why)))
         }
-        made => Ok((made.doing(|| "limiting what its volumes hold")?, None)),
     }
 }
 
 /// A part of the disk that they are on.
-fn usual(dir: &Path) -> Result<Room> {
+fn usual(dir: &Path, wanted: Wanted) -> Result<Room> {
     let there = dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
     let vfs = rustix::fs::statvfs(there).map_err(std::io::Error::from);
     let vfs = vfs.doing(|| format!("asking how much {} holds", there.display()))?;
     let share = |all: u64, most: u64| if all == 0 { most } else { most.min(all / SHARE) };
     let bytes = share(vfs.f_blocks.saturating_mul(vfs.f_frsize), MOST_BYTES);
-    Ok(Room { bytes: Some(bytes), inodes: Some(share(vfs.f_files, MOST_INODES)) })
+    // Files take room even if they are empty.
+    let least = wanted.bytes.and_then(Limit::number).unwrap_or(bytes) / BYTES_A_FILE;
+    let inodes = share(vfs.f_files, MOST_INODES).min(least.max(LEAST_INODES));
+    Ok(Room { bytes: Some(bytes), inodes: Some(inodes) })
 }
 
-/// They have a file system to themselves: nothing of it can be seen on the host.
+/// They are parts of what holds them, which is opened at each start.
 fn set_apart(spec: &mut Spec, dir: &Path) {
     for mount in &mut spec.mounts {
         let MountKind::Bind(bind) = &mount.what else { continue };
@@ -123,7 +137,8 @@ fn set_apart(spec: &mut Spec, dir: &Path) {
     spec.kept = Some(dir.to_owned());
 }
 
-/// The file system of a container's volumes, for whoever starts it; None if they have none.
+/// The directory that holds a container's volumes as a mount that is attached nowhere, for whoever
+/// starts it; None if they lie on the host as they are.
 ///
 /// # Errors
 /// When it is not there, or in use.
@@ -133,7 +148,14 @@ pub fn attach(spec: &Spec) -> Result<Option<OwnedFd>> {
     let volumes = Volumes::open(dir).doing(opening)?.ok_or_else(|| {
         Error::not_found(format!("the volumes of container {} are gone: {}", spec.name, dir.display()))
     })?;
-    volumes.attach().doing(opening).map(Some)
+    let root = volumes.attach().doing(opening)?;
+    if volumes.kind() == Kind::Image {
+        return Ok(Some(root));
+    }
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let mount = rustix::mount::open_tree(&root, c"", flags).map_err(std::io::Error::from);
+    mount.doing(opening).map(Some)
 }
 
 /// Under another name first: a volume that is there is complete.

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use lifecycle::{Container, Containers, Home, Launch, RunOptions, Session, Source};
 use spec::Result;
+use spec::limits::{Count, Size};
 use spec::portable::Portable;
 use spec::protocol::Stream;
+use spec::resources::Limit;
 use tempfile::TempDir;
 
 pub(crate) struct World {
@@ -51,6 +53,11 @@ impl World {
         change: impl FnOnce(&mut RunOptions),
     ) -> Result<Container> {
         let mut options = RunOptions::named(name.parse().expect("name"));
+        if !self.portable.volumes.is_empty() {
+            // So that a test can look into them from outside.
+            options.limits.disk = Some(Size(Limit::Max));
+            options.limits.inodes = Some(Count(Limit::Max));
+        }
         change(&mut options);
         let tree = self.tree();
         let source = Source { portable: &self.portable, tree: &tree, image: "box" };

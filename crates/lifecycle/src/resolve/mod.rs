@@ -26,9 +26,9 @@ use spec::{Error, Id, Name, Result, ResultExt, RootPath};
 
 use facts::Facts;
 pub use kernel::{MASKED, READ_ONLY};
+use layers::Layers;
 pub use lxcfs::mounted_lxcfs;
 pub use promise::promised;
-use layers::Layers;
 pub use reason::Reason;
 use reason::Reasons;
 pub(crate) use room::{must_log, usual_layer, with_ours};
