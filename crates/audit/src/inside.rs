@@ -20,6 +20,9 @@ const SILENCE: Duration = Duration::from_secs(6);
 /// So often it tells how far it is.
 const TELLS: Duration = Duration::from_millis(100);
 
+/// The exit code of who was ended by SIGKILL: in here nobody sends that but the kernel.
+const KILLED: i32 = 128 + 9;
+
 /// An attack that was ordered.
 #[derive(Debug, Clone, Copy)]
 struct Order {
@@ -152,7 +155,8 @@ impl Watch {
             if let Some(code) = self.ended() {
                 // It may have told and ended in between.
                 if !self.is_told() {
-                    self.over(Why::Killed, format!("ended with {code}"));
+                    let why = if code == KILLED { Why::Killed } else { Why::Failed };
+                    self.over(why, format!("ended with {code}"));
                 }
                 return true;
             }
@@ -211,7 +215,7 @@ mod tests {
 
     #[test]
     fn orders_are_understood() {
-        let words = ["--token", "x", "--pid", "7", "memory=1024:2.5", "mount=1:2"].map(str::to_owned);
+        let words = ["--token", "x", "--pid", "7", "pages=1024:2.5", "mount=1:2"].map(str::to_owned);
         let (hints, orders) = understood(&words).expect("orders");
         assert_eq!((hints.pid, orders.len(), orders[0].amount), (7, 2, 1024));
         for bad in [&["memory"][..], &["nothing=1:1"], &["--pid", "x"], &[]] {

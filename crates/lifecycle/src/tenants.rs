@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use cgroup::shared::{self, Level};
-use spec::limits::{GroupName, Limits};
+use spec::limits::{GroupName, Limits, Size};
 use spec::resources::{Limit, Memory, Resources};
 use spec::{Error, Name, Result, ResultExt};
 
@@ -52,6 +52,10 @@ impl Tenants {
             return Err(unknown(&above));
         }
         within_those_above(name, &limits, &all)?;
+        let known = all.get(name).cloned().unwrap_or_default();
+        // Version 1 counts memory and swap together: either means something with the other only.
+        let memory = limits.memory.or(limits.swap.and(known.memory));
+        let limits = Limits { memory, ..limits };
         if limits.best_effort != Some(true) {
             shared::check(&resources(&limits)?).doing(|| format!("limiting the group {name}"))?;
         }
@@ -175,10 +179,12 @@ fn implied_swap(memory: &Memory) -> Option<Limit> {
 
 /// Refuses what would never be had: a group has no more than those that it is in.
 fn within_those_above(name: &GroupName, said: &Limits, all: &BTreeMap<GroupName, Limits>) -> Result<()> {
+    // Who says nothing about swap has none where memory is limited.
+    let none = |limits: &Limits| limits.memory.and_then(|size| size.0.number()).map(|_| Size(Limit::At(0)));
     let words = |limits: &Limits| {
         [
             ("memory", limits.memory.map(|size| (size.0, size.to_string()))),
-            ("swap", limits.swap.map(|size| (size.0, size.to_string()))),
+            ("swap", limits.swap.or(none(limits)).map(|size| (size.0, size.to_string()))),
             ("pids", limits.pids.map(|count| (count.0, count.to_string()))),
             ("cpus", limits.cpus.map(|cpus| (cpus.0, cpus.to_string()))),
         ]

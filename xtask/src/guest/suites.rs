@@ -37,6 +37,7 @@ const SUITES: &[Suite] = &[
             "rootless::",
             "life::created",
             "limits::",
+            "limits_words::",
             "oddities::attack",
             "figures::",
             "history::",

@@ -190,6 +190,11 @@ fn groups(_: &mut Cell) -> Stop {
     for place in places.filter(|place| place.is_dir()).chain(["/sys/fs/cgroup".into()]) {
         let path = place.join("tsubo-attack");
         match std::fs::create_dir(&path) {
+            // In a plain directory it changes nothing.
+            Ok(()) if !path.join("cgroup.procs").exists() => {
+                let _ = std::fs::remove_dir(&path);
+                last = Errno::NOENT;
+            }
             Ok(()) => {
                 // It is empty.
                 let _ = std::fs::remove_dir(&path);

@@ -97,25 +97,26 @@ pub(super) static ATTACKS: [Attack; 9] = [
 const LAST: usize = 0;
 const FULL: usize = 1;
 
-/// One process after the other opens as much as it may.
+/// As many processes as there are processors open as much as they may, and then the next.
 fn open_files(cell: &mut Cell) -> Stop {
+    let side_by_side = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
+    let mut started = 0;
     loop {
-        let full = cell.number(FULL).load(Ordering::Relaxed);
-        if let Err(cause) = cell.child(|| opens(cell)) {
-            return Stop::Limit(cause);
+        if let Some(stop) = cell.is_over() {
+            return stop;
         }
-        while cell.number(FULL).load(Ordering::Relaxed) == full {
-            if let Some(stop) = cell.is_over() {
-                return stop;
-            }
-            std::thread::sleep(Duration::from_micros(200));
+        let last = i32::try_from(cell.number(LAST).load(Ordering::Relaxed)).unwrap_or(0);
+        // 0 is one that had no reason to stop, and is no error number.
+        if last != 0 && last != Errno::MFILE.raw_os_error() {
+            return Stop::Limit(Errno::from_raw_os_error(last));
         }
-        let last = cell.number(LAST).load(Ordering::Relaxed);
-        let last = Errno::from_raw_os_error(i32::try_from(last).unwrap_or(0));
-        match cell.is_over() {
-            Some(stop) => return stop,
-            None if last != Errno::MFILE => return Stop::Limit(last),
-            None => {}
+        if started - cell.number(FULL).load(Ordering::Relaxed) >= side_by_side {
+            std::thread::sleep(Duration::from_micros(100));
+            continue;
+        }
+        match cell.child(|| opens(cell)) {
+            Ok(_) => started += 1,
+            Err(cause) => return Stop::Limit(cause),
         }
     }
 }

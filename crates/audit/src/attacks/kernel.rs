@@ -37,7 +37,7 @@ pub(super) static ATTACKS: [Attack; 25] = [
     asks("reboot", "ends the host", |_| tried(Attempt::Reboot)),
     asks("swapon", "gives the host swap space", |_| tried(Attempt::Swap)),
     asks("x32", "calls by the x32 ABI", |_| tried(Attempt::X32)),
-    asks("i386", "mounts by the i386 ABI", |_| tried(Attempt::I386)),
+    asks("i386", "makes a user namespace by the i386 ABI", |_| tried(Attempt::I386)),
     asks("filter", "calls what it likes, as no filter is there", unfiltered),
     asks("real-time", "runs before all others (SCHED_FIFO)", |_| tried(Attempt::RealTime)),
     asks("nice", "takes precedence over others (nice -20)", |_| tried(Attempt::Nice)),

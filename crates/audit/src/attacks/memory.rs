@@ -31,11 +31,11 @@ const fn kind(name: &'static str, what: &'static str, act: fn(&mut Cell) -> Stop
 
 pub(super) static ATTACKS: [Attack; 12] = [
     Attack {
-        name: "memory",
+        name: "pages",
         family: Memory,
         what: "writes into new pages",
         unit: Unit::Bytes,
-        bound: Bound::of(2048 * MIB, 15.0).beyond(Own::Memory).within(Gauge::Memory),
+        bound: Bound::of(256 * MIB, 15.0).beyond(Own::Memory).within(Gauge::Memory),
         judge: Judge::Stopped,
         mend: MEND,
         act: pages,

@@ -20,7 +20,7 @@ use super::session::Session;
 use super::watcher::Watcher;
 use crate::attack::{Attack, Bound, Gauge, Judge, Own};
 use crate::neighbour::now;
-use crate::speech::{Line, Over};
+use crate::speech::{Line, Over, Why};
 
 /// How an audit is made.
 #[derive(Debug, Clone)]
@@ -51,8 +51,9 @@ pub struct Audit<'a> {
     limits: Option<[Option<u64>; 3]>,
 }
 
-/// The least of a stretch that says something about the host's quiet.
+/// The least of a stretch that says something about the host's quiet; and of one in a hurry.
 const QUIET: Duration = Duration::from_millis(400);
+const SHORT: Duration = Duration::from_millis(120);
 
 impl<'a> Audit<'a> {
     /// Gets ready.
@@ -86,12 +87,20 @@ impl<'a> Audit<'a> {
         })
     }
 
+    /// Whether such a container runs at all; its limits are read meanwhile.
+    ///
+    /// # Errors
+    /// What its runtime says.
+    pub fn try_out(&mut self) -> Result<()> {
+        self.limit(Own::Memory).map(drop)
+    }
+
     /// Makes all attacks; `tell` hears of each before it begins.
     pub fn run(&mut self, mut tell: impl FnMut(&str)) -> Result<Vec<Row>> {
         let (questions, attacks): (Vec<&'static Attack>, Vec<&'static Attack>) =
             self.plan.attacks.iter().copied().partition(|attack| attack.judge == Judge::Refused);
         let mut rows = BTreeMap::new();
-        self.rest(QUIET)?;
+        self.rest(self.quiet_time())?;
         for attack in attacks {
             tell(attack.name);
             rows.insert(attack.name, self.attack_twice(attack)?);
@@ -111,7 +120,7 @@ impl<'a> Audit<'a> {
         if row.verdict != Verdict::Unknown && !is_noise {
             return Ok(row);
         }
-        self.rest(QUIET)?;
+        self.rest(self.quiet_time())?;
         self.attack(attack)
     }
 
@@ -124,8 +133,17 @@ impl<'a> Audit<'a> {
         Ok(())
     }
 
+    fn quiet_time(&self) -> Duration {
+        if self.plan.quick { SHORT } else { QUIET }
+    }
+
     fn seconds(&self, bound: Bound) -> f32 {
-        if self.plan.quick { (bound.seconds * 0.4).max(0.5) } else { bound.seconds }
+        match self.plan.quick {
+            // Nothing short of all of them says anything.
+            true if bound.gauge == Some(Gauge::Files) => bound.seconds,
+            true => (bound.seconds * 0.3).clamp(0.3, 1.5),
+            false => bound.seconds,
+        }
     }
 
     fn name(&mut self) -> String {
@@ -186,7 +204,7 @@ impl<'a> Audit<'a> {
     }
 
     fn attack(&mut self, attack: &'static Attack) -> Result<Row> {
-        let quiet_from = now().saturating_sub(QUIET.as_micros() as u64);
+        let quiet_from = now().saturating_sub(self.quiet_time().as_micros() as u64);
         let (start, mut seen) = (now(), Evidence::default());
         if let Err(error) = self.attempt(attack, &mut seen) {
             if error.kind() == ErrorKind::Interrupted {
@@ -195,7 +213,7 @@ impl<'a> Audit<'a> {
             seen.failed = Some(error.chain());
         }
         let end = now();
-        self.rest(QUIET / 2)?;
+        self.rest(self.quiet_time() / 2)?;
         seen.requests[0] = self.quiet(quiet_from, start, false);
         seen.writes[0] = self.quiet(quiet_from, start, true);
         let after = self.neighbour.stretch(end, now(), false);
@@ -277,11 +295,14 @@ impl<'a> Audit<'a> {
             }
         }
         // The whole container was ended, and with it who tells: by the kernel, or by the watcher.
-        let gone = session.is_gone() || self.watcher.passed().is_some();
-        let attack = attack.name.to_owned();
-        let detail = "the whole container was ended".to_owned();
-        let killed = |got| Over { attack, got, stop: crate::speech::Why::Killed, detail };
-        Ok(if gone { last.map(killed) } else { None })
+        if self.watcher.passed().is_none() && !session.is_gone() {
+            return Ok(None);
+        }
+        let (stop, detail) = match self.watcher.passed() {
+            None if !session.was_killed() => (Why::Failed, "the container ended by itself"),
+            _ => (Why::Killed, "the whole container was ended"),
+        };
+        Ok(last.map(|got| Over { attack: attack.name.to_owned(), got, stop, detail: detail.to_owned() }))
     }
 
     /// All questions, in one container.

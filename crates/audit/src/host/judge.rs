@@ -118,8 +118,19 @@ fn stopped(over: &Over, seen: &Evidence) -> (Verdict, String) {
     match over.stop {
         Why::Limit => (Verdict::Held, over.detail.clone()),
         Why::Killed => (Verdict::Held, "ended by the kernel".to_owned()),
-        Why::Time => (Verdict::Unknown, "its time was over before it met a limit".to_owned()),
+        Why::Time => out_of_time(over, seen),
         _ => endless(seen),
+    }
+}
+
+/// A large limit takes long to fill. That what was taken is counted to a limit, and that the host has as
+/// much as that, says that it holds: the kernel does not count for nothing.
+fn out_of_time(over: &Over, seen: &Evidence) -> (Verdict, String) {
+    match (seen.limit, seen.grown, seen.clipped) {
+        (Some(_), Some(grown), None) if over.got >= 256 << 20 && grown * 10 >= over.got * 9 => {
+            (Verdict::Held, "all is counted to its limit, which the time did not suffice to reach".to_owned())
+        }
+        _ => (Verdict::Unknown, "its time was over before it met a limit".to_owned()),
     }
 }
 

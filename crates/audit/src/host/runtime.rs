@@ -55,6 +55,10 @@ impl Runtime {
         if let (Kind::Tsubo, Some(root)) = (self.kind, &self.root) {
             command.arg("--root").arg(root);
         }
+        // crun knows no host with both versions of control groups.
+        if self.kind == Kind::Podman && Path::new("/sys/fs/cgroup/unified").is_dir() {
+            command.args(["--runtime", "runc"]);
+        }
         Ok(command)
     }
 

@@ -131,6 +131,11 @@ impl Session {
         self.is_ended_within(FINISH)
     }
 
+    /// Whether it was ended by SIGKILL, as its runtime tells.
+    pub fn was_killed(&mut self) -> bool {
+        self.is_ended_within(FINISH) && matches!(self.child.try_wait(), Ok(Some(status)) if status.code() == Some(128 + 9))
+    }
+
     /// Waits for its end.
     pub fn is_ended_within(&mut self, time: Duration) -> bool {
         let end = Instant::now() + time;

@@ -14,7 +14,7 @@ fn house() -> Option<House> {
 }
 
 /// A file of the control group of process `pid`, by its names on version 1 and 2.
-fn file_of(pid: i64, controller: &str, one: &str, two: &str) -> Option<String> {
+pub fn file_of(pid: i64, controller: &str, one: &str, two: &str) -> Option<String> {
     let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("groups");
     let own = |wanted: &str| {
         groups.lines().find_map(|line| {
@@ -30,7 +30,7 @@ fn file_of(pid: i64, controller: &str, one: &str, two: &str) -> Option<String> {
 }
 
 /// Whether containers get this controller here; if not, it is said.
-fn limits(house: &House, controller: &str, one: &str, two: &str) -> bool {
+pub fn limits(house: &House, controller: &str, one: &str, two: &str) -> bool {
     house.ok_elsewhere(["run", "-d", "--name", "probe", "web"]);
     let has = file_of(pid(house, "probe"), controller, one, two).is_some();
     house.ok_elsewhere(["rm", "-f", "probe"]);
@@ -40,11 +40,11 @@ fn limits(house: &House, controller: &str, one: &str, two: &str) -> bool {
     has
 }
 
-fn pid(house: &House, name: &str) -> i64 {
+pub fn pid(house: &House, name: &str) -> i64 {
     house.json_elsewhere(["inspect", name])["state"]["pid"].as_i64().expect("a pid")
 }
 
-fn number(text: Option<String>) -> u64 {
+pub fn number(text: Option<String>) -> u64 {
     text.expect("a file").trim().parse().expect("a number")
 }
 
@@ -123,7 +123,7 @@ fn who_wants_more_time_waits() {
     // What it used is what it was allowed to, with some grace for how the kernel hands time out.
     let used = |pid: i64| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("stat");
-        let fields: Vec<u64> = stat
+        let fields: Vec<i64> = stat
             .rsplit(") ")
             .next()
             .expect("fields")
