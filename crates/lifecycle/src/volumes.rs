@@ -101,8 +101,8 @@ fn opened(dir: &Path, wanted: Wanted) -> Result<(Volumes, OwnedFd, Option<Error>
         return Ok((volumes, root, why_not));
     }
     let room = wanted.over(usual(dir, wanted)?);
-    // What was asked for is there when it is needed; the usual is only a bound.
-    match Volumes::make_attached(dir, room, wanted.bytes.is_some()) {
+    // Not reserved: it could not be raised while in use, and promises are the ledger's.
+    match Volumes::make_attached(dir, room, false) {
         Ok((volumes, root)) => Ok((volumes, root, None)),
         Err(error) => {
             let why = wanted.without(error).doing(|| "limiting what its volumes hold")?;
