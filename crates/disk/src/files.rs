@@ -14,7 +14,7 @@ pub(crate) const INNER: &str = "%volumes";
 
 /// A descriptor of the directory `path`.
 pub(crate) fn directory(path: &Path) -> Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from);
     opened.doing(|| format!("opening {}", path.display()))
 }
@@ -27,6 +27,15 @@ pub(crate) fn locked(path: &Path) -> Result<File> {
         Ok(file)
     };
     io::Result::doing(open(), || format!("locking {}", path.display()))
+}
+
+/// BTRFS_SUPER_MAGIC.
+const BTRFS: u32 = 0x9123_683e;
+
+/// Whether `inside` is on a btrfs.
+pub(crate) fn is_btrfs(inside: impl AsFd) -> bool {
+    // Its type and width differ between architectures.
+    rustix::fs::fstatfs(inside).is_ok_and(|stat| stat.f_type as u32 == BTRFS)
 }
 
 /// Whether this is root of the host: nobody else mounts file systems or sets quotas.

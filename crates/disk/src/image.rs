@@ -20,6 +20,7 @@ mod superblock;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::AtFlags;
 use spec::{Error, Result, ResultExt};
@@ -40,6 +41,7 @@ const FILE: &str = "%image";
 /// Makes an image in `dir`, whose volumes hold nothing yet. It is mounted for that already, as by
 /// [`attach`].
 pub(crate) fn make(dir: &Path, room: Room, whole: bool) -> Result<(Record, OwnedFd)> {
+    shape::possible(room)?;
     let host = files::size_of_host(files::directory(dir)?).doing(|| "asking for the size of the disk")?;
     let path = dir.join(FILE);
     file::make(&path, &Shape::of(room, whole, host), whole)?;
@@ -80,6 +82,7 @@ pub(crate) fn change(
         return Err(Error::unsupported("these volumes are in an image, which has a size")
             .hint("say how many bytes they may be"));
     }
+    shape::possible(room)?;
     let path = dir.join(FILE);
     let Some(used) = used else { return change_unused(&path, record, room) };
     let inside = mount::inside(used)?;
@@ -119,7 +122,10 @@ pub(crate) fn usage(
         None => match superblock::figures(&path)? {
             Some(figures) => figures,
             // It was mounted when the host went down: to mount it puts it in order.
-            None => Figures::of(Mounted::new(&path, Lock::take(&path)?, record.whole)?.as_fd())?,
+            None => {
+                let lock = Lock::take_within(&path, Duration::from_millis(500))?;
+                Figures::of(Mounted::new(&path, lock, record.whole)?.as_fd())?
+            }
         },
     };
     Ok((Some(figures.bytes_used()), Some(figures.inodes_used)))

@@ -15,17 +15,13 @@ use crate::files::{self, INNER};
 use crate::record::{Own, Record};
 use crate::{Kind, Room};
 
-/// BTRFS_SUPER_MAGIC.
-const BTRFS: u64 = 0x9123_683e;
 /// [`INNER`] for the kernel.
 const NAME: &CStr = c"%volumes";
 
 /// Makes the volumes of `dir` a subvolume; None where that is not possible, or quotas are off.
 pub(crate) fn make(dir: &Path, room: Room) -> Result<Option<Record>> {
     let home = files::directory(dir)?;
-    let stat = rustix::fs::fstatfs(&home).map_err(io::Error::from);
-    let stat = stat.doing(|| format!("looking at the file system of {}", dir.display()))?;
-    if stat.f_type as u64 & 0xffff_ffff != BTRFS || room.inodes.is_some() || !counts(home.as_fd()) {
+    if room.inodes.is_some() || !files::is_btrfs(&home) || !counts(home.as_fd()) {
         return Ok(None);
     }
     let made = btrfs::create(home.as_fd(), NAME).map_err(io::Error::from);

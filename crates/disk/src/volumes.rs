@@ -11,8 +11,11 @@ use spec::{Error, Result, ResultExt};
 use crate::record::Record;
 use crate::{Kind, Room, Usage, files, image, project, subvolume};
 
+/// An exbibyte: sums of these are still numbers.
+const MOST: u64 = 1 << 60;
+
 /// A directory whose entries are the volumes; or that holds, beside a record of it, what holds them.
-/// It may be given another name at any time.
+/// It may be given another name at any time, and is opened anew then.
 #[derive(Debug)]
 pub struct Volumes {
     dir: PathBuf,
@@ -116,6 +119,7 @@ impl Volumes {
         if room == self.record.room {
             return Ok(());
         }
+        sensible(room)?;
         self.record = match self.record.kind {
             Kind::Directory => return Err(made_without()),
             Kind::Project { id } => project::change(&self.dir, id, &self.record, room)?,
@@ -167,11 +171,20 @@ fn make_directory(dir: &Path, mode: u32) -> Result<()> {
     made.doing(|| format!("making {}", dir.display()))
 }
 
-/// What is refused before anything is done.
-fn possible(dir: &Path, room: Room) -> Result<()> {
+/// Whatever holds it.
+fn sensible(room: Room) -> Result<()> {
     if room.bytes.is_some_and(|bytes| bytes < image::LEAST_BYTES) || room.inodes == Some(0) {
         return Err(Error::user("a limit of disk is at least 64 KiB and one inode"));
     }
+    if room.bytes.max(room.inodes).is_some_and(|most| most > MOST) {
+        return Err(Error::user("no disk is as large as that limit").hint("leave the limit out"));
+    }
+    Ok(())
+}
+
+/// What is refused before anything is done.
+fn possible(dir: &Path, room: Room) -> Result<()> {
+    sensible(room)?;
     if fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(Error::conflict(format!("{} is there already", dir.display())));
     }

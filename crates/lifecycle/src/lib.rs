@@ -15,6 +15,7 @@ mod damaged;
 mod detach;
 mod disk;
 pub mod disk_of;
+pub mod enforceable;
 mod enter;
 pub mod events;
 pub mod figures;

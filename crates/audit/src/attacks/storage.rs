@@ -17,7 +17,7 @@ pub(super) static ATTACKS: [Attack; 6] = [
         family: Storage,
         what: "fills every disk that it may write to",
         unit: Unit::Bytes,
-        bound: Bound::of(1024 * MIB, 5.0).within(Gauge::Disk),
+        bound: Bound::of(512 * MIB, 5.0).within(Gauge::Disk),
         judge: Judge::Stopped,
         mend: "disk = \"10G\"",
         act: bytes,

@@ -172,10 +172,11 @@ impl<'a> Audit<'a> {
             Some(limit) => limit.saturating_add(limit / 20).saturating_add(64),
             None => attack.bound.proof,
         };
-        let room = attack.bound.gauge.and_then(|gauge| Some((gauge, self.gauges.room(gauge)?)));
+        let gauge = attack.bound.gauge.filter(|gauge| is_measured(attack, *gauge));
+        let room = gauge.and_then(|gauge| Some((gauge, self.gauges.room(gauge)?)));
         Ok(match room {
-            // What is counted to nothing that the host reads in these units is not bounded by it.
-            Some((gauge, room)) if room < wanted && is_measured(attack, gauge) => (room, limit, Some(gauge)),
+            // That a limit is beyond what the host has left is known without taking it.
+            Some((gauge, room)) if room < wanted => (attack.bound.proof.min(room), limit, Some(gauge)),
             _ => (wanted, limit, None),
         })
     }
@@ -302,7 +303,12 @@ impl<'a> Audit<'a> {
             None if !session.was_killed() => (Why::Failed, "the container ended by itself"),
             _ => (Why::Killed, "the whole container was ended"),
         };
-        Ok(last.map(|got| Over { attack: attack.name.to_owned(), got, stop, detail: detail.to_owned() }))
+        Ok(Some(Over {
+            attack: attack.name.to_owned(),
+            got: last.unwrap_or(0),
+            stop,
+            detail: detail.to_owned(),
+        }))
     }
 
     /// All questions, in one container.

@@ -113,8 +113,17 @@ const PASSED_ON: [&str; 30] = [
 const SWITCHES: [&str; 3] = ["writable", "best-effort", "as-packaged"];
 
 /// Variants of others, for which there is no time with `--quick`.
-const LEFT_OUT: [&str; 9] =
-    ["sessions", "zombies", "page-tables", "churn", "timers", "disk-names", "long-line", "message-queues", "attributes"];
+const LEFT_OUT: [&str; 9] = [
+    "sessions",
+    "zombies",
+    "page-tables",
+    "churn",
+    "timers",
+    "disk-names",
+    "long-line",
+    "message-queues",
+    "attributes",
+];
 
 fn command() -> Command {
     let mut command = Flags::augment_args(Command::new("tsubo-audit").version(env!("CARGO_PKG_VERSION")))
@@ -194,11 +203,12 @@ fn audit(flags: &Flags, passed: Vec<OsString>) -> Result<bool> {
     let work = Work::take(root.as_deref())?;
     let runtime = Runtime::new(flags.runtime, root);
     runtime.sweep();
-    let (target, subject) = target(flags, &runtime, passed, &work)?;
-    let made = Made { runtime: &runtime, is_made: target.bound.is_none() };
+    let made = Made(&runtime);
+    root::install(&runtime, &sister("tsubo-attack")?, work.dir())?;
+    let (target, subject) = target(flags, &runtime, passed)?;
     let gauges = Gauges::new(&runtime.disk());
     let watcher = Watcher::start(gauges.clone());
-    let neighbour = Neighbour::start(&sister("tsubo-attack")?, &runtime.disk())?;
+    let neighbour = Neighbour::start(&runtime, work.dir())?;
     let mut audit = Audit::new(&runtime, &target, &plan, &gauges, &watcher, neighbour, &asked)?;
     audit.try_out()?;
     let rows = audit.run(tell)?;
@@ -214,16 +224,11 @@ fn audit(flags: &Flags, passed: Vec<OsString>) -> Result<bool> {
 }
 
 /// The image that was made for the audit, which goes with it.
-struct Made<'a> {
-    runtime: &'a Runtime,
-    is_made: bool,
-}
+struct Made<'a>(&'a Runtime);
 
 impl Drop for Made<'_> {
     fn drop(&mut self) {
-        if self.is_made {
-            self.runtime.forget_image();
-        }
+        self.0.forget_image();
     }
 }
 
@@ -248,8 +253,7 @@ fn chosen(only: &[String]) -> Result<Vec<&'static Attack>> {
 }
 
 /// The image that was said; the package of the definition here; or one that is made for it.
-fn target(flags: &Flags, runtime: &Runtime, passed: Vec<OsString>, work: &Work) -> Result<(Target, String)> {
-    let attacker = sister("tsubo-attack")?;
+fn target(flags: &Flags, runtime: &Runtime, passed: Vec<OsString>) -> Result<(Target, String)> {
     let image = match &flags.image {
         Some(image) => Some(image.clone()),
         None if runtime.kind == Kind::Tsubo => defined_here()?,
@@ -258,7 +262,6 @@ fn target(flags: &Flags, runtime: &Runtime, passed: Vec<OsString>, work: &Work) 
     let words: Vec<String> = passed.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let with = if words.is_empty() { String::new() } else { format!(" with {}", words.join(" ")) };
     let Some(image) = image else {
-        root::install(runtime, &attacker, work.dir())?;
         let subject = format!("a default container of {}{with}", runtime.kind.word());
         return Ok((
             Target {
@@ -272,7 +275,7 @@ fn target(flags: &Flags, runtime: &Runtime, passed: Vec<OsString>, work: &Work) 
     };
     // Every container has a /dev of its own to mount in, whatever its root is.
     let program = "/dev/tsubo-attack".to_owned();
-    let subject = format!("{image}{with}");
+    let (subject, attacker) = (format!("{image}{with}"), sister("tsubo-attack")?);
     Ok((Target { image, program, bound: Some(attacker), flags: passed }, subject))
 }
 

@@ -1,13 +1,17 @@
 //! What a neighbour feels: the small service of [`crate::neighbour`], started, listened to, and summed up.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use spec::{Error, Result};
+
+use super::root;
+use super::runtime::{PREFIX, Runtime, Target};
 
 /// One request or write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,12 +56,18 @@ pub struct Neighbour {
 }
 
 impl Neighbour {
-    /// Starts `program` with its file in `dir`.
-    pub fn start(program: &Path, dir: &Path) -> Result<Self> {
-        let mut command = Command::new(program);
-        command.arg("neighbour").arg(dir).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let failed = |cause| Error::io(format!("starting {}", program.display()), cause);
-        let mut child = command.spawn().map_err(failed)?;
+    /// Starts it, in a container beside those that are attacked: one with the defaults, whatever theirs are.
+    /// It has a file in `dir`, which is on the disk of all containers.
+    pub fn start(runtime: &Runtime, dir: &Path) -> Result<Self> {
+        let mut volume = OsString::from(dir);
+        volume.push(":/srv");
+        let flags = vec!["-v".into(), volume];
+        let target =
+            Target { image: PREFIX.to_owned(), program: root::PROGRAM.to_owned(), bound: None, flags };
+        let name = format!("{PREFIX}-{}-neighbour", std::process::id());
+        let words = ["neighbour".to_owned(), "/srv".to_owned()];
+        let mut child =
+            runtime.run(&name, &target, &words)?.spawn().map_err(|cause| runtime.missing(cause))?;
         let samples = Arc::new(Mutex::new(Vec::new()));
         let (tell, used) = channel();
         if let Some(stdout) = child.stdout.take() {
@@ -74,7 +84,21 @@ impl Neighbour {
             });
         }
         let stdin = child.stdin.take();
-        Ok(Self { child, stdin, samples, used })
+        let neighbour = Self { child, stdin, samples, used };
+        neighbour.until_heard()?;
+        Ok(neighbour)
+    }
+
+    /// Waits for its first answer.
+    fn until_heard(&self) -> Result<()> {
+        let end = Instant::now() + Duration::from_secs(20);
+        while self.samples().is_empty() {
+            if Instant::now() > end {
+                return Err(Error::failed("the neighbour was not heard of"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
     }
 
     /// From now on it wants all processors.
@@ -108,7 +132,12 @@ impl Neighbour {
 
 impl Drop for Neighbour {
     fn drop(&mut self) {
+        // Without input it ends, and its container with it.
         self.stdin = None;
+        let end = Instant::now() + Duration::from_secs(10);
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();

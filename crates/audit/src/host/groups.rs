@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// A limit that is there, and larger than any host.
+pub const UNSAID: u64 = 1 << 60;
+
 /// Where a container's groups are; a controller that is nowhere counts nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Groups {
@@ -61,7 +64,11 @@ impl Groups {
     /// Of its buffers of TCP, which version 2 counts as memory.
     pub fn tcp_limit(&self) -> Option<u64> {
         let place = self.memory.as_ref()?;
-        if place.is_v2 { self.memory_limit() } else { place.least("memory.kmem.tcp.limit_in_bytes") }
+        if place.is_v2 {
+            // That memory has none is another line of the table.
+            return self.memory_limit().or(Some(UNSAID));
+        }
+        place.least("memory.kmem.tcp.limit_in_bytes")
     }
 
     /// Of its processes and threads.
@@ -97,7 +104,7 @@ impl Place {
         let up = self.dir.ancestors().take_while(|dir| dir.starts_with(&self.top));
         let limits = up.filter_map(|dir| fs::read_to_string(dir.join(file)).ok()?.trim().parse::<u64>().ok());
         // Version 1 writes the largest number for none.
-        limits.filter(|limit| *limit < 1 << 60).min()
+        limits.filter(|limit| *limit < UNSAID).min()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The verdict: a pure function of what was seen.
 
-use crate::attack::{Attack, Gauge, Judge};
+use crate::attack::{Attack, Gauge, Judge, Own};
 use crate::host::feel::Stretch;
 use crate::host::gauges;
 use crate::speech::{Over, Why};
@@ -100,6 +100,9 @@ fn beyond(seen: &Evidence, gauge: Gauge) -> (Verdict, String) {
 fn by_kind(attack: &Attack, over: &Over, seen: &Evidence) -> (Verdict, String) {
     match attack.judge {
         Judge::Stopped => stopped(over, seen),
+        Judge::Counted if attack.bound.own == Own::Tcp && seen.limit.is_none() => {
+            (Verdict::NotLimited, format!("it took {}, and has no limit of them", mib(over.got)))
+        }
         Judge::Counted => counted(over, seen),
         Judge::Spared(_) => spared(over, seen),
         Judge::Share => share(over, seen),

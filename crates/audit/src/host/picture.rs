@@ -48,7 +48,12 @@ pub fn draw(report: &Report, samples: &[Sample], looks: &[Look], gauges: &Gauges
          it took to answer (half of its requests, and the slowest) and to have a write on the disk; those below, how much of \
          each resource of the host was taken, by all together. The dashed line is where an attack is stopped.</p>",
     );
-    let _ = write!(page, "<div class=\"scroll\">{}</div>{}", svg(report, samples, looks, gauges, &scale), table(report));
+    let _ = write!(
+        page,
+        "<div class=\"scroll\">{}</div>{}",
+        svg(report, samples, looks, gauges, &scale),
+        table(report)
+    );
     page.push_str("</html>\n");
     page
 }
@@ -136,7 +141,9 @@ fn latency(svg: &mut String, samples: &[Sample], is_write: bool, title: &str, to
         let power = (took.max(1.0) / 1000.0).log10().clamp(DECADES.0, DECADES.1);
         top + CHART * (1.0 - (power - DECADES.0) / (DECADES.1 - DECADES.0))
     };
-    for (label, took) in [("0.01 ms", 10.0), ("0.1", 100.0), ("1", 1e3), ("10", 1e4), ("100", 1e5), ("1 s", 1e6)] {
+    for (label, took) in
+        [("0.01 ms", 10.0), ("0.1", 100.0), ("1", 1e3), ("10", 1e4), ("100", 1e5), ("1 s", 1e6)]
+    {
         grid(svg, label, y(took), scale);
     }
     let (mut half, mut most) = (Vec::new(), Vec::new());
@@ -178,7 +185,8 @@ fn resources(svg: &mut String, looks: &[Look], gauges: &Gauges, top: f64, scale:
         grid(svg, label, y(share), scale);
     }
     let memory = gauges.read(Gauge::Memory);
-    let line = memory.map_or(0.8, |memory| gauges.line(Gauge::Memory, memory.total) as f64 / memory.total.max(1) as f64);
+    let line = memory
+        .map_or(0.8, |memory| gauges.line(Gauge::Memory, memory.total) as f64 / memory.total.max(1) as f64);
     for (share, colour) in [(line, "var(--one)"), (0.8, "var(--soft)")] {
         let _ = write!(
             svg,
@@ -188,8 +196,11 @@ fn resources(svg: &mut String, looks: &[Look], gauges: &Gauges, top: f64, scale:
         );
     }
     for (gauge, colour) in SHOWN {
-        let share = |look: &Look| look.readings.iter().find(|(one, _)| *one == gauge).map(|(_, reading)| reading.share());
-        let line: Vec<_> = looks.iter().filter_map(|look| Some((scale.x(look.at), y(share(look)?)))).collect();
+        let share = |look: &Look| {
+            look.readings.iter().find(|(one, _)| *one == gauge).map(|(_, reading)| reading.share())
+        };
+        let line: Vec<_> =
+            looks.iter().filter_map(|look| Some((scale.x(look.at), y(share(look)?)))).collect();
         path(svg, &line, colour, gauges::name(gauge));
     }
     legend(svg, top, &SHOWN.map(|(gauge, colour)| (gauges::name(gauge), colour)));
@@ -217,7 +228,11 @@ fn grid(svg: &mut String, label: &str, y: f64, scale: &Scale) {
 fn legend(svg: &mut String, top: f64, entries: &[(&str, &str)]) {
     for (number, (name, colour)) in entries.iter().enumerate() {
         let x = LEFT + 240.0 + number as f64 * 130.0;
-        let _ = write!(svg, "<text x=\"{x:.0}\" y=\"{:.0}\" style=\"fill:{colour}\">{name}</text>", top + CHART + 16.0);
+        let _ = write!(
+            svg,
+            "<text x=\"{x:.0}\" y=\"{:.0}\" style=\"fill:{colour}\">{name}</text>",
+            top + CHART + 16.0
+        );
     }
 }
 
@@ -240,7 +255,9 @@ fn seconds(svg: &mut String, scale: &Scale, height: f64) {
 }
 
 fn table(report: &Report) -> String {
-    let mut table = "<table><tr><th>resource<th>attack<th>limit<th>got<th>verdict<th>why<th>what would mend it</tr>".to_owned();
+    let mut table =
+        "<table><tr><th>resource<th>attack<th>limit<th>got<th>verdict<th>why<th>what would mend it</tr>"
+            .to_owned();
     for row in &report.rows {
         let limit = row.seen.limit.map_or_else(String::new, |limit| amount(row.attack.unit, limit));
         let class = row.verdict.word().replace(' ', "-");

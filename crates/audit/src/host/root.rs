@@ -33,7 +33,7 @@ pub fn install(runtime: &Runtime, attacker: &Path, work: &Path) -> Result<()> {
 fn layer(attacker: &Path) -> std::io::Result<Vec<u8>> {
     let program = std::fs::read(attacker)?;
     let mut tar = tar::Builder::new(Vec::new());
-    for name in ["proc/", "sys/", "dev/", "etc/", "tmp/"] {
+    for name in ["proc/", "sys/", "dev/", "etc/", "srv/", "tmp/"] {
         let mut header = head(tar::EntryType::Directory, 0, if name == "tmp/" { 0o1777 } else { 0o755 });
         tar.append_data(&mut header, name, &[][..])?;
     }

@@ -133,7 +133,8 @@ impl Session {
 
     /// Whether it was ended by SIGKILL, as its runtime tells.
     pub fn was_killed(&mut self) -> bool {
-        self.is_ended_within(FINISH) && matches!(self.child.try_wait(), Ok(Some(status)) if status.code() == Some(128 + 9))
+        self.is_ended_within(FINISH)
+            && matches!(self.child.try_wait(), Ok(Some(status)) if status.code() == Some(128 + 9))
     }
 
     /// Waits for its end.

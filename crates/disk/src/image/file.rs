@@ -8,17 +8,18 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::fs::{FallocateFlags, FlockOperation, IFlags};
 use rustix::io::Errno;
 use spec::{Error, Result, ResultExt};
 
 use super::shape::Shape;
+use crate::files;
 
 /// What every kernel since 4.18 mounts; no more than is needed.
 const FEATURES: &str = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,\
                         large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
 
-/// So long is waited for the end of a container that is dying.
+/// So long is waited for the end of a container that is dying, before the next one starts.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The image's open file, which nobody else has opened to mount it.
@@ -31,9 +32,14 @@ impl Lock {
     /// # Errors
     /// Conflict where it is in use.
     pub(super) fn take(path: &Path) -> Result<Self> {
+        Self::take_within(path, PATIENCE)
+    }
+
+    /// Waits less.
+    pub(super) fn take_within(path: &Path, patience: Duration) -> Result<Self> {
         let file = File::options().read(true).write(true).open(path);
         let file = file.doing(|| format!("opening the image {}", path.display()))?;
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + patience;
         let mut pause = Duration::from_millis(1);
         loop {
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -64,6 +70,7 @@ pub(super) fn make(path: &Path, shape: &Shape, whole: bool) -> Result<()> {
     let file = File::options().read(true).write(true).create_new(true).open(path).doing(making)?;
     let only_ours = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     file.set_permissions(only_ours).doing(making)?;
+    keep_in_place(&file);
     file.set_len(shape.bytes).map_err(|error| too_large(path, shape.bytes, error))?;
     run(Command::new(program("mke2fs")?)
         .args(["-q", "-F", "-t", "ext4", "-O", FEATURES, "-b", "4096", "-I", "256", "-m", "0"])
@@ -74,6 +81,15 @@ pub(super) fn make(path: &Path, shape: &Shape, whole: bool) -> Result<()> {
         .arg(path))
     .doing(making)?;
     if whole { reserve(&file, path, shape.bytes) } else { Ok(()) }
+}
+
+/// On btrfs, which would write every block to a new place, and so reserve nothing. Elsewhere it is so.
+fn keep_in_place(file: &File) {
+    if files::is_btrfs(file) {
+        // Without it the image is slower, and as large.
+        let _ = rustix::fs::ioctl_getflags(file)
+            .and_then(|flags| rustix::fs::ioctl_setflags(file, flags | IFlags::NOCOW));
+    }
 }
 
 /// Takes the room from the host's disk now.

@@ -82,6 +82,9 @@ fn respare(inside: BorrowedFd<'_>, record: &mut Record) -> Result<()> {
     if spares == record.spares {
         return Ok(());
     }
+    if spares.saturating_sub(record.spares) > figures.inodes - figures.inodes_used {
+        return Err(spares::too_many_files());
+    }
     let before = spares::size(inside)?;
     spares::set(inside, record.spares, spares)?;
     record.own.bytes += spares::size(inside)?.saturating_sub(before);

@@ -106,8 +106,15 @@ pub(super) fn device_of(inside: BorrowedFd<'_>, path: &Path) -> Result<LoopDevic
     if rustix::fs::major(stat.st_dev) != LOOP_MAJOR {
         return Err(other());
     }
-    match LoopDevice::bound(rustix::fs::minor(stat.st_dev), image.ino()) {
+    let Some(number) = number_of(rustix::fs::minor(stat.st_dev)) else { return Err(other()) };
+    match LoopDevice::bound(number, image.ino()) {
         Err(Errno::STALE | Errno::NXIO) => Err(other()),
         result => result.map_err(io::Error::from).doing(|| "opening a loop device"),
     }
+}
+
+/// The number of the loop device with this minor number: not the same where they can have partitions.
+fn number_of(minor: u32) -> Option<u32> {
+    let link = std::fs::read_link(format!("/sys/dev/block/{LOOP_MAJOR}:{minor}")).ok()?;
+    link.file_name()?.to_str()?.strip_prefix("loop")?.parse().ok()
 }

@@ -1,5 +1,7 @@
 //! How large an image is made for a room.
 
+use spec::{Error, Result};
+
 use crate::Room;
 
 const MIB: u64 = 1 << 20;
@@ -23,6 +25,9 @@ const MORE_INODES: u64 = 1024;
 const BYTES_PER_INODE: u64 = 16 * 1024;
 /// No file of ext4 is larger.
 pub(super) const LARGEST: u64 = (1 << 44) - GROUP;
+
+/// They have numbers of 32 bits, and some are our own.
+const MOST_INODES: u64 = 1 << 31;
 
 /// What the file system is made with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +56,18 @@ impl Shape {
             inodes.map_or(groups * (GROUP / BYTES_PER_INODE), |wanted| per_group(wanted, groups) * groups);
         Self { bytes: groups * GROUP, inodes, journal_mib }
     }
+}
+
+/// What no image can be is refused, and never made smaller silently.
+pub(super) fn possible(room: Room) -> Result<()> {
+    let too_large = room.bytes.is_some_and(|bytes| bytes > LARGEST / 2);
+    if too_large || room.inodes.is_some_and(|inodes| inodes > MOST_INODES) {
+        return Err(Error::unsupported(
+            "no image can be as large as that limit of disk: at most 8 TiB and 2 billion inodes",
+        )
+        .hint("mount the file system with project quotas (prjquota), or choose a smaller limit"));
+    }
+    Ok(())
 }
 
 /// What may not be given away: a file system without any spare block cannot write back what it

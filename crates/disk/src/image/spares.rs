@@ -116,10 +116,14 @@ fn remove(directory: &OwnedFd, numbers: std::ops::Range<u64>) -> io::Result<()> 
     Ok(())
 }
 
+pub(super) fn too_many_files() -> Error {
+    Error::conflict("the volumes hold more files than that")
+        .hint("remove some of them, or choose a higher limit of inodes")
+}
+
 fn not_made(error: Errno) -> Error {
     match error {
-        Errno::NOSPC => Error::conflict("the volumes hold more files than that")
-            .hint("remove some of them, or choose a higher limit of inodes"),
+        Errno::NOSPC => too_many_files(),
         error => Error::io("making spare inodes", error.into()),
     }
 }

@@ -328,7 +328,7 @@ fn without_a_limit_it_is_a_directory_and_nonsense_is_refused() {
     assert_eq!(there.kind(), ErrorKind::Conflict);
     volumes.remove().expect("removed");
     assert!(Volumes::open(&house.dir).expect("looked").is_none());
-    for nonsense in [room(MIB, 0), room(10, 10)] {
+    for nonsense in [room(MIB, 0), room(10, 10), room(u64::MAX, 10), room(MIB, u64::MAX)] {
         assert_eq!(Volumes::make(&house.dir, nonsense, false).expect_err("nonsense").kind(), ErrorKind::User);
     }
     assert!(!house.dir.exists());

@@ -76,6 +76,8 @@ struct Now {
     files: Option<(u64, u64)>,
     /// Thousandths of a processor.
     cpu: Option<u64>,
+    /// What containers that are promised something use.
+    taken: Promise,
     /// Promised, and not in use yet: it is not free, though it looks so.
     untaken: Promise,
 }
@@ -88,13 +90,17 @@ impl Capacity {
     pub fn now(home: &Home, each: Option<Each>) -> Result<Self> {
         let room = Room::now(home)?;
         let (begun, before) = (Instant::now(), Host::now(home.lib()));
-        let untaken = untaken(&Ledger::of(home).entries()?, &Containers::of(home))?;
+        let (taken, untaken) = taken(&Ledger::of(home).entries()?, &Containers::of(home))?;
         std::thread::sleep(WATCHED.saturating_sub(begun.elapsed()));
         let host = Host::now(home.lib());
         let busy = host.cpu_busy.zip(before.cpu_busy).map(|(now, before)| now.saturating_sub(before));
         let cpu = busy.map(|busy| busy * 1000 / begun.elapsed().as_nanos().max(1) as u64);
+        // Neither what has just begun counts, nor what has just ended.
+        let load = host.load.map(|[minute, ..]| (minute * 1000.0) as u64);
+        let cpu = cpu.map(|cpu| load.map_or(cpu, |load| load.min(cpu)));
         let most_tasks = cgroup::Room::of_host().tasks;
-        Ok(Self::of(&room, &Now { host, most_tasks, tasks: tasks(), files: files(), cpu, untaken }, each))
+        let now = Now { host, most_tasks, tasks: tasks(), files: files(), cpu, taken, untaken };
+        Ok(Self::of(&room, &now, each))
     }
 
     fn of(room: &Room, now: &Now, each: Option<Each>) -> Self {
@@ -114,13 +120,12 @@ impl Capacity {
 
 fn rows(room: &Room, now: &Now, each: Each) -> Vec<Row> {
     let Room { bounds, promised, .. } = room;
-    let Now { host, most_tasks, untaken, .. } = now;
+    let Now { host, most_tasks, taken, untaken, .. } = now;
     let total = host.memory.total;
-    // What is kept for the host itself.
-    let kept = total.map_or(0, |total| total.saturating_sub(bounds.memory));
-    let available =
-        host.memory.available.map(|free| free.saturating_sub(kept).saturating_sub(untaken.memory));
-    let left = now.tasks.map(|used| most_tasks.saturating_sub(used).saturating_sub(untaken.tasks));
+    let available = total
+        .zip(host.memory.used())
+        .map(|(total, used)| left(total, bounds.memory, used, taken.memory, untaken.memory));
+    let left = now.tasks.map(|used| left(*most_tasks, bounds.tasks, used, taken.tasks, untaken.tasks));
     let processors = u64::from(host.processors) * 1000;
     let memory = Row {
         resource: "memory",
@@ -163,6 +168,13 @@ fn rows(room: &Room, now: &Now, each: Each) -> Vec<Row> {
     vec![memory, tasks, disk, cpu, files]
 }
 
+/// What is left of all when everybody takes what was promised; others go on using what they use, and
+/// the host itself has what is kept for it.
+fn left(all: u64, room: u64, used: u64, taken: u64, untaken: u64) -> u64 {
+    let others = used.saturating_sub(taken).max(all.saturating_sub(room));
+    all.saturating_sub(others).saturating_sub(taken).saturating_sub(untaken)
+}
+
 /// Of something that is promised; `available` is what is not in use of it, where that counts too.
 fn promised_row(room: u64, promised: u64, available: Option<u64>, each: u64) -> Row {
     let left = room.saturating_sub(promised);
@@ -176,22 +188,24 @@ fn free_row(free: Option<u64>, each: u64) -> Row {
     Row { free, each, fits: free.zip(each).map(|(free, each)| free / each), ..Row::default() }
 }
 
-/// What running containers were promised and do not use yet. Page cache that nobody needs counts as
-/// available, so only what they cannot do without counts as theirs.
-fn untaken(entries: &[Entry], containers: &Containers) -> Result<Promise> {
-    let mut sum = Promise::default();
+/// What running containers use of what they were promised, or beyond, and what they do not use yet.
+/// Page cache that nobody needs counts as available, so only what they cannot do without is theirs.
+fn taken(entries: &[Entry], containers: &Containers) -> Result<(Promise, Promise)> {
+    let (mut taken, mut untaken) = (Promise::default(), Promise::default());
     for one in containers.list()? {
         let Some(entry) = entries.iter().find(|entry| entry.id == one.id()) else { continue };
         let Status::Running(state) = one.status()? else { continue };
         let figures = state.group.as_ref().map(|group| Meter::of(group).read()).unwrap_or_default();
-        let left = |promised: u64, used: Option<u64>| promised.saturating_sub(used.unwrap_or(0));
-        sum = sum.plus(Promise {
-            memory: left(entry.promise.memory, figures.memory.working_set),
-            tasks: left(entry.promise.tasks, figures.pids.current),
+        let memory = figures.memory.working_set.unwrap_or(0);
+        let tasks = figures.pids.current.unwrap_or(0);
+        taken = taken.plus(Promise { memory, tasks, ..Promise::default() });
+        untaken = untaken.plus(Promise {
+            memory: entry.promise.memory.saturating_sub(memory),
+            tasks: entry.promise.tasks.saturating_sub(tasks),
             ..Promise::default()
         });
     }
-    Ok(sum)
+    Ok((taken, untaken))
 }
 
 /// `0.20 0.18 0.12 1/80 11206`: those that run, of all there are.
@@ -225,9 +239,11 @@ mod tests {
         let memory =
             HostMemory { total: Some(16 * GIB), available: Some(available), ..HostMemory::default() };
         let host = Host { processors: 4, memory, ..Host::default() };
+        // Of five gibibytes that are promised one is not used yet.
+        let taken = Promise { memory: 4 * GIB, tasks: 5, ..Promise::default() };
         let untaken = Promise { memory: GIB, tasks: 5, ..Promise::default() };
         let (files, cpu) = (Some((100, 1100)), Some(300));
-        Now { host, most_tasks: 4000, tasks: Some(200), files, cpu, untaken }
+        Now { host, most_tasks: 4000, tasks: Some(200), files, cpu, taken, untaken }
     }
 
     fn each(memory: u64, tasks: u64, cpu: u64, files: u64) -> Option<Each> {
@@ -237,7 +253,7 @@ mod tests {
     #[test]
     fn what_runs_out_first_decides() {
         let told = |each| {
-            let capacity = Capacity::of(&room(5 * GIB, 1000), &now(14 * GIB), each);
+            let capacity = Capacity::of(&room(5 * GIB, 1000), &now(12 * GIB), each);
             (capacity.fits, capacity.first)
         };
         assert_eq!(told(each(2 * GIB, 10, 1, 1)), (Some(5), Some("memory")));
@@ -250,11 +266,14 @@ mod tests {
 
     #[test]
     fn what_others_use_now_counts_and_is_told_apart() {
-        // Of what is available a gibibyte is the host's own, and one is promised and not yet used.
+        // Others use 8 of 16 gibibytes, which is more than is kept for the host.
         let capacity = Capacity::of(&room(5 * GIB, 0), &now(4 * GIB), each(GIB, 0, 0, 0));
-        assert_eq!((capacity.fits, capacity.let_in), (Some(2), Some(10)));
+        assert_eq!((capacity.fits, capacity.let_in), (Some(3), Some(10)));
         let memory = &capacity.resources[0];
-        assert_eq!((memory.free, memory.in_use), (Some(2 * GIB), Some(12 * GIB)));
+        assert_eq!((memory.free, memory.in_use), (Some(3 * GIB), Some(12 * GIB)));
+        // On an idle host both are the same.
+        let capacity = Capacity::of(&room(5 * GIB, 0), &now(12 * GIB), each(GIB, 0, 0, 0));
+        assert_eq!((capacity.fits, capacity.let_in), (Some(10), Some(10)));
     }
 
     #[test]

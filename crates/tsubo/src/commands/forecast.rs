@@ -53,7 +53,7 @@ fn text(one: &Reasoning, portable: &Portable) -> String {
     };
     match (one.margin, one.limit) {
         (Some(margin), Some(limit)) => {
-            let product = one.observed.saturating_mul(margin);
+            let product = whole(one.unit, one.observed.saturating_mul(margin));
             let least = one.least.filter(|least| *least > product);
             let least =
                 least.map_or_else(String::new, |least| format!(", and no less than {}", amount(least)));
@@ -65,6 +65,11 @@ fn text(one: &Reasoning, portable: &Portable) -> String {
         }
         _ => format!("{seen}: no limit ({})", one.why_none.unwrap_or_default()),
     }
+}
+
+/// Memory counts in whole MiB.
+fn whole(unit: &str, number: u64) -> u64 {
+    if unit == "bytes" { number.div_ceil(1 << 20).saturating_mul(1 << 20) } else { number }
 }
 
 /// What the definition says instead.

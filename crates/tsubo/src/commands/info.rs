@@ -1,5 +1,8 @@
 //! `tsubo info`: what this host can do, what is missing, and why it matters.
 
+mod counts;
+mod limits;
+
 use serde_json::json;
 use spec::Result;
 use workshop::host::{self, Fact};
@@ -17,14 +20,19 @@ pub struct Args {
 
 /// Runs the verb.
 pub fn run(args: &Args, place: &Place) -> Result<u8> {
-    let facts = host::facts();
+    let mut facts = host::facts();
+    facts.extend(counts::facts());
+    let limits = limits::Limits::look()?;
     let state =
         place.home().map(|home| home.lib().display().to_string()).unwrap_or_else(|error| error.chain());
     if args.format.is_json() {
         let rows = facts.iter().map(|fact| json!({ "name": fact.name, "present": fact.present, "value": fact.value, "matters": fact.matters }));
-        ui::json(
-            &json!({ "version": env!("CARGO_PKG_VERSION"), "state": state, "facts": rows.collect::<Vec<_>>() }),
-        )?;
+        ui::json(&json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "state": state,
+            "facts": rows.collect::<Vec<_>>(),
+            "limits": limits.json(),
+        }))?;
         return Ok(0);
     }
     ui::line(format!("tsubo {}, state in {state}\n", env!("CARGO_PKG_VERSION")));
@@ -34,5 +42,6 @@ pub fn run(args: &Args, place: &Place) -> Result<u8> {
         table.add_row([(*name).to_owned(), mark, (*matters).to_owned()]);
     }
     ui::table::print(&table);
+    limits.print();
     Ok(0)
 }

@@ -332,3 +332,30 @@ t rm -f one two > /dev/null
         })
     });
 }
+
+#[test]
+fn info_says_of_each_word_what_a_start_says() {
+    let Some(house) = house() else { return };
+    let info = house.json_elsewhere(["info", "--format", "json"]);
+    let words = info["limits"]["words"].as_array().expect("words");
+    assert!(words.len() > 15, "{info:#}");
+    for (word, setting) in [
+        ("memory", "memory=64M"),
+        ("memory_high", "memory_high=64M"),
+        ("tcp_memory", "tcp_memory=64M"),
+        ("cpu_realtime", "cpu_realtime=1000"),
+        ("pids", "pids=20"),
+        ("io_weight", "io_weight=50"),
+    ] {
+        let told = words.iter().find(|one| one["word"] == word).unwrap_or_else(|| panic!("{word}: {info:#}"));
+        let run = ["run", "--rm", "--limit", setting, "web", "/bin/true"];
+        let output = house.command_elsewhere(run).output().expect("tsubo");
+        assert_eq!(told["enforced"], output.status.success(), "{told} {output:?}");
+        assert_eq!(told["reason"].is_null(), output.status.success(), "{told}");
+    }
+    for which in ["one", "all"] {
+        assert!(info["limits"][which]["pids"].as_u64() > Some(0), "{info:#}");
+    }
+    let text = house.ok_elsewhere(["info"]);
+    assert!(text.contains("all together") && text.contains("lxcfs"), "{text}");
+}
