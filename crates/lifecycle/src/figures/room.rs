@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+use ::disk::Volumes;
 use rustix::fs::{Mode, OFlags, ResolveFlags, StatVfs};
 use serde::Serialize;
+use spec::RootPath;
 
 /// File systems that answer by themselves. One of a container's making (FUSE) could keep whoever asks
 /// waiting for ever.
@@ -100,6 +103,21 @@ pub(super) fn of_process(pid: i32, host: &BTreeSet<String>) -> Vec<Room> {
     let mut seen = BTreeSet::new();
     let lines = mounts.lines().filter_map(line).filter(own);
     lines.filter(|line| seen.insert(line.device)).filter_map(|line| ask(&root, &line)).collect()
+}
+
+/// What the volumes of a container hold, the first of which it sees at `at`.
+pub(super) fn of_volumes(pid: i32, dir: &Path, at: &RootPath) -> Option<Room> {
+    let volumes = Volumes::open(dir).ok()??;
+    let inside = crate::inside::directory(pid, at).ok()?;
+    let usage = volumes.usage(Some(inside.as_fd())).ok()?;
+    Some(Room {
+        at: at.as_path().to_owned(),
+        kind: "volumes".to_owned(),
+        used: usage.bytes?,
+        size: usage.limit.bytes,
+        used_inodes: usage.inodes.unwrap_or(0),
+        inodes: usage.limit.inodes,
+    })
 }
 
 /// The way is gone inside its root, whatever the container has laid on it.

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use cgroup::figures::Meter;
-use spec::{Id, Name, Result};
+use spec::container::{MountKind, Spec};
+use spec::{Id, Name, Result, RootPath};
 
 use crate::events::{Event, Events, What};
 use crate::record::Status;
@@ -24,6 +25,8 @@ pub(crate) struct Member {
     pub(crate) name: Name,
     pub(crate) image: String,
     pub(crate) dir: PathBuf,
+    /// Where its volumes are, on the host and the first of them inside, if something holds their room.
+    pub(crate) kept: Option<(PathBuf, RootPath)>,
     pub(crate) status: Status,
     /// In a word or two, at the time of the last event.
     pub(crate) word: String,
@@ -42,6 +45,7 @@ impl Member {
             name: container.name().clone(),
             image: container.record().image.clone(),
             dir: container.dir().to_owned(),
+            kept: kept(&container.record().spec),
             word: status.word(),
             status,
             meter,
@@ -63,6 +67,11 @@ impl Member {
             Status::Created => 0,
         }
     }
+}
+
+fn kept(spec: &Spec) -> Option<(PathBuf, RootPath)> {
+    let first = spec.mounts.iter().find(|mount| matches!(mount.what, MountKind::Kept { .. }))?;
+    Some((spec.kept.clone()?, first.at.clone()))
 }
 
 /// All containers of a state directory.

@@ -240,10 +240,20 @@ fn look_at(
         io: io.clone(),
         network: nic,
         open_files: open_files(member),
-        file_systems: first.map(|pid| room::of_process(pid, devices)).unwrap_or_default(),
+        file_systems: first.map(|pid| rooms(pid, member, devices)).unwrap_or_default(),
     };
     let load = load.unwrap_or_else(Load::unknown);
     (figures, Known { started: started(member), read, cpu: counts.cpu, io, network, load })
+}
+
+/// What its volumes hold is asked of whatever holds it, which knows its limit.
+fn rooms(pid: i32, member: &Member, devices: &BTreeSet<String>) -> Vec<Room> {
+    let mut rooms = room::of_process(pid, devices);
+    if let Some(volumes) = member.kept.as_ref().and_then(|(dir, at)| room::of_volumes(pid, dir, at)) {
+        rooms.retain(|room| room.at != volumes.at);
+        rooms.push(volumes);
+    }
+    rooms
 }
 
 fn cpu(counts: group::Cpu, before: Option<group::Cpu>, seconds: f64, host: &Host) -> Cpu {

@@ -1,19 +1,18 @@
 //! Other bounds for files: in memory, in volumes, in logs; while they are in use, and without looking at
 //! any of them.
 
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use ::disk::Volumes;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::FsPickFlags;
 use spec::container::{Mount, MountKind, Room, Root, Spec};
 use spec::limits::Limits;
 use spec::resources::Limit;
-use spec::{Error, ErrorKind, Result, ResultExt, RootPath};
+use spec::{Error, ErrorKind, Result, ResultExt};
 
+use crate::inside;
 use crate::resolve::{must_log, with_ours};
 use crate::volumes::Wanted;
 
@@ -110,7 +109,7 @@ impl Change<'_> {
             return if layered { Err(settled()) } else { Ok(()) };
         };
         let doing = || format!("changing the room of {}", place.at);
-        let directory = inside(pid, &place.at).doing(doing)?;
+        let directory = inside::directory(pid, &place.at).doing(doing)?;
         match rustix::fs::fstatfs(&directory).map_err(std::io::Error::from).doing(doing)?.f_type as u64 {
             TMPFS => resize(&directory, room).map_err(|errno| refused(errno, room)).doing(doing),
             OVERLAY => Err(settled()),
@@ -123,7 +122,7 @@ impl Change<'_> {
         let Some(dir) = self.spec.kept.clone().or_else(|| self.plain_volumes()) else { return Ok(None) };
         let Some(mut volumes) = Volumes::open(&dir)? else { return Ok(None) };
         let used = match (self.pid, self.place(|what| matches!(what, MountKind::Kept { .. }))) {
-            (Some(pid), Some(place)) => Some(inside(pid, &place.at)?),
+            (Some(pid), Some(place)) => Some(inside::directory(pid, &place.at)?),
             _ => None,
         };
         let before = volumes.room();
@@ -150,15 +149,6 @@ impl Change<'_> {
 fn settled() -> Error {
     Error::unsupported("the room of a writable root is settled when the container starts")
         .hint("the new limit holds from the next start on: tsubo restart NAME")
-}
-
-/// A directory of the container, whatever it has laid there meanwhile.
-fn inside(pid: i32, at: &RootPath) -> Result<OwnedFd> {
-    let root = File::open(format!("/proc/{pid}/root")).doing(|| "opening its root")?;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let found = rustix::fs::openat2(&root, at.relative(), flags, Mode::empty(), resolve);
-    found.map_err(|errno| Error::io(format!("opening {at} in the container"), errno.into()))
 }
 
 /// Asks the file system for other bounds. A tmpfs takes none that are below what it holds.

@@ -177,6 +177,11 @@ fn volumes_hold_what_they_may_and_keep_it() {
     let Some(house) = with_volume() else { return };
     house.ok_elsewhere(["run", "-d", "--name", "db", "--limit", "disk=32M", "web"]);
     about(fill(&house, "db", "/data/a"), 32 * MIB);
+    let stats = house.json_elsewhere(["stats", "--no-stream", "--format", "json", "db"]);
+    let rooms = stats["containers"][0]["file_systems"].as_array().expect("file systems").clone();
+    let data = rooms.iter().find(|room| room["at"] == "/data").expect("the volume");
+    assert_eq!(data["size_bytes"].as_u64(), Some(32 * MIB), "{data}");
+    about(data["used_bytes"].as_u64().expect("a number"), 32 * MIB);
     house.ok_elsewhere(["update", "--limit", "disk=48M", "db"]);
     about(fill(&house, "db", "/data/b"), 16 * MIB);
     house.ok_elsewhere(["exec", "db", "sh", "-c", "rm /data/a; echo mine >/data/c"]);
