@@ -1,7 +1,7 @@
 //! Memory, kind by kind. That there is a limit, and that it holds, is shown once, by new pages; of each
 //! other kind, that it is counted to the same limit.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -40,7 +40,7 @@ pub(super) static ATTACKS: [Attack; 12] = [
         mend: MEND,
         act: pages,
     },
-    kind("page-cache", "reads files of the disk that it has written", page_cache),
+    kind("page-cache", "writes files of the disk, which stay in memory", page_cache),
     kind("tmpfs", "writes into every file system in memory", tmpfs),
     kind("memfd", "writes into files without a name", memfd),
     kind("shared-memory", "takes System V shared memory", system_v),
@@ -82,29 +82,16 @@ fn page_cache(cell: &mut Cell) -> Stop {
         return Stop::Nowhere("no file system on a disk is writable");
     };
     let path = disk.at.join("tsubo-attack-cache");
-    let stop = hollow(cell, &path);
-    // It goes with the container where it does not go now.
-    let _ = std::fs::remove_file(&path);
-    stop
-}
-
-/// Holes are cached as zeroes and take nothing of the disk.
-fn hollow(cell: &Cell, path: &std::path::Path) -> Stop {
-    let mut file =
-        match std::fs::File::options().read(true).write(true).create(true).truncate(true).open(path) {
-            Ok(file) => file,
-            Err(cause) => return Stop::Limit(errno(&cause)),
-        };
-    if let Err(cause) = file.set_len(cell.amount) {
-        return Stop::Limit(errno(&cause));
-    }
-    let mut room = vec![0; MIB as usize];
-    let stop = cell.fill(|| match file.read(&mut room) {
-        Ok(0) => Err(Errno::NODATA),
-        Ok(count) => Ok((count as u64, ())),
-        Err(cause) => Err(errno(&cause)),
-    });
+    let mut file = match std::fs::File::create(&path) {
+        Ok(file) => file,
+        Err(cause) => return Stop::Limit(errno(&cause)),
+    };
+    let chunk = vec![1; MIB as usize];
+    let stop =
+        cell.fill(|| file.write(&chunk).map(|count| (count as u64, ())).map_err(|cause| errno(&cause)));
+    // The cache stays as long as the file is open.
     std::mem::forget(file);
+    let _ = std::fs::remove_file(&path);
     stop
 }
 

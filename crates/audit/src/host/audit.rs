@@ -251,7 +251,7 @@ impl<'a> Audit<'a> {
         let to = now();
         if wants {
             let used = self.neighbour.got();
-            seen.share = share(used, cpu.zip(groups.cpu()));
+            seen.share = share(used, cpu.zip(groups.cpu()), to - from);
         }
         seen.requests[1] = self.neighbour.stretch(from, to, false);
         seen.writes[1] = self.neighbour.stretch(from, to, true);
@@ -356,9 +356,14 @@ fn is_measured(attack: &Attack, gauge: Gauge) -> bool {
     bytes == (attack.unit == crate::attack::Unit::Bytes) && attack.judge != Judge::Neighbour
 }
 
-/// The neighbour's part of the processor time that both have used.
-fn share(neighbour: Option<u64>, container: Option<(u64, u64)>) -> Option<f64> {
-    let (neighbour, (before, after)) = (neighbour?, container?);
-    let both = neighbour + after.saturating_sub(before);
+/// The neighbour's part of the processor time that both have used. Of a container that nothing counts,
+/// its part of all that there was.
+fn share(neighbour: Option<u64>, container: Option<(u64, u64)>, elapsed: u64) -> Option<f64> {
+    let neighbour = neighbour?;
+    let processors = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    let both = match container {
+        Some((before, after)) => neighbour + after.saturating_sub(before),
+        None => elapsed * processors,
+    };
     (both > 0).then(|| neighbour as f64 / both as f64)
 }

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use spec::portable::Portable;
+use spec::portable::{Policy, Portable};
 use spec::{Error, Result, ResultExt};
 
 use super::runtime::{Kind, PREFIX, Runtime};
@@ -15,14 +15,25 @@ use super::runtime::{Kind, PREFIX, Runtime};
 /// The attacker's path in it.
 pub const PROGRAM: &str = "/tsubo-attack";
 
+/// What a small service of files, sockets, processes and threads calls: what a preset that asks for an
+/// observation lets through, and the attacker can attack with.
+const USUAL: &str = "accept4 alarm arch_prctl bind brk clock_gettime clock_nanosleep clone clone3 close connect dup \
+    epoll_create1 epoll_ctl epoll_wait execve exit exit_group fallocate fcntl fdatasync fstat fstatfs fsync ftruncate futex \
+    getdents64 geteuid getpeername getpid getppid getrandom getsockname getsockopt gettid getuid inotify_add_watch \
+    inotify_init1 ioctl kill listen lseek madvise memfd_create mkdir mkdirat mlock mmap mprotect munmap nanosleep newfstatat \
+    open openat pause pipe2 poll ppoll prctl pread64 prlimit64 pwrite64 read readlink readlinkat recvfrom recvmsg rename \
+    renameat2 rmdir rseq rt_sigaction rt_sigprocmask rt_sigreturn sched_getaffinity sched_yield sendmsg sendto \
+    set_robust_list set_tid_address setsid setsockopt shutdown sigaltstack socket socketpair stat statfs statx sync \
+    sysinfo tgkill uname unlink unlinkat wait4 waitid write writev";
+
 /// Makes it, and gives it to the runtime under the name [`PREFIX`].
-pub fn install(runtime: &Runtime, attacker: &Path, work: &Path) -> Result<()> {
+pub fn install(runtime: &Runtime, attacker: &Path, work: &Path, is_observed: bool) -> Result<()> {
     let layer = layer(attacker).doing(|| format!("packing {}", attacker.display()))?;
     if runtime.kind != Kind::Tsubo {
         return import(runtime, &layer);
     }
     let file = work.join(format!("{PREFIX}.tsubo"));
-    let bytes = package(&layer)?;
+    let bytes = package(&layer, is_observed)?;
     std::fs::write(&file, bytes).doing(|| format!("writing {}", file.display()))?;
     let installed = runtime.read(&["install", &file.to_string_lossy()]);
     // With the directory it goes in any case.
@@ -57,11 +68,16 @@ fn digest(bytes: &[u8]) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
 }
 
-/// An OCI archive with our label: a service that writes to `/tmp` and of which nothing else is known.
-fn package(layer: &[u8]) -> Result<Vec<u8>> {
+/// An OCI archive with our label: a service that writes to `/tmp`, and of which nothing else is known, or what
+/// calls it makes.
+fn package(layer: &[u8], is_observed: bool) -> Result<Vec<u8>> {
     let packed = zstd::encode_all(layer, 1).doing(|| "packing the attacker".to_owned())?;
     let mut portable = Portable::new(PREFIX.parse()?, vec![PROGRAM.to_owned()]);
     portable.writable.insert("/tmp".parse()?);
+    if is_observed {
+        let syscalls = USUAL.split_whitespace().map(str::to_owned).collect();
+        portable.policy = Some(Policy { syscalls, ..Policy::default() });
+    }
     let spec = text(&portable)?;
     let described = |kind: &str, bytes: &[u8]| json!({"mediaType": format!("application/vnd.oci.image.{kind}"), "digest": digest(bytes), "size": bytes.len()});
     let config = json!({

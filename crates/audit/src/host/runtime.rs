@@ -161,10 +161,13 @@ impl Runtime {
 
     /// A directory on the disk that its containers are on.
     pub fn disk(&self) -> PathBuf {
+        let told = |field| self.read(&["info", "-f", field]).map(|text| PathBuf::from(text.trim()));
         let usual = match self.kind {
             Kind::Tsubo => self.root.clone().unwrap_or_else(|| PathBuf::from("/var/lib/tsubo")),
-            Kind::Docker => PathBuf::from("/var/lib/docker"),
-            Kind::Podman => PathBuf::from("/var/lib/containers"),
+            Kind::Docker => told("{{.DockerRootDir}}").unwrap_or_else(|_| PathBuf::from("/var/lib/docker")),
+            Kind::Podman => {
+                told("{{.Store.GraphRoot}}").unwrap_or_else(|_| PathBuf::from("/var/lib/containers"))
+            }
         };
         let there = usual.ancestors().find(|dir| dir.is_dir());
         there.map_or_else(|| PathBuf::from("/"), Path::to_owned)

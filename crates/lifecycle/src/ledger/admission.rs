@@ -1,5 +1,8 @@
 //! Letting a container in: what is done when there is no room, and when the file is no good.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
 use ::disk::{Kind as Held, Volumes};
 use spec::container::Spec;
 use spec::{Promise, Result};
@@ -55,21 +58,28 @@ pub(crate) fn admit(ledger: &Ledger, containers: &Containers, asking: &Asking<'_
 /// What it is promised, without what of the disk it has taken already: that is not free any more.
 fn untaken(spec: &Spec, containers: &Containers) -> Promise {
     let promise = spec.promised();
-    let volumes = || Volumes::open(&containers.volumes(&spec.name));
     let disk = match promise.disk {
         0 => 0,
-        said => match volumes() {
-            // Fresh directories are memory, and what an image may hold is reserved when that is made.
-            Ok(None) => 0,
-            Ok(Some(volumes)) if volumes.kind() == Held::Image => 0,
-            Ok(Some(volumes)) => {
-                let used = volumes.usage(None).ok().and_then(|usage| usage.bytes);
-                said.saturating_sub(used.unwrap_or(0))
-            }
-            Err(_) => said,
-        },
+        said => taken(&containers.volumes(&spec.name)).map_or(0, |taken| said.saturating_sub(taken)),
     };
     Promise { disk, ..promise }
+}
+
+/// How much of the disk volumes have taken; None where there are none: fresh directories are memory.
+fn taken(volumes: &Path) -> Option<u64> {
+    match Volumes::open(volumes) {
+        Ok(None) => None,
+        Ok(Some(open)) if open.kind() == Held::Image => Some(on_disk(volumes)),
+        // Where nobody counts, it is as if nothing were there.
+        Ok(Some(open)) => Some(open.usage(None).ok().and_then(|usage| usage.bytes).unwrap_or(0)),
+        Err(_) => Some(0),
+    }
+}
+
+/// An image takes what was written to it once and not given back.
+fn on_disk(dir: &Path) -> u64 {
+    let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    files.filter_map(|file| Some(file.metadata().ok()?.blocks() * 512)).sum()
 }
 
 /// What running containers have written since they were let in is theirs already. Returns for how

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::json;
 
@@ -251,14 +252,15 @@ struct Apart(Vec<PathBuf>);
 impl Apart {
     fn new() -> Option<Self> {
         let own = std::fs::read_to_string("/proc/self/cgroup").expect("groups");
-        let mut groups = Self(Vec::new());
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let (mut groups, number) = (Self(Vec::new()), NEXT.fetch_add(1, Ordering::Relaxed));
         for line in own.lines() {
             let fields: Vec<&str> = line.splitn(3, ':').collect();
             let hierarchy = Path::new("/sys/fs/cgroup").join(fields[1]);
             if fields[1].is_empty() || fields[1].contains('=') || !hierarchy.is_dir() {
                 continue;
             }
-            let name = format!("tsubo-test-{}", std::process::id());
+            let name = format!("tsubo-test-{}-{number}", std::process::id());
             let group = hierarchy.join(fields[2].trim_start_matches('/')).join(name);
             std::fs::create_dir(&group).ok()?;
             for file in ["cpuset.cpus", "cpuset.mems"] {
@@ -358,4 +360,39 @@ fn info_says_of_each_word_what_a_start_says() {
     }
     let text = house.ok_elsewhere(["info"]);
     assert!(text.contains("all together") && text.contains("lxcfs"), "{text}");
+}
+
+/// Where the groups above have a budget for it, which nobody here gives them.
+#[test]
+fn real_time_is_bounded_where_the_host_has_some_to_give() {
+    let Some(apart) = Apart::new() else {
+        println!("SKIPPED: no control groups of version 1 to stand apart in");
+        return;
+    };
+    let Some(house) = house() else { return };
+    let group = apart.0.iter().find(|group| group.join("cpu.rt_runtime_us").exists());
+    let budget = |directory: &Path| std::fs::write(directory.join("cpu.rt_runtime_us"), "20000");
+    let Some(group) = group.filter(|group| budget(group).is_ok()) else {
+        println!("SKIPPED: this kernel gives no group real time");
+        return;
+    };
+    std::fs::create_dir(group.join("tsubo")).expect("mkdir");
+    budget(&group.join("tsubo")).expect("a budget");
+    let script = format!("echo $$ > {}/cgroup.procs; exec \"$@\"", group.display());
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_tsubo"), "--root"]).arg(house.elsewhere());
+    command.args(["run", "-d", "--name", "one", "--limit", "cpu_realtime=10000"]);
+    command.args(["--isolation", "scheduler=fifo:1", "web", "/bin/sh", "-c", "while :; do :; done"]);
+    crate::support::succeed(command);
+    let pid = pid(&house, "one");
+    let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("stat");
+    // SCHED_FIFO (proc(5)).
+    assert_eq!(stat().rsplit(") ").next().and_then(|rest| rest.split(' ').nth(38)), Some("1"));
+    let begun = std::time::Instant::now();
+    until("it has used some", || used(pid) > 0.01);
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    // It never stops wanting, and gets one hundredth.
+    let share = used(pid) / begun.elapsed().as_secs_f64();
+    assert!(share < 0.1, "{share}");
+    house.ok_elsewhere(["rm", "-f", "one"]);
 }
