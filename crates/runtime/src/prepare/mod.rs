@@ -45,11 +45,11 @@ pub(crate) use file_system::{FileSystem, detached};
 pub(crate) use identity::Identity;
 pub(crate) use kernel::KernelFile;
 pub(crate) use landlock::{Allowed, Rules, paths as allowed_paths};
+pub use lxcfs::lxcfs_answers;
 pub(crate) use made::NodeToMake;
 pub(crate) use parts::{Part, Shares};
 pub(crate) use place::Place;
 pub(crate) use schedule::Schedule;
-pub use lxcfs::lxcfs_answers;
 pub use users::EarlyUsers;
 use users::Owners;
 pub(crate) use users::{Users, give_pipes};
@@ -57,65 +57,163 @@ pub(crate) use users::{Users, give_pipes};
 /// One operation of the child; its position is that of its step in the plan.
 #[derive(Debug)]
 pub(crate) enum Op {
-    Groups { tasks: Vec<OwnedFd>, namespace: bool },
-    Join { target: OwnedFd, namespaces: u64 },
-    Enter { namespaces: u64, file: OwnedFd },
+    Groups {
+        tasks: Vec<OwnedFd>,
+        namespace: bool,
+    },
+    Join {
+        target: OwnedFd,
+        namespaces: u64,
+    },
+    Enter {
+        namespaces: u64,
+        file: OwnedFd,
+    },
     // Only children go there.
-    EnterLater { file: OwnedFd },
-    Begin { namespaces: u64 },
+    EnterLater {
+        file: OwnedFd,
+    },
+    Begin {
+        namespaces: u64,
+    },
     Wait,
     PrivateMounts,
     Share(Shared),
-    Root { tree: OwnedFd, path: CString },
+    Root {
+        tree: OwnedFd,
+        path: CString,
+    },
     Tree(Bound),
     Scratch(Scratch),
-    FileSystem { at: Place, make: FileSystem },
-    Hierarchies { at: Place, hierarchies: Vec<Hierarchy> },
-    Attach { at: Place, mount: OwnedFd, directory: bool },
+    FileSystem {
+        at: Place,
+        make: FileSystem,
+    },
+    Hierarchies {
+        at: Place,
+        hierarchies: Vec<Hierarchy>,
+    },
+    Attach {
+        at: Place,
+        mount: OwnedFd,
+        directory: bool,
+    },
     /// What is left out of a plan.
     Nothing,
-    Bind { at: Place, bound: Bound },
-    Part { at: Place, part: Part },
-    ExactBind { at: Place, source: CString, recursive: bool, finish: Finish },
-    ExactMount { at: Place, make: FileSystem, finish: Finish, early: bool },
-    Again { at: Place, finish: Finish },
-    GroupBind { at: Place, group: CString, attributes: u64 },
+    Bind {
+        at: Place,
+        bound: Bound,
+    },
+    Part {
+        at: Place,
+        part: Part,
+    },
+    ExactBind {
+        at: Place,
+        source: CString,
+        recursive: bool,
+        finish: Finish,
+    },
+    ExactMount {
+        at: Place,
+        make: FileSystem,
+        finish: Finish,
+        early: bool,
+    },
+    Again {
+        at: Place,
+        finish: Finish,
+    },
+    GroupBind {
+        at: Place,
+        group: CString,
+        attributes: u64,
+    },
     Node(Box<NodeToMake>),
-    Link { at: Place, target: CString },
-    Console { at: Place },
+    Link {
+        at: Place,
+        target: CString,
+    },
+    Console {
+        at: Place,
+    },
     Seal,
-    Spread { propagation: MountPropagationFlags, recursive: bool },
+    Spread {
+        propagation: MountPropagationFlags,
+        recursive: bool,
+    },
     Devices(Box<Devices>),
-    Mask { path: CString },
-    ReadOnly { path: CString },
+    Mask {
+        path: CString,
+    },
+    ReadOnly {
+        path: CString,
+    },
     Pivot,
-    LooseRoot { tree: OwnedFd },
+    LooseRoot {
+        tree: OwnedFd,
+    },
     // The root's mount goes over that of the host's root before.
-    Chroot { root: Option<OwnedFd>, moves: bool },
+    Chroot {
+        root: Option<OwnedFd>,
+        moves: bool,
+    },
     Device(Box<HostDevice>),
-    Hostname { name: CString },
-    Domainname { name: CString },
-    Clocks { offsets: KernelFile },
+    Hostname {
+        name: CString,
+    },
+    Domainname {
+        name: CString,
+    },
+    Clocks {
+        offsets: KernelFile,
+    },
     KernelFiles(Vec<KernelFile>),
     Schedule(Schedule),
-    MemoryPolicy { mode: u32, nodes: Vec<usize> },
+    MemoryPolicy {
+        mode: u32,
+        nodes: Vec<usize>,
+    },
     Affinity(Box<CpuSet>),
     Keyring,
-    Umask { mask: Mode },
-    Own { namespaces: u64 },
+    Umask {
+        mask: Mode,
+    },
+    Own {
+        namespaces: u64,
+    },
     Users(Users),
-    Init { filter: Vec<Instruction> },
+    Init {
+        filter: Vec<Instruction>,
+    },
     Session,
-    Limit { resource: u32, soft: u64, hard: u64, exact: bool },
-    Directory { path: CString },
+    Limit {
+        resource: u32,
+        soft: u64,
+        hard: u64,
+        exact: bool,
+    },
+    Directory {
+        path: CString,
+    },
     Identity(Identity),
     NoNewPrivileges,
     Landlock(Rules),
     // One that has another process decide is loaded at the gate.
-    Filter { program: Vec<Instruction>, flags: u32, listens: bool },
+    Filter {
+        program: Vec<Instruction>,
+        flags: u32,
+        listens: bool,
+    },
     Gate,
-    Capabilities { sets: Capabilities },
-    Execute { candidates: Vec<CString>, argv: Strings, env: Strings },
+    Capabilities {
+        sets: Capabilities,
+    },
+    Execute {
+        candidates: Vec<CString>,
+        argv: Strings,
+        env: Strings,
+    },
 }
 
 /// A writable layer of fresh files, over the path `lower` or over a tree that is shown otherwise than
@@ -237,18 +335,8 @@ pub(crate) fn prepare(plan: &Plan, given: Given<'_>) -> Result<Prepared> {
     let (network, born_in, lxcfs) = (None, given.born_in, None);
     let devpts_taken = false;
     let shares = Shares::with(given.kept.map(above_standard).transpose()?);
-    let mut prepared = Prepared {
-        ops,
-        namespaces,
-        terminal,
-        devpts,
-        devpts_taken,
-        users,
-        network,
-        born_in,
-        lxcfs,
-        shares,
-    };
+    let mut prepared =
+        Prepared { ops, namespaces, terminal, devpts, devpts_taken, users, network, born_in, lxcfs, shares };
     let mut tasks = Some(given.tasks);
     for step in &plan.steps {
         let op = match step {
