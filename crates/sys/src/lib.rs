@@ -4,6 +4,7 @@
 #![allow(unsafe_code, reason = "this is the one crate where it may live")]
 
 pub mod attack;
+pub mod attempt;
 pub mod bpf;
 pub mod bpf_device;
 pub mod btrfs;

@@ -21,7 +21,7 @@ const fn load(
         unit: Unit::Things(counts),
         bound: Bound::of(u64::MAX, 1.5),
         judge: Judge::Share,
-        mend: "cpus = 1",
+        mend: "[limits] cpus = 1",
         act,
     }
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::io::Errno;
-use sys::attack::{Attempt, attempt};
+use sys::attempt::{Attempt, attempt};
 
 use crate::attack::{Attack, Family::Escape};
 use crate::cell::{Cell, Stop, errno, writable};
@@ -148,8 +148,8 @@ fn descriptors(_: &mut Cell) -> Stop {
 fn devices(_: &mut Cell) -> Stop {
     let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let numbers = table.lines().filter_map(|line| line.split(' ').nth(2)?.split_once(':'));
-    let numbers = numbers.filter_map(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
-    let disk = numbers.filter(|(major, _)| *major > 0).next().unwrap_or((8, 0));
+    let mut numbers = numbers.filter_map(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+    let disk = numbers.find(|(major, _)| *major > 0).unwrap_or((8, 0));
     let Some(place) = writable().into_iter().next() else { return Stop::Nowhere("nothing is writable") };
     let path = place.at.join("tsubo-attack-node");
     if let Err(cause) = mknodat(CWD, &path, FileType::BlockDevice, Mode::RUSR, makedev(disk.0, disk.1)) {

@@ -32,7 +32,7 @@ pub(super) static ATTACKS: [Attack; 9] = [
         "files",
         Bound::of(u64::MAX, 10.0).within(Gauge::Files),
         Thing::File,
-        "[isolation] rlimits.nofile = \"1024:1024\", pids = 512",
+        "[isolation] rlimits.nofile = \"1024:1024\" and [limits] pids = 512",
         open_files,
     ),
     many(
@@ -61,7 +61,7 @@ pub(super) static ATTACKS: [Attack; 9] = [
         "queues",
         Bound::of(100_000, 3.0),
         Thing::Queue,
-        "[isolation] namespaces.ipc = \"own\"",
+        USERS,
         posix_queues,
     ),
     many(

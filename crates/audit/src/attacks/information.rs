@@ -4,7 +4,7 @@ use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 
 use rustix::io::Errno;
-use sys::attack::{Attempt, attempt};
+use sys::attempt::{Attempt, attempt};
 
 use crate::attack::{Attack, Family::Information};
 use crate::cell::{Cell, Stop, errno};

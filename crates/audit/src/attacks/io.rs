@@ -7,7 +7,7 @@ use crate::attack::{Attack, Bound, Family::Io, Gauge, Judge, Unit};
 use crate::cell::{Cell, Stop, errno, writable};
 
 const MIB: u64 = 1 << 20;
-const MEND: &str = "io_write = { \"/\" = \"20M\" }";
+const MEND: &str = "[limits] io_write = { \"/\" = \"20M\" }";
 
 const fn storm(name: &'static str, what: &'static str, unit: Unit, act: fn(&mut Cell) -> Stop) -> Attack {
     let bound = Bound::of(u64::MAX, 2.0).within(Gauge::Disk);

@@ -1,6 +1,6 @@
 //! Interfaces of the kernel that a container has no business with.
 
-use sys::attack::{Attempt, attempt};
+use sys::attempt::{Attempt, attempt};
 
 use crate::attack::{Attack, Family::Kernel};
 use crate::cell::{Cell, Stop};

@@ -14,7 +14,7 @@ use crate::cell::{Cell, Stop, errno, writable};
 
 const MIB: u64 = 1 << 20;
 const KIND: Bound = Bound::of(48 * MIB, 3.0).within(Gauge::Memory);
-const MEND: &str = "memory = \"512M\"";
+const MEND: &str = "[limits] memory = \"512M\"";
 
 const fn kind(name: &'static str, what: &'static str, act: fn(&mut Cell) -> Stop) -> Attack {
     Attack {
@@ -53,7 +53,7 @@ pub(super) static ATTACKS: [Attack; 12] = [
         unit: Unit::Bytes,
         bound: Bound::of(96 * MIB, 4.0).beyond(Own::Tcp).within(Gauge::Tcp),
         judge: Judge::Counted,
-        mend: "tcp_memory = \"64M\"",
+        mend: "[limits] tcp_memory = \"64M\"",
         act: tcp_buffers,
     },
     kind("dentries", "looks for files that do not exist", dentries),

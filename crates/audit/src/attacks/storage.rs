@@ -19,7 +19,7 @@ pub(super) static ATTACKS: [Attack; 6] = [
         unit: Unit::Bytes,
         bound: Bound::of(512 * MIB, 5.0).within(Gauge::Disk),
         judge: Judge::Stopped,
-        mend: "disk = \"10G\"",
+        mend: "[limits] disk = \"10G\"",
         act: bytes,
     },
     Attack {
@@ -27,9 +27,9 @@ pub(super) static ATTACKS: [Attack; 6] = [
         family: Storage,
         what: "makes empty files on every disk that it may write to",
         unit: Unit::Things("files"),
-        bound: Bound::of(100_000, 5.0).within(Gauge::Inodes),
+        bound: Bound::of(20_000, 6.0).within(Gauge::Inodes),
         judge: Judge::Stopped,
-        mend: "inodes = 50000",
+        mend: "[limits] inodes = 50000",
         act: files,
     },
     Attack {
@@ -39,7 +39,7 @@ pub(super) static ATTACKS: [Attack; 6] = [
         unit: Unit::Bytes,
         bound: Bound::of(64 * MIB, 5.0).within(Gauge::Memory),
         judge: Judge::Counted,
-        mend: "memory = \"512M\"",
+        mend: "[limits] memory = \"512M\"",
         act: tmpfs_files,
     },
     Attack {
@@ -49,7 +49,7 @@ pub(super) static ATTACKS: [Attack; 6] = [
         unit: Unit::Bytes,
         bound: Bound::of(32 * MIB, 3.0).within(Gauge::Memory),
         judge: Judge::Counted,
-        mend: "memory = \"512M\"",
+        mend: "[limits] memory = \"512M\"",
         act: attributes,
     },
     Attack {
@@ -59,7 +59,7 @@ pub(super) static ATTACKS: [Attack; 6] = [
         unit: Unit::Bytes,
         bound: Bound::of(64 * MIB, 6.0).within(Gauge::Disk),
         judge: Judge::Logs,
-        mend: "logs = \"30M\"",
+        mend: "[limits] logs = \"30M\"",
         act: lines,
     },
     Attack {
@@ -69,7 +69,7 @@ pub(super) static ATTACKS: [Attack; 6] = [
         unit: Unit::Bytes,
         bound: Bound::of(64 * MIB, 6.0).within(Gauge::Disk),
         judge: Judge::Logs,
-        mend: "logs = \"30M\"",
+        mend: "[limits] logs = \"30M\"",
         act: long_line,
     },
 ];

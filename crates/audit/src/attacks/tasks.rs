@@ -6,7 +6,7 @@ use crate::attack::{Attack, Bound, Family::Tasks, Gauge, Judge, Own, Thing, Unit
 use crate::cell::{Cell, Stop, errno};
 
 const MANY: Bound = Bound::of(4096, 6.0).beyond(Own::Tasks).within(Gauge::Tasks);
-const MEND: &str = "pids = 512";
+const MEND: &str = "[limits] pids = 512";
 
 const fn bomb(name: &'static str, what: &'static str, act: fn(&mut Cell) -> Stop) -> Attack {
     let (unit, judge) = (Unit::Things("processes"), Judge::Spared(Thing::Process));
@@ -25,7 +25,7 @@ pub(super) static ATTACKS: [Attack; 5] = [
         unit: Unit::Things("processes"),
         bound: Bound::of(20, 2.0),
         judge: Judge::Ends,
-        mend: "pids = 512",
+        mend: "[limits] pids = 512",
         act: ignores,
     },
 ];
@@ -47,7 +47,7 @@ fn sessions(cell: &mut Cell) -> Stop {
 
 fn threads(cell: &mut Cell) -> Stop {
     cell.fill(|| {
-        let thread = std::thread::Builder::new().stack_size(16 << 10).spawn(|| std::thread::park());
+        let thread = std::thread::Builder::new().stack_size(16 << 10).spawn(std::thread::park);
         thread.map(|thread| (1, thread)).map_err(|cause| errno(&cause))
     })
 }

@@ -219,3 +219,94 @@ fn logs(over: &Over, seen: &Evidence) -> (Verdict, String) {
         Some(kept) => (Verdict::NotLimited, format!("all is kept: {}", mib(kept))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attacks::find;
+
+    fn seen(got: u64, stop: Why, detail: &str) -> Evidence {
+        let over = Over { attack: String::new(), got, stop, detail: detail.to_owned() };
+        Evidence { over: Some(over), ..Evidence::default() }
+    }
+
+    #[track_caller]
+    fn verdict(name: &str, evidence: &Evidence) -> Verdict {
+        judge(find(name).expect("an attack"), evidence).0
+    }
+
+    #[test]
+    fn what_was_stopped_is_held_and_what_only_we_stopped_is_not() {
+        assert_eq!(verdict("pages", &seen(9, Why::Killed, "")), Verdict::Held);
+        assert_eq!(verdict("processes", &seen(9, Why::Limit, "EAGAIN")), Verdict::Held);
+        assert_eq!(verdict("pages", &seen(9, Why::Amount, "")), Verdict::NotLimited);
+        let clipped = Evidence { clipped: Some(Gauge::Memory), limit: Some(1), ..seen(9, Why::Amount, "") };
+        assert_eq!(verdict("pages", &clipped), Verdict::HostAtRisk);
+        let passed = Evidence { passed: Some(Gauge::Memory), ..seen(9, Why::Killed, "") };
+        assert_eq!(verdict("pages", &passed), Verdict::HostAtRisk);
+        let others = Evidence { passed: Some(Gauge::Memory), ..seen(0, Why::Killed, "") };
+        assert_eq!(verdict("pages", &others), Verdict::Unknown);
+    }
+
+    #[test]
+    fn what_could_not_be_tried_is_unknown() {
+        assert_eq!(verdict("pages", &Evidence::default()), Verdict::Unknown);
+        assert_eq!(verdict("mount", &Evidence::default()), Verdict::Unknown);
+        assert_eq!(verdict("pages", &seen(9, Why::Time, "")), Verdict::Unknown);
+        assert_eq!(verdict("pages", &seen(9, Why::Failed, "ended with 101")), Verdict::Unknown);
+        let failed = Evidence { failed: Some("no container".into()), ..seen(9, Why::Killed, "") };
+        assert_eq!(verdict("pages", &failed), Verdict::Unknown);
+    }
+
+    #[test]
+    fn a_limit_that_takes_too_long_to_reach_is_held_if_all_is_counted_to_it() {
+        let gib = 1 << 30;
+        let part = Evidence { limit: Some(8 * gib), grown: Some(gib), ..seen(gib, Why::Time, "") };
+        assert_eq!(verdict("pages", &part), Verdict::Held);
+        assert_eq!(verdict("pages", &Evidence { grown: Some(gib / 2), ..part.clone() }), Verdict::Unknown);
+        assert_eq!(verdict("pages", &Evidence { limit: None, ..part }), Verdict::Unknown);
+    }
+
+    #[test]
+    fn kinds_of_memory_are_held_where_they_are_counted() {
+        let mib = 1 << 20;
+        let counted = Evidence { grown: Some(40 * mib), ..seen(48 * mib, Why::Amount, "") };
+        assert_eq!(verdict("pipes", &counted), Verdict::Held);
+        assert_eq!(verdict("pipes", &Evidence { grown: Some(mib), ..counted.clone() }), Verdict::NotLimited);
+        assert_eq!(verdict("tcp-buffers", &counted), Verdict::NotLimited);
+        assert_eq!(verdict("tcp-buffers", &Evidence { limit: Some(mib), ..counted }), Verdict::Held);
+    }
+
+    #[test]
+    fn what_the_host_lacks_is_a_risk_though_it_was_stopped() {
+        let lacking = Evidence { lacking: Some("EMFILE".into()), ..seen(128, Why::Limit, "EMFILE") };
+        assert_eq!(verdict("inotify", &lacking), Verdict::HostAtRisk);
+        assert_eq!(verdict("inotify", &Evidence { lacking: None, ..lacking }), Verdict::Held);
+    }
+
+    #[test]
+    fn neighbours_and_noise() {
+        let stretch = |p50| Stretch { count: 100, p50, p99: p50 };
+        let slow = Evidence { requests: [stretch(100), stretch(900_000)], ..seen(9, Why::Time, "") };
+        assert_eq!(verdict("sync", &slow), Verdict::NotLimited);
+        assert_eq!(verdict("sync", &Evidence { is_noisy: true, ..slow.clone() }), Verdict::Unknown);
+        let quiet = Evidence { requests: [stretch(100), stretch(2000)], ..slow };
+        assert_eq!(verdict("sync", &quiet), Verdict::Held);
+        let share = |share| Evidence { share: Some(share), ..seen(9, Why::Time, "") };
+        assert_eq!(
+            (verdict("spin", &share(0.5)), verdict("spin", &share(0.05))),
+            (Verdict::Held, Verdict::NotLimited)
+        );
+    }
+
+    #[test]
+    fn logs_are_held_if_not_all_is_kept() {
+        let mib = 1 << 20;
+        let kept = |kept| Evidence { kept: Some(kept), ..seen(64 * mib, Why::Amount, "") };
+        assert_eq!(
+            (verdict("logs", &kept(24 * mib)), verdict("logs", &kept(64 * mib))),
+            (Verdict::Held, Verdict::NotLimited)
+        );
+        assert_eq!(verdict("logs", &seen(64 * mib, Why::Amount, "")), Verdict::Unknown);
+    }
+}

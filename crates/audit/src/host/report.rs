@@ -141,11 +141,14 @@ pub fn amount(unit: Unit, amount: u64) -> String {
     }
 }
 
+/// Of fewer nothing is said.
+const ENOUGH: u64 = 20;
+
 /// Before and during, in milliseconds.
 fn lost(before: Stretch, during: Stretch, of: impl Fn(Stretch) -> u64) -> String {
-    if before.count == 0 || during.count == 0 {
+    if before.count < ENOUGH || during.count < ENOUGH {
         return "-".to_owned();
     }
     let milliseconds = |one| of(one) as f64 / 1000.0;
-    format!("{:.1}>{:.1} ms", milliseconds(before), milliseconds(during))
+    format!("{:.1} > {:.1} ms", milliseconds(before), milliseconds(during))
 }

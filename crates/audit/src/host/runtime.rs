@@ -136,7 +136,7 @@ impl Runtime {
     /// Removes the image that was made for the audit.
     pub fn forget_image(&self) {
         // It may not be there.
-        let _ = self.read(&[if self.kind == Kind::Tsubo { "rmi" } else { "rmi" }, PREFIX]);
+        let _ = self.read(&["rmi", PREFIX]);
     }
 
     /// Bytes of what the host keeps of a container's output.

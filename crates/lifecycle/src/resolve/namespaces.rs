@@ -67,6 +67,16 @@ impl Resolving<'_> {
         if hosts && !self.facts.rootless {
             reasons.notable();
         }
+        let (counts, why) = match origin == Origin::Own {
+            true => (
+                "its own",
+                "the kernel counts them for each user of the host, and its root is one for itself",
+            ),
+            false => {
+                ("shared", "the kernel counts them for each user of the host, and it has the host's users")
+            }
+        };
+        reasons.add("inotify, timers, signals", counts, why, OTHERWISE);
         self.check_rootless(spec, &origin)?;
         if origin == Origin::Own {
             spec.users = Some(match ranges {
