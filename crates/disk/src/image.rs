@@ -17,7 +17,6 @@ mod shape;
 mod spares;
 mod superblock;
 
-use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -27,7 +26,7 @@ use spec::{Error, Result, ResultExt};
 
 use crate::record::{Own, Record};
 use crate::{Kind, Room, files};
-use file::Lock;
+pub(crate) use file::Lock;
 use limits::Figures;
 use mount::Mounted;
 use shape::Shape;
@@ -62,7 +61,10 @@ pub(crate) fn make(dir: &Path, room: Room, whole: bool) -> Result<(Record, Owned
 /// A mount of the image, attached nowhere, that holds the limits.
 pub(crate) fn attach(dir: &Path, record: &Record) -> Result<OwnedFd> {
     let path = dir.join(FILE);
-    let mounted = Mounted::new(&path, Lock::take(&path)?, record.whole)?;
+    let lock = Lock::take(&path)?;
+    // Somebody else may have changed it while it was ours to wait.
+    let record = &Record::read(dir)?.unwrap_or(*record);
+    let mounted = Mounted::new(&path, lock, record.whole)?;
     if record.room.inodes.is_some() {
         // A power failure may have taken some along.
         spares::restore(mounted.as_fd(), record.spares)?;
@@ -71,31 +73,35 @@ pub(crate) fn attach(dir: &Path, record: &Record) -> Result<OwnedFd> {
     Ok(mounted.into_fd())
 }
 
-/// Gives it another room, where it is mounted (`used` is in it) or mounted for that.
-pub(crate) fn change(
-    dir: &Path,
-    record: &Record,
-    room: Room,
-    used: Option<BorrowedFd<'_>>,
-) -> Result<Record> {
+/// Gives it another room, whether somebody uses it or not.
+pub(crate) fn change(dir: &Path, record: &Record, room: Room) -> Result<Record> {
     if room.bytes.is_none() && record.room.bytes.is_some() {
         return Err(Error::unsupported("these volumes are in an image, which has a size")
             .hint("say how many bytes they may be"));
     }
     shape::possible(room)?;
     let path = dir.join(FILE);
-    let Some(used) = used else { return change_unused(&path, record, room) };
-    let inside = mount::inside(used)?;
-    let device = mount::device_of(inside.as_fd(), &path)?;
-    let figures = Figures::of(inside.as_fd())?;
-    if let Some(size) = grow::needed(&figures, record, room)? {
-        grow::mounted(&path, &device, inside.as_fd(), size, record.whole)?;
+    match Lock::try_take(&path)? {
+        Some(lock) => change_unused(&path, lock, record, room),
+        None => match Mounted::again(&path, record.whole)? {
+            Some(mounted) => change_used(&path, &mounted, record, room),
+            // Whoever had it is gone.
+            None => change_unused(&path, Lock::take(&path)?, record, room),
+        },
     }
-    limits::change(inside.as_fd(), device.number(), record, room)
 }
 
-fn change_unused(path: &Path, record: &Record, room: Room) -> Result<Record> {
-    let mounted = Mounted::new(path, Lock::take(path)?, record.whole)?;
+/// By a mount of its root of our own: in what a container sees of it, it can lay anything in the way.
+fn change_used(path: &Path, mounted: &Mounted, record: &Record, room: Room) -> Result<Record> {
+    let figures = Figures::of(mounted.as_fd())?;
+    if let Some(size) = grow::needed(&figures, record, room)? {
+        grow::mounted(path, mounted.device(), mounted.as_fd(), size, record.whole)?;
+    }
+    limits::change(mounted.as_fd(), mounted.number(), record, room)
+}
+
+fn change_unused(path: &Path, lock: Lock, record: &Record, room: Room) -> Result<Record> {
+    let mounted = Mounted::new(path, lock, record.whole)?;
     let figures = Figures::of(mounted.as_fd())?;
     let mounted = match grow::needed(&figures, record, room)? {
         None => mounted,
@@ -103,7 +109,7 @@ fn change_unused(path: &Path, record: &Record, room: Room) -> Result<Record> {
             // Its journal is written back by that: it can be changed by a program.
             drop(mounted);
             let lock = Lock::take(path)?;
-            grow::unmounted(path, size, record.whole)?;
+            grow::unmounted(path, &lock, size, record.whole)?;
             Mounted::new(path, lock, record.whole)?
         }
     };
@@ -131,12 +137,8 @@ pub(crate) fn usage(
     Ok((Some(figures.bytes_used()), Some(figures.inodes_used)))
 }
 
-/// Gone at once, however much it holds.
-pub(crate) fn remove(dir: &Path) -> Result<()> {
+/// Nobody uses it while this is held; None if it is gone.
+pub(crate) fn lock(dir: &Path) -> Result<Option<Lock>> {
     let path = dir.join(FILE);
-    if !path.exists() {
-        return Ok(());
-    }
-    let _lock = Lock::take(&path)?;
-    fs::remove_file(&path).doing(|| format!("removing {}", path.display()))
+    if path.exists() { Lock::take(&path).map(Some) } else { Ok(None) }
 }

@@ -13,4 +13,4 @@ mod subvolume;
 mod volumes;
 
 pub use room::{Kind, Room, Usage};
-pub use volumes::Volumes;
+pub use volumes::{Volumes, left_of};

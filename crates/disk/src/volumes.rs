@@ -65,10 +65,9 @@ impl Volumes {
 
     /// The name under which `dir` is made, without what a killed command may have left there.
     fn unfinished(dir: &Path) -> Result<PathBuf> {
-        let name = dir.file_name().unwrap_or_default().to_string_lossy();
-        let new = dir.with_file_name(format!("%{name}.new"));
+        let new = beside(dir, "new");
         if let Some(left) = Self::open(&new)? {
-            left.remove()?;
+            left.remove_here()?;
         }
         Ok(new)
     }
@@ -105,28 +104,44 @@ impl Volumes {
     pub fn attach(&self) -> Result<OwnedFd> {
         match self.record.kind {
             Kind::Directory => files::directory(&self.dir),
-            Kind::Project { .. } | Kind::Subvolume => files::directory(&self.dir.join(files::INNER)),
+            Kind::Project { .. } | Kind::Subvolume => {
+                // As it is written, whatever a killed command has left.
+                self.enforce(&self.record, self.record.room)?;
+                files::directory(&self.dir.join(files::INNER))
+            }
             Kind::Image => image::attach(&self.dir, &self.record),
         }
     }
 
-    /// Gives them another room, also while they are in use: then `used` is a descriptor of a
-    /// directory inside. It is raised even when it is full, and lowered below what is used in bytes.
+    /// Gives them another room, also while they are in use. It is raised even when it is full, and
+    /// lowered below what is used in bytes.
     ///
     /// # Errors
     /// Unsupported, with the reason and the way out; nothing has changed then.
-    pub fn change(&mut self, room: Room, used: Option<BorrowedFd<'_>>) -> Result<()> {
-        if room == self.record.room {
+    pub fn change(&mut self, room: Room) -> Result<()> {
+        // Said again it is enforced again: a command that was killed may have stopped between the two.
+        if room == self.record.room && self.record.kind == Kind::Directory {
             return Ok(());
         }
         sensible(room)?;
-        self.record = match self.record.kind {
-            Kind::Directory => return Err(made_without()),
-            Kind::Project { id } => project::change(&self.dir, id, &self.record, room)?,
-            Kind::Subvolume => subvolume::change(&self.dir, &self.record, room)?,
-            Kind::Image => image::change(&self.dir, &self.record, room, used)?,
-        };
-        self.record.write(&self.dir)
+        let before = self.record;
+        let changed = self.enforce(&before, room)?;
+        if let Err(error) = changed.write(&self.dir) {
+            // What holds and what is written are to agree, if they can.
+            let _ = self.enforce(&changed, before.room);
+            return Err(error);
+        }
+        self.record = changed;
+        Ok(())
+    }
+
+    fn enforce(&self, record: &Record, room: Room) -> Result<Record> {
+        match record.kind {
+            Kind::Directory => Err(made_without()),
+            Kind::Project { id } => project::change(&self.dir, id, record, room),
+            Kind::Subvolume => subvolume::change(&self.dir, record, room),
+            Kind::Image => image::change(&self.dir, record, room),
+        }
     }
 
     /// What is kept; `used` is a descriptor inside, if they are in use.
@@ -148,22 +163,67 @@ impl Volumes {
         })
     }
 
-    /// Removes them with all that they hold.
+    /// Removes them with all that they hold, from their name at once.
     ///
     /// # Errors
     /// Conflict, where an image is in use.
     pub fn remove(self) -> Result<()> {
+        let _lock = match self.record.kind {
+            Kind::Image => image::lock(&self.dir)?,
+            _ => None,
+        };
+        let gone = beside(&self.dir, "gone");
+        if gone != self.dir {
+            if let Some(left) = Self::open(&gone)? {
+                left.remove_here()?;
+            }
+            fs::rename(&self.dir, &gone).doing(|| format!("removing {}", self.dir.display()))?;
+        }
+        Self::of(&gone, self.record).remove_here()
+    }
+
+    fn remove_here(self) -> Result<()> {
         match self.record.kind {
-            Kind::Directory => {}
+            Kind::Directory | Kind::Image => {}
             Kind::Project { id } => project::remove(&self.dir, id)?,
             Kind::Subvolume => subvolume::remove(&self.dir)?,
-            Kind::Image => image::remove(&self.dir)?,
         }
         match fs::remove_dir_all(&self.dir) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             result => result.doing(|| format!("removing {}", self.dir.display())),
         }
     }
+
+    /// Removes what killed commands have left beside `dir`, of which nobody makes or removes any now;
+    /// says what there was.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
+    pub fn sweep(dir: &Path) -> Result<Vec<PathBuf>> {
+        let mut removed = Vec::new();
+        for left in LEFT.map(|what| beside(dir, what)) {
+            if let Some(volumes) = Self::open(&left)? {
+                volumes.remove_here()?;
+                removed.push(left);
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// What half of it may be left of, by the end of its name.
+const LEFT: [&str; 2] = ["new", "gone"];
+
+/// `%NAME.what`, the name of no container.
+fn beside(dir: &Path, what: &str) -> PathBuf {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    dir.with_file_name(format!("%{name}.{what}"))
+}
+
+/// The name of which `path` is what a killed command has left.
+pub fn left_of(path: &Path) -> Option<&str> {
+    let name = path.file_name()?.to_str()?.strip_prefix('%')?;
+    LEFT.iter().find_map(|what| name.strip_suffix(what)?.strip_suffix('.'))
 }
 
 fn make_directory(dir: &Path, mode: u32) -> Result<()> {

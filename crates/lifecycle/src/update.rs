@@ -53,13 +53,13 @@ impl Container {
         let mut record = before.clone();
         change(&mut record.life);
         merge(&mut record.spec, update)?;
-        update.files.merge(&mut record.spec);
+        update.files.merge(&mut record.spec)?;
         let status = self.status()?;
-        let pid = match &status {
-            Status::Running(state) if !state.resting => Some(state.first.pid),
+        let first = match &status {
+            Status::Running(state) if !state.resting => Some(state.first),
             _ => None,
         };
-        let files = Change { spec: &before.spec, pid };
+        let files = Change { spec: &before.spec, first };
         let back = files.apply(&update.files, record.spec.room)?;
         if let Status::Running(state) = &status {
             if let Err(error) = self.update_running(state, &before, &record, update) {

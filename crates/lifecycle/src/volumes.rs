@@ -93,7 +93,7 @@ fn is_volume(what: &MountKind, dir: &Path, at: &RootPath) -> bool {
 fn opened(dir: &Path, wanted: Wanted) -> Result<(Volumes, OwnedFd, Option<Error>)> {
     if let Some(mut volumes) = Volumes::open(dir)? {
         let changed = match wanted.is_said() {
-            true => volumes.change(wanted.over(volumes.room()), None),
+            true => volumes.change(wanted.over(volumes.room())),
             false => Ok(()),
         };
         let why_not = changed.map_or_else(|error| wanted.without(error).map(Some), |()| Ok(None))?;

@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The image's open file, which nobody else has opened to mount it.
 #[derive(Debug)]
-pub(super) struct Lock(File);
+pub(crate) struct Lock(File);
 
 impl Lock {
     /// Waits for a container that is just ending.
@@ -33,6 +33,19 @@ impl Lock {
     /// Conflict where it is in use.
     pub(super) fn take(path: &Path) -> Result<Self> {
         Self::take_within(path, PATIENCE)
+    }
+
+    /// Does not wait; None where it is in use.
+    pub(super) fn try_take(path: &Path) -> Result<Option<Self>> {
+        match Self::take_within(path, Duration::ZERO) {
+            Err(error) if error.kind() == spec::ErrorKind::Conflict => Ok(None),
+            lock => lock.map(Some),
+        }
+    }
+
+    /// For a program that holds it as long as it runs.
+    pub(super) fn again(&self) -> Result<Stdio> {
+        self.0.try_clone().map(Stdio::from).doing(|| "duplicating a lock")
     }
 
     /// Waits less.
@@ -73,6 +86,7 @@ pub(super) fn make(path: &Path, shape: &Shape, whole: bool) -> Result<()> {
     keep_in_place(&file);
     file.set_len(shape.bytes).map_err(|error| too_large(path, shape.bytes, error))?;
     run(Command::new(program("mke2fs")?)
+        .stdin(Stdio::null())
         .args(["-q", "-F", "-t", "ext4", "-O", FEATURES, "-b", "4096", "-I", "256", "-m", "0"])
         .args(["-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0", "-J"])
         .arg(format!("size={}", shape.journal_mib))
@@ -132,7 +146,7 @@ pub(super) fn program(name: &str) -> Result<PathBuf> {
 pub(super) fn run(command: &mut Command) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
     // What a distribution prefers is not what this code counts on.
-    let output = command.env("MKE2FS_CONFIG", "/dev/null").env("LC_ALL", "C").stdin(Stdio::null()).output();
+    let output = command.env("MKE2FS_CONFIG", "/dev/null").env("LC_ALL", "C").output();
     let output = output.map_err(|cause| Error::process(format!("running {name}"), cause))?;
     if output.status.success() {
         return Ok(());

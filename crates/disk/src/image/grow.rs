@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -10,7 +11,7 @@ use rustix::io::Errno;
 use spec::{Error, Result, ResultExt};
 use sys::loop_device::LoopDevice;
 
-use super::file;
+use super::file::{self, Lock};
 use super::limits::Figures;
 use super::shape::{BLOCK, GROUP, LARGEST, margin};
 use crate::Room;
@@ -63,10 +64,14 @@ pub(super) fn mounted(
 }
 
 /// While nobody uses it.
-pub(super) fn unmounted(path: &Path, more: u64, whole: bool) -> Result<()> {
+pub(super) fn unmounted(path: &Path, lock: &Lock, more: u64, whole: bool) -> Result<()> {
     let program = file::program("resize2fs")?;
     enlarge(path, more, whole)?;
-    file::run(Command::new(program).arg("-f").arg(path)).doing(|| format!("enlarging {}", path.display()))
+    // It has the lock too, and is not interrupted with us: while it writes nobody mounts the image,
+    // whatever becomes of this process.
+    let mut command = Command::new(program);
+    command.arg("-f").arg(path).stdin(lock.again()?).process_group(0);
+    file::run(&mut command).doing(|| format!("enlarging {}", path.display()))
 }
 
 /// Of the file alone, in whole groups; tells its new size.

@@ -5,16 +5,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 use spec::{Error, Result, ResultExt};
 use sys::loop_device::LoopDevice;
 
 use super::file::Lock;
-
-/// The major number of all loop devices.
-const LOOP_MAJOR: u32 = 7;
 
 /// A mount that is attached nowhere, with the device below it.
 #[derive(Debug)]
@@ -29,6 +25,18 @@ impl Mounted {
         let device = LoopDevice::bind(lock.as_fd()).map_err(|error| no_device(path, error))?;
         let mount = mount(&device, whole).map_err(|error| not_mounted(path, error))?;
         Ok(Self { mount, device })
+    }
+
+    /// One more mount of an image that somebody else has mounted; None if nobody has.
+    pub(super) fn again(path: &Path, whole: bool) -> Result<Option<Self>> {
+        let Some(device) = device_of(path)? else { return Ok(None) };
+        let mount = mount(&device, whole).map_err(|error| not_mounted(path, error))?;
+        Ok(Some(Self { mount, device }))
+    }
+
+    /// What it is on.
+    pub(super) fn device(&self) -> &LoopDevice {
+        &self.device
     }
 
     /// Of its device.
@@ -91,30 +99,29 @@ fn not_mounted(path: &Path, error: Errno) -> Error {
     }
 }
 
-/// The directory of `used`, so that the file system can be asked for things.
-pub(super) fn inside(used: BorrowedFd<'_>) -> Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened = rustix::fs::openat(used, ".", flags, Mode::empty()).map_err(io::Error::from);
-    opened.doing(|| "opening the volumes that are in use")
+/// The device that the image `path` is bound to, if there is one.
+fn device_of(path: &Path) -> Result<Option<LoopDevice>> {
+    let looking = || format!("looking for the loop device of {}", path.display());
+    let image = std::fs::metadata(path).doing(looking)?;
+    for entry in std::fs::read_dir("/sys/block").doing(looking)?.flatten() {
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix("loop")?.parse().ok());
+        let Some(number) = number else { continue };
+        // Only of one that is bound to anything is there such a file.
+        let Ok(backing) = std::fs::read_to_string(entry.path().join("loop/backing_file")) else { continue };
+        let backing = Path::new(backing.trim_end_matches('\n'));
+        // Somebody else's may be where nobody answers.
+        if backing.file_name() != path.file_name() || !is_same(backing, &image) {
+            continue;
+        }
+        match LoopDevice::bound(number, image.ino()) {
+            Err(Errno::STALE | Errno::NXIO) => {}
+            result => return result.map(Some).map_err(io::Error::from).doing(looking),
+        }
+    }
+    Ok(None)
 }
 
-/// The device of the file system that `inside` is in, which must be that of the image `path`.
-pub(super) fn device_of(inside: BorrowedFd<'_>, path: &Path) -> Result<LoopDevice> {
-    let stat = rustix::fs::fstat(inside).map_err(io::Error::from).doing(|| "looking at the volumes")?;
-    let image = std::fs::metadata(path).doing(|| format!("looking at {}", path.display()))?;
-    let other = || Error::conflict(format!("what is in use is not {}", path.display()));
-    if rustix::fs::major(stat.st_dev) != LOOP_MAJOR {
-        return Err(other());
-    }
-    let Some(number) = number_of(rustix::fs::minor(stat.st_dev)) else { return Err(other()) };
-    match LoopDevice::bound(number, image.ino()) {
-        Err(Errno::STALE | Errno::NXIO) => Err(other()),
-        result => result.map_err(io::Error::from).doing(|| "opening a loop device"),
-    }
-}
-
-/// The number of the loop device with this minor number: not the same where they can have partitions.
-fn number_of(minor: u32) -> Option<u32> {
-    let link = std::fs::read_link(format!("/sys/dev/block/{LOOP_MAJOR}:{minor}")).ok()?;
-    link.file_name()?.to_str()?.strip_prefix("loop")?.parse().ok()
+fn is_same(path: &Path, image: &std::fs::Metadata) -> bool {
+    std::fs::metadata(path).is_ok_and(|other| (other.dev(), other.ino()) == (image.dev(), image.ino()))
 }

@@ -99,7 +99,7 @@ fn exists(root: BorrowedFd<'_>, number: u64) -> Result<bool> {
 }
 
 fn open(root: BorrowedFd<'_>) -> Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let opened = rustix::fs::openat(root, DIRECTORY, flags, Mode::empty()).map_err(io::Error::from);
     opened.doing(|| "opening the directory of spare inodes")
 }

@@ -63,7 +63,7 @@ fn the_room_is_raised_when_all_of_it_is_used_and_work_goes_on() {
     let fd = attached(&volumes);
     fill(&below(&fd, "data/x"));
     assert_eq!(fill_inodes(&below(&fd, "data"), 200), 98);
-    volumes.change(room(48 * MIB, 150), Some(fd.as_fd())).expect("raised");
+    volumes.change(room(48 * MIB, 150)).expect("raised");
     about(fill(&below(&fd, "data/x")), 32 * MIB);
     assert_eq!(fill_inodes(&below(&fd, "data"), 200), 148);
     assert_eq!(volumes.usage(Some(fd.as_fd())).expect("usage").limit, room(48 * MIB, 150));
@@ -81,18 +81,18 @@ fn the_room_is_lowered_and_a_refusal_changes_nothing() {
     let mut volumes = image(&house, 64 * MIB, 3000);
     let fd = attached(&volumes);
     fs::write(below(&fd, "data/kept"), vec![1; 30 << 20]).expect("written");
-    volumes.change(room(20 * MIB, 500), Some(fd.as_fd())).expect("lowered below what is used");
+    volumes.change(room(20 * MIB, 500)).expect("lowered below what is used");
     fs::write(below(&fd, "data/no"), vec![1; 8192]).expect_err("full");
     fs::remove_file(below(&fd, "data/kept")).expect("removed");
     assert_eq!(fill_inodes(&below(&fd, "data"), 600), 498);
     about(fill(&below(&fd, "data/f1")), 20 * MIB);
-    let refused = volumes.change(room(64 * MIB, 100), Some(fd.as_fd())).expect_err("more files than that");
+    let refused = volumes.change(room(64 * MIB, 100)).expect_err("more files than that");
     assert_eq!(refused.kind(), ErrorKind::Conflict);
     assert_eq!(volumes.room(), room(20 * MIB, 500));
     assert!(fill(&below(&fd, "data/f1")) < MIB, "the limit of bytes is the old one");
     fs::write(below(&fd, "data/f498"), "").expect_err("that of inodes as well");
     drop(fd);
-    volumes.change(room(20 * MIB, 600), None).expect("raised without being in use");
+    volumes.change(room(20 * MIB, 600)).expect("raised without being in use");
     let fd = volumes.attach().expect("attached");
     fs::remove_file(below(&fd, "data/f1")).expect("removed");
     assert_eq!(fill_inodes(&below(&fd, "data"), 700), 598);
@@ -106,14 +106,14 @@ fn it_grows_beyond_its_headroom() {
     fs::write(below(&fd, "data/kept"), "kept").expect("written");
     fill(&below(&fd, "data/x"));
     let more = room(300 * MIB, 40_000);
-    let fd = match volumes.change(more, Some(fd.as_fd())) {
+    let fd = match volumes.change(more) {
         Ok(()) => fd,
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
             println!("SKIPPED: growing while it is in use: {}", error.chain());
             assert_eq!(volumes.room(), room(16 * MIB, 1000));
             drop(fd);
-            volumes.change(more, None).expect("grown while nobody uses it");
+            volumes.change(more).expect("grown while nobody uses it");
             attached(&volumes)
         }
     };
@@ -150,11 +150,25 @@ fn it_is_never_mounted_twice() {
     let fd = volumes.attach().expect("attached");
     let other = Volumes::open(&house.dir).expect("opened").expect("there");
     assert_eq!(other.attach().expect_err("a second time").kind(), ErrorKind::Conflict);
-    let stranger = File::open(house.top.path()).expect("another file system");
-    let wrong = volumes.change(room(32 * MIB, 100), Some(stranger.as_fd())).expect_err("not that one");
-    assert_eq!(wrong.kind(), ErrorKind::Conflict);
+    // To change it takes no mount of its own.
+    volumes.change(room(32 * MIB, 100)).expect("raised while it is in use");
     drop(fd);
     other.attach().expect("as soon as it is free");
+}
+
+#[test]
+fn what_lies_in_a_volume_leads_nowhere() {
+    let Some(house) = House::with_images() else { return };
+    let mut volumes = image(&house, 16 * MIB, 500);
+    let fd = attached(&volumes);
+    let outside = house.top.path().join("outside");
+    fs::create_dir_all(&outside).expect("a directory of the host");
+    fs::write(outside.join("3"), "mine").expect("a file of the host");
+    std::os::unix::fs::symlink(&outside, below(&fd, "data/%spares")).expect("a trap");
+    volumes.change(room(16 * MIB, 300)).expect("fewer inodes");
+    volumes.change(room(16 * MIB, 600)).expect("more inodes");
+    let there: Vec<_> = fs::read_dir(&outside).expect("read").flatten().collect();
+    assert_eq!(there.len(), 1, "{there:?}");
 }
 
 #[test]
@@ -283,7 +297,7 @@ fn the_whole_room_is_taken_at_once() {
     fs::remove_file(below(&fd, "data/x")).expect("removed");
     drop(fd);
     assert!(taken(&house) > 32 * MIB, "deleted room stays reserved");
-    volumes.change(room(150 * MIB, 100), None).expect("grown");
+    volumes.change(room(150 * MIB, 100)).expect("grown");
     assert!(taken(&house) > 150 * MIB);
     let fd = volumes.attach().expect("attached");
     about(fill(&below(&fd, "data/x")), 150 * MIB);
@@ -297,11 +311,11 @@ fn one_limit_alone() {
     let fd = attached(&volumes);
     assert_eq!(fill_inodes(&below(&fd, "data"), 2000), 2000);
     assert_eq!(volumes.usage(Some(fd.as_fd())).expect("usage").inodes, Some(2001));
-    volumes.change(room(16 * MIB, 2100), Some(fd.as_fd())).expect("limited now");
+    volumes.change(room(16 * MIB, 2100)).expect("limited now");
     assert_eq!(fill_inodes(&below(&fd, "data"), 3000), 2099);
-    volumes.change(bytes, Some(fd.as_fd())).expect("no longer");
+    volumes.change(bytes).expect("no longer");
     assert_eq!(fill_inodes(&below(&fd, "data"), 2500), 2500);
-    let endless = volumes.change(Room::default(), Some(fd.as_fd())).expect_err("an image has a size");
+    let endless = volumes.change(Room::default()).expect_err("an image has a size");
     assert_eq!(endless.kind(), ErrorKind::Unsupported);
     drop(fd);
     volumes.remove().expect("removed");
@@ -322,7 +336,7 @@ fn without_a_limit_it_is_a_directory_and_nonsense_is_refused() {
     assert_eq!(fs::read_dir(&house.dir).expect("there").count(), 0);
     drop(attached(&volumes));
     assert!(house.dir.join("data").is_dir());
-    let late = volumes.change(room(MIB, 10), None).expect_err("too late");
+    let late = volumes.change(room(MIB, 10)).expect_err("too late");
     assert_eq!((late.kind(), late.hints().len()), (ErrorKind::Unsupported, 1));
     let there = Volumes::make(&house.dir, room(MIB, 10), false).expect_err("there");
     assert_eq!(there.kind(), ErrorKind::Conflict);

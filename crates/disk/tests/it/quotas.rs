@@ -58,10 +58,10 @@ fn projects(house: &House) {
     assert_eq!(usage.inodes, Some(inodes));
     about(usage.bytes.expect("counted"), bytes);
 
-    volumes.change(room(40 * MIB, 300), Some(fd.as_fd())).expect("raised when it is full");
+    volumes.change(room(40 * MIB, 300)).expect("raised when it is full");
     assert_eq!(fill_inodes(&below(&fd, "data"), 400), 299);
     about(fill(&below(&fd, "data/f1")), 20 * MIB);
-    volumes.change(room(30 * MIB, 100), None).expect("lowered below what is used");
+    volumes.change(room(30 * MIB, 100)).expect("lowered below what is used");
     fs::write(below(&fd, "data/no"), "x").expect_err("full");
     for number in 0..250 {
         fs::remove_file(below(&fd, &format!("data/f{number}"))).expect("removed");
@@ -69,7 +69,7 @@ fn projects(house: &House) {
     assert_eq!(fill_inodes(&below(&fd, "data"), 400), 50);
     about(fill(&below(&fd, "data/f0")), 30 * MIB);
     assert_eq!(other.usage(None).expect("usage").inodes, Some(0), "the other one is not concerned");
-    volumes.change(Room::default(), None).expect("no limit at all");
+    volumes.change(Room::default()).expect("no limit at all");
     assert_eq!(volumes.usage(None).expect("usage").limit, Room::default());
     about(fill(&below(&fd, "data/y")).min(60 * MIB), 60 * MIB);
     drop(fd);
@@ -169,11 +169,11 @@ fn a_quota_group_of_btrfs() {
     let fd = attached(&volumes);
     about(fill(&below(&fd, "data/x")), 40 * MIB);
     about(volumes.usage(Some(fd.as_fd())).expect("usage").bytes.expect("counted"), 40 * MIB);
-    volumes.change(bytes(60 * MIB), Some(fd.as_fd())).expect("raised when it is full");
+    volumes.change(bytes(60 * MIB)).expect("raised when it is full");
     about(fill(&below(&fd, "data/x")), 20 * MIB);
-    volumes.change(bytes(30 * MIB), Some(fd.as_fd())).expect("lowered");
+    volumes.change(bytes(30 * MIB)).expect("lowered");
     fs::write(below(&fd, "data/no"), vec![1; 1 << 20]).expect_err("full");
-    let refused = volumes.change(room(60 * MIB, 100), None).expect_err("inodes");
+    let refused = volumes.change(room(60 * MIB, 100)).expect_err("inodes");
     assert_eq!((refused.kind(), refused.hints().len()), (ErrorKind::Unsupported, 1));
     drop(fd);
     volumes.remove().expect("removed");

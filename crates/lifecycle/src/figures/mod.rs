@@ -16,4 +16,5 @@ pub use cgroup::figures::{Pressure, Pressures, Stall, Tasks};
 pub use host::{Host, HostMemory};
 pub use network::Network;
 pub use room::Room;
+pub(crate) use room::{device_name, devices_of_host};
 pub use survey::{Cpu, Figures, Io, Memory, Nic, Snapshot, Survey};

@@ -12,6 +12,8 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, StatVfs};
 use serde::Serialize;
 use spec::RootPath;
 
+use crate::pinned::Pinned;
+
 /// File systems that answer by themselves. One of a container's making (FUSE) could keep whoever asks
 /// waiting for ever.
 const ASKED: [&str; 7] = ["tmpfs", "ext4", "ext3", "ext2", "xfs", "btrfs", "overlay"];
@@ -89,8 +91,13 @@ fn unescaped(text: &str) -> PathBuf {
     OsString::from_vec(bytes).into()
 }
 
+/// As in mountinfo.
+pub(crate) fn device_name(device: u64) -> String {
+    format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device))
+}
+
 /// The devices of the host's own file systems.
-pub(super) fn devices_of_host() -> BTreeSet<String> {
+pub(crate) fn devices_of_host() -> BTreeSet<String> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     mounts.lines().filter_map(line).map(|line| line.device.to_owned()).collect()
 }
@@ -106,9 +113,9 @@ pub(super) fn of_process(pid: i32, host: &BTreeSet<String>) -> Vec<Room> {
 }
 
 /// What the volumes of a container hold, the first of which it sees at `at`.
-pub(super) fn of_volumes(pid: i32, dir: &Path, at: &RootPath) -> Option<Room> {
+pub(super) fn of_volumes(first: Pinned, dir: &Path, at: &RootPath) -> Option<Room> {
     let volumes = Volumes::open(dir).ok()??;
-    let inside = crate::inside::directory(pid, at).ok()?;
+    let inside = crate::inside::directory(first, at).ok()?;
     let usage = volumes.usage(Some(inside.as_fd())).ok()?;
     Some(Room {
         at: at.as_path().to_owned(),
@@ -126,7 +133,7 @@ fn ask(root: &File, line: &Line<'_>) -> Option<Room> {
     let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let found = rustix::fs::openat2(root, &line.point, flags, Mode::empty(), inside).ok()?;
     let device = rustix::fs::fstat(&found).ok()?.st_dev;
-    let device = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
+    let device = device_name(device);
     if device != line.device {
         // Something else lies over it.
         return None;

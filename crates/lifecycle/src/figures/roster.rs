@@ -10,6 +10,7 @@ use spec::container::{MountKind, Spec};
 use spec::{Id, Name, Result, RootPath};
 
 use crate::events::{Event, Events, What};
+use crate::pinned::Pinned;
 use crate::record::Status;
 use crate::{Container, Containers};
 
@@ -54,8 +55,12 @@ impl Member {
 
     /// The first process, unless it is about to be started again.
     pub(crate) fn first(&self) -> Option<i32> {
+        self.pinned().map(|first| first.pid)
+    }
+
+    pub(crate) fn pinned(&self) -> Option<Pinned> {
         match &self.status {
-            Status::Running(running) => (!running.resting).then_some(running.first.pid),
+            Status::Running(running) => (!running.resting).then_some(running.first),
             _ => None,
         }
     }

@@ -16,6 +16,7 @@ use super::network::{self, Network};
 use super::rates::{cpu_percent, per_second, share};
 use super::room::{self, Room};
 use super::roster::{Member, Roster};
+use crate::pinned::Pinned;
 use crate::record::{self, Status};
 use crate::{Containers, Home, history};
 
@@ -240,16 +241,16 @@ fn look_at(
         io: io.clone(),
         network: nic,
         open_files: open_files(member),
-        file_systems: first.map(|pid| rooms(pid, member, devices)).unwrap_or_default(),
+        file_systems: member.pinned().map(|first| rooms(first, member, devices)).unwrap_or_default(),
     };
     let load = load.unwrap_or_else(Load::unknown);
     (figures, Known { started: started(member), read, cpu: counts.cpu, io, network, load })
 }
 
 /// What its volumes hold is asked of whatever holds it, which knows its limit.
-fn rooms(pid: i32, member: &Member, devices: &BTreeSet<String>) -> Vec<Room> {
-    let mut rooms = room::of_process(pid, devices);
-    if let Some(volumes) = member.kept.as_ref().and_then(|(dir, at)| room::of_volumes(pid, dir, at)) {
+fn rooms(first: Pinned, member: &Member, devices: &BTreeSet<String>) -> Vec<Room> {
+    let mut rooms = room::of_process(first.pid, devices);
+    if let Some(volumes) = member.kept.as_ref().and_then(|(dir, at)| room::of_volumes(first, dir, at)) {
         rooms.retain(|room| room.at != volumes.at);
         rooms.push(volumes);
     }

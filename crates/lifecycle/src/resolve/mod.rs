@@ -31,7 +31,7 @@ pub use lxcfs::mounted_lxcfs;
 pub use promise::promised;
 pub use reason::Reason;
 use reason::Reasons;
-pub(crate) use room::{must_log, usual_layer, with_ours};
+pub(crate) use room::{must_hold_something, must_log, usual_layer, with_ours};
 
 /// A directory or file of the host that is shown in a container.
 #[derive(Debug, Clone, PartialEq, Eq)]

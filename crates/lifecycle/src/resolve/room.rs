@@ -94,12 +94,20 @@ pub(crate) fn with_ours(limit: Limit) -> u64 {
     limit.number().map_or(UNLIMITED, |number| number.saturating_add(OURS))
 }
 
-/// A container that is full before it begins would not start.
-fn must_hold(word: &str, limit: Option<Limit>, there: u64, shown: impl Fn(u64) -> String) -> Result<()> {
+/// To a tmpfs none at all is no limit.
+pub(crate) fn must_hold_something(word: &str, limit: Option<Limit>) -> Result<()> {
     match limit {
         Some(Limit::At(0)) => {
             Err(Error::user(format!("{word} = 0 leaves no room for a single file")).hint("max is no limit"))
         }
+        _ => Ok(()),
+    }
+}
+
+/// A container that is full before it begins would not start.
+fn must_hold(word: &str, limit: Option<Limit>, there: u64, shown: impl Fn(u64) -> String) -> Result<()> {
+    must_hold_something(word, limit)?;
+    match limit {
         Some(Limit::At(most)) if most < there => Err(Error::user(format!(
             "{word} = {} is less than what the image has in its fresh directories: {}",
             shown(most),

@@ -1,7 +1,7 @@
 //! Other bounds for files: in memory, in volumes, in logs; while they are in use, and without looking at
 //! any of them.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use ::disk::Volumes;
@@ -10,10 +10,11 @@ use rustix::mount::FsPickFlags;
 use spec::container::{Mount, MountKind, Room, Root, Spec};
 use spec::limits::Limits;
 use spec::resources::Limit;
-use spec::{Error, ErrorKind, Result, ResultExt};
+use spec::{Error, ErrorKind, Result, ResultExt, RootPath};
 
 use crate::inside;
-use crate::resolve::{must_log, with_ours};
+use crate::pinned::Pinned;
+use crate::resolve::{must_hold_something, must_log, usual_layer, with_ours};
 use crate::volumes::Wanted;
 
 /// TMPFS_MAGIC.
@@ -59,19 +60,44 @@ impl Files {
     }
 
     /// What a start from now on gives it.
-    pub(super) fn merge(&self, spec: &mut Spec) {
-        let zero = |limit: Limit| limit.number().unwrap_or(0);
-        spec.room.bytes = self.bytes.map_or(spec.room.bytes, zero);
-        spec.promise.disk = self.bytes.map_or(spec.promise.disk, zero);
-        spec.room.inodes = self.inodes.map_or(spec.room.inodes, with_ours);
+    ///
+    /// # Errors
+    /// No room at all.
+    pub(super) fn merge(&self, spec: &mut Spec) -> Result<()> {
+        must_hold_something("disk", self.bytes)?;
+        must_hold_something("inodes", self.inodes)?;
         spec.logs = self.logs.or(spec.logs);
+        if !self.is_about_room() {
+            return Ok(());
+        }
+        make_share(spec);
+        spec.room.bytes = self.bytes.map_or(spec.room.bytes, |limit| limit.number().unwrap_or(0));
+        spec.room.inodes = self.inodes.map_or(spec.room.inodes, with_ours);
+        Ok(())
     }
 }
 
-/// What is changed in a container, running as `pid` or not, so that it can be taken back.
+/// A container that was made when each fresh directory had a room of its own: they share it from the
+/// next start on.
+fn make_share(spec: &mut Spec) {
+    let layered = matches!(spec.root, Root::Scratch { .. });
+    if spec.room != Room::default() {
+        return;
+    }
+    let mut room = if layered { usual_layer() } else { Room::default() };
+    for mount in &mut spec.mounts {
+        if let MountKind::Tmpfs { bytes, inodes, seeded: true, mode } = mount.what {
+            room = Room { bytes: room.bytes + bytes, inodes: room.inodes + inodes };
+            mount.what = MountKind::Fresh { mode };
+        }
+    }
+    spec.room = room;
+}
+
+/// What is changed in a container, by its first process if it runs, so that it can be taken back.
 pub(super) struct Change<'a> {
     pub(super) spec: &'a Spec,
-    pub(super) pid: Option<i32>,
+    pub(super) first: Option<Pinned>,
 }
 
 impl Change<'_> {
@@ -80,21 +106,21 @@ impl Change<'_> {
         if !files.is_about_room() {
             return Ok(None);
         }
-        self.fresh(room)?;
-        match self.kept(|now| files.wanted().over(now)) {
-            Err(error) if error.kind() == ErrorKind::Unsupported && files.best_effort => Ok(None),
-            Err(error) => {
-                // The first failure is the one to tell. It was so before.
-                let _ = self.fresh(self.spec.room);
-                Err(error)
-            }
-            before => before,
-        }
+        let before = match self.kept(|now| files.wanted().over(now)) {
+            Err(error) if error.kind() == ErrorKind::Unsupported && files.best_effort => None,
+            before => before?,
+        };
+        // Last: where there was no limit the kernel takes none again.
+        self.fresh(room).inspect_err(|_| self.give_back(before)).map(|()| before)
     }
 
     /// Gives them what they had. If that fails there is nobody to tell: it was so before.
     pub(super) fn take_back(&self, kept: Option<::disk::Room>) {
         let _ = self.fresh(self.spec.room);
+        self.give_back(kept);
+    }
+
+    fn give_back(&self, kept: Option<::disk::Room>) {
         if let Some(room) = kept {
             let _ = self.kept(|_| room);
         }
@@ -102,18 +128,19 @@ impl Change<'_> {
 
     /// The file system in memory, which only exists while it runs.
     fn fresh(&self, room: Room) -> Result<()> {
-        let Some(pid) = self.pid else { return Ok(()) };
+        let Some(first) = self.first else { return Ok(()) };
         let layered = matches!(self.spec.root, Root::Scratch { .. });
         let Some(place) = self.place(|what| matches!(what, MountKind::Fresh { .. })) else {
             // What is written all over the root is reached through an overlay only.
             return if layered { Err(settled()) } else { Ok(()) };
         };
         let doing = || format!("changing the room of {}", place.at);
-        let directory = inside::directory(pid, &place.at).doing(doing)?;
-        match rustix::fs::fstatfs(&directory).map_err(std::io::Error::from).doing(doing)?.f_type as u64 {
+        let directory = inside::directory(first, &place.at).doing(doing)?;
+        match kind_of(&directory).doing(doing)? {
+            TMPFS if is_the_hosts(&directory) => Err(covered(&place.at)),
             TMPFS => resize(&directory, room).map_err(|errno| refused(errno, room)).doing(doing),
             OVERLAY => Err(settled()),
-            _ => Err(Error::conflict(format!("something else was mounted over {}", place.at))),
+            _ => Err(covered(&place.at)),
         }
     }
 
@@ -121,13 +148,8 @@ impl Change<'_> {
     fn kept(&self, room: impl FnOnce(::disk::Room) -> ::disk::Room) -> Result<Option<::disk::Room>> {
         let Some(dir) = self.spec.kept.clone().or_else(|| self.plain_volumes()) else { return Ok(None) };
         let Some(mut volumes) = Volumes::open(&dir)? else { return Ok(None) };
-        let used = match (self.pid, self.place(|what| matches!(what, MountKind::Kept { .. }))) {
-            (Some(pid), Some(place)) => Some(inside::directory(pid, &place.at)?),
-            _ => None,
-        };
         let before = volumes.room();
-        let changed = volumes.change(room(before), used.as_ref().map(AsFd::as_fd));
-        changed.doing(|| "limiting what its volumes hold").map(|()| Some(before))
+        volumes.change(room(before)).doing(|| "limiting what its volumes hold").map(|()| Some(before))
     }
 
     /// Their directory, where they lie in one that the host sees too.
@@ -149,6 +171,22 @@ impl Change<'_> {
 fn settled() -> Error {
     Error::unsupported("the room of a writable root is settled when the container starts")
         .hint("the new limit holds from the next start on: tsubo restart NAME")
+}
+
+fn kind_of(directory: &OwnedFd) -> Result<u64> {
+    let kind = rustix::fs::fstatfs(directory).map_err(std::io::Error::from);
+    kind.map(|kind| kind.f_type as u64).doing(|| "asking what it is")
+}
+
+/// Nothing that is mounted on the host is made for a container.
+fn is_the_hosts(directory: &OwnedFd) -> bool {
+    let device = rustix::fs::fstat(directory).map(|stat| crate::figures::device_name(stat.st_dev));
+    device.is_ok_and(|device| crate::figures::devices_of_host().contains(&device))
+}
+
+fn covered(at: &RootPath) -> Error {
+    Error::conflict(format!("something else was mounted over {at}"))
+        .hint("the new limit can be set when the container does not run")
 }
 
 /// Asks the file system for other bounds. A tmpfs takes none that are below what it holds.
