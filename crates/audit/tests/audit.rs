@@ -245,7 +245,11 @@ fn killed_at_any_moment_it_leaves_the_host_as_it_was() {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
-    // What is left of those is a directory and an image, and the next audit takes them along.
+    // What is left of those is a directory and an image: `tsubo gc` takes them along, or the next audit.
+    assert!(root.join("audit").exists());
+    let collected = Command::new(program("tsubo")).arg("--root").arg(&root).arg("gc").output().expect("gc");
+    let said = String::from_utf8_lossy(&collected.stdout).into_owned();
+    assert!(said.contains("what an audit has left") && !root.join("audit").exists(), "{said}");
     house.only_red("mount", &SMALL, &[]);
     assert!(!root.join("audit").exists());
     let mut images = Command::new(program("tsubo"));

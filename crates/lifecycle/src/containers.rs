@@ -57,6 +57,11 @@ impl Containers {
         Self::around(&job.dir, &job.run)
     }
 
+    /// What is only true while a container runs lies there.
+    pub(crate) fn run_dir_of(&self, id: spec::Id) -> PathBuf {
+        self.run.join(id.to_string())
+    }
+
     /// What must survive a reboot lies here.
     pub(crate) fn state(&self) -> &Path {
         self.home()
@@ -94,6 +99,10 @@ impl Containers {
         spec.id = id;
         if let Some(group) = &spec.group {
             Tenants::must_know(self.home(), group)?;
+        }
+        // One that is started later may be when there is room.
+        if !options.life.standing && !options.overcommit {
+            ledger::foresee(self, &spec)?;
         }
         let said = source.portable.limits.clone().merged(options.limits.clone());
         let wanted = volumes::Wanted::of(&said);

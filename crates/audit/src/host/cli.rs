@@ -126,9 +126,11 @@ const LEFT_OUT: [&str; 9] = [
 ];
 
 fn command() -> Command {
-    let mut command = Flags::augment_args(Command::new("tsubo-audit").version(env!("CARGO_PKG_VERSION")))
-        .about("Let a container attack its own limits, and show what the host and a neighbour lose by that")
-        .after_help(EXAMPLES);
+    let mut command = Flags::augment_args(
+        Command::new("tsubo-audit").bin_name("tsubo audit").version(env!("CARGO_PKG_VERSION")),
+    )
+    .about("Let a container attack its own limits, and show what the host and a neighbour lose by that")
+    .after_help(EXAMPLES);
     for name in PASSED_ON {
         let short = match name {
             "memory" => Some('m'),

@@ -10,8 +10,11 @@ use super::report::{Report, Row, amount};
 use super::watcher::Look;
 use crate::attack::Gauge;
 
-/// Pixels for a second, and what is kept free on the left.
-const SECOND: f64 = 60.0;
+/// Pixels for a second, in a long audit and in a quick one, whose bands are narrow and have names, too.
+const SECOND: (f64, f64) = (60.0, 140.0);
+/// Up to so many seconds it is a quick one.
+const QUICK: u64 = 30;
+/// What is kept free on the left.
 const LEFT: f64 = 60.0;
 /// Heights: names of attacks, each chart, the space below it.
 const NAMES: f64 = 130.0;
@@ -71,7 +74,8 @@ impl Scale {
     }
 
     fn x(&self, at: u64) -> f64 {
-        LEFT + at.saturating_sub(self.start) as f64 / 1e6 * SECOND
+        let second = if self.end - self.start > QUICK * 1_000_000 { SECOND.0 } else { SECOND.1 };
+        LEFT + at.saturating_sub(self.start) as f64 / 1e6 * second
     }
 
     fn width(&self) -> f64 {

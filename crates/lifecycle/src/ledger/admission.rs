@@ -34,6 +34,33 @@ pub(crate) fn admit(ledger: &Ledger, containers: &Containers, asking: &Asking<'_
     let entry = Entry { id: spec.id, promise, keeper, boot: boot_tag(&boot_id()?) };
     let state = (promise.disk > 0).then(|| containers.state());
     let ask = || ledger.promise(&entry, (!overcommit).then(|| Bounds::of_host(state)).as_ref());
+    decide(ledger, containers, spec, &ask)
+}
+
+/// Refuses what would be refused to a container that is yet to be made: nothing of it is made then.
+///
+/// # Errors
+/// As [`admit`].
+pub(crate) fn foresee(containers: &Containers, spec: &Spec) -> Result<()> {
+    let promise = spec.promised();
+    if promise.is_empty() {
+        return Ok(());
+    }
+    // Volumes of that name may be there already.
+    let taken = if promise.disk > 0 { taken(&containers.volumes(&spec.name)) } else { None };
+    let promise = Promise { disk: promise.disk.saturating_sub(taken.unwrap_or(0)), ..promise };
+    let ledger = Ledger::beside(&containers.run_dir_of(spec.id));
+    let state = (promise.disk > 0).then(|| containers.state());
+    let ask = || ledger.ask(spec.id, promise, &Bounds::of_host(state));
+    decide(&ledger, containers, spec, &ask)
+}
+
+fn decide(
+    ledger: &Ledger,
+    containers: &Containers,
+    spec: &Spec,
+    ask: &dyn Fn() -> Result<Answer>,
+) -> Result<()> {
     let mut answer = ask()?;
     if answer == Answer::Damaged {
         ledger.replace(&running(containers)?)?;

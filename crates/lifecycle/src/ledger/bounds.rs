@@ -6,6 +6,8 @@ use spec::limits::rounded;
 use spec::resources::{Limit, Resources};
 use spec::{Error, Name, Promise};
 
+use super::{Answer, Sum};
+
 /// A thing that can run out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -82,26 +84,26 @@ impl Bounds {
         }
     }
 
-    /// What would be missing if `wanted` were promised instead of `before` to one beside `others`.
-    pub(super) fn short_of(
-        &self,
-        wanted: Promise,
-        before: Promise,
-        sum: Promise,
-        others: usize,
-    ) -> Option<Shortage> {
-        Kind::ALL.into_iter().find_map(|kind| {
-            let (wants, promised, room) = (kind.of(&wanted), kind.of(&sum), self.of(kind));
-            let missing = promised.saturating_add(wants).saturating_sub(room);
-            // Whoever wants nothing of it, or less than before, breaks no promise.
-            (missing > 0 && wants > kind.of(&before)).then_some(Shortage {
-                kind,
-                wants,
-                promised,
-                room,
-                missing,
-                others,
-            })
+    /// What is said to a promise.
+    pub(super) fn answer(&self, wanted: Promise, sum: &Sum) -> Answer {
+        Kind::ALL
+            .into_iter()
+            .find_map(|kind| self.short_of(kind, wanted, sum))
+            .map_or(Answer::Promised, Answer::Short)
+    }
+
+    /// What would be missing. Whoever wants nothing of it, or less than before, breaks no promise.
+    fn short_of(&self, kind: Kind, wanted: Promise, sum: &Sum) -> Option<Shortage> {
+        let (wants, promised, room) = (kind.of(&wanted), kind.of(&sum.promised), self.of(kind));
+        let missing = promised.saturating_add(wants).saturating_sub(room);
+        let others = sum.others;
+        (missing > 0 && wants > kind.of(&sum.before)).then_some(Shortage {
+            kind,
+            wants,
+            promised,
+            room,
+            missing,
+            others,
         })
     }
 }
@@ -159,7 +161,8 @@ mod tests {
         let bounds = Bounds { memory: 10 << 30, tasks: 100, disk: 5 };
         let sum = Promise { memory: 8 << 30, tasks: 90, disk: 0, cpu: 0 };
         let wants = Promise { memory: 3 << 30, tasks: 1, disk: 0, cpu: 0 };
-        let short = bounds.short_of(wants, Promise::default(), sum, 7).expect("short");
+        let sum = Sum { promised: sum, others: 7, ..Sum::default() };
+        let Answer::Short(short) = bounds.answer(wants, &sum) else { panic!("it was promised") };
         let error = short.refusal(&"web".parse().expect("name"));
         assert_eq!(error.kind(), spec::ErrorKind::Conflict);
         for word in ["web takes 3G of memory", "8G are promised to 7 running", "of the 10G", "1G are missing"]
@@ -170,7 +173,7 @@ mod tests {
             assert!(error.hints().iter().any(|hint| hint.contains(word)), "{:?}", error.hints());
         }
         // The disk is short of, but nobody asks for any.
-        assert!(bounds.short_of(Promise::default(), Promise::default(), sum.plus(sum), 7).is_none());
+        assert_eq!(bounds.answer(Promise::default(), &sum), Answer::Promised);
     }
 
     #[test]

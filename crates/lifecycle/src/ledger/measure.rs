@@ -32,10 +32,12 @@ fn how_long_it_takes_to_be_let_in() {
             let clock = Instant::now();
             ledger.release(new.id).expect("released");
             let_go.push(clock.elapsed());
-            // All that a start does: with the boot, the keeper's own start, and the host's room.
+            // All that a start does: it asks, then is let in; with the boot, the keeper's own start, and the host's room.
             let clock = Instant::now();
             let boot = boot_tag(&boot_id().expect("a boot"));
             let keeper = Pinned::of(std::process::id() as i32).expect("self");
+            let answer = ledger.ask(new.id, promise, &Bounds::of_host(None)).expect("an answer");
+            assert_eq!(answer, Answer::Promised);
             let bounds = Bounds::of_host(None);
             ledger.promise(&Entry { boot, keeper, ..new }, Some(&bounds)).expect("an answer");
             whole.push(clock.elapsed());

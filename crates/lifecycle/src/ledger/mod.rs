@@ -26,7 +26,7 @@ use spec::{Error, Id, Promise, Result, ResultExt};
 use crate::Home;
 
 pub use admission::Room;
-pub(crate) use admission::{Asking, admit, settle};
+pub(crate) use admission::{Asking, admit, foresee, settle};
 use bounds::Shortage;
 pub use bounds::{Bounds, Kind};
 pub use capacity::{Capacity, Each, Row};
@@ -56,6 +56,19 @@ enum Answer {
     Damaged,
 }
 
+/// What the ledger says to one who asks.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sum {
+    /// To others.
+    promised: Promise,
+    /// So many.
+    others: usize,
+    /// To himself, so far.
+    before: Promise,
+    /// The number of his slot.
+    place: usize,
+}
+
 impl Ledger {
     /// That of `home`.
     pub fn of(home: &Home) -> Self {
@@ -82,6 +95,13 @@ impl Ledger {
     fn promise(&self, entry: &Entry, bounds: Option<&Bounds>) -> Result<Answer> {
         let Some(open) = self.open(true)? else { return Ok(Answer::Promised) };
         open.promise(entry, bounds).doing(|| self.doing())
+    }
+
+    /// What would be said to a promise; nothing is written.
+    fn ask(&self, id: Id, promise: Promise, bounds: &Bounds) -> Result<Answer> {
+        let Some(open) = self.open(false)? else { return Ok(bounds.answer(promise, &Sum::default())) };
+        let sum = open.sum(id).doing(|| self.doing())?;
+        Ok(sum.map_or(Answer::Damaged, |sum| bounds.answer(promise, &sum)))
     }
 
     /// Forgets a container; gone already is as good.
@@ -160,29 +180,34 @@ impl Open {
     }
 
     fn promise(&self, entry: &Entry, bounds: Option<&Bounds>) -> std::io::Result<Answer> {
+        let Some(sum) = self.sum(entry.id)? else { return Ok(Answer::Damaged) };
+        let answer = bounds.map_or(Answer::Promised, |bounds| bounds.answer(entry.promise, &sum));
+        if answer == Answer::Promised {
+            self.write(sum.place, &entry.bytes())?;
+        }
+        Ok(answer)
+    }
+
+    /// All but one's own; None where the file is damaged.
+    fn sum(&self, id: Id) -> std::io::Result<Option<Sum>> {
         let bytes = self.read()?;
-        let (mut sum, mut others, mut before) = (Promise::default(), 0, Promise::default());
-        let (mut own, mut free) = (None, None);
+        let (mut sum, mut own, mut free) = (Sum::default(), None, None);
         for (number, slot) in slots(&bytes).enumerate() {
             match slot::entry(slot) {
-                Ok(Some(other)) if other.id == entry.id => {
+                Ok(Some(entry)) if entry.id == id => {
                     own = Some(number);
-                    before = other.promise;
+                    sum.before = entry.promise;
                 }
                 Ok(Some(other)) => {
-                    sum = sum.plus(other.promise);
-                    others += 1;
+                    sum.promised = sum.promised.plus(other.promise);
+                    sum.others += 1;
                 }
                 Ok(None) => free = free.or(Some(number)),
-                Err(_) => return Ok(Answer::Damaged),
+                Err(_) => return Ok(None),
             }
         }
-        let short = bounds.and_then(|bounds| bounds.short_of(entry.promise, before, sum, others));
-        if let Some(short) = short {
-            return Ok(Answer::Short(short));
-        }
-        self.write(own.or(free).unwrap_or(bytes.len() / SLOT), &entry.bytes())?;
-        Ok(Answer::Promised)
+        sum.place = own.or(free).unwrap_or(bytes.len() / SLOT);
+        Ok(Some(sum))
     }
 
     fn forget(&self, gone: &dyn Fn(&Entry) -> bool) -> std::io::Result<()> {

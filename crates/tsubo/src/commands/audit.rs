@@ -5,7 +5,9 @@ use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use spec::{Error, Result};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use spec::{Error, Result, ResultExt};
 
 use super::Place;
 
@@ -39,4 +41,24 @@ pub fn run(args: &Args, place: &Place) -> Result<u8> {
         }
         cause => Error::io(format!("executing {}", program.display()), cause),
     })
+}
+
+/// Removes what a killed audit has left: its directory, and the image that was made for it. One that is
+/// under way holds the lock on its directory.
+pub fn collect(place: &Place) -> Result<Option<String>> {
+    let dir = place.home()?.lib().join("audit");
+    let lock = match std::fs::File::open(&dir) {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
+        opened => opened.doing(|| format!("opening {}", dir.display()))?,
+    };
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => return Ok(None),
+        locked => locked.map_err(std::io::Error::from).doing(|| format!("locking {}", dir.display()))?,
+    }
+    let store = place.store()?;
+    if let Ok(image) = store.image(AUDIT) {
+        store.remove(&image)?;
+    }
+    std::fs::remove_dir_all(&dir).doing(|| format!("removing {}", dir.display()))?;
+    Ok(Some("what an audit has left".to_owned()))
 }

@@ -18,6 +18,7 @@ pub fn run(_args: &Args, place: &Place) -> Result<u8> {
     // Opening the store collects what killed installations left.
     place.store()?;
     removed.extend(place.developments()?.collect()?);
+    removed.extend(super::audit::collect(place)?);
     removed.iter().for_each(|what| ui::line(format!("removed {what}")));
     ui::line(format!("{} leftovers removed", removed.len()));
     Ok(0)

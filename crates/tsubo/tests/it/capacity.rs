@@ -207,6 +207,7 @@ fn room_on_the_disk_that_was_said_is_promised_to_volumes() {
         &String::from_utf8_lossy(&refused.stderr),
         &["container b takes", "of disk", "--limit disk=SIZE"],
     );
+    assert!(!house.elsewhere().join("volumes/b").exists(), "its volumes were made nevertheless");
     assert!(run("c", 20).status.success());
     // Without volumes it is room in memory.
     let Some(house) = house_of_memory() else { return };
