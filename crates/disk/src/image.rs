@@ -22,7 +22,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::AtFlags;
-use spec::{Error, Result, ResultExt};
+use spec::{Error, ErrorKind, Result, ResultExt};
 
 use crate::record::{Own, Record};
 use crate::{Kind, Room, files};
@@ -69,7 +69,13 @@ pub(crate) fn attach(dir: &Path, record: &Record) -> Result<OwnedFd> {
         // A power failure may have taken some along.
         spares::restore(mounted.as_fd(), record.spares)?;
     }
-    limits::hold(mounted.as_fd(), mounted.number(), record)?;
+    // It may have grown under a command that was killed then.
+    match limits::change(mounted.as_fd(), mounted.number(), record, record.room) {
+        Ok(held) if held != *record => held.write(dir)?,
+        // Volumes hold files instead, as above.
+        Err(error) if error.kind() == ErrorKind::Conflict => {}
+        held => held.map(drop)?,
+    }
     Ok(mounted.into_fd())
 }
 

@@ -43,7 +43,8 @@ impl Keeper {
                 self.job.spec.resources = *resources;
                 self.job.spec.wishes = *wishes;
             }
-            Request::UpdateFiles { room, logs } => {
+            Request::UpdateFiles { room, logs, promise } => {
+                self.job.spec.promise = promise;
                 self.job.spec.room = room;
                 self.job.spec.logs = logs;
                 self.log.bound(logs);

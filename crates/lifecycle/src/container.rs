@@ -35,11 +35,13 @@ pub struct Container {
     pub(crate) lock: Option<Lock>,
     /// What should be said about its isolation, if it has just been made.
     pub(crate) notes: Vec<Reason>,
+    /// Its volumes, if they were made with it: they are nobody's if it never starts.
+    pub(crate) new_volumes: Option<PathBuf>,
 }
 
 impl Container {
     pub(crate) fn new(record: Record, dir: PathBuf, run: PathBuf, lock: Option<Lock>) -> Self {
-        Self { record, dir, run, lock, notes: Vec::new() }
+        Self { record, dir, run, lock, notes: Vec::new(), new_volumes: None }
     }
 
     /// What a careful person would want to know of its isolation, if it has just been made.

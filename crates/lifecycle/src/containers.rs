@@ -118,6 +118,7 @@ impl Containers {
             overcommit: options.overcommit,
         };
         let durable = if remove { Durable::No } else { Durable::Yes };
+        let new_volumes = Some(volumes.clone()).filter(|volumes| !volumes.exists());
         let made = volumes::prepare(source.portable, source.tree, &volumes, wanted, &mut record.spec);
         let made = made.and_then(|unlimited| {
             notes.extend(unlimited.as_ref().map(Reason::of_volumes));
@@ -125,12 +126,13 @@ impl Containers {
         });
         if let Err(error) = made {
             // The first failure is the one to tell.
+            let _ = new_volumes.map(|volumes| volumes::remove(&volumes));
             let _ = disk::retire(&dir);
             lock.discard();
             return Err(error);
         }
         let mut container = Container::new(record, dir, self.run.join(id.to_string()), Some(lock));
-        container.notes = notes;
+        (container.notes, container.new_volumes) = (notes, new_volumes);
         container.tell(What::Create);
         Ok(container)
     }
@@ -169,10 +171,31 @@ impl Containers {
                 .hint(format!("remove it with them: tsubo rm --volumes {name}")));
         }
         let dir = self.volumes(name);
-        let volumes = ::disk::Volumes::open(&dir)?;
-        let there = volumes.is_some();
-        volumes.map_or(Ok(()), ::disk::Volumes::remove)?;
-        Ok(there)
+        let lock = Lock::take(&self.lib.join(name), name)?;
+        if self.has(name) {
+            return Err(Error::conflict(format!("container {name} was just made, and uses its volumes")));
+        }
+        let removed = volumes::remove(&dir);
+        lock.discard();
+        removed
+    }
+
+    /// Removes what killed commands have left of volumes.
+    fn sweep_volumes(&self) -> Result<Vec<String>> {
+        let mut removed = Vec::new();
+        for entry in fs::read_dir(self.home().join("volumes")).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let name = ::disk::left_of(&path).and_then(|name| name.parse::<Name>().ok());
+            let Some(name) = name else { continue };
+            // Somebody may just be at it.
+            let Some(lock) = Lock::try_take(&self.lib.join(&name))? else { continue };
+            let left = ::disk::Volumes::sweep(&self.volumes(&name))?;
+            removed.extend(left.iter().map(|path| path.display().to_string()));
+            if !self.has(&name) {
+                lock.discard();
+            }
+        }
+        Ok(removed)
     }
 
     /// From now on, for as long as it is held, no container is made: who removes an image looks
@@ -304,6 +327,7 @@ impl Containers {
     pub fn gc(&self) -> Result<Vec<String>> {
         cgroup::Room::hold();
         let mut removed = disk::sweep(&self.lib);
+        removed.extend(self.sweep_volumes()?);
         let lost = ledger::settle(&Ledger::beside(&self.run.join("any")), self)?;
         removed.extend((lost > 0).then(|| format!("promises to {lost} containers that are gone")));
         // Before the containers are listed: those that are started meanwhile are not looked at.

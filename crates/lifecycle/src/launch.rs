@@ -64,6 +64,9 @@ impl Container {
         if started.is_err() {
             // The first failure is the one to tell.
             let _ = self.remove(true);
+            if let Some(volumes) = &self.new_volumes {
+                let _ = crate::volumes::remove(volumes);
+            }
             self.lock.take().into_iter().for_each(crate::lock::Lock::discard);
         }
         self.lock = None;

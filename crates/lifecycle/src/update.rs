@@ -54,23 +54,30 @@ impl Container {
         change(&mut record.life);
         merge(&mut record.spec, update)?;
         update.files.merge(&mut record.spec)?;
+        let durable = if record.remove { Durable::No } else { Durable::Yes };
+        let file = self.dir().join("container.json");
+        // First: where it cannot be written nothing has changed, and who is killed says it again.
+        disk::write_json(&file, &record, durable)?;
+        if let Err(error) = self.enforce(&before, &record, update) {
+            // The first failure is the one to tell.
+            let _ = disk::write_json(&file, &before, durable);
+            return Err(error).doing(|| format!("changing a limit of container {}", self.name()));
+        }
+        self.tell(What::Update);
+        Ok(())
+    }
+
+    /// Has what is written hold now, all of it or nothing.
+    fn enforce(&self, before: &Record, after: &Record, update: &Update) -> Result<()> {
         let status = self.status()?;
         let first = match &status {
             Status::Running(state) if !state.resting => Some(state.first),
             _ => None,
         };
         let files = Change { spec: &before.spec, first };
-        let back = files.apply(&update.files, record.spec.room)?;
-        if let Status::Running(state) = &status {
-            if let Err(error) = self.update_running(state, &before, &record, update) {
-                files.take_back(back);
-                return Err(error).doing(|| format!("changing a limit of container {}", self.name()));
-            }
-        }
-        let durable = if record.remove { Durable::No } else { Durable::Yes };
-        disk::write_json(&self.dir().join("container.json"), &record, durable)?;
-        self.tell(What::Update);
-        Ok(())
+        let back = files.apply(&update.files, after.spec.room)?;
+        let Status::Running(state) = &status else { return Ok(()) };
+        self.update_running(state, before, after, update).inspect_err(|_| files.take_back(back))
     }
 
     fn update_running(
@@ -98,7 +105,11 @@ impl Container {
         if update.files.is_empty() {
             return Ok(());
         }
-        self.order(&Request::UpdateFiles { room: record.spec.room, logs: record.spec.logs })
+        self.order(&Request::UpdateFiles {
+            room: record.spec.room,
+            logs: record.spec.logs,
+            promise: record.spec.promise,
+        })
     }
 
     /// What it is promised changes with what it may use.

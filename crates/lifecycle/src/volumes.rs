@@ -50,14 +50,20 @@ impl Wanted {
 
     /// Whether it goes without what could not be limited.
     fn without(self, error: Error) -> Result<Error> {
-        let optional = self.best_effort || !self.is_said();
-        if optional && error.kind() == ErrorKind::Unsupported { Ok(error) } else { Err(error) }
+        let unable = error.kind() == ErrorKind::Unsupported && self.best_effort;
+        // Nobody has asked for it: no container fails to start for that.
+        if unable || !self.is_said() { Ok(error) } else { Err(error) }
     }
 
-    /// What was said, over what they have.
+    /// What was said, over what they have. More bytes alone come with more files, if those were limited.
     pub(crate) fn over(self, room: Room) -> Room {
-        let number = |limit: Limit| limit.number();
-        Room { bytes: self.bytes.map_or(room.bytes, number), inodes: self.inodes.map_or(room.inodes, number) }
+        let bytes = self.bytes.map_or(room.bytes, Limit::number);
+        let along = bytes.map_or(MOST_INODES, |bytes| (bytes / BYTES_A_FILE).min(MOST_INODES));
+        let inodes = match self.inodes {
+            Some(limit) => limit.number(),
+            None => room.inodes.map(|now| if self.bytes.is_some() { now.max(along) } else { now }),
+        };
+        Room { bytes, inodes }
     }
 }
 
@@ -92,11 +98,11 @@ fn is_volume(what: &MountKind, dir: &Path, at: &RootPath) -> bool {
 /// Those that are there keep the room that they have, unless another was asked for.
 fn opened(dir: &Path, wanted: Wanted) -> Result<(Volumes, OwnedFd, Option<Error>)> {
     if let Some(mut volumes) = Volumes::open(dir)? {
-        let changed = match wanted.is_said() {
-            true => volumes.change(wanted.over(volumes.room())),
-            false => Ok(()),
+        let why_not = match wanted.is_said() {
+            true => volumes.change(wanted.over(volumes.room())).err(),
+            false => unlimited(&volumes),
         };
-        let why_not = changed.map_or_else(|error| wanted.without(error).map(Some), |()| Ok(None))?;
+        let why_not = why_not.map(|error| wanted.without(error)).transpose()?;
         let root = volumes.attach()?;
         return Ok((volumes, root, why_not));
     }
@@ -112,6 +118,12 @@ fn opened(dir: &Path, wanted: Wanted) -> Result<(Volumes, OwnedFd, Option<Error>
     }
 }
 
+/// Those of earlier versions, and of whoever wanted none, stay as they are.
+fn unlimited(volumes: &Volumes) -> Option<Error> {
+    let plain = volumes.kind() == Kind::Directory;
+    plain.then(|| Error::unsupported("they were made without a limit, and keep what they have"))
+}
+
 /// A part of the disk that they are on.
 fn usual(dir: &Path, wanted: Wanted) -> Result<Room> {
     let there = dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
@@ -122,7 +134,8 @@ fn usual(dir: &Path, wanted: Wanted) -> Result<Room> {
     // Files take room even if they are empty.
     let least = wanted.bytes.and_then(Limit::number).unwrap_or(bytes) / BYTES_A_FILE;
     let inodes = share(vfs.f_files, MOST_INODES).min(least.max(LEAST_INODES));
-    Ok(Room { bytes: Some(bytes), inodes: Some(inodes) })
+    // A file system that makes inodes as they are needed has no table to fill.
+    Ok(Room { bytes: Some(bytes), inodes: (vfs.f_files > 0).then_some(inodes) })
 }
 
 /// They are parts of what holds them, which is opened at each start.
@@ -135,6 +148,25 @@ fn set_apart(spec: &mut Spec, dir: &Path) {
         }
     }
     spec.kept = Some(dir.to_owned());
+}
+
+/// Removes the volumes in `dir`; false if there are none.
+pub(crate) fn remove(dir: &Path) -> Result<bool> {
+    let volumes = Volumes::open(dir)?;
+    let there = volumes.is_some();
+    volumes.map_or(Ok(()), Volumes::remove).map(|()| there)
+}
+
+/// By what the volumes in `dir` are held, in a word: `directory` and the host sees them there, `project`
+/// and `subvolume` and it sees them in `%volumes` below, `image` and it sees them only while they are in use.
+/// None where there are none.
+pub fn held_by(dir: &Path) -> Option<&'static str> {
+    Some(match Volumes::open(dir).ok()??.kind() {
+        Kind::Directory => "directory",
+        Kind::Project { .. } => "project",
+        Kind::Subvolume => "subvolume",
+        Kind::Image => "image",
+    })
 }
 
 /// The directory that holds a container's volumes as a mount that is attached nowhere, for whoever

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::container::{Namespace, Process, Room};
 use crate::life::Life;
 use crate::resources::Resources;
-use crate::{Error, ErrorKind, Name, Result};
+use crate::{Error, ErrorKind, Name, Promise, Result};
 
 /// The version spoken by this program.
 pub const VERSION: u32 = 1;
@@ -119,6 +119,8 @@ pub enum Request {
         room: Room,
         /// Its logs, at once.
         logs: Option<u64>,
+        /// What it is promised of the disk, which it gives back at its end.
+        promise: Promise,
     },
 }
 

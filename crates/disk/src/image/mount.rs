@@ -95,6 +95,9 @@ fn not_mounted(path: &Path, error: Errno) -> Error {
         Errno::UCLEAN | Errno::BADMSG | Errno::INVAL => {
             Error::io(text, error.into()).hint(format!("it may be damaged: e2fsck -f {}", path.display()))
         }
+        Errno::IO => Error::io(text, error.into())
+            .hint("the host's disk may be full: make room on it, and start it again")
+            .hint(format!("else its disk or the image is damaged: e2fsck -f {}", path.display())),
         error => Error::io(text, error.into()),
     }
 }

@@ -38,6 +38,11 @@ impl Container {
                 }
                 (Tree::of(root, prefix).with_users_of(state.first.pid)?, true)
             }
+            // Its next life needs them, and could not begin.
+            Status::Running(_) if self.record().spec.kept.is_some() => {
+                return Err(Error::conflict(format!("container {} waits to be started again", self.name()))
+                    .hint(format!("wait for it, or stop it first: tsubo stop {}", self.name())));
+            }
             _ => (Tree::of(self.lay_out()?, prefix), false),
         };
         tree.foreign = true;

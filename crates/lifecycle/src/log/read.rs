@@ -171,6 +171,7 @@ mod tests {
         assert!(kept() <= 300 << 10, "{}", kept());
         let text = std::fs::read_to_string(dir.join(file_name(0))).expect("newest");
         assert!(text.ends_with("the last\n"));
+        assert!(text.lines().count() > 60, "of what there was the newest is kept");
         std::fs::remove_dir_all(dir).expect("clean");
     }
 }

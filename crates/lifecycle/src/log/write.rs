@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -50,8 +50,14 @@ impl Writer {
     /// Keeps so many bytes from now on, and of what there is the newest.
     pub fn bound(&mut self, bound: Option<u64>) {
         self.most = most(bound);
+        let newest = self.dir.join(file_name(0));
         if self.written > self.most {
+            // Cut to what fits, in the place of the older ones; if the disk is full it is begun anew.
+            let kept = last_lines(&newest, self.most).unwrap_or_default();
             self.begin();
+            if self.file.write_all(&kept).is_ok() {
+                self.written += kept.len() as u64;
+            }
         }
         for age in 1..FILES {
             let path = self.dir.join(file_name(age));
@@ -152,6 +158,16 @@ fn fitting(lines: &[u8], room: u64) -> usize {
         }
         _ => lines.len(),
     }
+}
+
+/// The whole lines in the last `most` bytes of a file.
+fn last_lines(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let start = file.metadata()?.len().saturating_sub(most);
+    let mut bytes = vec![0; most.min(file.metadata()?.len()) as usize];
+    file.read_exact_at(&mut bytes, start)?;
+    let from = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1);
+    Ok(bytes.split_off(if start == 0 { 0 } else { from }))
 }
 
 /// What one file holds.

@@ -30,6 +30,8 @@ impl Resolving<'_> {
                 "--namespace mount=own",
             );
         }
+        // What is given goes in the place of what would be fresh there.
+        spec.mounts.retain(|mount| !self.options.binds.iter().any(|bind| bind.at == mount.at));
         spec.mounts.extend(binds(&self.options.binds)?);
         for word in self.layers.mounts() {
             let mut mount = word.mount()?;

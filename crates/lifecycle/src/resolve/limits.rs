@@ -18,13 +18,17 @@ impl Resolving<'_> {
         // A package's word for what it says itself is none for what a person says.
         let own = self.options.limits.best_effort == Some(true) || self.options.limits.is_empty();
         let said = Limits { best_effort: said.best_effort.filter(|_| own), ..said };
-        self.room(spec, &said, reasons)?;
+        self.groups(spec, &said, reasons)?;
+        self.room(spec, &said, reasons)
+    }
+
+    fn groups(&self, spec: &mut Spec, said: &Limits, reasons: &mut Reasons) -> Result<()> {
         let resources = said.resources(disk_of::path)?;
         let room = Room::of_host().one();
-        spec.promise = self.promise(&said, &room);
+        spec.promise = self.promise(said, &room);
         let defaults = room.clone().merged(&within(&self.portable.forecast, &room)?);
         if !spec.cgroup {
-            self.unlimited(&resources, &said)?;
+            self.unlimited(&resources, said)?;
             reasons.add("limits", "none", "it has no control groups", "--isolation cgroup=true");
             return Ok(());
         }
@@ -40,7 +44,7 @@ impl Resolving<'_> {
             spec.wishes = defaults.without(&resources);
             spec.resources = resources;
         }
-        self.tell_limits(spec, &said, reasons);
+        self.tell_limits(spec, said, reasons);
         Ok(())
     }
 

@@ -25,13 +25,20 @@ const OURS: u64 = 4;
 /// No log is shorter.
 const LEAST_LOGS: u64 = 64 << 10;
 
+/// To write into, beside what the image has there.
+const LEAST_BYTES: u64 = 4 << 20;
+
 /// To a tmpfs.
 const UNLIMITED: u64 = 0;
 
 impl Resolving<'_> {
     pub(super) fn room(&self, spec: &mut Spec, said: &Limits, reasons: &mut Reasons) -> Result<()> {
         spec.logs = must_log(said)?;
-        let (default, seeds) = usual(self.tree, spec)?;
+        let (mut default, seeds) = usual(self.tree, spec)?;
+        // Who fills it is to be told that it is full, before he is killed for lack of memory.
+        if let Some(Limit::At(memory)) = spec.resources.memory.max.or(spec.wishes.memory.max) {
+            default.bytes = default.bytes.min((memory / 4 * 3).max(seeds.bytes + LEAST_BYTES));
+        }
         let bytes = said.disk.map(|size| size.0);
         let inodes = said.inodes.map(|count| count.0);
         must_hold("disk", bytes, seeds.bytes, |bytes| limits::Size(Limit::At(bytes)).to_string())?;
@@ -142,7 +149,9 @@ fn tell(spec: &Spec, said: &Limits, reasons: &mut Reasons) {
     };
     let why = match said.disk {
         Some(_) => "asked for; in memory, and counted to that",
-        None => "default: as much as the image has there and as much again; in memory, and counted to that",
+        None => {
+            "default: twice what the image has there, within three quarters of its memory; counted to that"
+        }
     };
     reasons.add("fresh files", format!("{size} at most"), why, "--limit disk=SIZE|max");
 }

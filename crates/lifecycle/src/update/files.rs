@@ -170,7 +170,7 @@ impl Change<'_> {
 
 fn settled() -> Error {
     Error::unsupported("the room of a writable root is settled when the container starts")
-        .hint("the new limit holds from the next start on: tsubo restart NAME")
+        .hint("stop the container, say it again, and start it")
 }
 
 fn kind_of(directory: &OwnedFd) -> Result<u64> {

@@ -40,7 +40,7 @@ pub fn run(args: &Args, place: &Place) -> Result<u8> {
                         "container {} is not running: what it wrote in memory is gone",
                         args.name
                     ))
-                    .hint("what it wrote in volumes is where tsubo path --format json says"));
+                    .hint("what it wrote in volumes is there: tsubo cp NAME:/PLACE - | tar -t"));
                 }
             },
             Err(error) if error.kind() == ErrorKind::NotFound => match args.name.parse::<Name>() {

@@ -47,7 +47,7 @@ fn find(args: &Args, place: &Place) -> Result<(String, serde_json::Value)> {
     match containers.find(&args.name) {
         Ok(container) => {
             let root = root_of(&container)?;
-            let all = json!({ "kind": "container", "root": root, "directory": container.dir(), "tree": tree_of(&container), "volumes": containers.volumes(container.name()) });
+            let all = json!({ "kind": "container", "root": root, "directory": container.dir(), "tree": tree_of(&container), "volumes": containers.volumes(container.name()), "volumes_held_by": lifecycle::volumes::held_by(&containers.volumes(container.name())) });
             Ok((root, all))
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {

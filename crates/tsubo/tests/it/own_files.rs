@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::support::busybox::installed;
-use crate::support::{House, one_clear_error, until};
+use crate::support::{House, one_clear_error, succeed, until};
 
 const MIB: u64 = 1 << 20;
 
@@ -203,6 +203,67 @@ fn volumes_hold_what_they_may_and_keep_it() {
 
 fn volumes(house: &House) -> std::path::PathBuf {
     house.elsewhere().join("volumes/db")
+}
+
+#[test]
+fn traps_in_a_volume_catch_nobody() {
+    let Some(house) = with_volume() else { return };
+    house.ok_elsewhere(["run", "-d", "--name", "db", "--limit", "disk=32M", "--limit", "inodes=500", "web"]);
+    let outside = house.path("outside");
+    std::fs::create_dir(&outside).expect("mkdir");
+    (0..1200).for_each(|number| std::fs::write(outside.join(number.to_string()), "mine").expect("write"));
+    let trap = format!("mkdir /data/x; ln -s {} /data/%spares 2>/dev/null || true", outside.display());
+    house.ok_elsewhere(["exec", "db", "sh", "-c", &trap]);
+    for inodes in ["600", "450", "max", "700"] {
+        house.ok_elsewhere(["update", "--limit", &format!("inodes={inodes}"), "db"]);
+        assert_eq!(std::fs::read_dir(&outside).expect("read").count(), 1200, "{inodes}");
+    }
+    let made = fill_inodes(&house, "db", "/data");
+    assert!((600..=700).contains(&made), "{made}");
+}
+
+#[test]
+fn what_is_refused_changes_nothing() {
+    let Some(house) = with_volume() else { return };
+    house.ok_elsewhere(["run", "-d", "--name", "db", "--limit", "disk=16M", "web"]);
+    for limit in ["disk=0", "disk=max", "disk=1K"] {
+        house.fails_elsewhere(125, ["update", "--limit", limit, "db"]);
+        about(fill(&house, "db", "/tmp/a"), 16 * MIB);
+        house.ok_elsewhere(["exec", "db", "rm", "/tmp/a"]);
+    }
+    house.ok_elsewhere(["update", "--limit", "disk=24M", "db"]);
+    about(fill(&house, "db", "/tmp/a"), 24 * MIB);
+}
+
+#[test]
+fn the_hosts_own_memory_is_not_resized() {
+    let Some(house) = house() else { return };
+    // In a private mount namespace, so that nothing of the host's is touched.
+    let script = "mkdir -p $HOUSE/shown && mount -t tmpfs -o size=64m shown $HOUSE/shown && \
+                  tsubo run -d --name one -v $HOUSE/shown:/tmp web && tsubo update --limit disk=4M one; \
+                  stat -f -c '%b %S' $HOUSE/shown; tsubo rm -f one";
+    let tsubo = house.command_elsewhere(["--version"]).get_program().to_owned();
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c"]);
+    command.arg(format!(
+        "tsubo() {{ {} --root {} \"$@\"; }}; {script}",
+        tsubo.to_string_lossy(),
+        house.elsewhere().display()
+    ));
+    let said = succeed(with_house(command, &house));
+    assert!(said.contains("16384 4096"), "{said}");
+}
+
+fn with_house(mut command: std::process::Command, house: &House) -> std::process::Command {
+    command.env("HOUSE", house.dir());
+    command
+}
+
+#[test]
+fn volumes_of_a_container_that_never_was_do_not_stay() {
+    let Some(house) = with_volume() else { return };
+    house.fails_elsewhere(127, ["run", "--name", "db", "web", "/no/such/command"]);
+    assert!(!volumes(&house).exists());
 }
 
 #[test]
