@@ -75,6 +75,9 @@ pub struct Definition {
     /// What the package's containers may use of their host; what is not said is computed from the host.
     #[serde(default)]
     pub limits: Limits,
+    /// Attacks that its containers must hold, or families of them (`tsubo audit --list`), or `all`.
+    #[serde(default)]
+    pub audit: Vec<String>,
     /// Where the package is written. Default: `NAME.tsubo`.
     #[serde(default)]
     pub output: Option<String>,

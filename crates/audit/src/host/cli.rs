@@ -205,10 +205,15 @@ fn audit(flags: &Flags, passed: Vec<OsString>) -> Result<bool> {
     let work = Work::take(root.as_deref())?;
     let runtime = Runtime::new(flags.runtime, root);
     runtime.sweep();
-    let made = Made(&runtime);
+    let mut made = Made { runtime: &runtime, installed: None };
     let is_observed = passed.windows(2).any(|pair| pair[0] == "--preset" && pair[1] == "strict");
     root::install(&runtime, &sister("tsubo-attack")?, work.dir(), is_observed)?;
-    let (target, subject) = target(flags, &runtime, passed)?;
+    let (mut target, subject) = target(flags, &runtime, passed)?;
+    if runtime.kind == Kind::Tsubo && target.image.contains('/') {
+        let (digest, is_new) = runtime.install(&target.image)?;
+        made.installed = is_new.then(|| digest.clone());
+        target.image = digest;
+    }
     let gauges = Gauges::new(&runtime.disk());
     let watcher = Watcher::start(gauges.clone());
     let neighbour = Neighbour::start(&runtime, work.dir())?;
@@ -226,12 +231,19 @@ fn audit(flags: &Flags, passed: Vec<OsString>) -> Result<bool> {
     Ok(report.is_held())
 }
 
-/// The image that was made for the audit, which goes with it.
-struct Made<'a>(&'a Runtime);
+/// The images that were made for the audit, which go with it.
+struct Made<'a> {
+    runtime: &'a Runtime,
+    /// The digest of a package that is only installed as long as it is audited.
+    installed: Option<String>,
+}
 
 impl Drop for Made<'_> {
     fn drop(&mut self) {
-        self.0.forget_image();
+        self.runtime.forget_image();
+        if let Some(digest) = &self.installed {
+            self.runtime.remove_image(digest);
+        }
     }
 }
 
@@ -258,6 +270,8 @@ fn chosen(only: &[String]) -> Result<Vec<&'static Attack>> {
 /// The image that was said; the package of the definition here; or one that is made for it.
 fn target(flags: &Flags, runtime: &Runtime, passed: Vec<OsString>) -> Result<(Target, String)> {
     let image = match &flags.image {
+        // As `tsubo run` tells a file from a name.
+        Some(image) if image.ends_with(".tsubo") && !image.contains('/') => Some(format!("./{image}")),
         Some(image) => Some(image.clone()),
         None if runtime.kind == Kind::Tsubo => defined_here()?,
         None => None,

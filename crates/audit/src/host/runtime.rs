@@ -133,6 +133,26 @@ impl Runtime {
         self.forget_image();
     }
 
+    /// Installs a package; its digest, and whether it was not there before.
+    ///
+    /// # Errors
+    /// What `tsubo install` says.
+    pub fn install(&self, file: &str) -> Result<(String, bool)> {
+        let before = self.read(&["images", "--format", "json"])?;
+        let said = self.read(&["install", file])?;
+        // NAME DIGEST: so many files
+        let digest = said.split_whitespace().nth(1).map(|word| word.trim_end_matches(':').to_owned());
+        let digest = digest.ok_or_else(|| Error::internal(format!("tsubo install says {said:?}")))?;
+        let is_new = !before.contains(&digest);
+        Ok((digest, is_new))
+    }
+
+    /// Removes an image.
+    pub fn remove_image(&self, digest: &str) {
+        // Somebody may have come to use it.
+        let _ = self.read(&["rmi", digest]);
+    }
+
     /// Removes the image that was made for the audit.
     pub fn forget_image(&self) {
         // It may not be there.

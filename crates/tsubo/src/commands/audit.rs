@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -26,21 +27,50 @@ pub struct Args {
 /// Executes the program beside us that audits: what starts containers does not carry it. Returns only
 /// where that cannot be done.
 pub fn run(args: &Args, place: &Place) -> Result<u8> {
-    let program = match std::env::current_exe() {
-        Ok(own) => own.with_file_name(AUDIT),
-        Err(cause) => return Err(Error::io("looking for our own program", cause)),
-    };
-    let mut command = Command::new(&program);
+    Err(missing(command(place)?.args(&args.args).exec()))
+}
+
+/// What `tsubo build` does at the end, if the definition names attacks: the short form. What it shows goes
+/// to the errors, where the other steps are told of.
+pub fn package(attacks: &[String], package: &Path, place: &Place) -> Result<()> {
+    if attacks.is_empty() {
+        return Ok(());
+    }
+    let mut command = command(place)?;
+    command.arg("--quick").arg(std::path::absolute(package).doing(|| "asking for the current folder")?);
+    if !attacks.iter().any(|name| name == "all") {
+        command.arg("--only").arg(attacks.join(","));
+    }
+    let ended = command.stdin(Stdio::null()).stdout(std::io::stderr()).status().map_err(missing)?;
+    let shown = package.display();
+    match ended.code() {
+        Some(0) => Ok(()),
+        Some(1) => {
+            Err(Error::failed(format!("{shown} does not hold every attack that its definition names"))
+                .hint("the lines above mend it"))
+        }
+        _ => Err(Error::failed(format!("the audit of {shown} failed"))),
+    }
+}
+
+/// The program beside us, with our state directory.
+fn command(place: &Place) -> Result<Command> {
+    // A program that was shielded is nowhere; its first argument says where it was.
+    let own = std::env::current_exe().ok().filter(|path| path.is_file());
+    let own = own.or_else(|| std::env::args_os().next().map(PathBuf::from)).unwrap_or_default();
+    let mut command = Command::new(own.with_file_name(AUDIT));
     if let Some(root) = place.root() {
         command.arg("--root").arg(root);
     }
-    Err(match command.args(&args.args).exec() {
-        cause if cause.kind() == ErrorKind::NotFound => {
-            Error::unsupported(format!("the program {} is not there", program.display()))
-                .hint("install tsubo-audit and tsubo-attack beside tsubo")
-        }
-        cause => Error::io(format!("executing {}", program.display()), cause),
-    })
+    Ok(command)
+}
+
+fn missing(cause: std::io::Error) -> Error {
+    if cause.kind() == ErrorKind::NotFound {
+        return Error::unsupported("the program tsubo-audit is not there")
+            .hint("install tsubo-audit and tsubo-attack beside tsubo");
+    }
+    Error::io("executing tsubo-audit", cause)
 }
 
 /// Removes what a killed audit has left: its directory, and the image that was made for it. One that is

@@ -19,7 +19,7 @@ use workshop::progress::Progress;
 use workshop::service::exercise::Exercise;
 use workshop::trial::setup::Setup;
 
-use super::{Place, pack, run as parse, test};
+use super::{Place, audit, pack, run as parse, test};
 use crate::ui;
 
 const EXAMPLES: &str = "\
@@ -92,7 +92,7 @@ pub fn run(args: Args, place: &Place) -> Result<u8> {
         limits: definition.limits.clone(),
     };
     pack::make(&development, &stack, &request, args.format.is_json(), &interrupt)?;
-    Ok(0)
+    audit::package(&definition.audit, &request.out, place).map(|()| 0)
 }
 
 /// The development container with everything that the definition builds into it.
