@@ -55,15 +55,26 @@ impl Wanted {
         if unable || !self.is_said() { Ok(error) } else { Err(error) }
     }
 
-    /// What was said, over what they have. More bytes alone come with more files, if those were limited.
-    pub(crate) fn over(self, room: Room) -> Room {
-        let bytes = self.bytes.map_or(room.bytes, Limit::number);
-        let along = bytes.map_or(MOST_INODES, |bytes| (bytes / BYTES_A_FILE).min(MOST_INODES));
-        let inodes = match self.inodes {
-            Some(limit) => limit.number(),
-            None => room.inodes.map(|now| if self.bytes.is_some() { now.max(along) } else { now }),
-        };
-        Room { bytes, inodes }
+    /// What was said, over what they have.
+    fn over(self, room: Room) -> Room {
+        Room {
+            bytes: self.bytes.map_or(room.bytes, Limit::number),
+            inodes: self.inodes.map_or(room.inodes, Limit::number),
+        }
+    }
+
+    /// Gives them what was said. More bytes alone come with more files where that is possible.
+    pub(crate) fn apply(self, volumes: &mut Volumes) -> Result<()> {
+        let (before, room) = (volumes.room(), self.over(volumes.room()));
+        let along = room.bytes.filter(|_| self.inodes.is_none() && before.bytes < room.bytes);
+        let more = along.map(|bytes| (bytes / BYTES_A_FILE).min(MOST_INODES));
+        if let (Some(now), Some(more)) = (before.inodes, more)
+            && more > now
+            && volumes.change(Room { inodes: Some(more), ..room }).is_ok()
+        {
+            return Ok(());
+        }
+        volumes.change(room)
     }
 }
 
@@ -99,7 +110,7 @@ fn is_volume(what: &MountKind, dir: &Path, at: &RootPath) -> bool {
 fn opened(dir: &Path, wanted: Wanted) -> Result<(Volumes, OwnedFd, Option<Error>)> {
     if let Some(mut volumes) = Volumes::open(dir)? {
         let why_not = match wanted.is_said() {
-            true => volumes.change(wanted.over(volumes.room())).err(),
+            true => wanted.apply(&mut volumes).err(),
             false => unlimited(&volumes),
         };
         let why_not = why_not.map(|error| wanted.without(error)).transpose()?;

@@ -106,7 +106,7 @@ impl Change<'_> {
         if !files.is_about_room() {
             return Ok(None);
         }
-        let before = match self.kept(|now| files.wanted().over(now)) {
+        let before = match self.kept(|volumes| files.wanted().apply(volumes)) {
             Err(error) if error.kind() == ErrorKind::Unsupported && files.best_effort => None,
             before => before?,
         };
@@ -122,7 +122,7 @@ impl Change<'_> {
 
     fn give_back(&self, kept: Option<::disk::Room>) {
         if let Some(room) = kept {
-            let _ = self.kept(|_| room);
+            let _ = self.kept(|volumes| volumes.change(room));
         }
     }
 
@@ -138,18 +138,20 @@ impl Change<'_> {
         let directory = inside::directory(first, &place.at).doing(doing)?;
         match kind_of(&directory).doing(doing)? {
             TMPFS if is_the_hosts(&directory) => Err(covered(&place.at)),
-            TMPFS => resize(&directory, room).map_err(|errno| refused(errno, room)).doing(doing),
+            TMPFS => {
+                resize(&directory, room).map_err(|errno| refused(errno, self.spec.room, room)).doing(doing)
+            }
             OVERLAY => Err(settled()),
             _ => Err(covered(&place.at)),
         }
     }
 
     /// Changes the room of its volumes, if it has any; returns what it was.
-    fn kept(&self, room: impl FnOnce(::disk::Room) -> ::disk::Room) -> Result<Option<::disk::Room>> {
+    fn kept(&self, change: impl FnOnce(&mut Volumes) -> Result<()>) -> Result<Option<::disk::Room>> {
         let Some(dir) = self.spec.kept.clone().or_else(|| self.plain_volumes()) else { return Ok(None) };
         let Some(mut volumes) = Volumes::open(&dir)? else { return Ok(None) };
         let before = volumes.room();
-        volumes.change(room(before)).doing(|| "limiting what its volumes hold").map(|()| Some(before))
+        change(&mut volumes).doing(|| "limiting what its volumes hold").map(|()| Some(before))
     }
 
     /// Their directory, where they lie in one that the host sees too.
@@ -198,15 +200,22 @@ fn resize(directory: &OwnedFd, room: Room) -> Result<(), Errno> {
     rustix::mount::fsconfig_reconfigure(&context)
 }
 
-fn refused(errno: Errno, room: Room) -> Error {
+fn refused(errno: Errno, before: Room, room: Room) -> Error {
     let cause = std::io::Error::from(errno);
+    let unlimited = (before.bytes == 0 && room.bytes > 0) || (before.inodes == 0 && room.inodes > 0);
     match errno {
+        Errno::INVAL if unlimited => {
+            Error::conflict("its files in memory have no limit, and get none while they are in use")
+                .because(cause)
+                .hint("stop the container, say it again, and start it")
+        }
         Errno::INVAL => Error::conflict(format!(
-            "its files in memory are more than {} bytes or {} inodes already",
-            room.bytes, room.inodes
+            "its files in memory are more than {} in {} files already",
+            spec::limits::Size(Limit::At(room.bytes)),
+            room.inodes
         ))
         .because(cause)
-        .hint("give more, or remove some of them first; a limit cannot be put where there was none"),
+        .hint("give more, or remove some of them first"),
         Errno::PERM => Error::unsupported("the kernel lets only the host's root do that while it runs")
             .because(cause)
             .hint("say it when the container is made, or stop it first"),
