@@ -38,6 +38,7 @@ const SUITES: &[Suite] = &[
             "life::created",
             "limits::",
             "limits_words::",
+            "counts::",
             "oddities::attack",
             "figures::",
             "history::",
