@@ -16,9 +16,9 @@ use spec::resources::Limit;
 use spec::{Error, ErrorKind, Result, ResultExt, RootPath};
 
 /// The most that the volumes of a container hold if nobody has said more: a part of the disk.
-const MOST_BYTES: u64 = 10 << 30;
+pub(crate) const MOST_BYTES: u64 = 10 << 30;
 /// Likewise, files.
-const MOST_INODES: u64 = 500_000;
+pub(crate) const MOST_INODES: u64 = 500_000;
 /// Room for one file is so much room for bytes.
 const BYTES_A_FILE: u64 = 8 << 10;
 /// Fewer are not worth a limit.
@@ -31,6 +31,8 @@ const SHARE: u64 = 4;
 pub(crate) struct Wanted {
     pub(crate) bytes: Option<Limit>,
     pub(crate) inodes: Option<Limit>,
+    /// It is taken from the disk now.
+    pub(crate) reserved: bool,
     /// Where the host cannot hold it, there is none.
     pub(crate) best_effort: bool,
 }
@@ -40,12 +42,13 @@ impl Wanted {
         Self {
             bytes: limits.disk.map(|size| size.0),
             inodes: limits.inodes.map(|count| count.0),
+            reserved: limits.disk_reserved == Some(true),
             best_effort: limits.best_effort == Some(true),
         }
     }
 
     fn is_said(self) -> bool {
-        self.bytes.is_some() || self.inodes.is_some()
+        self.bytes.is_some() || self.inodes.is_some() || self.reserved
     }
 
     /// Whether it goes without what could not be limited.
@@ -118,8 +121,7 @@ fn opened(dir: &Path, wanted: Wanted) -> Result<(Volumes, OwnedFd, Option<Error>
         return Ok((volumes, root, why_not));
     }
     let room = wanted.over(usual(dir, wanted)?);
-    // Not reserved: it could not be raised while in use, and promises are the ledger's.
-    match Volumes::make_attached(dir, room, false) {
+    match Volumes::make_attached(dir, room, wanted.reserved) {
         Ok((volumes, root)) => Ok((volumes, root, None)),
         Err(error) => {
             let why = wanted.without(error).doing(|| "limiting what its volumes hold")?;

@@ -100,10 +100,13 @@ limits! {
     rdma: BTreeMap<String, String>,
     /// Units of the misc controller, at most: `{ sev = 1 }`.
     misc: BTreeMap<String, Count>,
-    /// Bytes of its own files, at most: fresh directories, a writable root, volumes that were made for it.
+    /// Bytes of its own files, at most: those in memory together (fresh directories, a writable root), and
+    /// those of its volumes together.
     disk: Option<Size>,
-    /// Files and directories among them, at most.
+    /// Files and directories, at most, likewise.
     inodes: Option<Count>,
+    /// The room of its volumes is taken from the disk when they are made, whatever others write.
+    disk_reserved: Option<bool>,
     /// Bytes of its logs that are kept.
     logs: Option<Size>,
     /// Files of version 2 groups and what to write to them, for what has no word here.

@@ -17,6 +17,9 @@ pub use write::Writer;
 /// The most that one file holds.
 const FILE_BYTES: u64 = 10 << 20;
 
+/// All that is kept, if nobody says more.
+pub(crate) const USUAL: u64 = FILES as u64 * FILE_BYTES;
+
 /// How many files there are.
 const FILES: usize = 3;
 

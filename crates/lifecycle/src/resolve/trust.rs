@@ -9,6 +9,8 @@ use spec::portable::{Portable, is_reserved};
 use spec::resources::Limit;
 use spec::{Error, Result};
 
+use crate::{log, volumes};
+
 /// Refuses a package whose isolation reaches beyond that of any container.
 ///
 /// # Errors
@@ -108,6 +110,16 @@ fn unlimited(limits: &Limits) -> Vec<String> {
         (limits.pids.is_some_and(|count| beyond(count.0, room.pids)), "more processes than containers have"),
         (limits.swap.is_some_and(|size| size.0 != Limit::At(0)), "swap"),
         (!limits.unified.is_empty(), "files of control groups"),
+        (
+            limits.disk.is_some_and(|size| size.0 > Limit::At(volumes::MOST_BYTES)),
+            "more disk than containers have",
+        ),
+        (
+            limits.inodes.is_some_and(|count| count.0 > Limit::At(volumes::MOST_INODES)),
+            "more files than containers have",
+        ),
+        (limits.disk_reserved == Some(true), "disk that others do not get"),
+        (limits.logs.is_some_and(|size| size.0 > Limit::At(log::USUAL)), "longer logs than containers have"),
     ];
     more.iter().filter(|(asked, _)| *asked).map(|(_, what)| (*what).to_owned()).collect()
 }

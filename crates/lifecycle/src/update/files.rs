@@ -56,7 +56,7 @@ impl Files {
     }
 
     fn wanted(&self) -> Wanted {
-        Wanted { bytes: self.bytes, inodes: self.inodes, best_effort: self.best_effort }
+        Wanted { bytes: self.bytes, inodes: self.inodes, reserved: false, best_effort: self.best_effort }
     }
 
     /// What a start from now on gives it.

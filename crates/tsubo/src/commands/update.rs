@@ -51,7 +51,7 @@ pub struct Args {
 /// Runs the verb.
 pub fn run(args: &Args, place: &Place) -> Result<u8> {
     let limits = args.limits.layer()?;
-    let fixed = [("group", limits.group.is_some())];
+    let fixed = [("group", limits.group.is_some()), ("disk_reserved", limits.disk_reserved.is_some())];
     if let Some((word, _)) = fixed.iter().find(|(_, said)| *said) {
         return Err(Error::unsupported(format!(
             "the {word} of a container does not change while it is there"

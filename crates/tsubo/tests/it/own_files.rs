@@ -206,6 +206,20 @@ fn volumes(house: &House) -> std::path::PathBuf {
 }
 
 #[test]
+fn what_is_reserved_is_taken_from_the_disk() {
+    let Some(house) = with_volume() else { return };
+    let reserved = ["--limit", "disk=24M", "--limit", "disk_reserved=true"];
+    house.ok_elsewhere([&["create", "--name", "db"], &reserved[..], &["web"]].concat());
+    let image = volumes(&house).join("%image");
+    let taken = std::os::unix::fs::MetadataExt::blocks(&std::fs::metadata(&image).expect("an image")) * 512;
+    assert!(taken >= 24 * MIB, "{taken}");
+    house.ok_elsewhere(["start", "db"]);
+    about(fill(&house, "db", "/data/a"), 24 * MIB);
+    let complaint = house.fails_elsewhere(125, ["update", "--limit", "disk_reserved=false", "db"]);
+    one_clear_error(&complaint, &["disk_reserved"]);
+}
+
+#[test]
 fn traps_in_a_volume_catch_nobody() {
     let Some(house) = with_volume() else { return };
     house.ok_elsewhere(["run", "-d", "--name", "db", "--limit", "disk=32M", "--limit", "inodes=500", "web"]);
