@@ -89,6 +89,8 @@ pub struct Hints {
     pub port: u16,
     /// An abstract socket of the host.
     pub socket: String,
+    /// The disk that containers are on: its number, and its bytes.
+    pub disk: (u64, u64),
 }
 
 /// Where one attack runs.
@@ -200,36 +202,62 @@ pub struct Writable {
     pub at: PathBuf,
     /// Whether it is only in memory.
     pub in_memory: bool,
+    /// Whether it may outlive the container, as volumes and directories of the host do: what is made there is
+    /// removed by who made it.
+    pub stays: bool,
+    /// Whether it is on a file that is mounted.
+    is_image: bool,
     device: u64,
+}
+
+impl Writable {
+    /// What can still be had, bytes and files, if that is less than the disk has: it is then a limit that
+    /// harms nobody when it is reached. A whole disk, whosever it is, is never filled.
+    pub fn bounded(&self, hints: &Hints) -> Option<(u64, u64)> {
+        let room = rustix::fs::statvfs(&self.at).ok()?;
+        let is_part = self.device == hints.disk.0 && room.f_blocks * room.f_frsize < hints.disk.1;
+        (self.is_image || is_part).then_some((room.f_bavail * room.f_frsize, room.f_favail))
+    }
 }
 
 /// Every file system here that a new file can be made on, once each.
 pub fn writable() -> Vec<Writable> {
     let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mut places: Vec<(PathBuf, bool)> = table.lines().filter_map(place).collect();
+    let mut places: Vec<(PathBuf, String)> = table.lines().filter_map(place).collect();
     if places.is_empty() {
-        places = ["/", "/tmp", "/var/tmp", "/dev/shm", "/run"].map(|at| (PathBuf::from(at), false)).into();
+        places =
+            ["/", "/tmp", "/var/tmp", "/dev/shm", "/run"].map(|at| (PathBuf::from(at), String::new())).into();
     }
     // Parts of the image's own file system that all may write to.
-    places.extend(["/tmp", "/var/tmp"].map(|at| (PathBuf::from(at), false)));
+    let root =
+        places.iter().find(|(at, _)| at == Path::new("/")).map_or_else(String::new, |(_, kind)| kind.clone());
+    places.extend(["/tmp", "/var/tmp"].map(|at| (PathBuf::from(at), root.clone())));
+    let images: Vec<PathBuf> = table
+        .lines()
+        .filter(|line| line.contains(" /dev/loop"))
+        .filter_map(place)
+        .map(|(at, _)| at)
+        .collect();
     let mut found: Vec<Writable> = Vec::new();
-    for (at, in_memory) in places {
+    for (at, kind) in places {
         let Some(device) = made_in(&at) else { continue };
         if !found.iter().any(|one| one.device == device) {
-            found.push(Writable { at, in_memory, device });
+            let in_memory = matches!(kind.as_str(), "tmpfs" | "devtmpfs" | "ramfs");
+            let is_image = images.contains(&at);
+            found.push(Writable { at, in_memory, stays: !in_memory && kind != "overlay", is_image, device });
         }
     }
     found
 }
 
-/// The mount point of a line of mountinfo, and whether it is a tmpfs.
-fn place(line: &str) -> Option<(PathBuf, bool)> {
+/// The mount point of a line of mountinfo, and the kind of its file system.
+fn place(line: &str) -> Option<(PathBuf, String)> {
     let (left, right) = line.split_once(" - ")?;
     let at = left.split(' ').nth(4)?.replace("\\040", " ");
     let kind = right.split(' ').next()?;
     let pseudo =
         ["proc", "sysfs", "cgroup", "cgroup2", "devpts", "mqueue", "securityfs", "debugfs", "tracefs"];
-    (!pseudo.contains(&kind)).then(|| (PathBuf::from(at), matches!(kind, "tmpfs" | "devtmpfs" | "ramfs")))
+    (!pseudo.contains(&kind)).then(|| (PathBuf::from(at), kind.to_owned()))
 }
 
 /// Makes a file there and removes it; the number of its file system.
@@ -269,7 +297,7 @@ mod tests {
     #[test]
     fn mount_points_are_read() {
         let line = "33 22 0:29 / /dev/sh\\040m rw,nosuid - tmpfs shm rw,size=65536k";
-        assert_eq!(place(line), Some((PathBuf::from("/dev/sh m"), true)));
+        assert_eq!(place(line), Some((PathBuf::from("/dev/sh m"), "tmpfs".to_owned())));
         assert_eq!(place("1 2 0:3 / /proc rw - proc proc rw"), None);
     }
 }

@@ -145,6 +145,17 @@ fn without_a_fair_share_of_processors_only_that_is_red() {
 }
 
 #[test]
+fn a_directory_of_the_host_is_without_a_limit_and_nothing_stays_in_it() {
+    let Some(house) = House::new() else { return };
+    let place = house.dir.path().join("place");
+    std::fs::create_dir(&place).expect("mkdir");
+    let volume = format!("{}:/srv", place.display());
+    let flags: Vec<&str> = SMALL.iter().copied().chain(["-v", volume.as_str()]).collect();
+    house.only_red("storage,page-cache", &flags, &["disk-bytes", "disk-files"]);
+    assert_eq!(std::fs::read_dir(&place).expect("place").count(), 0);
+}
+
+#[test]
 fn questions_are_answered_by_what_was_taken_away() {
     let Some(house) = House::new() else { return };
     let questions = "kernel,network,information,escape";

@@ -25,10 +25,13 @@ const NOWHERE: Stop = Stop::Nowhere("no file system on a disk is writable");
 /// The same 32 MiB again and again.
 fn writes(cell: &mut Cell) -> Stop {
     let Some(disk) = writable().into_iter().find(|place| !place.in_memory) else { return NOWHERE };
-    let mut file = match File::create(disk.at.join("tsubo-attack-writes")) {
+    let path = disk.at.join("tsubo-attack-writes");
+    let mut file = match File::create(&path) {
         Ok(file) => file,
         Err(cause) => return Stop::Limit(errno(&cause)),
     };
+    // It goes with this process.
+    let _ = std::fs::remove_file(&path);
     let chunk = vec![1; 4 * MIB as usize];
     cell.fill(|| {
         let written = (0..8).try_for_each(|_| file.write_all(&chunk)).and_then(|()| file.sync_data());

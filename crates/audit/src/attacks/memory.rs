@@ -86,12 +86,12 @@ fn page_cache(cell: &mut Cell) -> Stop {
         Ok(file) => file,
         Err(cause) => return Stop::Limit(errno(&cause)),
     };
+    // The cache stays as long as the file is open, and no longer.
+    let _ = std::fs::remove_file(&path);
     let chunk = vec![1; MIB as usize];
     let stop =
         cell.fill(|| file.write(&chunk).map(|count| (count as u64, ())).map_err(|cause| errno(&cause)));
-    // The cache stays as long as the file is open.
     std::mem::forget(file);
-    let _ = std::fs::remove_file(&path);
     stop
 }
 

@@ -27,7 +27,7 @@ pub(super) static ATTACKS: [Attack; 6] = [
         family: Storage,
         what: "makes empty files on every disk that it may write to",
         unit: Unit::Things("files"),
-        bound: Bound::of(20_000, 6.0).within(Gauge::Inodes),
+        bound: Bound::of(10_000, 8.0).within(Gauge::Inodes),
         judge: Judge::Stopped,
         mend: "[limits] inodes = 50000",
         act: files,
@@ -94,11 +94,17 @@ fn each(places: &[Writable], none: Stop, mut fill: impl FnMut(&Writable) -> Stop
 
 /// Blocks that are only promised count as much as written ones, and cost the disk no time.
 fn bytes(cell: &mut Cell) -> Stop {
+    let proof = cell.amount;
     each(&on_disks(), NOWHERE, |place| {
-        let file = match File::create(place.at.join("tsubo-attack-bytes")) {
+        let room = place.bounded(&cell.hints).map_or(proof, |(bytes, _)| bytes + 64 * MIB);
+        cell.amount = cell.got() + room;
+        let path = place.at.join("tsubo-attack-bytes");
+        let file = match File::create(&path) {
             Ok(file) => file,
             Err(cause) => return Stop::Limit(errno(&cause)),
         };
+        // It goes with this process.
+        let _ = std::fs::remove_file(&path);
         let step = 16 * MIB;
         let start = cell.got();
         let stop = cell.fill(|| match fallocate(&file, FallocateFlags::empty(), cell.got() - start, step) {
@@ -123,7 +129,12 @@ fn free(place: &Writable) -> u64 {
 }
 
 fn files(cell: &mut Cell) -> Stop {
-    each(&on_disks(), NOWHERE, |place| many(cell, place, 1))
+    let proof = cell.amount;
+    each(&on_disks(), NOWHERE, |place| {
+        let room = place.bounded(&cell.hints).map_or(proof, |(_, files)| files + 1000);
+        cell.amount = cell.got() + room;
+        many(cell, place, 1)
+    })
 }
 
 fn tmpfs_files(cell: &mut Cell) -> Stop {
@@ -134,20 +145,28 @@ fn tmpfs_files(cell: &mut Cell) -> Stop {
 
 fn many(cell: &Cell, place: &Writable, weight: u64) -> Stop {
     let dir = place.at.join("tsubo-attack-files");
+    // Of one that was killed.
+    let _ = std::fs::remove_dir_all(&dir);
     if let Err(cause) = std::fs::create_dir(&dir) {
         return Stop::Limit(errno(&cause));
     }
     let mut number = 0_u64;
-    cell.fill(|| {
+    let stop = cell.fill(|| {
         number += 1;
         File::create(dir.join(number.to_string())).map(|_| (weight, ())).map_err(|cause| errno(&cause))
-    })
+    });
+    if place.stays {
+        // That they could be made is known by now.
+        let _ = std::fs::remove_dir_all(&dir);
+    }
+    stop
 }
 
 /// Up to 60 KiB on each file, as long as there are files.
 fn attributes(cell: &mut Cell) -> Stop {
     let value = vec![1; 30 << 10];
-    each(&writable(), Stop::Nowhere("nothing is writable"), |place| {
+    let places: Vec<_> = writable().into_iter().filter(|place| !place.stays).collect();
+    each(&places, Stop::Nowhere("nothing that goes with it is writable"), |place| {
         let mut number = 0_u64;
         cell.fill(|| {
             number += 1;

@@ -18,7 +18,7 @@ use super::report::Row;
 use super::runtime::{PREFIX, Runtime, Target};
 use super::session::Session;
 use super::watcher::Watcher;
-use crate::attack::{Attack, Bound, Gauge, Judge, Own};
+use crate::attack::{Attack, Gauge, Judge, Own};
 use crate::neighbour::now;
 use crate::speech::{Line, Over, Why};
 
@@ -137,10 +137,13 @@ impl<'a> Audit<'a> {
         if self.plan.quick { SHORT } else { QUIET }
     }
 
-    fn seconds(&self, bound: Bound) -> f32 {
+    fn seconds(&self, attack: &Attack) -> f32 {
+        let bound = attack.bound;
         match self.plan.quick {
             // Nothing short of all of them says anything.
-            true if bound.gauge == Some(Gauge::Files) => bound.seconds,
+            true if matches!(bound.gauge, Some(Gauge::Files | Gauge::Inodes)) => bound.seconds,
+            // Begin and end are not sharp: they must not weigh.
+            true if attack.judge == Judge::Share => bound.seconds * 0.8,
             true => (bound.seconds * 0.3).clamp(0.3, 1.5),
             false => bound.seconds,
         }
@@ -157,6 +160,7 @@ impl<'a> Audit<'a> {
             ("--pid", std::process::id().to_string()),
             ("--port", port.to_string()),
             ("--socket", self.socket.clone()),
+            ("--disk", self.gauges.disk_words()),
         ];
         let facts = facts.into_iter().flat_map(|(key, value)| [key.to_owned(), value]);
         facts.chain(orders.iter().cloned()).collect()
@@ -231,7 +235,7 @@ impl<'a> Audit<'a> {
     fn attempt(&mut self, attack: &'static Attack, seen: &mut Evidence) -> Result<()> {
         let (amount, limit, clipped) = self.amount(attack)?;
         (seen.limit, seen.clipped) = (limit, clipped);
-        let seconds = self.seconds(attack.bound);
+        let seconds = self.seconds(attack);
         let name = self.name();
         let words = self.words(&[format!("{}={amount}:{seconds}", attack.name)]);
         let mut session = Session::start(self.runtime, &name, self.target, &words)?;

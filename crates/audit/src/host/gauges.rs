@@ -52,6 +52,13 @@ impl Gauges {
         gauges
     }
 
+    /// The disk's number and bytes, as the attacker takes them.
+    pub fn disk_words(&self) -> String {
+        use std::os::unix::fs::MetadataExt;
+        let device = fs::metadata(&self.disk).map_or(0, |meta| meta.dev());
+        format!("{device}:{}", self.read(Gauge::Disk).map_or(0, |disk| disk.total))
+    }
+
     /// Reads one; None where this host does not tell.
     pub fn read(&self, gauge: Gauge) -> Option<Reading> {
         let reading = |used: u64, total: u64| Some(Reading { used: used.min(total), total });
