@@ -241,6 +241,7 @@ struct Made<'a> {
 impl Drop for Made<'_> {
     fn drop(&mut self) {
         self.runtime.forget_image();
+        self.runtime.forget_volumes();
         if let Some(digest) = &self.installed {
             self.runtime.remove_image(digest);
         }

@@ -131,6 +131,21 @@ impl Runtime {
             self.remove(name);
         }
         self.forget_image();
+        self.forget_volumes();
+    }
+
+    /// Volumes outlive their containers, and those of the audit's are nobody's.
+    pub fn forget_volumes(&self) {
+        if self.kind != Kind::Tsubo {
+            return;
+        }
+        let volumes = self.root.clone().unwrap_or_else(super::work::usual).join("volumes");
+        for entry in std::fs::read_dir(volumes).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+                // What cannot be removed now is by the next audit.
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
     }
 
     /// Installs a package; its digest, and whether it was not there before.

@@ -58,7 +58,8 @@ impl Drop for Work {
     }
 }
 
-fn usual() -> PathBuf {
+/// The state directory where none is said.
+pub fn usual() -> PathBuf {
     if rustix::process::geteuid().is_root() {
         return PathBuf::from("/var/lib/tsubo");
     }
