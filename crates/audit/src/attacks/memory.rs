@@ -176,11 +176,12 @@ fn tcp_buffers(cell: &mut Cell) -> Stop {
 
 /// Names that are not there are remembered, some 192 bytes each, by file systems on disks.
 fn dentries(cell: &mut Cell) -> Stop {
-    let mut number = 0_u64;
+    // Names that nobody has looked for yet: what is remembered of others is counted to them.
+    let (mut number, start) = (0_u64, crate::neighbour::now());
     cell.fill(|| {
         for _ in 0..1000 {
             number += 1;
-            match rustix::fs::stat(format!("/tsubo-attack-{number:030}")) {
+            match rustix::fs::stat(format!("/tsubo-attack-{start:020}-{number:020}")) {
                 // That it is not there is the point.
                 Ok(_) | Err(Errno::NOENT) => {}
                 Err(cause) => return Err(cause),

@@ -44,6 +44,8 @@ pub struct Evidence {
     pub passed: Option<Gauge>,
     /// By so much the memory grew that is counted to the container.
     pub grown: Option<u64>,
+    /// Its memory is full by now: what it takes more is taken from what it had.
+    pub is_full: bool,
     /// Why the host could not make one itself; None: it could, or was not asked.
     pub lacking: Option<String>,
     /// The neighbour's share of the processor time that both got, 0 to 1.
@@ -157,6 +159,7 @@ fn counted(over: &Over, seen: &Evidence) -> (Verdict, String) {
             (Verdict::Held, over.detail.clone())
         }
         _ if over.got > 0 && grown * 5 >= over.got * 2 => (Verdict::Held, "counted to its memory".to_owned()),
+        _ if seen.is_full => (Verdict::Held, "its memory is full".to_owned()),
         // So little that it does not matter whether it is counted.
         Why::Limit if over.got < 16 << 20 => (Verdict::Held, over.detail.clone()),
         _ if seen.grown.is_none() => (Verdict::NotLimited, "it is counted nowhere".to_owned()),
