@@ -261,7 +261,7 @@ impl<'a> Audit<'a> {
         seen.writes[1] = self.neighbour.stretch(from, to, true);
         seen.grown = memory.zip(groups.memory()).map(|(before, after)| after.saturating_sub(before));
         let full = |(now, limit): (u64, u64)| now >= limit / 5 * 4;
-        seen.is_full = groups.memory().zip(groups.memory_limit()).is_some_and(full);
+        seen.is_full = groups.memory_peak().zip(groups.memory_limit()).is_some_and(full);
         self.look(attack, &name, &mut session, seen);
         seen.passed = self.watcher.disarm();
         let ended = session.end();

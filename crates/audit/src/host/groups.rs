@@ -55,6 +55,12 @@ impl Groups {
         Some(bytes + tcp)
     }
 
+    /// The most that was ever counted: the kernel takes back a lot at once when it is full.
+    pub fn memory_peak(&self) -> Option<u64> {
+        let place = self.memory.as_ref()?;
+        place.number(if place.is_v2 { "memory.peak" } else { "memory.max_usage_in_bytes" })
+    }
+
     /// The least of the memory limits of its group and those above.
     pub fn memory_limit(&self) -> Option<u64> {
         let place = self.memory.as_ref()?;

@@ -44,7 +44,7 @@ pub struct Evidence {
     pub passed: Option<Gauge>,
     /// By so much the memory grew that is counted to the container.
     pub grown: Option<u64>,
-    /// Its memory is full by now: what it takes more is taken from what it had.
+    /// Its memory was full: what it takes more is taken from what it had.
     pub is_full: bool,
     /// Why the host could not make one itself; None: it could, or was not asked.
     pub lacking: Option<String>,
