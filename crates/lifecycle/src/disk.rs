@@ -24,6 +24,11 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize, durable: Durable) 
     write_whole(path, &text, durable).doing(|| format!("writing {}", path.display()))
 }
 
+/// The same with plain text.
+pub(crate) fn write_text(path: &Path, text: &str) -> std::io::Result<()> {
+    write_whole(path, text.as_bytes(), Durable::Yes)
+}
+
 fn write_whole(path: &Path, bytes: &[u8], durable: Durable) -> std::io::Result<()> {
     let temporary = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;

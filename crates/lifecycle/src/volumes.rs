@@ -1,6 +1,7 @@
 //! Declared volumes: directories of the host that start as copies of what the image has there, all of a
 //! container in one room.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -95,14 +96,42 @@ pub(crate) fn prepare(
     if needed.is_empty() {
         return Ok(None);
     }
+    if !wanted.is_said() && filled(dir).is_superset(&needed.iter().map(|at| volume_name(at)).collect()) {
+        set_apart(spec, dir);
+        return Ok(None);
+    }
     let (volumes, root, why_not) = opened(dir, wanted)?;
-    for at in needed {
+    for at in &needed {
         fill(at, tree, root.as_fd()).doing(|| format!("preparing the volume {at}"))?;
     }
     if volumes.kind() != Kind::Directory {
         set_apart(spec, dir);
+        note_filled(dir, root.as_fd(), &needed)?;
     }
     Ok(why_not)
+}
+
+/// Which volumes are there, beside what holds them: to look there an image has to be mounted, and that
+/// takes longer than the rest of a start.
+const FILLED: &str = "%filled";
+
+fn filled(dir: &Path) -> BTreeSet<String> {
+    let names = std::fs::read_to_string(dir.join(FILLED)).unwrap_or_default();
+    names.lines().map(str::to_owned).collect()
+}
+
+/// What is noted survives what the machine does not.
+fn note_filled(dir: &Path, root: BorrowedFd<'_>, needed: &[&RootPath]) -> Result<()> {
+    let mut names = filled(dir);
+    let before = names.len();
+    names.extend(needed.iter().map(|at| volume_name(at)));
+    if names.len() == before {
+        return Ok(());
+    }
+    let noting = || format!("noting which volumes there are in {}", dir.display());
+    rustix::fs::syncfs(root).map_err(std::io::Error::from).doing(noting)?;
+    let text: String = names.iter().map(|name| format!("{name}\n")).collect();
+    crate::disk::write_text(&dir.join(FILLED), &text).doing(noting)
 }
 
 fn is_volume(what: &MountKind, dir: &Path, at: &RootPath) -> bool {
