@@ -241,8 +241,8 @@ fn traces(token: &str) -> Vec<String> {
 fn killed_at_any_moment_it_leaves_the_host_as_it_was() {
     let Some(house) = House::new() else { return };
     let root = house.root();
-    for wait in [30, 200, 450, 700, 1000, 1600, 2500] {
-        let mut args = vec!["--only", "processes,pages,memfd,open-files,message-queues,kernel"];
+    for wait in [30, 200, 450, 700, 1000, 1600, 2200] {
+        let mut args = vec!["--only", "tasks,memory,open-files,message-queues,kernel"];
         args.extend(SMALL);
         let mut audit = house.audit(&args);
         let mut child = audit.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("audit");
