@@ -12,8 +12,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use spec::container::{
-    Capabilities, DEFAULT_CAPABILITIES, Mount, MountFlags, MountKind, Namespace, Nodes, Place, Process, Room, Root,
-    RootChange, Spec, Users,
+    Capabilities, DEFAULT_CAPABILITIES, Mount, MountFlags, MountKind, Namespace, Nodes, Place, Process, Room,
+    Root, RootChange, Spec, Users,
 };
 use spec::plan::{Plan, plan};
 use spec::seccomp::Choice;

@@ -7,8 +7,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use spec::container::{
-    Bind, Capabilities, DEFAULT_CAPABILITIES, Mount, MountFlags, MountKind, Namespace, Nodes, Process, Room, Root,
-    Spec, own,
+    Bind, Capabilities, DEFAULT_CAPABILITIES, Mount, MountFlags, MountKind, Namespace, Nodes, Process, Room,
+    Root, Spec, own,
 };
 use spec::seccomp::Choice;
 use spec::{Id, Result, RootPath};
