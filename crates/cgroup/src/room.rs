@@ -18,6 +18,10 @@ const MOST_SPARE: u64 = 2 << 30;
 /// The most tasks of one container, as Podman has it.
 const TASKS: u64 = 2048;
 
+/// What a process may open, at the least and at the most.
+const LEAST_FILES: u64 = 1024;
+const MOST_FILES: u64 = 524_288;
+
 /// What this host has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
@@ -25,6 +29,8 @@ pub struct Room {
     pub memory: u64,
     /// Tasks at once.
     pub tasks: u64,
+    /// Open files at once.
+    pub files: u64,
 }
 
 impl Room {
@@ -34,7 +40,14 @@ impl Room {
         let limits = ["/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max"];
         let tasks = limits.iter().filter_map(|file| number(file)).min().unwrap_or(32_768);
         let info = rustix::system::sysinfo();
-        Self { memory: info.totalram as u64 * u64::from(info.mem_unit.max(1)), tasks }
+        let files = number("/proc/sys/fs/file-max").unwrap_or(u64::MAX);
+        Self { memory: info.totalram as u64 * u64::from(info.mem_unit.max(1)), tasks, files }
+    }
+
+    /// How many files a process of a container with so many tasks may have open, at the most: all of them
+    /// leave the host a quarter of its open files. Few programs go on with less than the least.
+    pub fn files_of_each(self, tasks: u64) -> u64 {
+        (self.files / 4 * 3 / tasks.max(1)).clamp(LEAST_FILES, MOST_FILES)
     }
 
     /// What one container gets: half of the memory, no swap, and so many tasks that a few
@@ -44,9 +57,11 @@ impl Room {
             memory: Memory {
                 max: Some(Limit::At(pages(self.memory / 2))),
                 swap: Some(Limit::At(0)),
+                // On version 2 they are counted to its memory.
+                tcp: Some(Limit::At(pages(self.memory / 64))),
                 ..Memory::default()
             },
-            pids: Some(Limit::At(TASKS.min(self.tasks / 8).max(1))),
+            pids: Some(Limit::At(TASKS.min(self.tasks / 8).min(self.files / 4 * 3 / LEAST_FILES).max(1))),
             ..Resources::default()
         }
     }
@@ -116,14 +131,19 @@ mod tests {
     #[test]
     fn something_is_always_left() {
         for memory_of_host in [64 << 20, 512 << 20, 8 << 30, 1 << 40] {
-            let room = Room { memory: memory_of_host, tasks: 32_768 };
+            let room = Room { memory: memory_of_host, tasks: 32_768, files: 1 << 40 };
             assert!(memory(&room.one()) <= memory_of_host / 2);
             assert!(memory(&room.all()) < memory_of_host && memory(&room.all()) >= memory(&room.one()));
             assert!(memory_of_host - memory(&room.all()) <= MOST_SPARE + (1 << 16));
         }
-        let small = Room { memory: 1 << 30, tasks: 400 };
+        let small = Room { memory: 1 << 30, tasks: 400, files: 100_000 };
         assert_eq!(small.one().pids, Some(Limit::At(50)));
         assert_eq!(small.all().pids, Some(Limit::At(300)));
+        let few = Room { tasks: 32_768, files: 1_000_000, ..small };
+        let tasks = few.one().pids.and_then(Limit::number).expect("a limit");
+        assert!(tasks * few.files_of_each(tasks) <= 750_000 && tasks > 700, "{tasks}");
+        assert_eq!(few.files_of_each(64), 11_718);
+        assert_eq!(Room { files: u64::MAX, ..few }.files_of_each(2048), MOST_FILES);
     }
 
     #[test]

@@ -129,7 +129,10 @@ fn note_filled(dir: &Path, root: BorrowedFd<'_>, needed: &[&RootPath]) -> Result
         return Ok(());
     }
     let noting = || format!("noting which volumes there are in {}", dir.display());
-    rustix::fs::syncfs(root).map_err(std::io::Error::from).doing(noting)?;
+    // What is attached nowhere is held by a descriptor that is good for paths only.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let synced = rustix::fs::openat(root, ".", flags, Mode::empty()).and_then(rustix::fs::syncfs);
+    synced.map_err(std::io::Error::from).doing(noting)?;
     let text: String = names.iter().map(|name| format!("{name}\n")).collect();
     crate::disk::write_text(&dir.join(FILLED), &text).doing(noting)
 }

@@ -1,7 +1,7 @@
 //! What the container may use of this host.
 
 use cgroup::Room;
-use spec::container::Spec;
+use spec::container::{DEFAULT_LIMITS, Spec};
 use spec::limits::Limits;
 use spec::resources::{Limit, Resources};
 use spec::{Error, Result, ResultExt};
@@ -9,6 +9,9 @@ use spec::{Error, Result, ResultExt};
 use super::Resolving;
 use super::reason::Reasons;
 use crate::disk_of;
+
+/// RLIMIT_NOFILE.
+const OPEN_FILES: u32 = 7;
 
 impl Resolving<'_> {
     /// What was said must be enforced, and is refused where it cannot be. What nobody has said is
@@ -19,7 +22,30 @@ impl Resolving<'_> {
         let own = self.options.limits.best_effort == Some(true) || self.options.limits.is_empty();
         let said = Limits { best_effort: said.best_effort.filter(|_| own), ..said };
         self.groups(spec, &said, reasons)?;
+        self.open_files(spec, reasons);
         self.room(spec, &said, reasons)
+    }
+
+    /// Of a host that has few, each process gets as many as all of the container can have.
+    fn open_files(&self, spec: &mut Spec, reasons: &mut Reasons) {
+        let usual = DEFAULT_LIMITS.iter().find(|(number, ..)| *number == OPEN_FILES);
+        let Some(limit) = spec.process.rlimits.iter_mut().find(|limit| Some(&**limit) == usual) else {
+            return;
+        };
+        let Some(Limit::At(tasks)) = spec.resources.pids.or(spec.wishes.pids) else { return };
+        // Not every root may raise its own.
+        let own = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX);
+        let most = Room::of_host().files_of_each(tasks).min(own);
+        if most < limit.2 && !self.layers.table(|layer| &layer.rlimits).contains_key("nofile") {
+            limit.2 = most;
+            let why = format!("default: {tasks} processes leave this host a quarter of its open files");
+            reasons.add(
+                "open files",
+                format!("{most} at most, each process"),
+                why,
+                "--ulimit nofile=SOFT:HARD",
+            );
+        }
     }
 
     fn groups(&self, spec: &mut Spec, said: &Limits, reasons: &mut Reasons) -> Result<()> {

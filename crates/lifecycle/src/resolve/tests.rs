@@ -93,7 +93,11 @@ fn nothing_lies_over_the_kernels_files() {
 #[test]
 fn limits_are_not_those_of_the_callers_shell() {
     let spec = resolve(&portable(), Path::new("/"), &RunOptions::named(portable().name)).expect("spec");
-    assert_eq!(spec.process.rlimits, [(4, 0, 0), (7, 1024, 524_288)]);
+    let [(4, 0, 0), (7, 1024, files)] = spec.process.rlimits[..] else {
+        panic!("{:?}", spec.process.rlimits);
+    };
+    // As many as this host has for that many processes.
+    assert!((1024..=524_288).contains(&files), "{files}");
 }
 
 #[test]

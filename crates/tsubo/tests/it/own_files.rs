@@ -157,7 +157,10 @@ fn limits_volumes(house: &House) -> bool {
     let mut command = house.command_elsewhere(["create", "--name", "probe", "--limit", "disk=16M", "web"]);
     let done = command.output().expect("tsubo");
     if !done.status.success() {
-        println!("SKIPPED: {}", String::from_utf8_lossy(&done.stderr));
+        let complaint = String::from_utf8_lossy(&done.stderr);
+        let lacks = ["loop device", "mke2fs", "root"].iter().any(|what| complaint.contains(what));
+        assert!(lacks, "{complaint}");
+        println!("SKIPPED: {complaint}");
         return false;
     }
     house.ok_elsewhere(["rm", "-v", "probe"]);
