@@ -45,9 +45,9 @@ impl Room {
     }
 
     /// How many files a process of a container with so many tasks may have open, at the most: all of them
-    /// leave the host a quarter of its open files. Few programs go on with less than the least.
+    /// leave the host half of its open files. Few programs go on with less than the least.
     pub fn files_of_each(self, tasks: u64) -> u64 {
-        (self.files / 4 * 3 / tasks.max(1)).clamp(LEAST_FILES, MOST_FILES)
+        (self.files / 2 / tasks.max(1)).clamp(LEAST_FILES, MOST_FILES)
     }
 
     /// What one container gets: half of the memory, no swap, and so many tasks that a few
@@ -61,7 +61,7 @@ impl Room {
                 tcp: Some(Limit::At(pages(self.memory / 64))),
                 ..Memory::default()
             },
-            pids: Some(Limit::At(TASKS.min(self.tasks / 8).min(self.files / 4 * 3 / LEAST_FILES).max(1))),
+            pids: Some(Limit::At(TASKS.min(self.tasks / 8).min(self.files / 2 / LEAST_FILES).max(1))),
             ..Resources::default()
         }
     }
@@ -141,8 +141,8 @@ mod tests {
         assert_eq!(small.all().pids, Some(Limit::At(300)));
         let few = Room { tasks: 32_768, files: 1_000_000, ..small };
         let tasks = few.one().pids.and_then(Limit::number).expect("a limit");
-        assert!(tasks * few.files_of_each(tasks) <= 750_000 && tasks > 700, "{tasks}");
-        assert_eq!(few.files_of_each(64), 11_718);
+        assert!(tasks * few.files_of_each(tasks) <= 500_000 && tasks > 450, "{tasks}");
+        assert_eq!(few.files_of_each(64), 7812);
         assert_eq!(Room { files: u64::MAX, ..few }.files_of_each(2048), MOST_FILES);
     }
 

@@ -36,9 +36,10 @@ impl Resolving<'_> {
         // Not every root may raise its own.
         let own = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX);
         let most = Room::of_host().files_of_each(tasks).min(own);
-        if most < limit.2 && !self.layers.table(|layer| &layer.rlimits).contains_key("nofile") {
+        let fits = (limit.1..limit.2).contains(&most);
+        if fits && !self.layers.table(|layer| &layer.rlimits).contains_key("nofile") {
             limit.2 = most;
-            let why = format!("default: {tasks} processes leave this host a quarter of its open files");
+            let why = format!("default: {tasks} processes leave this host half of its open files");
             reasons.add(
                 "open files",
                 format!("{most} at most, each process"),

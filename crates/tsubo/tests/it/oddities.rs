@@ -204,7 +204,7 @@ fn fault_f12_zombies_and_orphans_end_with_their_container() {
     let program = std::fs::read(program).expect("program");
     let Some(house) = installed(|tar| file(tar, "bin/parent", &program, 0o755), json!({})) else { return };
     for verb in [&["stop", "-t", "1", "bad"][..], &["kill", "bad"], &["rm", "-f", "bad"]] {
-        house.ok_elsewhere(["run", "-d", "--name", "bad", "web", "/bin/parent"]);
+        house.ok_elsewhere(["run", "-d", "--name", "bad", "--pids-limit", "2048", "web", "/bin/parent"]);
         until("it has made them", || house.ok_elsewhere(["logs", "bad"]) == "2000 zombies\n");
         let pids: Vec<u64> = pids_of(&house);
         assert!(pids.len() > 2000, "{}", pids.len());
