@@ -90,6 +90,11 @@ impl Volumes {
         self.record.kind
     }
 
+    /// Whether their room was taken from the disk when they were made.
+    pub fn is_reserved(&self) -> bool {
+        self.record.whole
+    }
+
     /// How much they may be.
     pub fn room(&self) -> Room {
         self.record.room

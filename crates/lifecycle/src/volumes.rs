@@ -96,7 +96,11 @@ pub(crate) fn prepare(
     if needed.is_empty() {
         return Ok(None);
     }
-    if !wanted.is_said() && filled(dir).is_superset(&needed.iter().map(|at| volume_name(at)).collect()) {
+    let image = Volumes::open(dir)?.is_some_and(|volumes| volumes.kind() == Kind::Image);
+    if image
+        && !wanted.is_said()
+        && filled(dir).is_superset(&needed.iter().map(|at| volume_name(at)).collect())
+    {
         set_apart(spec, dir);
         return Ok(None);
     }
@@ -145,6 +149,7 @@ fn is_volume(what: &MountKind, dir: &Path, at: &RootPath) -> bool {
 fn opened(dir: &Path, wanted: Wanted) -> Result<(Volumes, OwnedFd, Option<Error>)> {
     if let Some(mut volumes) = Volumes::open(dir)? {
         let why_not = match wanted.is_said() {
+            true if wanted.reserved && !volumes.is_reserved() => Some(made_sparse()),
             true => wanted.apply(&mut volumes).err(),
             false => unlimited(&volumes),
         };
@@ -161,6 +166,11 @@ fn opened(dir: &Path, wanted: Wanted) -> Result<(Volumes, OwnedFd, Option<Error>
             Ok((volumes, root, Some(why)))
         }
     }
+}
+
+fn made_sparse() -> Error {
+    Error::unsupported("its volumes are there already, and their room was not reserved when they were made")
+        .hint("copy what they hold, remove them (tsubo rm --volumes) and start it anew")
 }
 
 /// Those of earlier versions, and of whoever wanted none, stay as they are.

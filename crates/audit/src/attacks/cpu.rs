@@ -36,9 +36,12 @@ pub(super) static ATTACKS: [Attack; 5] = [
 
 fn spin(cell: &mut Cell) -> Stop {
     let workers = 8 * std::thread::available_parallelism().map_or(1, usize::from);
-    for _ in 0..workers {
-        if let Err(cause) = cell.child(|| rounds(cell)) {
-            return Stop::Limit(cause);
+    for number in 0..workers {
+        match cell.child(|| rounds(cell)) {
+            // With those that there are.
+            Err(_) if number > 0 => break,
+            Err(cause) => return Stop::Limit(cause),
+            Ok(_) => {}
         }
     }
     rounds(cell);

@@ -241,7 +241,8 @@ struct Made<'a> {
 impl Drop for Made<'_> {
     fn drop(&mut self) {
         self.runtime.forget_image();
-        self.runtime.forget_volumes();
+        let own = i32::try_from(std::process::id()).ok();
+        self.runtime.forget_volumes(|name| super::runtime::auditor_of(name) == own);
         if let Some(digest) = &self.installed {
             self.runtime.remove_image(digest);
         }

@@ -201,6 +201,9 @@ fn neighbour(seen: &Evidence) -> (Verdict, String) {
         (false, _) if seen.requests[1].count == 0 => {
             (Verdict::Unknown, "the neighbour was not heard".to_owned())
         }
+        (false, _) if seen.writes[0].count > 0 && seen.writes[1].count == 0 => {
+            (Verdict::Unknown, "no write of the neighbour ended meanwhile".to_owned())
+        }
         (false, _) => match &seen.over {
             Some(over) if over.stop == Why::Nowhere => (Verdict::Held, over.detail.clone()),
             _ => (Verdict::Held, "the neighbour hardly notices".to_owned()),

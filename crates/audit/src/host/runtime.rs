@@ -127,23 +127,24 @@ impl Runtime {
                 .read(&["ps", "-a", "--format", "{{.Names}}"])
                 .map(|text| text.lines().map(str::to_owned).collect()),
         };
-        for name in names.unwrap_or_default().iter().filter(|name| name.starts_with(PREFIX)) {
+        for name in names.unwrap_or_default().iter().filter(|name| is_left(name)) {
             self.remove(name);
         }
         self.forget_image();
-        self.forget_volumes();
+        self.forget_volumes(is_left);
     }
 
-    /// Volumes outlive their containers, and those of the audit's are nobody's.
-    pub fn forget_volumes(&self) {
+    /// Volumes outlive their containers, and those of the audit's are nobody's: of these names.
+    pub fn forget_volumes(&self, which: impl Fn(&str) -> bool) {
         if self.kind != Kind::Tsubo {
             return;
         }
         let volumes = self.root.clone().unwrap_or_else(super::work::usual).join("volumes");
         for entry in std::fs::read_dir(volumes).into_iter().flatten().flatten() {
-            if entry.file_name().to_string_lossy().starts_with(PREFIX) {
-                // What cannot be removed now is by the next audit.
-                let _ = std::fs::remove_dir_all(entry.path());
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if which(&name) {
+                // Whatever holds them has to know. What cannot be removed now is by the next audit.
+                let _ = self.read(&["rm", "--volumes", &name]);
             }
         }
     }
@@ -207,6 +208,21 @@ impl Runtime {
         let there = usual.ancestors().find(|dir| dir.is_dir());
         there.map_or_else(|| PathBuf::from("/"), Path::to_owned)
     }
+}
+
+/// The auditor whose container this is, by its name: `tsubo-audit-PID-NUMBER` or `-neighbour`.
+pub fn auditor_of(name: &str) -> Option<i32> {
+    let (pid, part) = name.strip_prefix(PREFIX)?.strip_prefix('-')?.split_once('-')?;
+    let ours = part == "neighbour" || (!part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
+    pid.parse().ok().filter(|pid| ours && *pid > 0)
+}
+
+/// Whether it was left by an audit that is over. A name like it is somebody's.
+fn is_left(name: &str) -> bool {
+    auditor_of(name).is_some_and(|pid| {
+        let comm = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+        !comm.is_ok_and(|comm| comm.starts_with(PREFIX))
+    })
 }
 
 /// What is attacked.

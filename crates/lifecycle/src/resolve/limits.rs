@@ -10,6 +10,9 @@ use super::Resolving;
 use super::reason::Reasons;
 use crate::disk_of;
 
+/// CAP_SYS_RESOURCE.
+const SYS_RESOURCE: u32 = 24;
+
 /// RLIMIT_NOFILE.
 const OPEN_FILES: u32 = 7;
 
@@ -33,9 +36,7 @@ impl Resolving<'_> {
             return;
         };
         let Some(Limit::At(tasks)) = spec.resources.pids.or(spec.wishes.pids) else { return };
-        // Not every root may raise its own.
-        let own = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX);
-        let most = Room::of_host().files_of_each(tasks).min(own);
+        let most = Room::of_host().files_of_each(tasks).min(own_files());
         let fits = (limit.1..limit.2).contains(&most);
         if fits && !self.layers.table(|layer| &layer.rlimits).contains_key("nofile") {
             limit.2 = most;
@@ -126,6 +127,13 @@ impl Resolving<'_> {
             reasons.add("limits", others.join(", "), "asked for", "--limit KEY=VALUE");
         }
     }
+}
+
+/// How many files a process that we start may have open: not every root may raise that.
+fn own_files() -> u64 {
+    let may_raise = sys::capability::permitted().is_ok_and(|held| held & (1 << SYS_RESOURCE) != 0);
+    let own = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+    own.filter(|_| !may_raise).unwrap_or(u64::MAX)
 }
 
 /// A forecast as resources; none of its numbers beyond what a container gets at most by itself.

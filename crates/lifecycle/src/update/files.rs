@@ -72,6 +72,10 @@ impl Files {
         }
         make_share(spec);
         spec.room.bytes = self.bytes.map_or(spec.room.bytes, |limit| limit.number().unwrap_or(0));
+        if let (Some(limit), Some(_)) = (self.bytes, &spec.kept) {
+            // No limit is no promise.
+            spec.promise.disk = limit.number().unwrap_or(0);
+        }
         spec.room.inodes = self.inodes.map_or(spec.room.inodes, with_ours);
         Ok(())
     }

@@ -342,8 +342,9 @@ fn words_without_a_backend_are_refused_not_ignored() {
     let Some(house) = house() else { return };
     house.ok_elsewhere(["run", "-d", "--name", "runs", "web"]);
     house.ok_elsewhere(["create", "--name", "made", "web"]);
+    house.fails_elsewhere(125, ["update", "--limit", "misc.nothing=1", "--limit", "logs=1m", "runs"]);
     for name in ["runs", "made"] {
-        house.fails_elsewhere(125, ["update", "--limit", "misc.nothing=1", "--limit", "logs=1m", name]);
+        house.fails_elsewhere(125, ["update", "--limit", "disk=0", name]);
         house.fails_elsewhere(125, ["update", "--memory", "4k", name]);
     }
 }
