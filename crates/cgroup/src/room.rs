@@ -136,7 +136,7 @@ mod tests {
             assert!(memory(&room.all()) < memory_of_host && memory(&room.all()) >= memory(&room.one()));
             assert!(memory_of_host - memory(&room.all()) <= MOST_SPARE + (1 << 16));
         }
-        let small = Room { memory: 1 << 30, tasks: 400, files: 100_000 };
+        let small = Room { memory: 1 << 30, tasks: 400, files: 200_000 };
         assert_eq!(small.one().pids, Some(Limit::At(50)));
         assert_eq!(small.all().pids, Some(Limit::At(300)));
         let few = Room { tasks: 32_768, files: 1_000_000, ..small };

@@ -201,6 +201,9 @@ fn room_on_the_disk_that_was_said_is_promised_to_volumes() {
     assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
     let promised = promised(&house, "disk");
     assert!(promised > room(&house, "disk") / 2, "{promised}");
+    // Nor is it by giving more later.
+    let complaint = house.fails_elsewhere(125, ["update", "--limit", &disk(150), "a"]);
+    one_clear_error(&complaint, &["of disk"]);
     let refused = run("b", 60);
     assert_eq!(refused.status.code(), Some(125));
     one_clear_error(
