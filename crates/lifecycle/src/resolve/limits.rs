@@ -24,21 +24,26 @@ impl Resolving<'_> {
         // A package's word for what it says itself is none for what a person says.
         let own = self.options.limits.best_effort == Some(true) || self.options.limits.is_empty();
         let said = Limits { best_effort: said.best_effort.filter(|_| own), ..said };
-        self.groups(spec, &said, reasons)?;
-        self.open_files(spec, reasons);
+        // Asked once: it is on the way of every start.
+        let host = Room::of_host();
+        self.groups(spec, &said, host, reasons)?;
+        self.open_files(spec, host, reasons);
         self.room(spec, &said, reasons)
     }
 
     /// Of a host that has few, each process gets as many as all of the container can have.
-    fn open_files(&self, spec: &mut Spec, reasons: &mut Reasons) {
+    fn open_files(&self, spec: &mut Spec, host: Room, reasons: &mut Reasons) {
         let usual = DEFAULT_LIMITS.iter().find(|(number, ..)| *number == OPEN_FILES);
         let Some(limit) = spec.process.rlimits.iter_mut().find(|limit| Some(&**limit) == usual) else {
             return;
         };
         let Some(Limit::At(tasks)) = spec.resources.pids.or(spec.wishes.pids) else { return };
-        let most = Room::of_host().files_of_each(tasks).min(own_files());
-        let fits = (limit.1..limit.2).contains(&most);
-        if fits && !self.layers.table(|layer| &layer.rlimits).contains_key("nofile") {
+        let most = host.files_of_each(tasks);
+        if most >= limit.2 {
+            return;
+        }
+        let most = most.min(own_files());
+        if most >= limit.1 && !self.layers.table(|layer| &layer.rlimits).contains_key("nofile") {
             limit.2 = most;
             let why = format!("default: {tasks} processes leave this host half of its open files");
             reasons.add(
@@ -50,9 +55,9 @@ impl Resolving<'_> {
         }
     }
 
-    fn groups(&self, spec: &mut Spec, said: &Limits, reasons: &mut Reasons) -> Result<()> {
+    fn groups(&self, spec: &mut Spec, said: &Limits, host: Room, reasons: &mut Reasons) -> Result<()> {
         let resources = said.resources(disk_of::path)?;
-        let room = Room::of_host().one();
+        let room = host.one();
         spec.promise = self.promise(said, &room);
         let defaults = room.clone().merged(&within(&self.portable.forecast, &room)?);
         if !spec.cgroup {
