@@ -66,6 +66,7 @@ fn projects(house: &House) {
     for number in 0..250 {
         fs::remove_file(below(&fd, &format!("data/f{number}"))).expect("removed");
     }
+    wait_until_counted(&volumes, 50);
     assert_eq!(fill_inodes(&below(&fd, "data"), 400), 50);
     about(fill(&below(&fd, "data/f0")), 30 * MIB);
     assert_eq!(other.usage(None).expect("usage").inodes, Some(0), "the other one is not concerned");
@@ -100,10 +101,18 @@ fn numbers_come_back(house: &House, volumes: Volumes, other: Volumes) {
     wait_until_free(house, gone);
 }
 
-/// xfs removes files in the background.
+/// xfs removes files in the background, and waits for that only where bytes are short, not inodes.
+fn wait_until_counted(volumes: &Volumes, inodes: u64) {
+    let end = Instant::now() + Duration::from_secs(100);
+    while volumes.usage(None).expect("usage").inodes != Some(inodes) {
+        assert!(Instant::now() < end, "{:?} and not {inodes}", volumes.usage(None));
+        sleep(Duration::from_millis(50));
+    }
+}
+
 fn wait_until_free(house: &House, id: u32) {
     let top = fs::File::open(house.dir.parent().expect("its parent")).expect("opened");
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + Duration::from_secs(100);
     while sys::quota::project(top.as_fd(), id).expect("asked") != Default::default() {
         assert!(Instant::now() < end, "project {id} is still in use");
         sleep(Duration::from_millis(50));
