@@ -32,7 +32,6 @@ mod record;
 mod relay;
 mod rootless;
 mod setup;
-mod signals;
 
 sys::program!(run);
 

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hooks::Hooks;
 use crate::limits::GroupName;
 use crate::resources::Resources;
 use crate::{Id, Name, Promise, RootPath};
@@ -115,6 +116,9 @@ pub struct Spec {
     /// What it is promised beyond what `resources` say.
     #[serde(default)]
     pub promise: Promise,
+    /// What is done when something happens to it.
+    #[serde(default)]
+    pub hooks: Option<Box<Hooks>>,
 }
 
 impl Spec {
@@ -151,6 +155,7 @@ impl Spec {
             kept: None,
             logs: None,
             promise: Promise::default(),
+            hooks: None,
         }
     }
 

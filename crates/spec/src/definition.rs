@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::hooks::HooksTable;
 use crate::isolation::Isolation;
 use crate::limits::Limits;
 use crate::{Error, Name, Result, RootPath};
@@ -75,6 +76,9 @@ pub struct Definition {
     /// What the package's containers may use of their host; what is not said is computed from the host.
     #[serde(default)]
     pub limits: Limits,
+    /// What is done when something happens to the package's containers.
+    #[serde(default, skip_serializing_if = "HooksTable::is_empty")]
+    pub hooks: HooksTable,
     /// Attacks that its containers must hold, or families of them (`tsubo audit --list`), or `all`.
     #[serde(default)]
     pub audit: Vec<String>,
@@ -110,11 +114,31 @@ impl Definition {
         check_keys(&table, file, text)?;
         let definition: Self = toml::from_str(text)
             .map_err(|cause| Error::user(format!("{file}: {}", one_line(&cause, text))))?;
-        if definition.command.is_empty() {
+        definition.complete(file)
+    }
+
+    /// Understands what a definition that computes has returned, as JSON; `text` is its own, in which the
+    /// line of a mistake is looked for.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn computed(json: &str, file: &str, text: &str) -> Result<Self> {
+        let bad = |cause: String| Error::user(format!("{file}: {cause}"));
+        let table: toml::Table = serde_json::from_str(json).map_err(|cause| bad(cause.to_string()))?;
+        check_keys(&table, file, text)?;
+        let definition: Self = serde_path(table).map_err(|(key, cause)| {
+            let at = line_of(&key, text).map_or_else(String::new, |line| format!("line {line}: "));
+            bad(format!("{at}{cause}"))
+        })?;
+        definition.complete(file)
+    }
+
+    fn complete(self, file: &str) -> Result<Self> {
+        if self.command.is_empty() {
             return Err(Error::user(format!("{file}: command is empty"))
                 .hint("as in command = [\"nginx\", \"-g\", \"daemon off;\"]"));
         }
-        Ok(definition)
+        Ok(self)
     }
 
     /// The JSON schema of the file (draft 2020-12), for editors.
@@ -130,6 +154,25 @@ pub(crate) fn one_line(error: &toml::de::Error, text: &str) -> String {
     let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
     let message = error.message().lines().collect::<Vec<_>>().join(", ");
     line.map_or_else(|| message.clone(), |line| format!("line {line}: {message}"))
+}
+
+/// Each key by itself, so that the one with the mistake can be named.
+fn serde_path(table: toml::Table) -> Result<Definition, (String, String)> {
+    match Definition::deserialize(table.clone()) {
+        Ok(definition) => Ok(definition),
+        Err(cause) => {
+            let required = ["name", "command"];
+            let alone = |key: &String| {
+                let part =
+                    table.iter().filter(|(other, _)| *other == key || required.contains(&other.as_str()));
+                Definition::deserialize(
+                    part.map(|(key, value)| (key.clone(), value.clone())).collect::<toml::Table>(),
+                )
+            };
+            let key = table.keys().find(|key| alone(key).is_err()).cloned().unwrap_or_default();
+            Err((key, cause.message().lines().collect::<Vec<_>>().join(", ")))
+        }
+    }
 }
 
 /// Understands the text of a file that is one table of a definition.
@@ -156,12 +199,23 @@ fn check_keys(table: &toml::Table, file: &str, text: &str) -> Result<()> {
     for copy in copies.filter_map(toml::Value::as_table) {
         check_table(copy, &schema["$defs"]["Copy"], file, text)?;
     }
-    for (key, kind) in [("isolation", "Isolation"), ("limits", "Limits")] {
+    for (key, kind) in [("isolation", "Isolation"), ("limits", "Limits"), ("hooks", "HooksTable")] {
         if let Some(inner) = table.get(key).and_then(toml::Value::as_table) {
             check_table(inner, &schema["$defs"][kind], file, text)?;
         }
     }
+    check_hooks(table, &schema, file, text)?;
     check_table(table, &schema, file, text)
+}
+
+fn check_hooks(table: &toml::Table, schema: &serde_json::Value, file: &str, text: &str) -> Result<()> {
+    let Some(hooks) = table.get("hooks").and_then(toml::Value::as_table) else { return Ok(()) };
+    if let Some(allow) = hooks.get("allow").and_then(toml::Value::as_table) {
+        check_table(allow, &schema["$defs"]["Allow"], file, text)?;
+    }
+    let list = hooks.get("hook").and_then(toml::Value::as_array).into_iter().flatten();
+    list.filter_map(toml::Value::as_table)
+        .try_for_each(|hook| check_table(hook, &schema["$defs"]["HookTable"], file, text))
 }
 
 pub(crate) fn check_table(

@@ -9,6 +9,7 @@ pub mod container;
 pub mod definition;
 pub mod digest;
 pub mod error;
+pub mod hooks;
 pub mod id;
 pub mod isolation;
 pub mod life;
@@ -25,6 +26,7 @@ pub mod report;
 pub mod resources;
 pub mod root_path;
 pub mod seccomp;
+pub mod signal;
 
 pub use digest::Digest;
 pub use error::{Error, ErrorKind, Result, ResultExt};

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::hooks::Hooks;
 use crate::isolation::Isolation;
 use crate::limits::Limits;
 use crate::observation::{Port, Used};
@@ -64,6 +65,9 @@ pub struct Portable {
     /// What its tests used; None where the package is older.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<Used>,
+    /// What is done when something happens to its containers.
+    #[serde(default, skip_serializing_if = "Hooks::is_empty")]
+    pub hooks: Hooks,
 }
 
 /// What a service was seen to need of the kernel.
@@ -111,6 +115,7 @@ impl Portable {
             limits: Limits::default(),
             forecast: Limits::default(),
             used: None,
+            hooks: Hooks::default(),
         }
     }
 }

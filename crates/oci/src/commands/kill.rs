@@ -28,7 +28,7 @@ const KILL: i32 = 9;
 fn run(context: &Context, line: &Line) -> Result<u8> {
     let (id, signal) = match line.words.as_slice() {
         [id] => (id, 15),
-        [id, signal] => (id, signals::parse(signal)?),
+        [id, signal] => (id, spec::signal::parse(signal)?),
         [] => return Err(Error::user("the id of a container is missing")),
         [_, _, more, ..] => return Err(Error::user(format!("{more:?} is one word too many"))),
     };

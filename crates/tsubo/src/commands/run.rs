@@ -237,47 +237,9 @@ pub fn signal(text: &str) -> Result<i32> {
         Error::user(format!("{text:?} is no signal"))
             .hint("use a name as in TERM or SIGTERM, or a number from 1 to 64")
     };
-    if let Ok(number) = text.parse::<i32>() {
-        return (1..=64).contains(&number).then_some(number).ok_or_else(bad);
-    }
-    let name = text.to_ascii_uppercase();
-    let name = name.strip_prefix("SIG").unwrap_or(&name);
-    let found = SIGNALS.iter().find(|(known, _)| *known == name);
-    found.map(|(_, number)| *number).ok_or_else(bad)
+    // 0 only asks whether somebody is there.
+    spec::signal::parse(text).ok().filter(|number| *number > 0).ok_or_else(bad)
 }
-
-/// Signal numbers of Linux on x86-64 and arm64 (signal(7)).
-const SIGNALS: [(&str, i32); 29] = [
-    ("HUP", 1),
-    ("INT", 2),
-    ("QUIT", 3),
-    ("ILL", 4),
-    ("TRAP", 5),
-    ("ABRT", 6),
-    ("BUS", 7),
-    ("FPE", 8),
-    ("KILL", 9),
-    ("USR1", 10),
-    ("SEGV", 11),
-    ("USR2", 12),
-    ("PIPE", 13),
-    ("ALRM", 14),
-    ("TERM", 15),
-    ("CHLD", 17),
-    ("CONT", 18),
-    ("STOP", 19),
-    ("TSTP", 20),
-    ("TTIN", 21),
-    ("TTOU", 22),
-    ("URG", 23),
-    ("XCPU", 24),
-    ("XFSZ", 25),
-    ("VTALRM", 26),
-    ("PROF", 27),
-    ("WINCH", 28),
-    ("PWR", 30),
-    ("SYS", 31),
-];
 
 #[cfg(test)]
 mod tests {

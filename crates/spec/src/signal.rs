@@ -1,6 +1,6 @@
 //! Signals by their names, as people and engines write them.
 
-use spec::{Error, Result};
+use crate::{Error, Result};
 
 /// By the numbers of x86 and most others (signal(7)).
 const NAMES: [(&str, i32); 35] = [
@@ -48,7 +48,7 @@ const LAST: i32 = 64;
 ///
 /// # Errors
 /// What is none.
-pub(crate) fn parse(text: &str) -> Result<i32> {
+pub fn parse(text: &str) -> Result<i32> {
     let unknown = || Error::user(format!("unknown signal {text:?}")).hint("for example TERM, SIGKILL or 9");
     if let Ok(number) = text.parse::<i32>() {
         return if (0..=LAST).contains(&number) { Ok(number) } else { Err(unknown()) };
@@ -66,6 +66,16 @@ pub(crate) fn parse(text: &str) -> Result<i32> {
         _ => None,
     };
     real.ok_or_else(unknown)
+}
+
+/// The short name of a signal, as people write it.
+pub fn name(number: i32) -> String {
+    let found = NAMES.iter().find(|(_, known)| *known == number);
+    match (found, number) {
+        (Some((name, _)), _) => (*name).to_owned(),
+        (None, 35..=LAST) => format!("RTMIN+{}", number - 34),
+        _ => number.to_string(),
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,151 @@
+//! Hooks: what is done when something happens to a container, by a program or by a script.
+//!
+//! A definition lists them, a package carries them with the scripts' text, a spec holds those that this
+//! host lets it have, and each firing is a short-lived process that gets a [`Firing`] and answers with an
+//! [`Outcome`].
+
+mod allow;
+mod firing;
+mod table;
+mod when;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+pub use allow::Allow;
+pub use firing::{Change, Firing, Outcome, Subject, VERSION, Verdict};
+pub use table::{HookTable, HooksTable};
+pub use when::{Event, Resource, When, milliseconds};
+
+/// A hook that is given no other time may take so long.
+pub const TIMEOUT: u64 = 10_000;
+
+/// A script that is given no other memory may take so many bytes.
+pub const MEMORY: u64 = 32 << 20;
+
+/// All hooks of a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hooks {
+    /// In the order in which those of one event are done.
+    pub list: Vec<Hook>,
+    /// What they may reach.
+    #[serde(default)]
+    pub allow: Allow,
+    /// The texts of their scripts, by file name beside the definition.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
+    /// What was computed from, as a definition that computes saw it: the same again when a hook of it
+    /// is looked up. JSON.
+    #[serde(default)]
+    pub facts: String,
+}
+
+/// One hook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// What it is called in events, logs and errors; no two of a container have the same.
+    pub name: String,
+    /// When it is done.
+    pub when: When,
+    /// What is done.
+    pub act: Act,
+    /// In milliseconds: after that it is ended, and has failed.
+    pub timeout: u64,
+    /// What its failure means.
+    pub on_error: OnError,
+    /// Bytes that a script may take.
+    pub memory: u64,
+}
+
+/// What a hook does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Act {
+    /// A program of the host with its arguments: the state comes to it as JSON, as to hooks of OCI.
+    Program(Vec<String>),
+    /// A function of a script.
+    Script {
+        /// One of [`Hooks::files`].
+        file: String,
+        /// A field of the table that the file returns; of a definition that computes, the hook's name.
+        function: String,
+        /// The file is a definition that computes.
+        definition: bool,
+    },
+}
+
+/// What the failure of a hook means.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnError {
+    /// What it was to come before is not done. Of any other hook, and of what can no longer be
+    /// prevented, it is only told.
+    Abort,
+    /// It is told, in the events and the container's log.
+    #[default]
+    Warn,
+}
+
+impl std::str::FromStr for OnError {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "abort" => Ok(Self::Abort),
+            "warn" => Ok(Self::Warn),
+            _ => Err(Error::user(format!("{text:?} is not what a failure can mean"))
+                .hint("use on_error = \"abort\" or \"warn\"")),
+        }
+    }
+}
+
+impl Hooks {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Those of one moment, in their order.
+    pub fn at(&self, when: &When) -> impl Iterator<Item = &Hook> {
+        let when = when.clone();
+        self.list.iter().filter(move |hook| hook.when == when)
+    }
+
+    /// Those that a package from elsewhere may have: scripts, which reach nothing but their container.
+    /// The names of the others.
+    pub fn confine(&mut self) -> Vec<String> {
+        let is_script = |hook: &Hook| matches!(hook.act, Act::Script { .. });
+        let others = self.list.iter().filter(|hook| !is_script(hook)).map(|hook| hook.name.clone()).collect();
+        self.list.retain(is_script);
+        self.allow = Allow::default();
+        others
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_from_elsewhere_keeps_scripts_without_reach() {
+        let hook = |name: &str, act| Hook {
+            name: name.to_owned(),
+            when: "every 1m".parse().expect("a moment"),
+            act,
+            timeout: TIMEOUT,
+            on_error: OnError::Warn,
+            memory: MEMORY,
+        };
+        let script = Act::Script { file: "a.luau".into(), function: "f".into(), definition: false };
+        let mut hooks = Hooks {
+            list: vec![hook("a", Act::Program(vec!["/bin/true".into()])), hook("b", script)],
+            allow: Allow { http: vec!["https://a/".into()], ..Allow::default() },
+            ..Hooks::default()
+        };
+        assert_eq!(hooks.confine(), ["a"]);
+        assert!(hooks.list.len() == 1 && hooks.allow == Allow::default());
+    }
+}
