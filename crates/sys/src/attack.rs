@@ -6,6 +6,8 @@ use std::sync::atomic::AtomicU64;
 
 use rustix::io::{Errno, Result};
 
+pub use crate::system_v::{message_queue, no_message_queue, no_semaphores, semaphores, shared_memory};
+
 /// A page that parents and children share, as numbers.
 #[derive(Debug, Clone, Copy)]
 pub struct Shared(&'static [AtomicU64; 64]);
@@ -82,6 +84,11 @@ impl Region {
         Ok(Self { at: map(bytes, libc::MAP_PRIVATE)?.cast(), bytes })
     }
 
+    /// Memory that was mapped elsewhere, and stays as long as the process.
+    pub(crate) fn of(at: *mut u8, bytes: usize) -> Self {
+        Self { at, bytes }
+    }
+
     /// Prefers large pages: the same memory, taken faster.
     pub fn large_pages(&self) {
         // SAFETY: advice about our own mapping.
@@ -120,72 +127,43 @@ pub(crate) fn check(result: i64) -> Result<i64> {
     if result < 0 { Err(crate::last_error()) } else { Ok(result) }
 }
 
-/// System V shared memory of so many bytes, touched; it goes with its namespace.
-///
-/// # Errors
-/// As shmget's and shmat's.
-pub fn shared_memory(bytes: usize) -> Result<()> {
-    // SAFETY: numbers.
-    let id = check(unsafe { libc::shmget(libc::IPC_PRIVATE, bytes, 0o600 | libc::IPC_CREAT) }.into())? as i32;
-    // SAFETY: at a place that the kernel chooses.
-    let at = unsafe { libc::shmat(id, std::ptr::null(), 0) };
-    // SAFETY: it goes when the last process has let go of it, so that nothing is left where the
-    // namespace is the host's.
-    unsafe { libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut()) };
-    if at as isize == -1 {
-        return Err(crate::last_error());
-    }
-    Region { at: at.cast(), bytes }.dirty(0, bytes);
-    Ok(())
-}
-
-/// A System V queue of messages, with one message; returns its number, for [`no_message_queue`].
-///
-/// # Errors
-/// As msgget's.
-pub fn message_queue() -> Result<i32> {
-    // SAFETY: numbers.
-    let id = check(unsafe { libc::msgget(libc::IPC_PRIVATE, 0o600 | libc::IPC_CREAT) }.into())? as i32;
-    let message = [1_i64, 0];
-    // SAFETY: a type and one word of text, as msgsnd wants it.
-    unsafe { libc::msgsnd(id, message.as_ptr().cast(), 8, libc::IPC_NOWAIT) };
-    Ok(id)
-}
-
-/// Removes a queue of messages.
-pub fn no_message_queue(id: i32) {
-    // SAFETY: a number, and no structure.
-    unsafe { libc::msgctl(id, libc::IPC_RMID, std::ptr::null_mut()) };
-}
-
-/// A System V array of 100 semaphores; returns its number, for [`no_semaphores`].
-///
-/// # Errors
-/// As semget's.
-pub fn semaphores() -> Result<i32> {
-    // SAFETY: numbers.
-    Ok(check(unsafe { libc::semget(libc::IPC_PRIVATE, 100, 0o600 | libc::IPC_CREAT) }.into())? as i32)
-}
-
-/// Removes them.
-pub fn no_semaphores(id: i32) {
-    // SAFETY: numbers.
-    unsafe { libc::semctl(id, 0, libc::IPC_RMID) };
-}
+/// The name that each of our POSIX queues has for a moment: one that a killed attacker has left is the
+/// next one's to remove.
+const QUEUE: &std::ffi::CStr = c".tsubo-attack";
 
 /// A POSIX message queue that has no name any more, held by a descriptor that is never closed.
 ///
 /// # Errors
 /// As mq_open's.
-pub fn posix_queue(number: u64) -> Result<()> {
-    let Ok(name) = std::ffi::CString::new(format!("tsubo-attack-{}-{number}", std::process::id())) else {
-        return Err(Errno::INVAL);
-    };
-    let flags = libc::O_CREAT | libc::O_RDWR;
-    // SAFETY: a name that ends with NUL, numbers, and no attributes.
-    check(unsafe { libc::syscall(libc::SYS_mq_open, name.as_ptr(), flags, 0o600, std::ptr::null::<u8>()) })?;
-    // SAFETY: the same name.
-    check(unsafe { libc::syscall(libc::SYS_mq_unlink, name.as_ptr()) }).map(drop)
+pub fn posix_queue() -> Result<()> {
+    let flags = libc::O_CREAT | libc::O_EXCL | libc::O_RDWR;
+    for _ in 0..100 {
+        // SAFETY: a name that ends with NUL, numbers, and no attributes.
+        let made =
+            unsafe { libc::syscall(libc::SYS_mq_open, QUEUE.as_ptr(), flags, 0o600, std::ptr::null::<u8>()) };
+        let made = check(made);
+        if !matches!(made, Ok(_) | Err(Errno::EXIST)) {
+            return made.map(drop);
+        }
+        no_posix_queue()?;
+        if made.is_ok() {
+            return Ok(());
+        }
+    }
+    Err(Errno::EXIST)
+}
+
+/// Removes the name, which a killed attacker may have left.
+///
+/// # Errors
+/// It is somebody's, and stays. That there is none is none.
+pub fn no_posix_queue() -> Result<()> {
+    // SAFETY: a name that ends with NUL.
+    match check(unsafe { libc::syscall(libc::SYS_mq_unlink, QUEUE.as_ptr()) }) {
+        // Another has removed it: whoever holds a queue holds it without.
+        Err(Errno::NOENT) => Ok(()),
+        removed => removed.map(drop),
+    }
 }
 
 /// A key of a new name in the keyring of the process, which goes with it.

@@ -30,6 +30,7 @@ pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod start;
+pub mod system_v;
 pub mod users;
 
 /// The error of the call before, without an allocation.

@@ -33,7 +33,7 @@ fn make(thing: Thing) -> Result<(), Errno> {
         }
         Thing::Terminal => sys::pty::open(None).map(drop),
         Thing::Key => key(0, b"canary"),
-        Thing::Queue => posix_queue(u64::MAX),
+        Thing::Queue => posix_queue(),
         Thing::Messages => message_queue().map(no_message_queue),
         Thing::Semaphores => semaphores().map(no_semaphores),
         Thing::Asynchronous => asynchronous(1),
