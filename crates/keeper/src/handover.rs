@@ -24,6 +24,7 @@ use spec::{Error, Id, Result, ResultExt};
 
 use crate::connection::{Connection, ConnectionAtRest};
 use crate::health::{Checks, ChecksAtRest};
+use crate::hooks::{Hooks, HooksAtRest};
 use crate::keep::Keeper;
 use crate::restart::{Restarts, RestartsAtRest};
 use crate::task::{Task, TaskAtRest};
@@ -62,6 +63,7 @@ struct AtRest {
     connections: Vec<ConnectionAtRest>,
     restarts: RestartsAtRest,
     checks: Option<ChecksAtRest>,
+    hooks: Option<HooksAtRest>,
     paused: bool,
     claim: Option<(u32, i32)>,
 }
@@ -102,6 +104,10 @@ impl Keeper {
                 Some(checks) => Some(checks.at_rest()?),
                 None => None,
             },
+            hooks: match &self.hooks {
+                Some(hooks) => Some(hooks.at_rest()?),
+                None => None,
+            },
             job: self.job.clone(),
             group: self.group.clone(),
             listener: kept.keep(&self.listener),
@@ -126,6 +132,7 @@ pub(crate) fn resume(number: i32) -> Result<Box<Keeper>> {
     keeper.connections = rest.connections.iter().map(Connection::adopt).collect::<Result<_>>()?;
     keeper.restarts = Restarts::adopt(&rest.restarts);
     keeper.checks = rest.checks.map(Checks::adopt);
+    keeper.hooks = rest.hooks.and_then(|hooks| Hooks::adopt(hooks, &keeper.job.spec));
     keeper.paused = rest.paused;
     keeper.loose = rest.loose.into_iter().map(Task::adopt).collect::<Result<_>>()?;
     let claim = rest.claim.map(|(base, fd)| runtime::ids::Claim::adopt(base, take(fd)?));

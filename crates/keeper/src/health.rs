@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use lifecycle::events::What;
+use lifecycle::hooks::Detail;
 use lifecycle::{HealthState, Probe, living};
 use rustix::event::{PollFd, PollFlags};
 use serde::{Deserialize, Serialize};
 use spec::container::Process;
+use spec::hooks::When;
 use spec::life::{Health, Wellness};
 
 use crate::keep::Keeper;
@@ -172,6 +174,7 @@ impl Keeper {
             self.write_health();
             if changed {
                 self.tell([What::HealthStatus { status }]);
+                self.tell_health(status);
             }
         }
     }
@@ -188,6 +191,14 @@ impl Keeper {
             }
             Err(error) => Some(probe(Some(i32::from(error.kind().exit_code())), error.chain().as_bytes())),
         }
+    }
+
+    fn tell_health(&mut self, status: Wellness) {
+        if status == Wellness::Healthy {
+            self.tell_ready();
+        }
+        let detail = Detail::from([("status".to_owned(), status.to_string().into())]);
+        self.happen(&When::Health, detail);
     }
 
     fn write_health(&self) {

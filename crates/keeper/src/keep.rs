@@ -15,6 +15,7 @@ use spec::protocol::{Reply, Stream};
 use crate::connection::{Connection, Role};
 use crate::finish;
 use crate::health::Checks;
+use crate::hooks::{Gate, Hooks};
 use crate::restart::Restarts;
 use crate::task::Task;
 
@@ -44,6 +45,7 @@ pub(crate) struct Keeper {
     settled: Cell<bool>,
     pub(crate) restarts: Restarts,
     pub(crate) checks: Option<Checks>,
+    pub(crate) hooks: Option<Box<Hooks>>,
     /// Its processes are held.
     pub(crate) paused: bool,
     /// Processes that were executed, and whose caller has gone.
@@ -77,6 +79,7 @@ impl Keeper {
             settled: Cell::new(false),
             restarts: Restarts::new(),
             checks: None,
+            hooks: None,
             paused: false,
             loose: Vec::new(),
             claim: None,
@@ -103,6 +106,7 @@ impl Keeper {
             self.serve_loose();
             self.pass_output();
             self.check_health();
+            self.serve_hooks();
             if let Some(code) = self.end_for_good() {
                 return finish::finish(*self, code);
             }
@@ -130,6 +134,9 @@ impl Keeper {
         }
         if let Some(checks) = &self.checks {
             checks.watch(&mut polled);
+        }
+        if let Some(hooks) = &self.hooks {
+            hooks.watch(&mut polled);
         }
         for connection in &self.connections {
             let task = connection.task.as_ref();
@@ -164,7 +171,13 @@ impl Keeper {
     /// When there is something to do though nothing happens.
     fn due(&self) -> Option<Instant> {
         let checks = self.checks.as_ref().filter(|_| !self.paused).map(Checks::due);
-        [self.kill_at, self.restarts.due(), checks].into_iter().flatten().min()
+        let hooks = self.hooks.as_ref().and_then(|hooks| hooks.due());
+        [self.kill_at, self.start_due(), checks, hooks].into_iter().flatten().min()
+    }
+
+    /// When it is started again. Who was asked whether it may be is waited for by his descriptor.
+    fn start_due(&self) -> Option<Instant> {
+        self.restarts.due().filter(|_| self.gate() != Gate::Asking)
     }
 
     /// Output waits for the one who started the container and must get all of it, unless others
@@ -188,7 +201,11 @@ impl Keeper {
     fn take_signals(&mut self) {
         let mut record = [0; 128];
         if rustix::io::read(&self.signals, &mut record).is_ok() {
-            self.stop();
+            // The first field of signalfd_siginfo, as in signalfd(2).
+            let number = i32::from_ne_bytes([record[0], record[1], record[2], record[3]]);
+            if self.fire(number).is_err() {
+                self.stop();
+            }
         }
     }
 

@@ -13,11 +13,13 @@ mod early;
 mod finish;
 mod handover;
 mod health;
+mod hooks;
 mod keep;
 mod orders;
 mod request;
 mod restart;
 mod setup;
+mod shortage;
 mod task;
 
 pub use setup::{executed, forked};

@@ -49,6 +49,7 @@ impl Keeper {
                 self.job.spec.logs = logs;
                 self.log.bound(logs);
             }
+            Request::Fire { signal } => self.fire(signal)?,
             other => return Err(Error::internal(format!("{other:?} is no order"))),
         }
         connection.send(&Reply::Done);

@@ -4,10 +4,13 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use lifecycle::events::What;
+use lifecycle::hooks::Detail;
 use lifecycle::living;
 use serde::{Deserialize, Serialize};
+use spec::hooks::{Event, When};
 use spec::protocol::Stream;
 
+use crate::hooks::Gate;
 use crate::keep::Keeper;
 use crate::task::{Setup, Task};
 
@@ -107,6 +110,14 @@ impl Keeper {
         if due > Instant::now() {
             return None;
         }
+        match self.gate() {
+            Gate::Open => {}
+            Gate::Asking => return None,
+            Gate::Shut(why) => {
+                self.restarts.failure = Some(why);
+                return Some(code);
+            }
+        }
         self.restarts.rest = None;
         self.restarts.times = self.restarts.times.saturating_add(1);
         self.restarts.begun = Instant::now();
@@ -144,7 +155,23 @@ impl Keeper {
             let _ = group.end();
         }
         self.restarts.rest(code);
+        self.tell_hooks_of_end(code);
         None
+    }
+
+    /// It has ended, and is to be started again: hooks may say no until then.
+    fn tell_hooks_of_end(&mut self, code: i32) {
+        if self.hooks.is_none() {
+            return;
+        }
+        let detail = || Detail::from([("code".to_owned(), code.into())]);
+        if self.restarts.oom.get() {
+            self.happen(&When::After(Event::Oom), detail());
+        }
+        if code != 0 {
+            self.happen(&When::After(Event::Failure), detail());
+        }
+        self.ask_restart(code);
     }
 
     fn start_again(&mut self) -> spec::Result<()> {
@@ -160,6 +187,7 @@ impl Keeper {
         let task = Task::first(&plan, setup, |first| living::runs_again(job, first, group, times))?;
         self.task = task;
         self.begin_checks();
+        self.begin_hooks(true);
         self.tell([What::Restart { times: Some(times) }, What::Start]);
         Ok(())
     }

@@ -154,6 +154,7 @@ fn take_up(passed: Passed, early: Early, aside: &mut dyn FnMut()) -> Option<Box<
             launch.send(&Reply::Started { pid: keeper.pid() });
             keeper.tell([What::Start]);
             keeper.begin_checks();
+            keeper.begin_hooks(false);
             if attached {
                 keeper.attach_launch(launch);
             } else {
@@ -196,11 +197,21 @@ fn start(mut job: Job, mut early: Early, aside: &mut dyn FnMut()) -> Result<Keep
     Ok(keeper)
 }
 
+/// And those that hooks wait for.
+fn watched(job: &Job) -> Vec<i32> {
+    let hooks = job.spec.hooks.as_deref().map(|hooks| hooks.list.as_slice()).unwrap_or_default();
+    let signal = |hook: &spec::hooks::Hook| match hook.when {
+        spec::hooks::When::Signal(number) => Some(number),
+        _ => None,
+    };
+    SIGNALS.into_iter().chain(hooks.iter().filter_map(signal)).collect()
+}
+
 type Made = (Task, Option<cgroup::Group>, OwnedFd, OwnedFd, Writer);
 
 fn make(job: &Job, mut early: Early, aside: &mut dyn FnMut()) -> Result<Made> {
-    let signals =
-        sys::signal::descriptor(&SIGNALS).map_err(std::io::Error::from).doing(|| "watching signals")?;
+    let signals = sys::signal::descriptor(&watched(job));
+    let signals = signals.map_err(std::io::Error::from).doing(|| "watching signals")?;
     let (group, entry) = early.take_groups(job)?;
     let (users, kept) = (early.users.take(), lifecycle::volumes::attach(&job.spec)?);
     let setup = Setup { entry, users, kept, ..Setup::of(group.as_ref(), job.input, job.size) };

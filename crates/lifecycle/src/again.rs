@@ -1,12 +1,14 @@
 //! Starting a container that was created before, or has ended: the same spec, the same name; its
 //! log goes on.
 
+use spec::hooks::Event;
 use spec::life::Restart;
 use spec::{Error, Result};
 
 use crate::container::Container;
 use crate::disk::{self, Durable};
 use crate::events::What;
+use crate::hooks::{self, Detail};
 use crate::launch::Launch;
 use crate::lock::Lock;
 use crate::record::{Ended, Record, Status, VERSION, now};
@@ -43,12 +45,15 @@ impl Container {
     /// # Errors
     /// As both of these.
     pub fn restart(&self, timeout: std::time::Duration, launch: Launch) -> Result<Session> {
+        hooks::before(&self.owner("running", None), Event::Restart, &Detail::new())?;
         match self.stop(timeout) {
             Err(_) if !self.status()?.is_running() => {}
             stopped => stopped?,
         }
         self.tell(What::Restart { times: None });
-        self.start_again(launch)
+        let session = self.start_again(launch)?;
+        hooks::after(&self.owner("running", Some(session.pid())), Event::Restart, &Detail::new());
+        Ok(session)
     }
 
     /// Whether its policy asks for it to be started now that the machine, or its keeper, was lost.

@@ -5,12 +5,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use spec::hooks::Event;
 use spec::life::Restart;
 use spec::protocol::Request;
 use spec::{Error, Id, Name, Result, ResultExt};
 
 use crate::disk::{self, Durable, remove_tree};
 use crate::events::{Subject, What};
+use crate::hooks::{self, Detail, Owner};
 use crate::ledger::Ledger;
 use crate::lock::Lock;
 use crate::log;
@@ -76,6 +78,12 @@ impl Container {
     /// Whom events of it are about.
     pub(crate) fn subject(&self) -> Subject<'_> {
         Subject { run: &self.run, id: self.id(), name: self.name(), image: &self.record.image }
+    }
+
+    /// Whose hooks are done.
+    pub(crate) fn owner<'a>(&'a self, status: &'a str, pid: Option<i32>) -> Owner<'a> {
+        let (spec, image) = (&self.record.spec, &self.record.image);
+        Owner { spec, dir: &self.dir, run: &self.run, image, status, pid }
     }
 
     /// Where it stands. A container whose keeper was lost is ended first.
@@ -264,6 +272,9 @@ impl Container {
 
     /// Asks it to stop, kills it after `timeout`, and returns when it has ended and is cleaned up.
     pub fn stop(&self, timeout: Duration) -> Result<()> {
+        let first = self.running()?.first.pid;
+        // Before it is locked: what they do to it would wait for that.
+        hooks::before(&self.owner("running", Some(first)), Event::Stop, &Detail::new())?;
         let _lock = Lock::take(&self.dir, self.name())?;
         let state = self.running()?;
         self.quit()?;
@@ -304,6 +315,9 @@ impl Container {
 
     /// Removes it with its logs, not with its volumes; with `force` a running one is killed first.
     pub fn remove(&self, force: bool) -> Result<()> {
+        let asked = hooks::before(&self.owner("stopped", None), Event::Cleanup, &Detail::new());
+        // By force it goes whatever they say.
+        asked.map(drop).or_else(|refused| if force { Ok(()) } else { Err(refused) })?;
         let lock = match &self.lock {
             Some(_) => None,
             None => Some(Lock::take(&self.dir, self.name())?),
@@ -327,6 +341,7 @@ impl Container {
         }
         self.remove_all()?;
         lock.into_iter().for_each(Lock::discard);
+        hooks::after(&self.owner("removed", None), Event::Cleanup, &Detail::new());
         Ok(())
     }
 

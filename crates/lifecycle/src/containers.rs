@@ -6,12 +6,14 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use spec::hooks::Event;
 use spec::portable::Portable;
 use spec::{Error, Name, Result, ResultExt};
 
 use crate::container::Container;
 use crate::disk::{self, Durable};
 use crate::events::{Events, Watch, What};
+use crate::hooks::{self, Detail, Owner};
 use crate::ledger::{self, Ledger};
 use crate::lock::{ImagesLock, Lock};
 use crate::record::{self, Record, Status};
@@ -104,6 +106,10 @@ impl Containers {
         if !options.life.standing && !options.overcommit {
             ledger::foresee(self, &spec)?;
         }
+        let run = self.run.join(id.to_string());
+        let owner =
+            Owner { spec: &spec, dir: &dir, run: &run, image: source.image, status: "creating", pid: None };
+        hooks::before(&owner, Event::Create, &Detail::new())?;
         let said = source.portable.limits.clone().merged(options.limits.clone());
         let wanted = volumes::Wanted::of(&said);
         let lock = self.reserve(&name, &dir)?;
@@ -131,9 +137,10 @@ impl Containers {
             lock.discard();
             return Err(error);
         }
-        let mut container = Container::new(record, dir, self.run.join(id.to_string()), Some(lock));
+        let mut container = Container::new(record, dir, run, Some(lock));
         (container.notes, container.new_volumes) = (notes, new_volumes);
         container.tell(What::Create);
+        hooks::after(&container.owner("created", None), Event::Create, &Detail::new());
         Ok(container)
     }
 

@@ -66,6 +66,21 @@ pub enum What {
     Update,
     /// It is gone.
     Destroy,
+    /// A hook of it was done, or tried.
+    Hook {
+        /// Its name.
+        hook: String,
+        /// `done`, `veto`, `failed`, `overdue` or `skipped`.
+        outcome: String,
+        /// Why, where it did not go well.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+        /// What it changed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        changed: Vec<String>,
+        /// How long it took.
+        milliseconds: u64,
+    },
 }
 
 /// One event.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cgroup::Room;
 use spec::container::{self, Process, Root, Spec};
+use spec::hooks::Event;
 use spec::portable::Ids;
 use spec::protocol::{Reply, Request};
 use spec::resources::Resources;
@@ -14,6 +15,7 @@ use spec::{Error, Result, RootPath};
 use crate::Containers;
 use crate::client::Client;
 use crate::container::Container;
+use crate::hooks::{self, Detail};
 use crate::job::{self, Job};
 use crate::ledger::{self, Asking, Ledger};
 use crate::lock::Lock;
@@ -79,6 +81,7 @@ impl Container {
         spare: Option<Spare>,
         lock: Option<&Lock>,
     ) -> Result<Session> {
+        hooks::before(&self.owner("created", None), Event::Start, &Detail::new())?;
         let promised = !self.record().spec.promised().is_empty();
         let overcommit = launch.overcommit || self.record().overcommit;
         let spare = spare.map_or_else(|| Spare::of(launch.keeper.clone(), self.id()), Ok)?;

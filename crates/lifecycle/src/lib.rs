@@ -21,6 +21,7 @@ pub mod events;
 pub mod figures;
 pub mod history;
 mod home;
+pub mod hooks;
 mod inside;
 pub mod job;
 mod launch;

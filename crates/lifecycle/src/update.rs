@@ -5,6 +5,7 @@ mod files;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 use spec::container::Spec;
+use spec::hooks::Event;
 use spec::life::Life;
 use spec::protocol::Request;
 use spec::resources::{self, Resources};
@@ -14,6 +15,7 @@ use crate::Containers;
 use crate::container::Container;
 use crate::disk::{self, Durable};
 use crate::events::What;
+use crate::hooks::{self, Detail};
 use crate::ledger::{self, Asking, Ledger};
 use crate::lock::Lock;
 use crate::record::{Record, Running, Status};
@@ -47,6 +49,14 @@ impl Container {
     /// When a limit is refused by the kernel or cannot be enforced here, or the record cannot be
     /// written.
     pub fn update(&self, change: impl FnOnce(&mut Life), update: &Update) -> Result<()> {
+        let owner = self.owner("running", None);
+        hooks::before(&owner, Event::Update, &Detail::new())?;
+        self.update_locked(change, update)?;
+        hooks::after(&owner, Event::Update, &Detail::new());
+        Ok(())
+    }
+
+    fn update_locked(&self, change: impl FnOnce(&mut Life), update: &Update) -> Result<()> {
         let _lock = Lock::take(self.dir(), self.name())?;
         // Read under the lock: somebody else may have changed it since it was found.
         let before = self.must_be_current()?;

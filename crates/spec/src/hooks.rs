@@ -10,6 +10,7 @@ mod table;
 mod when;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +42,12 @@ pub struct Hooks {
     /// is looked up. JSON.
     #[serde(default)]
     pub facts: String,
+    /// The program that does them on this host. (A package says nothing of it.)
+    #[serde(default)]
+    pub program: PathBuf,
+    /// The variables that are allowed, as they were when the container was made. (Likewise.)
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
 }
 
 /// One hook.

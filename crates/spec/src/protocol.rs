@@ -122,6 +122,11 @@ pub enum Request {
         /// What it is promised of the disk, which it gives back at its end.
         promise: Promise,
     },
+    /// Do the hooks of this signal.
+    Fire {
+        /// Its number.
+        signal: i32,
+    },
 }
 
 /// From a keeper to a client. New variants go to the end.

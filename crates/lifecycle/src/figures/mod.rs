@@ -15,6 +15,6 @@ mod survey;
 pub use cgroup::figures::{Pressure, Pressures, Stall, Tasks};
 pub use host::{Host, HostMemory};
 pub use network::Network;
-pub use room::Room;
+pub use room::{Room, fullest};
 pub(crate) use room::{device_name, devices_of_host};
 pub use survey::{Cpu, Figures, Io, Memory, Nic, Snapshot, Survey};

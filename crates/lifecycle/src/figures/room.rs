@@ -11,7 +11,9 @@ use ::disk::Volumes;
 use rustix::fs::{Mode, OFlags, ResolveFlags, StatVfs};
 use serde::Serialize;
 use spec::RootPath;
+use spec::container::Spec;
 
+use super::roster;
 use crate::pinned::Pinned;
 
 /// File systems that answer by themselves. One of a container's making (FUSE) could keep whoever asks
@@ -125,6 +127,17 @@ pub(super) fn of_volumes(first: Pinned, dir: &Path, at: &RootPath) -> Option<Roo
         used_inodes: usage.inodes.unwrap_or(0),
         inodes: usage.limit.inodes,
     })
+}
+
+/// How full the fullest of a container's own file systems is, in percent; None where none has a limit.
+pub fn fullest(spec: &Spec, first: i32) -> Option<f64> {
+    let mut rooms = of_process(first, &devices_of_host());
+    let volumes = roster::kept(spec).zip(Pinned::of(first).ok());
+    rooms.extend(volumes.and_then(|((dir, at), first)| of_volumes(first, &dir, &at)));
+    let share = |used: u64, size: Option<u64>| size.map(|size| used as f64 * 100.0 / size.max(1) as f64);
+    let shares =
+        rooms.iter().flat_map(|room| [share(room.used, room.size), share(room.used_inodes, room.inodes)]);
+    shares.flatten().max_by(f64::total_cmp)
 }
 
 /// The way is gone inside its root, whatever the container has laid on it.

@@ -74,7 +74,7 @@ impl Member {
     }
 }
 
-fn kept(spec: &Spec) -> Option<(PathBuf, RootPath)> {
+pub(super) fn kept(spec: &Spec) -> Option<(PathBuf, RootPath)> {
     let first = spec.mounts.iter().find(|mount| matches!(mount.what, MountKind::Kept { .. }))?;
     Some((spec.kept.clone()?, first.at.clone()))
 }

@@ -2,6 +2,7 @@
 
 mod facts;
 mod files;
+mod hooks;
 mod kernel;
 mod layers;
 mod limits;
@@ -163,6 +164,7 @@ impl Resolving<'_> {
         spec.init = self.options.init || self.layers.value(|layer| layer.init).unwrap_or(false);
         spec.controllers = self.layers.value(|layer| layer.controllers.clone());
         self.limits(&mut spec, reasons)?;
+        self.hooks(&mut spec, reasons)?;
         spec.stop_signal = self.layers.value(|layer| layer.stop_signal).unwrap_or(self.portable.stop_signal);
         Ok(spec)
     }
