@@ -42,6 +42,15 @@ impl Container {
         self.order(&Request::Unpause)
     }
 
+    /// Has its keeper do the hooks of a signal.
+    ///
+    /// # Errors
+    /// Conflict if it does not run; not found if it has none for this signal.
+    pub fn fire(&self, signal: i32) -> Result<()> {
+        self.running()?;
+        self.order(&Request::Fire { signal })
+    }
+
     /// Signals its first process. Each command of an ordinary user has a user namespace of its own, from
     /// which one who is not root in the container's is a stranger: to that its keeper passes it on.
     pub(crate) fn signal(&self, first: impl AsFd, signo: i32) -> Result<()> {

@@ -45,8 +45,12 @@ pub enum Verb {
     Observation(verbs::observation::Args),
     /// Make a package of what was used, and prove it
     Pack(verbs::pack::Args),
-    /// Do dev, test and pack as tsubo.toml says
+    /// Do dev, test and pack as a definition says
     Build(verbs::build::Args),
+    /// Show what a definition says, with everything that it computes
+    Spec(verbs::specification::Args),
+    /// Try scripts of hooks, test them, and print types for editors
+    Script(verbs::script::Args),
     /// Show what is in a package, what was cut, and why
     Contents(verbs::contents::Args),
     /// Start a container from a package or an installed image
@@ -99,6 +103,10 @@ pub enum Verb {
     Stop(verbs::stop::Args),
     /// Send a signal to a container
     Kill(verbs::kill::Args),
+    /// Show the hooks of a container, and how they went
+    Hooks(verbs::hooks::Args),
+    /// Have the hooks of a signal done
+    Signal(verbs::signal::Args),
     /// Remove containers
     Rm(verbs::rm::Args),
     /// Show everything that is known of a container, an image or a development container
@@ -126,7 +134,10 @@ pub enum Verb {
 impl Verb {
     /// Whether it has to do with containers and images, as opposed to files that anybody may read.
     fn keeps_state(&self) -> bool {
-        !matches!(self, Self::Contents(_) | Self::Generate(_) | Self::Audit(_))
+        !matches!(
+            self,
+            Self::Contents(_) | Self::Generate(_) | Self::Audit(_) | Self::Spec(_) | Self::Script(_)
+        )
     }
 }
 
@@ -241,6 +252,10 @@ fn dispatch(verb: Verb, place: &verbs::Place, spare: Option<Spare>) -> spec::Res
         Verb::Exec(args) => verbs::exec::run(args, place),
         Verb::Stop(args) => verbs::stop::run(&args, place),
         Verb::Kill(args) => verbs::kill::run(&args, place),
+        Verb::Hooks(args) => verbs::hooks::run(&args, place),
+        Verb::Signal(args) => verbs::signal::run(&args, place),
+        Verb::Spec(args) => verbs::specification::run(&args),
+        Verb::Script(args) => verbs::script::run(&args, place),
         Verb::Rm(args) => verbs::rm::run(&args, place),
         Verb::Inspect(args) => verbs::inspect::run(&args, place),
         Verb::Diff(args) => verbs::diff::run(&args, place),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
+use spec::hooks::Hooks;
 use spec::isolation::Isolation;
 use spec::limits::Limits;
 use spec::observation::{Observation, Used};
@@ -54,6 +55,8 @@ pub struct Request {
     pub isolation: Isolation,
     /// What the definition says of its limits.
     pub limits: Limits,
+    /// What is done when something happens to its containers.
+    pub hooks: Hooks,
 }
 
 /// A package that was made.
@@ -293,6 +296,7 @@ impl Packing<'_> {
         portable.ports.clone_from(&self.observation.ports);
         portable.isolation.clone_from(&self.request.isolation);
         portable.limits.clone_from(&self.request.limits);
+        portable.hooks.clone_from(&self.request.hooks);
         let used = self.observation.used();
         portable.forecast = Limits::forecast(&used.peak);
         portable.used = (used != Used::default()).then_some(used);

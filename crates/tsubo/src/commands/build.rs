@@ -1,6 +1,6 @@
 //! `tsubo build`: dev, test and pack, as the definition says.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use lifecycle::Bind;
 use spec::definition::Definition;
@@ -19,12 +19,13 @@ use workshop::progress::Progress;
 use workshop::service::exercise::Exercise;
 use workshop::trial::setup::Setup;
 
+use super::definition::{self, Defined};
 use super::{Place, audit, pack, run as parse, test};
 use crate::ui;
 
 const EXAMPLES: &str = "\
 Examples:
-  tsubo build                                     read tsubo.toml in this folder
+  tsubo build                                     read tsubo.toml, or tsubo.luau, in this folder
   tsubo build services/web                        read services/web/tsubo.toml
   tsubo build --keep-dev                          go on with the development container of the last build
 
@@ -44,6 +45,10 @@ pub struct Args {
     #[arg(default_value = ".", value_name = "DIR|FILE")]
     pub place: PathBuf,
 
+    /// A value for a definition that computes, which reads it as flags.KEY
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+
     /// Go on with the development container if it is there, instead of making it anew
     #[arg(long)]
     pub keep_dev: bool,
@@ -58,18 +63,10 @@ pub struct Args {
 
 /// Runs the verb.
 pub fn run(args: Args, place: &Place) -> Result<u8> {
-    let file = if args.place.is_dir() { args.place.join("tsubo.toml") } else { args.place.clone() };
-    let text = std::fs::read_to_string(&file).map_err(|cause| {
-        Error::io(format!("reading {}", file.display()), cause)
-            .hint("tsubo build --help shows what a tsubo.toml looks like")
-    })?;
-    let definition = Definition::parse(&text, &file.display().to_string())?;
+    let Defined { definition, hooks, folder } = definition::load(&args.place, &args.set)?;
     let level: Level = definition.closure.as_deref().unwrap_or("package").parse()?;
     check_limits(&definition)?;
-    let folder = file
-        .parent()
-        .map_or_else(|| Path::new("."), |dir| if dir.as_os_str().is_empty() { Path::new(".") } else { dir });
-    std::env::set_current_dir(folder).doing(|| format!("entering {}", folder.display()))?;
+    std::env::set_current_dir(&folder).doing(|| format!("entering {}", folder.display()))?;
 
     let interrupt = Interrupt::install()?;
     sys::private_mounts::enter().doing(|| "making a private mount namespace")?;
@@ -90,6 +87,7 @@ pub fn run(args: Args, place: &Place) -> Result<u8> {
         small: false,
         isolation: isolation(&definition)?,
         limits: definition.limits.clone(),
+        hooks,
     };
     pack::make(&development, &stack, &request, args.format.is_json(), &interrupt)?;
     audit::package(&definition.audit, &request.out, place).map(|()| 0)

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use spec::hooks::Hooks;
 use spec::isolation::Isolation;
 use spec::limits::Limits;
 use spec::{Name, Result, ResultExt};
@@ -77,6 +78,7 @@ pub fn run(args: Args, place: &Place) -> Result<u8> {
         small: args.small,
         isolation: Isolation::default(),
         limits: Limits::default(),
+        hooks: Hooks::default(),
     };
     make(&development, &stack, &request, args.format.is_json(), &interrupt)?;
     Ok(0)
