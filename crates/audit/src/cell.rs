@@ -89,8 +89,8 @@ pub struct Hints {
     pub port: u16,
     /// An abstract socket of the host.
     pub socket: String,
-    /// The disk that containers are on: its number, and its bytes.
-    pub disk: (u64, u64),
+    /// The disks that the host has for itself: their numbers, and their bytes.
+    pub disks: Vec<(u64, u64)>,
 }
 
 /// Where one attack runs.
@@ -215,8 +215,13 @@ impl Writable {
     /// harms nobody when it is reached. A whole disk, whosever it is, is never filled.
     pub fn bounded(&self, hints: &Hints) -> Option<(u64, u64)> {
         let room = rustix::fs::statvfs(&self.at).ok()?;
-        let is_part = self.device == hints.disk.0 && room.f_blocks * room.f_frsize < hints.disk.1;
-        (self.is_image || is_part).then_some((room.f_bavail * room.f_frsize, room.f_favail))
+        let of_host = hints.disks.iter().find(|(device, _)| *device == self.device);
+        let is_bounded = match of_host {
+            Some((_, bytes)) => room.f_blocks * room.f_frsize < *bytes,
+            // A host may itself be on a file that is mounted.
+            None => self.is_image,
+        };
+        is_bounded.then_some((room.f_bavail * room.f_frsize, room.f_favail))
     }
 }
 

@@ -31,7 +31,7 @@ struct Order {
     seconds: f32,
 }
 
-/// `--token T --pid P --port N --socket S --disk D:B NAME=AMOUNT:SECONDS…`; ends with 0 when all are done.
+/// `--token T --pid P --port N --socket S --disk D:B… NAME=AMOUNT:SECONDS…`; ends with 0 when all are done.
 pub fn run(words: &[String]) -> u8 {
     let Some((hints, orders)) = understood(words) else {
         eprintln!("tsubo-attack: bad order {words:?}");
@@ -69,7 +69,7 @@ fn understood(words: &[String]) -> Option<(Hints, Vec<Order>)> {
             "--port" => hints.port = words.next()?.parse().ok()?,
             "--disk" => {
                 let (device, bytes) = words.next()?.split_once(':')?;
-                hints.disk = (device.parse().ok()?, bytes.parse().ok()?);
+                hints.disks.push((device.parse().ok()?, bytes.parse().ok()?));
             }
             "--socket" => hints.socket.clone_from(words.next()?),
             order => {
