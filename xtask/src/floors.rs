@@ -16,6 +16,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("tsubo-disk", 2),
     ("tsubo-store", 2),
     ("tsubo-observe", 2),
+    ("tsubo-script", 2),
     ("tsubo-lifecycle", 3),
     ("tsubo-keeper", 4),
     ("tsubo-workshop", 4),
@@ -23,6 +24,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("tsubo-oci", 5),
     ("tsubo-top", 5),
     ("tsubo-audit", 5),
+    ("tsubo-hook", 5),
 ];
 
 /// Stands beside the house and imports no floor.

@@ -187,9 +187,17 @@ pub struct Attack {
     pub act: fn(&mut Cell) -> Stop,
 }
 
+/// Attacks that hold files with names, which stay where a killed one had a directory of the host.
+const LEAVES: [&str; 4] = ["disk-names", "disk-files", "tmpfs-files", "attributes"];
+
 impl Attack {
+    /// Whether one that is killed may leave files behind, which [`crate::attacks::SWEEP`] removes.
+    pub fn leaves_files(&self) -> bool {
+        LEAVES.contains(&self.name)
+    }
+
     /// One that is refused, or not.
-    pub const fn question(
+    const fn question(
         family: Family,
         name: &'static str,
         what: &'static str,
@@ -199,4 +207,20 @@ impl Attack {
         let (unit, bound, judge) = (Unit::Things("tries"), Bound::of(1, 2.0), Judge::Refused);
         Self { name, family, what, unit, bound, judge, mend, act }
     }
+}
+
+/// A question: its name, what it does, what mends it, and how it is asked.
+pub type Question = (&'static str, &'static str, &'static str, fn(&mut Cell) -> Stop);
+
+/// Those of a family.
+pub const fn questions<const N: usize>(family: Family, rows: [Question; N]) -> [Attack; N] {
+    let (name, what, mend, act) = rows[0];
+    let mut all = [Attack::question(family, name, what, mend, act); N];
+    let mut at = 1;
+    while at < N {
+        let (name, what, mend, act) = rows[at];
+        all[at] = Attack::question(family, name, what, mend, act);
+        at += 1;
+    }
+    all
 }

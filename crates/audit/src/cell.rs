@@ -1,12 +1,12 @@
 //! Where an attack runs: how far it may go, what it has taken, and how it ends.
 
-use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use sys::attack::{Shared, bound_child};
 
+use crate::places::{Found, Writable, writable};
 use crate::speech::Why;
 
 /// Why an attack takes no more.
@@ -16,8 +16,10 @@ pub enum Stop {
     Limit(Errno),
     /// It was refused.
     Refused(Errno),
-    /// There is nothing to do it with.
+    /// There is nothing to do it with: what it asks about is not there.
     Nowhere(&'static str),
+    /// It could not be tried, which says nothing.
+    Unknown(&'static str),
     /// It has taken all that it was to take.
     Amount,
     /// The time is over.
@@ -41,6 +43,7 @@ impl Stop {
             Self::Limit(cause) => (Why::Limit, name_of(*cause)),
             Self::Refused(cause) => (Why::Refused, name_of(*cause)),
             Self::Nowhere(why) => (Why::Nowhere, (*why).to_owned()),
+            Self::Unknown(why) => (Why::Failed, (*why).to_owned()),
             Self::Amount => (Why::Amount, String::new()),
             Self::Time => (Why::Time, String::new()),
             Self::Possible(found) => (Why::Possible, found.clone()),
@@ -89,8 +92,8 @@ pub struct Hints {
     pub port: u16,
     /// An abstract socket of the host.
     pub socket: String,
-    /// The disk that containers are on: its number, and its bytes.
-    pub disk: (u64, u64),
+    /// The disks that the host has for itself: their numbers, and their bytes.
+    pub disks: Vec<(u64, u64)>,
 }
 
 /// Where one attack runs.
@@ -117,6 +120,7 @@ impl Cell {
     pub fn new(amount: u64, seconds: f32, hints: Hints, shared: Shared) -> Self {
         shared.number(GOT).store(0, Ordering::Relaxed);
         shared.number(TOLD).store(0, Ordering::Relaxed);
+        (SPARE..64).for_each(|at| shared.number(at).store(0, Ordering::Relaxed));
         Self { amount, end: Instant::now() + Duration::from_secs_f32(seconds), hints, shared }
     }
 
@@ -133,6 +137,23 @@ impl Cell {
     /// A number that the processes of this attack share.
     pub fn number(&self, at: usize) -> &'static std::sync::atomic::AtomicU64 {
         self.shared.number(SPARE + at)
+    }
+
+    /// Directories like this that it can write to, at least one. The time of the search is not the attack's.
+    pub fn places(
+        &mut self,
+        which: fn(&Writable) -> bool,
+        none: &'static str,
+    ) -> Result<Vec<Writable>, Stop> {
+        let start = Instant::now();
+        let Found { mut places, is_whole } = writable();
+        self.end += start.elapsed();
+        places.retain(which);
+        match (places.is_empty(), is_whole) {
+            (true, true) => Err(Stop::Nowhere(none)),
+            (true, false) => Err(Stop::Unknown("it has too many directories to look through")),
+            (false, _) => Ok(places),
+        }
     }
 
     /// Whether the time is over.
@@ -190,87 +211,13 @@ impl Cell {
 
     /// A child that ends with this process, and some seconds after the attack at the latest.
     pub fn child(&self, work: impl FnOnce() -> i32) -> Result<i32, Errno> {
-        let left = self.end.saturating_duration_since(Instant::now());
-        bound_child(left.as_secs() as u32 + 30, work)
+        bound_child(self.seconds_left(), work)
     }
-}
 
-/// A mounted file system that can be written to.
-#[derive(Debug, Clone)]
-pub struct Writable {
-    /// Where.
-    pub at: PathBuf,
-    /// Whether it is only in memory.
-    pub in_memory: bool,
-    /// Whether it may outlive the container, as volumes and directories of the host do: what is made there is
-    /// removed by who made it.
-    pub stays: bool,
-    /// Whether it is on a file that is mounted.
-    is_image: bool,
-    device: u64,
-}
-
-impl Writable {
-    /// What can still be had, bytes and files, if that is less than the disk has: it is then a limit that
-    /// harms nobody when it is reached. A whole disk, whosever it is, is never filled.
-    pub fn bounded(&self, hints: &Hints) -> Option<(u64, u64)> {
-        let room = rustix::fs::statvfs(&self.at).ok()?;
-        let is_part = self.device == hints.disk.0 && room.f_blocks * room.f_frsize < hints.disk.1;
-        (self.is_image || is_part).then_some((room.f_bavail * room.f_frsize, room.f_favail))
+    /// So long a child may live.
+    pub fn seconds_left(&self) -> u32 {
+        self.end.saturating_duration_since(Instant::now()).as_secs() as u32 + 30
     }
-}
-
-/// Every file system here that a new file can be made on, once each.
-pub fn writable() -> Vec<Writable> {
-    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mut places: Vec<(PathBuf, String)> = table.lines().filter_map(place).collect();
-    if places.is_empty() {
-        places =
-            ["/", "/tmp", "/var/tmp", "/dev/shm", "/run"].map(|at| (PathBuf::from(at), String::new())).into();
-    }
-    // Parts of the image's own file system that all may write to.
-    let root =
-        places.iter().find(|(at, _)| at == Path::new("/")).map_or_else(String::new, |(_, kind)| kind.clone());
-    places.extend(["/tmp", "/var/tmp"].map(|at| (PathBuf::from(at), root.clone())));
-    let images: Vec<PathBuf> = table
-        .lines()
-        .filter(|line| line.contains(" /dev/loop"))
-        .filter_map(place)
-        .map(|(at, _)| at)
-        .collect();
-    let mut found: Vec<Writable> = Vec::new();
-    for (at, kind) in places {
-        let Some(device) = made_in(&at) else { continue };
-        if !found.iter().any(|one| one.device == device) {
-            let in_memory = matches!(kind.as_str(), "tmpfs" | "devtmpfs" | "ramfs");
-            let is_image = images.contains(&at);
-            found.push(Writable { at, in_memory, stays: !in_memory && kind != "overlay", is_image, device });
-        }
-    }
-    found
-}
-
-/// The mount point of a line of mountinfo, and the kind of its file system.
-fn place(line: &str) -> Option<(PathBuf, String)> {
-    let (left, right) = line.split_once(" - ")?;
-    let at = left.split(' ').nth(4)?.replace("\\040", " ");
-    let kind = right.split(' ').next()?;
-    let pseudo =
-        ["proc", "sysfs", "cgroup", "cgroup2", "devpts", "mqueue", "securityfs", "debugfs", "tracefs"];
-    (!pseudo.contains(&kind)).then(|| (PathBuf::from(at), kind.to_owned()))
-}
-
-/// Makes a file there and removes it; the number of its file system.
-fn made_in(at: &Path) -> Option<u64> {
-    use std::os::unix::fs::MetadataExt;
-    if !at.is_dir() {
-        return None;
-    }
-    let path = at.join(format!(".tsubo-attack-{}", std::process::id()));
-    let file = std::fs::File::create_new(&path).ok()?;
-    // It was made a moment ago.
-    let _ = std::fs::remove_file(&path);
-    file.metadata().ok().map(|meta| meta.dev())
 }
 
 /// The error number of a failure.
@@ -292,12 +239,5 @@ mod tests {
         let stop = two.fill(|| if two.got() < 4 { Ok((1, ())) } else { Err(Errno::MFILE) });
         assert_eq!((stop, two.got()), (Stop::Limit(Errno::MFILE), 4));
         assert_eq!(cell(10).fill(|| Err::<(u64, ()), _>(Errno::PERM)), Stop::Refused(Errno::PERM));
-    }
-
-    #[test]
-    fn mount_points_are_read() {
-        let line = "33 22 0:29 / /dev/sh\\040m rw,nosuid - tmpfs shm rw,size=65536k";
-        assert_eq!(place(line), Some((PathBuf::from("/dev/sh m"), "tmpfs".to_owned())));
-        assert_eq!(place("1 2 0:3 / /proc rw - proc proc rw"), None);
     }
 }

@@ -22,6 +22,8 @@ const TELLS: Duration = Duration::from_millis(100);
 
 /// The exit code of who was ended by SIGKILL: in here nobody sends that but the kernel.
 const KILLED: i32 = 128 + 9;
+/// Of who was ended by a filter (SIGSYS).
+const FILTERED: i32 = 128 + 31;
 
 /// An attack that was ordered.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +33,7 @@ struct Order {
     seconds: f32,
 }
 
-/// `--token T --pid P --port N --socket S --disk D:B NAME=AMOUNT:SECONDS…`; ends with 0 when all are done.
+/// `--token T --pid P --port N --socket S --disk D:B… NAME=AMOUNT:SECONDS…`; ends with 0 when all are done.
 pub fn run(words: &[String]) -> u8 {
     let Some((hints, orders)) = understood(words) else {
         eprintln!("tsubo-attack: bad order {words:?}");
@@ -45,16 +47,36 @@ pub fn run(words: &[String]) -> u8 {
             return 1;
         }
     }
-    for order in orders {
+    let mut children = Vec::new();
+    let is_done = orders.iter().all(|order| {
         let cell = Cell::new(order.amount, order.seconds, hints.clone(), shared);
-        let watch = Watch { order, cell, shared, child: 0 };
-        if !watch.run(&mut ear) {
-            return 1;
-        }
+        Watch { order: *order, cell, shared, child: 0 }.run(&mut ear, &mut children)
+    });
+    if is_done {
+        say(&Line::Done);
+        while !ear.is_alone(50) {}
     }
-    say(&Line::Done);
-    while !ear.is_alone(50) {}
-    0
+    children.into_iter().for_each(end);
+    clean(&orders);
+    u8::from(!is_done)
+}
+
+/// Nothing stays where others see it: files in directories of the host, objects in a namespace of the host's.
+fn clean(orders: &[Order]) {
+    if orders.iter().any(|order| order.attack.leaves_files()) {
+        crate::places::sweep();
+    }
+    if orders.iter().any(|order| order.attack.judge != Judge::Refused) {
+        sys::system_v::sweep();
+    }
+}
+
+fn end(child: i32) {
+    if let Some(pid) = Pid::from_raw(child) {
+        // It may have ended by itself.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        let _ = reap(child, true);
+    }
 }
 
 fn understood(words: &[String]) -> Option<(Hints, Vec<Order>)> {
@@ -69,13 +91,13 @@ fn understood(words: &[String]) -> Option<(Hints, Vec<Order>)> {
             "--port" => hints.port = words.next()?.parse().ok()?,
             "--disk" => {
                 let (device, bytes) = words.next()?.split_once(':')?;
-                hints.disk = (device.parse().ok()?, bytes.parse().ok()?);
+                hints.disks.push((device.parse().ok()?, bytes.parse().ok()?));
             }
             "--socket" => hints.socket.clone_from(words.next()?),
             order => {
                 let (name, rest) = order.split_once('=')?;
                 let (amount, seconds) = rest.split_once(':')?;
-                let attack = attacks::find(name)?;
+                let attack = attacks::ordered(name)?;
                 orders.push(Order { attack, amount: amount.parse().ok()?, seconds: seconds.parse().ok()? });
             }
         }
@@ -140,9 +162,9 @@ struct Watch {
 }
 
 impl Watch {
-    /// Whether the next one may follow. What an attack has taken it holds until the auditor has looked;
-    /// questions hold nothing.
-    fn run(mut self, ear: &mut Ear) -> bool {
+    /// Whether the next one may follow. What an attack has taken it holds until the auditor has looked, in a
+    /// process that is told by `children`; questions hold nothing.
+    fn run(mut self, ear: &mut Ear, children: &mut Vec<i32>) -> bool {
         let seconds = self.order.seconds as u32 + 60;
         match bound_child(seconds, || attack(self.order, &mut self.cell, self.shared)) {
             Ok(child) => self.child = child,
@@ -154,13 +176,14 @@ impl Watch {
         let mut told = Instant::now();
         while !self.is_told() {
             if ear.is_alone(5) {
+                children.push(self.child);
                 return false;
             }
             if let Some(code) = self.ended() {
                 // It may have told and ended in between.
                 if !self.is_told() {
-                    let why = if code == KILLED { Why::Killed } else { Why::Failed };
-                    self.over(why, format!("ended with {code}"));
+                    let (why, detail) = ended(self.order.attack, code);
+                    self.over(why, detail);
                 }
                 return true;
             }
@@ -170,7 +193,9 @@ impl Watch {
             }
         }
         if self.order.attack.judge == Judge::Refused {
-            self.end();
+            end(self.child);
+        } else {
+            children.push(self.child);
         }
         true
     }
@@ -193,13 +218,15 @@ impl Watch {
         }
         None
     }
+}
 
-    fn end(&self) {
-        if let Some(pid) = Pid::from_raw(self.child) {
-            // It may have ended by itself.
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-            let _ = reap(self.child, true);
-        }
+/// What it means that an attack has ended with this code before it has told anything.
+fn ended(attack: &Attack, code: i32) -> (Why, String) {
+    match code {
+        KILLED => (Why::Killed, format!("ended with {code}")),
+        // A filter that ends who calls refuses the call.
+        FILTERED if attack.judge == Judge::Refused => (Why::Refused, "SIGSYS".to_owned()),
+        _ => (Why::Failed, format!("ended with {code}")),
     }
 }
 
@@ -218,10 +245,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_is_ended_by_a_filter_is_refused() {
+        let of = |name, code| ended(attacks::find(name).expect("an attack"), code).0;
+        assert_eq!((of("mount", 159), of("pages", 159)), (Why::Refused, Why::Failed));
+        assert_eq!((of("mount", 139), of("pages", 137)), (Why::Failed, Why::Killed));
+    }
+
+    #[test]
     fn orders_are_understood() {
         let words = ["--token", "x", "--pid", "7", "pages=1024:2.5", "mount=1:2"].map(str::to_owned);
         let (hints, orders) = understood(&words).expect("orders");
         assert_eq!((hints.pid, orders.len(), orders[0].amount), (7, 2, 1024));
+        let sweep = understood(&["sweep=1:5".to_owned()]).expect("the sweep");
+        assert_eq!(sweep.1[0].attack.name, "sweep");
+        assert!(attacks::find("sweep").is_none());
         for bad in [&["memory"][..], &["nothing=1:1"], &["--pid", "x"], &[]] {
             let words: Vec<String> = bad.iter().map(|word| (*word).to_owned()).collect();
             assert!(understood(&words).is_none(), "{bad:?}");

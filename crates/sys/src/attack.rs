@@ -62,6 +62,28 @@ pub fn bound_child(seconds: u32, child: impl FnOnce() -> i32) -> Result<i32> {
     })
 }
 
+/// A child by vfork, to whose end the parent waits, in memory of its own; it dies with its parent.
+///
+/// # Errors
+/// As vfork's.
+pub fn waited_child(seconds: u32, child: impl FnOnce() -> i32) -> Result<()> {
+    let (flags, parent) = (libc::CLONE_VFORK | libc::SIGCHLD, rustix::process::getpid());
+    // SAFETY: a fork without CLONE_VM and without any pointer.
+    match check(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) })? {
+        0 => {
+            let bound = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+            // Who was orphaned before has another parent by now; 0 is one of another namespace.
+            if bound.is_err() || rustix::process::getppid().is_some_and(|now| now != parent) {
+                crate::process::exit_now(1);
+            }
+            end_after(seconds);
+            let child = std::panic::AssertUnwindSafe(child);
+            crate::process::exit_now(std::panic::catch_unwind(child).unwrap_or(125))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The kernel ends this process after `seconds` (SIGALRM), unless it is the first of its namespace.
 pub fn end_after(seconds: u32) {
     // SAFETY: a number.

@@ -18,12 +18,14 @@ pub enum Attempt {
     Network,
     /// A mount namespace of one's own.
     Mounts,
-    /// A file system in memory at `/tmp`, the old way.
+    /// A file system in memory, the old way.
     Mount,
     /// A file system to be, the new way.
     Fsopen,
     /// A tree to be mounted elsewhere.
     OpenTree,
+    /// Moving a mount.
+    MoveMount,
     /// Changing a mount.
     MountSetattr,
     /// A program in the kernel.
@@ -87,10 +89,11 @@ pub fn attempt(which: Attempt) -> Result<i64> {
         Attempt::Network => (libc::SYS_unshare, [i64::from(libc::CLONE_NEWNET), 0, 0, 0, 0]),
         Attempt::Mounts => (libc::SYS_unshare, [i64::from(libc::CLONE_NEWNS), 0, 0, 0, 0]),
         Attempt::Mount => {
-            return private(|| call(libc::SYS_mount, [text(c"x"), text(c"/tmp"), text(c"tmpfs"), 0, 0]));
+            return private(|| let_through(which, mounted()));
         }
         Attempt::Fsopen => (libc::SYS_fsopen, [text(c"tmpfs"), 0, 0, 0, 0]),
         Attempt::OpenTree => (libc::SYS_open_tree, [here, text(c"/"), 1, 0, 0]),
+        Attempt::MoveMount => (libc::SYS_move_mount, [-1, text(c""), -1, text(c""), 0]),
         Attempt::MountSetattr => (libc::SYS_mount_setattr, [here, text(c"/"), 0, data, 32]),
         Attempt::Bpf => (libc::SYS_bpf, [0, map_of_one().as_ptr() as i64, 24, 0, 0]),
         Attempt::Perf => (libc::SYS_perf_event_open, [counter().as_ptr() as i64, 0, -1, -1, 0]),
@@ -105,10 +108,12 @@ pub fn attempt(which: Attempt) -> Result<i64> {
         Attempt::Syslog => (libc::SYS_syslog, [3, data, 256, 0, 0]),
         Attempt::Handle => return by_handle(),
         Attempt::X32 => (0x4000_0000 + 39, [0; 5]),
-        Attempt::I386 => return i386_users(),
+        Attempt::I386 => return i386(),
         Attempt::Type => return typed(HIGH),
         Attempt::PivotRoot => {
-            return private(|| call(libc::SYS_pivot_root, [text(c"."), text(c"."), 0, 0, 0]));
+            return private(|| {
+                let_through(which, call(libc::SYS_pivot_root, [text(c"."), text(c"."), 0, 0, 0]))
+            });
         }
         Attempt::RealTime => (libc::SYS_sched_setscheduler, [0, 1, FIRST.as_ptr() as i64, 0, 0]),
         Attempt::Nice => (libc::SYS_setpriority, [0, 0, -20, 0, 0]),
@@ -123,8 +128,8 @@ pub fn attempt(which: Attempt) -> Result<i64> {
 
 /// Of calls whose arguments are nonsense the kernel says so only to those who may make them.
 fn let_through(which: Attempt, result: Result<i64>) -> Result<i64> {
-    use Attempt::{Clock, Kexec, Module, PivotRoot, Reboot, Swap};
-    let is_nonsense = matches!(which, Clock | Kexec | Module | PivotRoot | Reboot | Swap);
+    use Attempt::{Clock, Kexec, Module, Mount, MoveMount, PivotRoot, Reboot, Swap};
+    let is_nonsense = matches!(which, Clock | Kexec | Module | Mount | MoveMount | PivotRoot | Reboot | Swap);
     match result {
         Err(Errno::PERM | Errno::ACCESS | Errno::NOSYS) => result,
         Err(_) if is_nonsense => Ok(0),
@@ -189,18 +194,53 @@ fn by_handle() -> Result<i64> {
     }
 }
 
+/// A file system in memory, at the first of these directories that is there: one always is. Of whatever else is
+/// wrong with it the kernel only says to those who may mount.
+fn mounted() -> Result<i64> {
+    let places = [c"/tmp", c"/srv", c"/mnt", c"/dev", c"/proc", c"/"];
+    let is_dir = |path: &&&std::ffi::CStr| {
+        let stat = rustix::fs::lstat(**path);
+        stat.is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())
+    };
+    let at = places.iter().find(is_dir).unwrap_or(&c"/");
+    let (name, kind) = (c"x".as_ptr() as i64, c"tmpfs".as_ptr() as i64);
+    call(libc::SYS_mount, [name, at.as_ptr() as i64, kind, 0, 0])
+}
+
+/// TIOCSTI, and TIOCLINUX of a console, which says no more than which keys are pressed.
 fn typed(high: i64) -> Result<i64> {
-    let x = c"".as_ptr() as i64;
+    const KEYS: &std::ffi::CStr = c"\x06";
+    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::NONBLOCK;
+    let open = |path: &str| rustix::fs::open(path, flags, rustix::fs::Mode::empty()).ok();
+    let more = ["/dev/tty", "/dev/console"].map(open);
+    let more = more.iter().flatten().map(|fd| i64::from(std::os::fd::AsRawFd::as_raw_fd(fd)));
     let mut last = Err(Errno::NOTTY);
-    for fd in 0..3 {
-        for request in [0x5412, high | 0x5412] {
-            last = call(libc::SYS_ioctl, [fd, request, x, 0, 0]);
-            if last.is_ok() {
-                return last;
+    for fd in (0..3).chain(more) {
+        for (request, what) in [(0x5412, c""), (high | 0x5412, c""), (0x541c, KEYS), (high | 0x541c, KEYS)] {
+            match call(libc::SYS_ioctl, [fd, request, what.as_ptr() as i64, 0, 0]) {
+                // What is no terminal says nothing of what may be done to one.
+                Err(Errno::NOTTY) => {}
+                Err(cause) => last = Err(cause),
+                done => return done,
             }
         }
     }
     last
+}
+
+/// In a process of its own: a kernel without that ABI ends who uses it.
+fn i386() -> Result<i64> {
+    const NONE: [i32; 2] = [128 + libc::SIGSEGV, 128 + libc::SIGSYS];
+    let child = crate::attack::bound_child(5, || match i386_users() {
+        Ok(_) => 0,
+        Err(cause) => cause.raw_os_error(),
+    })?;
+    match crate::process::reap(child, true)? {
+        Some((_, 0)) => Ok(0),
+        Some((_, code)) if NONE.contains(&code) => Err(Errno::NOSYS),
+        Some((_, code)) => Err(Errno::from_raw_os_error(code)),
+        None => Err(Errno::CHILD),
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -225,4 +265,37 @@ fn i386_users() -> Result<i64> {
 #[cfg(not(target_arch = "x86_64"))]
 fn i386_users() -> Result<i64> {
     Err(Errno::NOSYS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In a process of its own, which may be allowed much; its exit code.
+    fn apart(work: impl FnOnce() -> i32) -> Option<i32> {
+        let child = crate::attack::bound_child(20, work).expect("a child");
+        crate::process::reap(child, true).expect("its end").map(|(_, code)| code)
+    }
+
+    #[test]
+    fn root_may_mount_though_there_is_no_tmp() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: needs root");
+            return;
+        }
+        let root = std::env::temp_dir().join(format!("tsubo-attempt-{}", std::process::id()));
+        std::fs::create_dir(&root).expect("a directory");
+        let code = apart(|| {
+            let _ = rustix::process::chroot(&root).and_then(|()| rustix::process::chdir("/"));
+            attempt(Attempt::Mount).map_or_else(Errno::raw_os_error, |_| 0)
+        });
+        std::fs::remove_dir(&root).expect("nothing is in it");
+        assert_eq!(code, Some(0));
+    }
+
+    #[test]
+    fn a_call_of_a_foreign_abi_ends_nobody_else() {
+        let code = apart(|| i32::from(matches!(attempt(Attempt::I386), Err(Errno::CHILD))));
+        assert_eq!(code, Some(0));
+    }
 }

@@ -1,9 +1,11 @@
 //! Processor time: its own, and what the kernel does in its stead.
 
+use std::ffi::CString;
 use std::net::UdpSocket;
 
 use rustix::io::Errno;
 use sys::attack::busy_timer;
+use sys::process::{Strings, execve};
 
 use crate::attack::{Attack, Bound, Family::Cpu, Judge, Unit};
 use crate::cell::{Cell, Stop, errno};
@@ -28,7 +30,7 @@ const fn load(
 
 pub(super) static ATTACKS: [Attack; 5] = [
     load("spin", "computes in eight processes for each processor", "rounds", spin),
-    load("churn", "starts processes that end at once", "processes", churn),
+    load("churn", "starts programs that end at once", "programs", churn),
     load("crashes", "starts processes that crash", "crashes", crashes),
     load("packets", "floods its loopback with packets", "packets", packets),
     load("timers", "lets hundreds of timers expire all the time", "timers", timers),
@@ -67,8 +69,16 @@ fn children(cell: &Cell, mut work: impl FnMut() -> i32) -> Stop {
     })
 }
 
+/// Its own program, which does nothing when it is told so. Where it cannot be executed, there is the fork.
 fn churn(cell: &mut Cell) -> Stop {
-    children(cell, || 0)
+    let own = std::env::args_os().next().and_then(|word| CString::new(word.as_encoded_bytes()).ok());
+    let own = own.unwrap_or_default();
+    let words = Strings::new(vec![own.clone(), c"nothing".to_owned()]);
+    let nothing = Strings::new(Vec::new());
+    children(cell, || {
+        execve(&own, &words, &nothing);
+        0
+    })
 }
 
 fn crashes(cell: &mut Cell) -> Stop {

@@ -25,7 +25,7 @@ const fn many(
     Attack { name, family: Handles, what, unit, bound, judge, mend, act }
 }
 
-pub(super) static ATTACKS: [Attack; 9] = [
+pub(super) static ATTACKS: [Attack; 10] = [
     many(
         "open-files",
         "opens files in as many processes as it may have",
@@ -91,6 +91,18 @@ pub(super) static ATTACKS: [Attack; 9] = [
         "[isolation] seccomp = \"default\"",
         events,
     ),
+    Attack {
+        judge: Judge::Stopped,
+        ..many(
+            "namespaces",
+            "makes network namespaces, in user namespaces where it must",
+            "namespaces",
+            Bound::of(1000, 4.0),
+            Thing::Process,
+            "[isolation] seccomp = \"default\"",
+            namespaces,
+        )
+    },
 ];
 
 /// The error number of the last worker, and how many are full.
@@ -140,12 +152,26 @@ fn instances(cell: &mut Cell) -> Stop {
     cell.fill(|| inotify::init(inotify::CreateFlags::empty()).map(|one| (1, one)))
 }
 
-/// Each name is watched once; there are many below /proc.
+/// Each name is watched once by each instance; there are many below /proc.
 fn watches(cell: &mut Cell) -> Stop {
-    let set = match inotify::init(inotify::CreateFlags::empty()) {
-        Ok(set) => set,
-        Err(cause) => return Stop::Refused(cause),
-    };
+    let more = Stop::Nowhere("it has no more files to watch");
+    for number in 0..INSTANCES {
+        let stop = match inotify::init(inotify::CreateFlags::empty()) {
+            Ok(set) => watch_all(cell, set),
+            Err(cause) if number == 0 => return Stop::Refused(cause),
+            Err(cause) => return Stop::Limit(cause),
+        };
+        if stop != more {
+            return stop;
+        }
+    }
+    more
+}
+
+/// No more than that, as instances are another attack.
+const INSTANCES: usize = 8;
+
+fn watch_all(cell: &Cell, set: std::os::fd::OwnedFd) -> Stop {
     let mut waiting = vec![std::path::PathBuf::from("/")];
     while let Some(dir) = waiting.pop() {
         if let Some(stop) = cell.is_over() {
@@ -204,4 +230,33 @@ fn semaphore_arrays(cell: &mut Cell) -> Stop {
 
 fn events(cell: &mut Cell) -> Stop {
     cell.fill(|| asynchronous(1000).map(|()| (1000, ())))
+}
+
+/// Each in a child that holds it, and says before that what came of it.
+fn namespaces(cell: &mut Cell) -> Stop {
+    cell.fill(|| {
+        let (reader, writer) = rustix::pipe::pipe()?;
+        let child = cell.child(|| {
+            let told = apart().map_or_else(Errno::raw_os_error, |()| 0) as u8;
+            match rustix::io::write(&writer, &[told]) {
+                Ok(1) if told == 0 => hold(),
+                _ => 0,
+            }
+        })?;
+        drop(writer);
+        let mut told = [0];
+        let error = match rustix::io::read(&reader, &mut told)? {
+            0 => Errno::NOSYS,
+            _ if told == [0] => return Ok((1, ())),
+            _ => Errno::from_raw_os_error(told[0].into()),
+        };
+        // It ends behind its word.
+        let _ = sys::process::reap(child, true);
+        Err(error)
+    })
+}
+
+fn apart() -> Result<(), Errno> {
+    use sys::namespace::{NET, USER, unshare};
+    unshare(NET).or_else(|_| unshare(USER | NET))
 }

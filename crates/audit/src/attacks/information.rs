@@ -6,50 +6,46 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use rustix::io::Errno;
 use sys::attempt::{Attempt, attempt};
 
-use crate::attack::{Attack, Family::Information};
+use crate::attack::{Attack, Family, questions};
+use crate::attacks::own;
 use crate::cell::{Cell, Stop, errno};
 
 const MASK: &str = "[isolation] extends = \"default\" (its masks and its own users)";
 const PIDS: &str = "[isolation] namespaces.pid = \"own\"";
 
-const fn asks(
-    name: &'static str,
-    what: &'static str,
-    mend: &'static str,
-    act: fn(&mut Cell) -> Stop,
-) -> Attack {
-    Attack::question(Information, name, what, mend, act)
-}
+pub(super) static ATTACKS: [Attack; 13] = questions(
+    Family::Information,
+    [
+        ("kcore", "reads the kernel's memory", MASK, |_| reads("/proc/kcore")),
+        ("kmsg", "reads the kernel's log", MASK, |_| either(reads("/proc/kmsg"), reads("/dev/kmsg"))),
+        ("syslog", "reads it by a call", MASK, |_| {
+            Stop::answer(attempt(Attempt::Syslog), "the log is there")
+        }),
+        ("timer-list", "reads all timers of the host", MASK, |_| reads("/proc/timer_list")),
+        ("scheduler", "reads the scheduler's state", MASK, |_| {
+            either(reads("/proc/sched_debug"), reads("/sys/kernel/debug/sched/debug"))
+        }),
+        ("slabs", "reads the kernel's allocations", MASK, |_| {
+            either(reads("/proc/slabinfo"), reads("/proc/pagetypeinfo"))
+        }),
+        ("symbols", "reads addresses of the kernel", MASK, symbols),
+        ("firmware", "reads the firmware's tables", MASK, firmware),
+        ("physical-memory", "reads memory by its address", MASK, |_| {
+            either(reads("/dev/mem"), reads("/proc/kpagecount"))
+        }),
+        ("disks", "reads disks of the host", "[isolation] a /dev of its own", disks),
+        ("host-processes", "looks at processes of the host", PIDS, processes),
+        ("host-environment", "reads what programs of the host were started with", PIDS, environment),
+        ("other-keys", "reads keys of others", MASK, keys),
+    ],
+);
 
-pub(super) static ATTACKS: [Attack; 13] = [
-    asks("kcore", "reads the kernel's memory", MASK, |_| reads("/proc/kcore")),
-    asks("kmsg", "reads the kernel's log", MASK, |_| either(reads("/proc/kmsg"), reads("/dev/kmsg"))),
-    asks("syslog", "reads it by a call", MASK, |_| {
-        Stop::answer(attempt(Attempt::Syslog), "the log is there")
-    }),
-    asks("timer-list", "reads all timers of the host", MASK, |_| reads("/proc/timer_list")),
-    asks("scheduler", "reads the scheduler's state", MASK, |_| {
-        either(reads("/proc/sched_debug"), reads("/sys/kernel/debug/sched/debug"))
-    }),
-    asks("slabs", "reads the kernel's allocations", MASK, |_| {
-        either(reads("/proc/slabinfo"), reads("/proc/pagetypeinfo"))
-    }),
-    asks("symbols", "reads addresses of the kernel", MASK, symbols),
-    asks("firmware", "reads the firmware's tables", MASK, firmware),
-    asks("physical-memory", "reads memory by its address", MASK, |_| {
-        either(reads("/dev/mem"), reads("/proc/kpagecount"))
-    }),
-    asks("disks", "reads disks of the host", "[isolation] a /dev of its own", disks),
-    asks("host-processes", "looks at processes of the host", PIDS, processes),
-    asks("host-environment", "reads what programs of the host were started with", PIDS, environment),
-    asks("other-keys", "reads keys of others", MASK, keys),
-];
-
-/// Something comes out.
+/// Something comes out, or would. There is room for a record, as some files give nothing less.
 fn reads(path: &str) -> Stop {
-    let mut byte = [0];
+    let mut room = [0; 8192];
     let file = std::fs::File::options().read(true).custom_flags(0o4000).open(path);
-    match file.and_then(|mut file| file.read(&mut byte)) {
+    match file.and_then(|mut file| file.read(&mut room)) {
+        Err(cause) if errno(&cause) == Errno::AGAIN => Stop::Possible(format!("{path} can be waited for")),
         Ok(0) => Stop::Refused(Errno::NODATA),
         Ok(_) => Stop::Possible(format!("{path} can be read")),
         Err(cause) => Stop::Refused(errno(&cause)),
@@ -96,13 +92,10 @@ fn disks(_: &mut Cell) -> Stop {
 
 /// The auditor, by its number on the host.
 fn processes(cell: &mut Cell) -> Stop {
-    let path = format!("/proc/{}/comm", cell.hints.pid);
-    match std::fs::read_to_string(path) {
-        Ok(name) if name.starts_with("tsubo-audit") => {
-            Stop::Possible("it sees the host's processes".to_owned())
-        }
-        Ok(_) => Stop::Refused(Errno::SRCH),
-        Err(cause) => Stop::Refused(errno(&cause)),
+    match own::sees_auditor(cell.hints.pid) {
+        Some(true) => Stop::Possible("it sees the host's processes".to_owned()),
+        Some(false) => Stop::Refused(Errno::SRCH),
+        None => Stop::Unknown("whom it sees cannot be told without /proc"),
     }
 }
 
@@ -125,5 +118,21 @@ fn keys(_: &mut Cell) -> Stop {
         }
         Ok(_) => Stop::Refused(Errno::NODATA),
         Err(cause) => Stop::Refused(errno(&cause)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_of_the_kernel_gives_whole_records_or_nothing() {
+        if std::fs::File::open("/dev/kmsg").is_err() {
+            eprintln!("SKIPPED: this host's log is nobody's to read");
+            return;
+        }
+        assert!(matches!(reads("/dev/kmsg"), Stop::Possible(_)), "{:?}", reads("/dev/kmsg"));
+        assert_eq!(reads("/dev/null"), Stop::Refused(Errno::NODATA));
+        assert_eq!(reads("/no/such/file"), Stop::Refused(Errno::NOENT));
     }
 }

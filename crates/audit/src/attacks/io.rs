@@ -2,11 +2,18 @@
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
+use std::path::PathBuf;
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use crate::attack::{Attack, Bound, Family::Io, Gauge, Judge, Unit};
-use crate::cell::{Cell, Stop, errno, writable};
+use crate::cell::{Cell, Stop, errno};
+use crate::places::{PREFIX, nameless};
 
 const MIB: u64 = 1 << 20;
+/// What is written past the cache begins where a page does.
+const ALIGNED: usize = 4096;
 const MEND: &str = "[limits] io_write = { \"/\" = \"20M\" }";
 
 const fn storm(name: &'static str, what: &'static str, unit: Unit, act: fn(&mut Cell) -> Stop) -> Attack {
@@ -14,24 +21,26 @@ const fn storm(name: &'static str, what: &'static str, unit: Unit, act: fn(&mut 
     Attack { name, family: Io, what, unit, bound, judge: Judge::Neighbour, mend: MEND, act }
 }
 
-pub(super) static ATTACKS: [Attack; 3] = [
+pub(super) static ATTACKS: [Attack; 4] = [
     storm("disk-writes", "writes and flushes on every disk that it may write to", Unit::Bytes, writes),
+    storm("direct-writes", "the same past the cache (O_DIRECT)", Unit::Bytes, direct_writes),
     storm("disk-names", "makes, renames and removes files there", Unit::Things("files"), names),
     storm("sync", "has the whole host flush its disks", Unit::Things("syncs"), syncs),
 ];
 
-const NOWHERE: Stop = Stop::Nowhere("no file system on a disk is writable");
+/// The first directory on a disk.
+fn disk(cell: &mut Cell) -> Result<PathBuf, Stop> {
+    let places = cell.places(|place| !place.in_memory, "no file system on a disk is writable")?;
+    places.into_iter().next().map(|place| place.at).ok_or(Stop::Nowhere("none is writable"))
+}
 
 /// The same 32 MiB again and again.
 fn writes(cell: &mut Cell) -> Stop {
-    let Some(disk) = writable().into_iter().find(|place| !place.in_memory) else { return NOWHERE };
-    let path = disk.at.join("tsubo-attack-writes");
-    let mut file = match File::create(&path) {
-        Ok(file) => file,
-        Err(cause) => return Stop::Limit(errno(&cause)),
+    let mut file = match disk(cell).map(|at| nameless(&at, OFlags::empty())) {
+        Ok(Ok(file)) => file,
+        Ok(Err(cause)) => return Stop::Limit(cause),
+        Err(stop) => return stop,
     };
-    // It goes with this process.
-    let _ = std::fs::remove_file(&path);
     let chunk = vec![1; 4 * MIB as usize];
     cell.fill(|| {
         let written = (0..8).try_for_each(|_| file.write_all(&chunk)).and_then(|()| file.sync_data());
@@ -40,14 +49,31 @@ fn writes(cell: &mut Cell) -> Stop {
     })
 }
 
+/// Each write waits for the disk, which nothing holds up on the way.
+fn direct_writes(cell: &mut Cell) -> Stop {
+    let file = match disk(cell).map(|at| nameless(&at, OFlags::DIRECT)) {
+        Ok(Ok(file)) => file,
+        Ok(Err(Errno::INVAL)) => return Stop::Nowhere("its disk has no such writes"),
+        Ok(Err(cause)) => return Stop::Limit(cause),
+        Err(stop) => return stop,
+    };
+    let room = vec![1; MIB as usize + ALIGNED];
+    let start = room.as_ptr().align_offset(ALIGNED);
+    let chunk = &room[start..start + MIB as usize];
+    cell.fill(|| rustix::io::pwrite(&file, chunk, cell.got() % (32 * MIB)).map(|count| (count as u64, ())))
+}
+
 fn names(cell: &mut Cell) -> Stop {
-    let Some(disk) = writable().into_iter().find(|place| !place.in_memory) else { return NOWHERE };
-    let (one, other) = (disk.at.join("tsubo-attack-one"), disk.at.join("tsubo-attack-other"));
+    let at = match disk(cell) {
+        Ok(at) => at,
+        Err(stop) => return stop,
+    };
+    let (one, other) = (at.join(format!("{PREFIX}-one")), at.join(format!("{PREFIX}-other")));
     cell.fill(|| {
         let made = File::create(&one).and_then(|_| std::fs::rename(&one, &other));
         made.and_then(|()| std::fs::remove_file(&other)).map_err(|cause| errno(&cause))?;
         if cell.got() % 200 == 0 {
-            File::open(&disk.at).and_then(|dir| dir.sync_all()).map_err(|cause| errno(&cause))?;
+            File::open(&at).and_then(|dir| dir.sync_all()).map_err(|cause| errno(&cause))?;
         }
         Ok((1, ()))
     })

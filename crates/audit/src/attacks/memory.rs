@@ -4,13 +4,14 @@
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::fs::{MemfdFlags, OFlags, memfd_create};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socketpair};
 use sys::attack::{Region, shared_memory};
 
 use crate::attack::{Attack, Bound, Family::Memory, Gauge, Judge, Own, Unit};
-use crate::cell::{Cell, Stop, errno, writable};
+use crate::cell::{Cell, Stop, errno};
+use crate::places::{PREFIX, nameless};
 
 const MIB: u64 = 1 << 20;
 const KIND: Bound = Bound::of(48 * MIB, 3.0).within(Gauge::Memory);
@@ -29,7 +30,7 @@ const fn kind(name: &'static str, what: &'static str, act: fn(&mut Cell) -> Stop
     }
 }
 
-pub(super) static ATTACKS: [Attack; 12] = [
+pub(super) static ATTACKS: [Attack; 13] = [
     Attack {
         name: "pages",
         family: Memory,
@@ -59,6 +60,10 @@ pub(super) static ATTACKS: [Attack; 12] = [
     kind("dentries", "looks for files that do not exist", dentries),
     kind("page-tables", "reads one page of each 2 MiB", page_tables),
     kind("locked", "locks pages into memory", locked),
+    Attack {
+        mend: "[isolation] a /dev of its own",
+        ..kind("terminal-buffers", "fills pseudo-terminals that nobody reads", terminal_buffers)
+    },
     kind("epoll", "watches one socket from many places", epoll),
 ];
 
@@ -78,32 +83,26 @@ fn pages(cell: &mut Cell) -> Stop {
 
 /// Written by itself, so that the cache is its own.
 fn page_cache(cell: &mut Cell) -> Stop {
-    let Some(disk) = writable().into_iter().find(|place| !place.in_memory) else {
-        return Stop::Nowhere("no file system on a disk is writable");
+    let disks = match cell.places(|place| !place.in_memory, "no file system on a disk is writable") {
+        Ok(disks) => disks,
+        Err(stop) => return stop,
     };
-    let path = disk.at.join("tsubo-attack-cache");
-    let mut file = match std::fs::File::create(&path) {
-        Ok(file) => file,
-        Err(cause) => return Stop::Limit(errno(&cause)),
-    };
-    // The cache stays as long as the file is open, and no longer.
-    let _ = std::fs::remove_file(&path);
-    let chunk = vec![1; MIB as usize];
-    let stop =
-        cell.fill(|| file.write(&chunk).map(|count| (count as u64, ())).map_err(|cause| errno(&cause)));
-    std::mem::forget(file);
-    stop
+    match nameless(&disks[0].at, OFlags::empty()) {
+        // The cache stays as long as the file is open, and no longer.
+        Ok(file) => write_on(cell, file),
+        Err(cause) => Stop::Limit(cause),
+    }
 }
 
 fn tmpfs(cell: &mut Cell) -> Stop {
-    let places: Vec<_> = writable().into_iter().filter(|place| place.in_memory).collect();
-    let mut last = Stop::Nowhere("no file system in memory is writable");
-    let chunk = vec![1; MIB as usize];
+    let places = match cell.places(|place| place.in_memory, "no file system in memory is writable") {
+        Ok(places) => places,
+        Err(stop) => return stop,
+    };
+    let mut last = Stop::Limit(Errno::NOSPC);
     for place in places {
-        let Ok(mut file) = std::fs::File::create(place.at.join("tsubo-attack-fill")) else { continue };
-        last =
-            cell.fill(|| file.write(&chunk).map(|count| (count as u64, ())).map_err(|cause| errno(&cause)));
-        std::mem::forget(file);
+        let Ok(file) = nameless(&place.at, OFlags::empty()) else { continue };
+        last = write_on(cell, file);
         if matches!(last, Stop::Amount | Stop::Time) {
             break;
         }
@@ -111,16 +110,20 @@ fn tmpfs(cell: &mut Cell) -> Stop {
     last
 }
 
-fn memfd(cell: &mut Cell) -> Stop {
-    let mut file = match memfd_create("tsubo-attack", MemfdFlags::CLOEXEC) {
-        Ok(file) => std::fs::File::from(file),
-        Err(cause) => return Stop::Refused(cause),
-    };
+/// As long as it goes; what is written stays as long as this process.
+fn write_on(cell: &Cell, mut file: std::fs::File) -> Stop {
     let chunk = vec![1; MIB as usize];
     let stop =
         cell.fill(|| file.write(&chunk).map(|count| (count as u64, ())).map_err(|cause| errno(&cause)));
     std::mem::forget(file);
     stop
+}
+
+fn memfd(cell: &mut Cell) -> Stop {
+    match memfd_create("tsubo-attack", MemfdFlags::CLOEXEC) {
+        Ok(file) => write_on(cell, std::fs::File::from(file)),
+        Err(cause) => Stop::Refused(cause),
+    }
 }
 
 fn system_v(cell: &mut Cell) -> Stop {
@@ -174,6 +177,36 @@ fn tcp_buffers(cell: &mut Cell) -> Stop {
     })
 }
 
+/// The kernel keeps what is written for as long as nobody reads it, up to 64 KiB at each end.
+fn terminal_buffers(cell: &mut Cell) -> Stop {
+    let stop = cell.fill(|| {
+        let pair = sys::pty::open(None)?;
+        let taken = silent(&pair.master)? + silent(&pair.slave)?;
+        Ok((taken, pair))
+    });
+    match stop {
+        Stop::Limit(Errno::NOENT | Errno::NODEV) => Stop::Nowhere("it has no /dev/ptmx"),
+        other => other,
+    }
+}
+
+/// Writes until nothing more goes in; bytes, unlike lines, are not thrown away.
+fn silent(end: &std::os::fd::OwnedFd) -> Result<u64, Errno> {
+    use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+    let mut attributes = tcgetattr(end)?;
+    attributes.make_raw();
+    tcsetattr(end, OptionalActions::Now, &attributes)?;
+    rustix::fs::fcntl_setfl(end, OFlags::NONBLOCK)?;
+    let (chunk, mut taken) = ([b'x'; 4096], 0);
+    while let Ok(count @ 1..) = rustix::io::write(end, &chunk) {
+        taken += count as u64;
+        if taken > MIB {
+            break;
+        }
+    }
+    Ok(taken)
+}
+
 /// Names that are not there are remembered, some 192 bytes each, by file systems on disks.
 fn dentries(cell: &mut Cell) -> Stop {
     // Names that nobody has looked for yet: what is remembered of others is counted to them.
@@ -181,7 +214,7 @@ fn dentries(cell: &mut Cell) -> Stop {
     cell.fill(|| {
         for _ in 0..1000 {
             number += 1;
-            match rustix::fs::stat(format!("/tsubo-attack-{start:020}-{number:020}")) {
+            match rustix::fs::stat(format!("/{PREFIX}-{start:020}-{number:020}")) {
                 // That it is not there is the point.
                 Ok(_) | Err(Errno::NOENT) => {}
                 Err(cause) => return Err(cause),

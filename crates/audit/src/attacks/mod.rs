@@ -1,17 +1,19 @@
 //! The table of attacks, a file for each family.
 
 mod cpu;
-pub(crate) mod escape;
+mod escape;
 mod handles;
 mod information;
 mod io;
 mod kernel;
 mod memory;
 mod network;
+mod own;
 mod storage;
 mod tasks;
 
-use crate::attack::Attack;
+use crate::attack::{Attack, Family, questions};
+use crate::cell::Stop;
 
 /// All attacks, in the order in which they are made.
 pub fn all() -> Vec<&'static Attack> {
@@ -28,6 +30,25 @@ pub fn all() -> Vec<&'static Attack> {
         &escape::ATTACKS,
     ];
     families.into_iter().flatten().collect()
+}
+
+/// What a killed attack has left in places that outlive its container, removed: `got` is how many files and
+/// directories went. Not an attack, and in no list; it is ordered like one.
+pub static SWEEP: Attack = {
+    let [sweep] = questions(Family::Storage, [("sweep", "removes what attacks have left", "none", sweep)]);
+    sweep
+};
+
+fn sweep(cell: &mut crate::cell::Cell) -> Stop {
+    let (removed, kept) = crate::places::sweep();
+    sys::system_v::sweep();
+    cell.add(removed);
+    kept.map_or(Stop::Amount, Stop::Limit)
+}
+
+/// What can be ordered: an attack, or the sweep.
+pub fn ordered(name: &str) -> Option<&'static Attack> {
+    if name == SWEEP.name { Some(&SWEEP) } else { find(name) }
 }
 
 /// The attack of this name.

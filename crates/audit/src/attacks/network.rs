@@ -1,6 +1,6 @@
 //! The network.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::time::Duration;
@@ -8,42 +8,43 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Protocol, RawProtocol, SocketFlags, SocketType, netlink, socket_with};
 
-use crate::attack::{Attack, Family::Network};
+use crate::attack::{Attack, Family, questions};
+use crate::attacks::own::{self, Users};
 use crate::cell::{Cell, Stop, errno};
 
 const OWN: &str = "[isolation] namespaces.net = \"own\"";
 const FILTER: &str = "[isolation] seccomp = \"default\"";
 const RAW: &str = "[isolation] capabilities.drop = [\"NET_RAW\"]";
 
-const fn asks(
-    name: &'static str,
-    what: &'static str,
-    mend: &'static str,
-    act: fn(&mut Cell) -> Stop,
-) -> Attack {
-    Attack::question(Network, name, what, mend, act)
-}
-
-pub(super) static ATTACKS: [Attack; 8] = [
-    asks("ports", "takes ports of the host", OWN, ports),
-    asks("loopback", "talks to a service on the host's loopback", OWN, loopback),
-    asks("abstract-sockets", "talks to an abstract socket of the host", OWN, abstract_socket),
-    asks("packet-socket", "listens to everything that passes", RAW, |_| {
-        opens(AddressFamily::PACKET, SocketType::RAW, None)
-    }),
-    asks("raw-socket", "sends packets of its own making", RAW, |_| {
-        opens(AddressFamily::INET, SocketType::RAW, RawProtocol::new(255).map(Protocol::from_raw))
-    }),
-    asks("af-alg", "uses the kernel's ciphers", FILTER, |_| {
-        opens(AddressFamily::from_raw(38), SocketType::SEQPACKET, None)
-    }),
-    asks("af-vsock", "talks to the machine below the host", FILTER, |_| {
-        opens(AddressFamily::from_raw(40), SocketType::STREAM, None)
-    }),
-    asks("audit", "writes into the host's audit log", FILTER, |_| {
-        opens(AddressFamily::NETLINK, SocketType::RAW, Some(netlink::AUDIT)).but_harmless()
-    }),
-];
+pub(super) static ATTACKS: [Attack; 9] = questions(
+    Family::Network,
+    [
+        ("ports", "takes ports of the host", OWN, ports),
+        ("loopback", "talks to a service on the host's loopback", OWN, loopback),
+        ("abstract-sockets", "talks to an abstract socket of the host", OWN, abstract_socket),
+        (
+            "connections",
+            "fills the table of connections that are tracked",
+            "[isolation] namespaces.net = \"own\" and kernel_parameters of net.netfilter",
+            connections,
+        ),
+        ("packet-socket", "listens to everything that passes", RAW, |_| {
+            opens(AddressFamily::PACKET, SocketType::RAW, None)
+        }),
+        ("raw-socket", "sends packets of its own making", RAW, |_| {
+            opens(AddressFamily::INET, SocketType::RAW, RawProtocol::new(255).map(Protocol::from_raw))
+        }),
+        ("af-alg", "uses the kernel's ciphers", FILTER, |_| {
+            opens(AddressFamily::from_raw(38), SocketType::SEQPACKET, None)
+        }),
+        ("af-vsock", "talks to the machine below the host", FILTER, |_| {
+            opens(AddressFamily::from_raw(40), SocketType::STREAM, None)
+        }),
+        ("audit", "writes into the host's audit log", FILTER, |_| {
+            opens(AddressFamily::NETLINK, SocketType::RAW, Some(netlink::AUDIT)).but_harmless()
+        }),
+    ],
+);
 
 fn opens(family: AddressFamily, kind: SocketType, protocol: Option<Protocol>) -> Stop {
     Stop::answer(socket_with(family, kind, SocketFlags::CLOEXEC, protocol), "the socket is open")
@@ -53,22 +54,17 @@ impl Stop {
     /// That socket may be opened by anybody; what is sent through it is refused without CAP_AUDIT_WRITE
     /// in the first user namespace.
     fn but_harmless(self) -> Self {
-        let writes =
-            |text: &str| text.lines().find_map(|line| line.strip_prefix("CapEff:")).is_some_and(may_audit);
-        let own = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        match self {
-            Self::Possible(_) if !(writes(&own) && crate::attacks::escape::has_hosts_users()) => {
-                Self::Refused(Errno::PERM)
-            }
-            other => other,
+        match (&self, own::capabilities(), own::users()) {
+            (Self::Possible(_), None, _) => Self::Unknown("its capabilities cannot be told"),
+            (Self::Possible(_), Some(mask), _) if mask & AUDIT_WRITE == 0 => Self::Refused(Errno::PERM),
+            (Self::Possible(_), _, Users::Own | Users::SameRoot) => Self::Refused(Errno::PERM),
+            (Self::Possible(_), _, Users::Unknown) => Self::Unknown("whose users are inside cannot be told"),
+            _ => self,
         }
     }
 }
 
-/// CAP_AUDIT_WRITE is number 29.
-fn may_audit(mask: &str) -> bool {
-    u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & 1 << 29 != 0)
-}
+const AUDIT_WRITE: u64 = 1 << 29;
 
 /// A port that the host listens on is taken only where the network is the host's.
 fn ports(cell: &mut Cell) -> Stop {
@@ -95,4 +91,52 @@ fn abstract_socket(cell: &mut Cell) -> Stop {
         Ok(_) => Stop::Possible("the host's socket answers".to_owned()),
         Err(cause) => Stop::Refused(errno(&cause)),
     }
+}
+
+/// So many tell whether each is tracked, and are no burden for a table.
+const FLOWS: u64 = 300;
+
+/// Packets to a socket of its own, each from another port: where connections are tracked each is one, for half a
+/// minute.
+fn connections(cell: &mut Cell) -> Stop {
+    if !std::fs::exists("/proc/net/stat/nf_conntrack").unwrap_or(false) {
+        return untracked();
+    }
+    let Some(before) = tracked() else { return Stop::Unknown("the table cannot be read") };
+    if let Err(cause) = flows() {
+        return Stop::Refused(cause);
+    }
+    let more = tracked().unwrap_or(before).saturating_sub(before);
+    let most = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_max").unwrap_or_default();
+    match (more, ports(cell), most.trim().parse()) {
+        (0..50, ..) => Stop::Nowhere("connections are not tracked here"),
+        (_, Stop::Possible(_), _) => Stop::Possible("it fills the host's table of connections".to_owned()),
+        (_, _, Ok(1_u64..)) => Stop::Nowhere("its table is its own, and has a limit"),
+        (_, _, Ok(0)) => Stop::Possible("its table has no limit".to_owned()),
+        _ => Stop::Unknown("whether its table has a limit cannot be told"),
+    }
+}
+
+/// A kernel that tracks none has no such table; of a hidden one nothing is known.
+fn untracked() -> Stop {
+    match std::fs::exists("/proc/net/dev") {
+        Ok(true) => Stop::Nowhere("this kernel tracks no connections"),
+        _ => Stop::Unknown("the table cannot be read"),
+    }
+}
+
+/// Connections in the table of this network: the first number of each line but the head, the same in each.
+fn tracked() -> Option<u64> {
+    let table = std::fs::read_to_string("/proc/net/stat/nf_conntrack").ok()?;
+    u64::from_str_radix(table.lines().nth(1)?.split_whitespace().next()?, 16).ok()
+}
+
+fn flows() -> Result<(), Errno> {
+    let bind = || UdpSocket::bind("127.0.0.1:0").map_err(|cause| errno(&cause));
+    let to = bind()?;
+    let address = to.local_addr().map_err(|cause| errno(&cause))?;
+    for _ in 0..FLOWS {
+        bind()?.send_to(b"x", address).map_err(|cause| errno(&cause))?;
+    }
+    Ok(())
 }

@@ -2,16 +2,20 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::PathBuf;
 
-use rustix::fs::{FallocateFlags, XattrFlags, fallocate, fsetxattr, statvfs};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FallocateFlags, OFlags, XattrFlags, fallocate, fsetxattr, statvfs};
 use rustix::io::Errno;
 
 use crate::attack::{Attack, Bound, Family::Storage, Gauge, Judge, Unit};
-use crate::cell::{Cell, Stop, Writable, errno, writable};
+use crate::cell::{Cell, Stop, errno};
+use crate::places::{PREFIX, Writable, nameless};
 
 const MIB: u64 = 1 << 20;
 
-pub(super) static ATTACKS: [Attack; 6] = [
+pub(super) static ATTACKS: [Attack; 7] = [
     Attack {
         name: "disk-bytes",
         family: Storage,
@@ -72,17 +76,29 @@ pub(super) static ATTACKS: [Attack; 6] = [
         mend: "[limits] logs = \"30M\"",
         act: long_line,
     },
+    Attack {
+        name: "own-terminal",
+        family: Storage,
+        what: "floods its own terminal",
+        unit: Unit::Bytes,
+        bound: Bound::of(64 * MIB, 6.0).within(Gauge::Disk),
+        judge: Judge::Logs,
+        mend: "[isolation] a /dev of its own",
+        act: own_terminal,
+    },
 ];
 
-const NOWHERE: Stop = Stop::Nowhere("no file system on a disk is writable");
-
-fn on_disks() -> Vec<Writable> {
-    writable().into_iter().filter(|place| !place.in_memory).collect()
+fn on_disks(cell: &mut Cell) -> Result<Vec<Writable>, Stop> {
+    cell.places(|place| !place.in_memory, "no file system on a disk is writable")
 }
 
 /// Does it in each place, until one goes on without end.
-fn each(places: &[Writable], none: Stop, mut fill: impl FnMut(&Writable) -> Stop) -> Stop {
-    let mut last = none;
+fn each(places: &Result<Vec<Writable>, Stop>, mut fill: impl FnMut(&Writable) -> Stop) -> Stop {
+    let places = match places {
+        Ok(places) => places,
+        Err(stop) => return stop.clone(),
+    };
+    let mut last = Stop::Limit(Errno::NOSPC);
     for place in places {
         last = fill(place);
         if matches!(last, Stop::Amount | Stop::Time) {
@@ -95,16 +111,13 @@ fn each(places: &[Writable], none: Stop, mut fill: impl FnMut(&Writable) -> Stop
 /// Blocks that are only promised count as much as written ones, and cost the disk no time.
 fn bytes(cell: &mut Cell) -> Stop {
     let proof = cell.amount;
-    each(&on_disks(), NOWHERE, |place| {
+    each(&on_disks(cell), |place| {
         let room = place.bounded(&cell.hints).map_or(proof, |(bytes, _)| bytes + 64 * MIB);
         cell.amount = cell.got() + room;
-        let path = place.at.join("tsubo-attack-bytes");
-        let file = match File::create(&path) {
+        let file = match nameless(&place.at, OFlags::empty()) {
             Ok(file) => file,
-            Err(cause) => return Stop::Limit(errno(&cause)),
+            Err(cause) => return Stop::Limit(cause),
         };
-        // It goes with this process.
-        let _ = std::fs::remove_file(&path);
         let step = 16 * MIB;
         let start = cell.got();
         let stop = cell.fill(|| match fallocate(&file, FallocateFlags::empty(), cell.got() - start, step) {
@@ -129,59 +142,76 @@ fn free(place: &Writable) -> u64 {
 }
 
 fn files(cell: &mut Cell) -> Stop {
-    let proof = cell.amount;
-    each(&on_disks(), NOWHERE, |place| {
+    let (proof, places) = (cell.amount, on_disks(cell));
+    let stop = each(&places, |place| {
         let room = place.bounded(&cell.hints).map_or(proof, |(_, files)| files + 1000);
         cell.amount = cell.got() + room;
         many(cell, place, 1)
-    })
-}
-
-fn tmpfs_files(cell: &mut Cell) -> Stop {
-    let places: Vec<_> = writable().into_iter().filter(|place| place.in_memory).collect();
-    // An inode of a tmpfs and its name are some 900 bytes.
-    each(&places, Stop::Nowhere("no file system in memory is writable"), |place| many(cell, place, 900))
-}
-
-fn many(cell: &Cell, place: &Writable, weight: u64) -> Stop {
-    let dir = place.at.join("tsubo-attack-files");
-    // Of one that was killed.
-    let _ = std::fs::remove_dir_all(&dir);
-    if let Err(cause) = std::fs::create_dir(&dir) {
-        return Stop::Limit(errno(&cause));
-    }
-    let mut number = 0_u64;
-    let stop = cell.fill(|| {
-        number += 1;
-        File::create(dir.join(number.to_string())).map(|_| (weight, ())).map_err(|cause| errno(&cause))
     });
-    if place.stays {
-        // That they could be made is known by now.
-        let _ = std::fs::remove_dir_all(&dir);
+    // That they could be made is known by now. Not before all are: a disk that is mounted twice is full then.
+    for place in places.iter().flatten().filter(|place| place.stays) {
+        let _ = std::fs::remove_dir_all(folder(place, FILES));
     }
     stop
 }
 
-/// Up to 60 KiB on each file, as long as there are files.
+fn tmpfs_files(cell: &mut Cell) -> Stop {
+    let places = cell.places(|place| place.in_memory, "no file system in memory is writable");
+    // An inode of a tmpfs and its name are some 900 bytes. They are counted while they are there.
+    each(&places, |place| many(cell, place, 900))
+}
+
+/// What the directory for files is called.
+const FILES: &str = "files";
+
+fn folder(place: &Writable, name: &str) -> PathBuf {
+    place.at.join(format!("{PREFIX}-{name}"))
+}
+
+/// A directory for files of ours, in the place of one that a killed attack may have left.
+fn made(place: &Writable, name: &str) -> Result<PathBuf, Errno> {
+    let dir = folder(place, name);
+    // There is none as a rule.
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir(&dir).map(|()| dir).map_err(|cause| errno(&cause))
+}
+
+fn many(cell: &Cell, place: &Writable, weight: u64) -> Stop {
+    let dir = match made(place, FILES) {
+        Ok(dir) => dir,
+        Err(cause) => return Stop::Limit(cause),
+    };
+    let mut number = 0_u64;
+    cell.fill(|| {
+        number += 1;
+        File::create(dir.join(number.to_string())).map(|_| (weight, ())).map_err(|cause| errno(&cause))
+    })
+}
+
+/// Up to 60 KiB on each file, as long as there are files. Disks of others are left alone.
 fn attributes(cell: &mut Cell) -> Stop {
     let value = vec![1; 30 << 10];
-    let places: Vec<_> = writable().into_iter().filter(|place| !place.stays).collect();
-    each(&places, Stop::Nowhere("nothing that goes with it is writable"), |place| {
-        let mut number = 0_u64;
+    let places =
+        cell.places(|place| place.in_memory || !place.stays, "nothing that goes with it is writable");
+    each(&places, |place| {
+        let (mut number, dir) = (0_u64, made(place, "attributes"));
         cell.fill(|| {
             number += 1;
-            let path = place.at.join(format!("tsubo-attack-attributes-{number}"));
+            let path = dir.as_ref().map_err(|cause| *cause)?.join(number.to_string());
             let file = File::create(&path).map_err(|cause| errno(&cause))?;
-            for name in ["user.one", "user.two"] {
-                match fsetxattr(&file, name, &value, XattrFlags::empty()) {
-                    // An ext4 has room for 4 KiB of them.
-                    Err(Errno::NOSPC) => fsetxattr(&file, name, &value[..1500], XattrFlags::empty())?,
-                    other => other?,
-                }
-            }
-            Ok((60 << 10, ()))
+            let hung = hang(&file, "user.one", &value)? + hang(&file, "user.two", &value)?;
+            Ok((hung, ()))
         })
     })
+}
+
+/// So many bytes hang on it then.
+fn hang(file: &File, name: &str, value: &[u8]) -> Result<u64, Errno> {
+    match fsetxattr(file, name, value, XattrFlags::empty()) {
+        // An ext4 has room for 4 KiB of them, which is a block of the disk.
+        Err(Errno::NOSPC) => fsetxattr(file, name, &value[..1500], XattrFlags::empty()).map(|()| 2048),
+        hung => hung.map(|()| value.len() as u64),
+    }
 }
 
 fn lines(cell: &mut Cell) -> Stop {
@@ -199,4 +229,45 @@ fn say(cell: &Cell, chunk: &[u8]) -> Stop {
         let count = std::io::stderr().write(chunk).map_err(|cause| errno(&cause))?;
         Ok((count as u64, ()))
     })
+}
+
+/// The terminal that the runtime has given to it, where it has. What nobody reads waits, and takes no more.
+fn own_terminal(cell: &mut Cell) -> Stop {
+    let mut file = match opened("/dev/console") {
+        Ok(file) => file,
+        Err(Errno::NOENT | Errno::NXIO | Errno::NODEV) => return controlling(),
+        Err(cause) => return Stop::Refused(cause),
+    };
+    let number = file.metadata().map_or(0, |meta| meta.rdev());
+    if number == rustix::fs::makedev(5, 1) {
+        return Stop::Possible("it may write to the host's console".to_owned());
+    }
+    let line = [vec![b'x'; 127], vec![b'\n']].concat().repeat(32);
+    let stop = cell.fill(|| {
+        let time = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
+        if poll(&mut [PollFd::new(&file, PollFlags::OUT)], Some(&time))? == 0 {
+            return Err(Errno::AGAIN);
+        }
+        file.write(&line).map(|count| (count as u64, ())).map_err(|cause| errno(&cause))
+    });
+    match stop {
+        Stop::Limit(Errno::AGAIN) => Stop::Nowhere("nobody reads it: what it writes waits"),
+        other => other,
+    }
+}
+
+/// Without a console it should have no terminal at all: not that of whoever started it.
+fn controlling() -> Stop {
+    match opened("/dev/tty") {
+        Ok(_) => Stop::Possible("it may write to the terminal of whoever started it".to_owned()),
+        Err(Errno::NOENT | Errno::NXIO | Errno::NODEV) => Stop::Nowhere("it has no terminal"),
+        Err(cause) => Stop::Refused(cause),
+    }
+}
+
+fn opened(path: &str) -> Result<File, Errno> {
+    let flags = (OFlags::NOCTTY | OFlags::NONBLOCK).bits() as i32;
+    let file = File::options().write(true).custom_flags(flags).open(path).map_err(|cause| errno(&cause))?;
+    let is_device = file.metadata().is_ok_and(|meta| meta.file_type().is_char_device());
+    if is_device { Ok(file) } else { Err(Errno::NODEV) }
 }

@@ -1,6 +1,10 @@
 //! Processes and threads.
 
-use sys::attack::{deaf, hold};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use sys::attack::{deaf, hold, waited_child};
 
 use crate::attack::{Attack, Bound, Family::Tasks, Gauge, Judge, Own, Thing, Unit};
 use crate::cell::{Cell, Stop, errno};
@@ -13,9 +17,10 @@ const fn bomb(name: &'static str, what: &'static str, act: fn(&mut Cell) -> Stop
     Attack { name, family: Tasks, what, unit, bound: MANY, judge, mend: MEND, act }
 }
 
-pub(super) static ATTACKS: [Attack; 5] = [
+pub(super) static ATTACKS: [Attack; 6] = [
     bomb("processes", "forks, and each child stays", processes),
     bomb("sessions", "forks into sessions of their own", sessions),
+    bomb("vforks", "forks by vfork, each child again", vforks),
     bomb("threads", "starts threads", threads),
     bomb("zombies", "forks and never asks what became of the children", zombies),
     Attack {
@@ -43,6 +48,39 @@ fn sessions(cell: &mut Cell) -> Stop {
         });
         child.map(|_| (1, ()))
     })
+}
+
+/// The error number of the last vfork.
+const LAST: usize = 0;
+
+/// A chain: who vforks waits for its child.
+fn vforks(cell: &mut Cell) -> Stop {
+    if let Err(cause) = cell.child(|| chain(cell)) {
+        return Stop::Limit(cause);
+    }
+    loop {
+        if let Some(stop) = cell.is_over() {
+            return stop;
+        }
+        let last = cell.number(LAST).load(Ordering::Relaxed);
+        if last != 0 {
+            return Stop::Limit(Errno::from_raw_os_error(last as i32));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn chain(cell: &Cell) -> i32 {
+    if cell.is_over().is_none() {
+        let child = waited_child(cell.seconds_left(), || {
+            cell.add(1);
+            chain(cell)
+        });
+        if let Err(cause) = child {
+            cell.number(LAST).store(cause.raw_os_error() as u64, Ordering::Relaxed);
+        }
+    }
+    hold()
 }
 
 fn threads(cell: &mut Cell) -> Stop {

@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 use spec::{Error, ErrorKind, Result};
 
 use super::canary;
+use super::disks::{self, Disk};
 use super::feel::{Neighbour, Stretch};
 use super::gauges::Gauges;
 use super::groups::Groups;
 use super::judge::{Evidence, Verdict, judge};
+use super::killer::Witness;
 use super::report::Row;
 use super::runtime::{PREFIX, Runtime, Target};
 use super::session::Session;
@@ -48,7 +50,11 @@ pub struct Audit<'a> {
     socket: String,
     _abstract: UnixListener,
     count: u32,
+    /// Of the host.
+    disks: Vec<Disk>,
     limits: Option<[Option<u64>; 3]>,
+    /// Of those of the host: what the container can write to.
+    writes_to: Vec<Disk>,
 }
 
 /// The least of a stretch that says something about the host's quiet; and of one in a hurry.
@@ -83,7 +89,9 @@ impl<'a> Audit<'a> {
             socket,
             _abstract,
             count: 0,
+            disks: disks::of_host(),
             limits: None,
+            writes_to: Vec::new(),
         })
     }
 
@@ -160,9 +168,9 @@ impl<'a> Audit<'a> {
             ("--pid", std::process::id().to_string()),
             ("--port", port.to_string()),
             ("--socket", self.socket.clone()),
-            ("--disk", self.gauges.disk_words()),
         ];
-        let facts = facts.into_iter().flat_map(|(key, value)| [key.to_owned(), value]);
+        let disks = self.disks.iter().map(|disk| ("--disk", format!("{}:{}", disk.device, disk.bytes)));
+        let facts = facts.into_iter().chain(disks).flat_map(|(key, value)| [key.to_owned(), value]);
         facts.chain(orders.iter().cloned()).collect()
     }
 
@@ -177,12 +185,18 @@ impl<'a> Audit<'a> {
             None => attack.bound.proof,
         };
         let gauge = attack.bound.gauge.filter(|gauge| is_measured(attack, *gauge));
-        let room = gauge.and_then(|gauge| Some((gauge, self.gauges.room(gauge)?)));
+        let room = gauge.and_then(|gauge| Some((gauge, self.room(gauge)?)));
         Ok(match room {
             // That a limit is beyond what the host has left is known without taking it.
             Some((gauge, room)) if room < wanted => (attack.bound.proof.min(room), limit, Some(gauge)),
             _ => (wanted, limit, None),
         })
+    }
+
+    /// Of disks, the one that has least.
+    fn room(&self, gauge: Gauge) -> Option<u64> {
+        let disks = self.writes_to.iter().filter_map(|disk| disk.room(gauge));
+        disks.chain(self.gauges.room(gauge)).min()
     }
 
     /// The limits of the container. Its groups are only known when it is there, so a twin of it is
@@ -196,6 +210,7 @@ impl<'a> Audit<'a> {
                     Session::start(self.runtime, &name, self.target, &self.words(&["mount=1:1".to_owned()]))?;
                 let groups = Groups::of(twin.pid);
                 let limits = [groups.memory_limit(), groups.pids_limit(), groups.tcp_limit()];
+                self.writes_to = disks::written_by(twin.pid);
                 twin.end();
                 *self.limits.insert(limits)
             }
@@ -223,7 +238,10 @@ impl<'a> Audit<'a> {
         seen.writes[0] = self.quiet(quiet_from, start, true);
         let after = self.neighbour.stretch(end, now(), false);
         seen.is_noisy = after.p50 > seen.requests[0].p50 * 3 + 2000;
-        let (verdict, reason) = judge(attack, &seen);
+        let (verdict, mut reason) = judge(attack, &seen);
+        if seen.left > 0 {
+            reason.push_str(&format!("; {} System V objects of it stay behind", seen.left));
+        }
         Ok(Row { attack, verdict, reason, seen, time: (start, end) })
     }
 
@@ -241,17 +259,19 @@ impl<'a> Audit<'a> {
         let mut session = Session::start(self.runtime, &name, self.target, &words)?;
         let groups = Groups::of(session.pid);
         let (memory, cpu) = (groups.memory(), groups.cpu());
+        let mut witness = Witness::new(&groups);
         let attacker = session
             .pidfd()
             .ok_or_else(|| Error::internal(format!("the attacker of {name} cannot be held on to")))?;
-        self.watcher.arm(attacker);
+        self.watcher.arm(attacker, self.writes_to.clone());
         let wants = attack.judge == Judge::Share;
         if wants {
             self.neighbour.wants_all();
         }
         let from = now();
         session.go();
-        seen.over = self.follow(&mut session, attack, Duration::from_secs_f32(seconds + 20.0))?;
+        let time = Duration::from_secs_f32(seconds + 20.0);
+        seen.over = self.follow(&mut session, attack, time, &mut witness)?;
         let to = now();
         if wants {
             let used = self.neighbour.got();
@@ -262,10 +282,13 @@ impl<'a> Audit<'a> {
         seen.grown = memory.zip(groups.memory()).map(|(before, after)| after.saturating_sub(before));
         let full = |(now, limit): (u64, u64)| now >= limit / 5 * 4;
         seen.is_full = groups.memory_peak().zip(groups.memory_limit()).is_some_and(full);
+        let is_killed = seen.over.as_ref().is_some_and(|over| over.stop == Why::Killed);
+        seen.killer = is_killed.then(|| witness.tell());
         self.look(attack, &name, &mut session, seen);
         seen.passed = self.watcher.disarm();
         let ended = session.end();
         seen.ended = seen.ended.or(Some(ended));
+        seen.left = swept();
         Ok(())
     }
 
@@ -287,11 +310,18 @@ impl<'a> Audit<'a> {
     }
 
     /// Listens until the attack is over; None if it never says so.
-    fn follow(&self, session: &mut Session, attack: &Attack, time: Duration) -> Result<Option<Over>> {
+    fn follow(
+        &self,
+        session: &mut Session,
+        attack: &Attack,
+        time: Duration,
+        witness: &mut Witness,
+    ) -> Result<Option<Over>> {
         let end = Instant::now() + time;
         let mut last = None;
         while Instant::now() < end && !session.is_gone() {
-            match session.line(Duration::from_millis(50)) {
+            witness.look();
+            match session.line(Duration::from_millis(20)) {
                 Some(Line::Over(over)) => return Ok(Some(over)),
                 Some(Line::Got { got, .. }) => last = Some(got),
                 Some(Line::Ready | Line::Done) | None => {}
@@ -360,6 +390,18 @@ impl<'a> Audit<'a> {
 fn is_measured(attack: &Attack, gauge: Gauge) -> bool {
     let bytes = matches!(gauge, Gauge::Memory | Gauge::Disk | Gauge::Tcp);
     bytes == (attack.unit == crate::attack::Unit::Bytes) && attack.judge != Judge::Neighbour
+}
+
+/// Removes what outlives processes, where the container had the host's namespace of it. So many stay.
+fn swept() -> usize {
+    // Who made them may not have ended quite yet.
+    for _ in 0..4 {
+        if sys::system_v::sweep() == 0 {
+            return 0;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    sys::system_v::sweep()
 }
 
 /// The neighbour's part of the processor time that both have used. Of a container that nothing counts,

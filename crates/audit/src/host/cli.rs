@@ -205,14 +205,12 @@ fn audit(flags: &Flags, passed: Vec<OsString>) -> Result<bool> {
     let work = Work::take(root.as_deref())?;
     let runtime = Runtime::new(flags.runtime, root);
     runtime.sweep();
-    let mut made = Made { runtime: &runtime, installed: None };
+    let made = Made { runtime: &runtime };
     let is_observed = passed.windows(2).any(|pair| pair[0] == "--preset" && pair[1] == "strict");
     root::install(&runtime, &sister("tsubo-attack")?, work.dir(), is_observed)?;
     let (mut target, subject) = target(flags, &runtime, passed)?;
     if runtime.kind == Kind::Tsubo && target.image.contains('/') {
-        let (digest, is_new) = runtime.install(&target.image)?;
-        made.installed = is_new.then(|| digest.clone());
-        target.image = digest;
+        target.image = runtime.install(Path::new(&target.image), work.dir())?;
     }
     let gauges = Gauges::new(&runtime.disk());
     let watcher = Watcher::start(gauges.clone());
@@ -234,18 +232,14 @@ fn audit(flags: &Flags, passed: Vec<OsString>) -> Result<bool> {
 /// The images that were made for the audit, which go with it.
 struct Made<'a> {
     runtime: &'a Runtime,
-    /// The digest of a package that is only installed as long as it is audited.
-    installed: Option<String>,
 }
 
 impl Drop for Made<'_> {
     fn drop(&mut self) {
-        self.runtime.forget_image();
+        sys::system_v::sweep();
+        self.runtime.forget_images();
         let own = i32::try_from(std::process::id()).ok();
         self.runtime.forget_volumes(|name| super::runtime::auditor_of(name) == own);
-        if let Some(digest) = &self.installed {
-            self.runtime.remove_image(digest);
-        }
     }
 }
 
@@ -306,14 +300,16 @@ fn defined_here() -> Result<Option<String>> {
     }
     let text = std::fs::read_to_string(path).doing(|| "reading tsubo.toml".to_owned())?;
     let definition = spec::definition::Definition::parse(&text, "tsubo.toml")?;
-    let package = definition.output.unwrap_or_else(|| format!("{}.tsubo", definition.name));
-    if !Path::new(&package).exists() {
+    // As `tsubo build` writes it: as seen from the folder of the definition, which is this one.
+    let output = definition.output.unwrap_or_else(|| format!("{}.tsubo", definition.name));
+    let package = Path::new(".").join(&output);
+    if !package.exists() {
         return Err(Error::not_found(format!(
-            "the package {package} of this folder's tsubo.toml is not there"
+            "the package {output} of this folder's tsubo.toml is not there"
         ))
         .hint("tsubo build makes it"));
     }
-    Ok(Some(format!("./{package}")))
+    Ok(Some(package.to_string_lossy().into_owned()))
 }
 
 /// Becomes true when somebody asks from outside.

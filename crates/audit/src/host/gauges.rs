@@ -52,13 +52,6 @@ impl Gauges {
         gauges
     }
 
-    /// The disk's number and bytes, as the attacker takes them.
-    pub fn disk_words(&self) -> String {
-        use std::os::unix::fs::MetadataExt;
-        let device = fs::metadata(&self.disk).map_or(0, |meta| meta.dev());
-        format!("{device}:{}", self.read(Gauge::Disk).map_or(0, |disk| disk.total))
-    }
-
     /// Reads one; None where this host does not tell.
     pub fn read(&self, gauge: Gauge) -> Option<Reading> {
         let reading = |used: u64, total: u64| Some(Reading { used: used.min(total), total });
@@ -120,12 +113,6 @@ impl Gauges {
         let reading = self.read(gauge)?;
         let room = self.line(gauge, reading.total).saturating_sub(reading.used);
         Some(room - room / 10)
-    }
-
-    /// Whether the line is passed.
-    pub fn is_beyond(&self, gauge: Gauge) -> bool {
-        self.read(gauge)
-            .is_some_and(|reading| reading.total > 0 && reading.used > self.line(gauge, reading.total))
     }
 }
 

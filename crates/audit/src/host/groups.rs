@@ -88,17 +88,48 @@ impl Groups {
         if !place.is_v2 {
             return place.number("cpuacct.usage").map(|nanoseconds| nanoseconds / 1000);
         }
-        let text = fs::read_to_string(place.dir.join("cpu.stat")).ok()?;
-        text.lines().find_map(|line| line.strip_prefix("usage_usec "))?.parse().ok()
+        key(&place.dir.join("cpu.stat"), "usage_usec ")
     }
 
-    /// How often the kernel ended a process of it for want of memory.
-    pub fn ooms(&self) -> Option<u64> {
-        let place = self.memory.as_ref()?;
+    /// What the kernel has counted of its want of memory.
+    pub fn lack(&self) -> Lack {
+        let Some(place) = &self.memory else { return Lack::default() };
         let file = if place.is_v2 { "memory.events" } else { "memory.oom_control" };
-        let text = fs::read_to_string(place.dir.join(file)).ok()?;
-        text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
+        let refused: Vec<u64> = place.upwards().filter_map(|dir| refused(dir, place.is_v2)).collect();
+        let refused = (!refused.is_empty()).then(|| refused.iter().sum());
+        Lack { kills: key(&place.dir.join(file), "oom_kill "), refused }
     }
+}
+
+/// How short of memory a group was.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lack {
+    /// So many processes of it the kernel has ended, for want of its memory or of the host's.
+    pub kills: Option<u64>,
+    /// So often it, or a group above, was refused memory at its limit.
+    pub refused: Option<u64>,
+}
+
+impl Lack {
+    /// What is known now, else what was known before.
+    pub fn or(self, now: Self) -> Self {
+        Self { kills: now.kills.or(self.kills), refused: now.refused.or(self.refused) }
+    }
+}
+
+fn refused(dir: &Path, is_v2: bool) -> Option<u64> {
+    if is_v2 {
+        // Without this file those of others below the same group would count, too.
+        return key(&dir.join("memory.events.local"), "oom ");
+    }
+    let count = |file| fs::read_to_string(dir.join(file)).ok()?.trim().parse::<u64>().ok();
+    let memory = count("memory.failcnt")?;
+    Some(memory + count("memory.memsw.failcnt").unwrap_or(0))
+}
+
+fn key(file: &Path, key: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(key))?.trim().parse().ok()
 }
 
 impl Place {
@@ -106,9 +137,15 @@ impl Place {
         fs::read_to_string(self.dir.join(file)).ok()?.trim().parse().ok()
     }
 
+    /// It, and the groups above.
+    fn upwards(&self) -> impl Iterator<Item = &Path> {
+        self.dir.ancestors().take_while(|dir| dir.starts_with(&self.top))
+    }
+
     fn least(&self, file: &str) -> Option<u64> {
-        let up = self.dir.ancestors().take_while(|dir| dir.starts_with(&self.top));
-        let limits = up.filter_map(|dir| fs::read_to_string(dir.join(file)).ok()?.trim().parse::<u64>().ok());
+        let limits = self
+            .upwards()
+            .filter_map(|dir| fs::read_to_string(dir.join(file)).ok()?.trim().parse::<u64>().ok());
         // Version 1 writes the largest number for none.
         limits.filter(|limit| *limit < UNSAID).min()
     }
@@ -158,6 +195,15 @@ mod tests {
     const MOUNTS: &str = "1 0 0:1 / / rw - ext4 /dev/vda rw\n\
         25 1 0:25 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
         26 1 0:26 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+
+    #[test]
+    fn what_is_not_known_any_more_stays_as_it_was() {
+        let before = Lack { kills: Some(1), refused: Some(2) };
+        assert_eq!(
+            before.or(Lack { kills: Some(3), refused: None }),
+            Lack { kills: Some(3), refused: Some(2) }
+        );
+    }
 
     #[test]
     fn groups_are_found_in_either_version() {

@@ -3,6 +3,7 @@
 use crate::attack::{Attack, Gauge, Judge, Own};
 use crate::host::feel::Stretch;
 use crate::host::gauges;
+use crate::host::killer::Killer;
 use crate::speech::{Over, Why};
 
 /// What is said of one attack.
@@ -42,6 +43,8 @@ pub struct Evidence {
     pub clipped: Option<Gauge>,
     /// The line of the host's that was passed, whereupon it was ended.
     pub passed: Option<Gauge>,
+    /// If it was ended by SIGKILL: by whom.
+    pub killer: Option<Killer>,
     /// By so much the memory grew that is counted to the container.
     pub grown: Option<u64>,
     /// Its memory was full: what it takes more is taken from what it had.
@@ -60,6 +63,8 @@ pub struct Evidence {
     pub kept: Option<u64>,
     /// Whether it was ended in time.
     pub ended: Option<bool>,
+    /// So many objects of it outlive it.
+    pub left: usize,
     /// Why it could not be tried.
     pub failed: Option<String>,
 }
@@ -69,6 +74,8 @@ const SHARE: f64 = 0.2;
 /// A neighbour's latencies may be so many times longer, and so many microseconds more.
 const TIMES: u64 = 10;
 const MORE: u64 = 50_000;
+
+const BY_LIMIT: &str = "ended by the kernel: its memory was full";
 
 /// The verdict and its reason.
 pub fn judge(attack: &Attack, seen: &Evidence) -> (Verdict, String) {
@@ -80,6 +87,7 @@ pub fn judge(attack: &Attack, seen: &Evidence) -> (Verdict, String) {
     }
     let Some(over) = &seen.over else { return (Verdict::Unknown, "it said nothing".to_owned()) };
     match over.stop {
+        Why::Killed if seen.killer != Some(Killer::Limit) => killed(seen),
         Why::Failed => (Verdict::Unknown, over.detail.clone()),
         Why::Refused if attack.judge != Judge::Neighbour => {
             (Verdict::Held, format!("refused: {}", over.detail))
@@ -96,6 +104,16 @@ fn beyond(seen: &Evidence, gauge: Gauge) -> (Verdict, String) {
     match &seen.over {
         Some(over) if over.got == 0 => (Verdict::Unknown, format!("others took the host's {name} meanwhile")),
         _ => (Verdict::HostAtRisk, format!("stopped when the host had too little left: {name}")),
+    }
+}
+
+/// Not at a limit of its own, which is all that would have held it.
+fn killed(seen: &Evidence) -> (Verdict, String) {
+    match seen.killer {
+        Some(Killer::Host) => {
+            (Verdict::HostAtRisk, "the host itself ran out of memory, and the kernel ended it".to_owned())
+        }
+        _ => (Verdict::Unknown, "it was killed, and not at a limit: somebody else has ended it".to_owned()),
     }
 }
 
@@ -122,7 +140,7 @@ fn by_kind(attack: &Attack, over: &Over, seen: &Evidence) -> (Verdict, String) {
 fn stopped(over: &Over, seen: &Evidence) -> (Verdict, String) {
     match over.stop {
         Why::Limit => (Verdict::Held, over.detail.clone()),
-        Why::Killed => (Verdict::Held, "ended by the kernel".to_owned()),
+        Why::Killed => (Verdict::Held, BY_LIMIT.to_owned()),
         Why::Time => out_of_time(over, seen),
         _ => endless(seen),
     }
@@ -154,7 +172,7 @@ fn endless(seen: &Evidence) -> (Verdict, String) {
 fn counted(over: &Over, seen: &Evidence) -> (Verdict, String) {
     let grown = seen.grown.unwrap_or(0);
     match over.stop {
-        Why::Killed => (Verdict::Held, "ended by the kernel".to_owned()),
+        Why::Killed => (Verdict::Held, BY_LIMIT.to_owned()),
         Why::Limit if matches!(over.detail.as_str(), "ENOMEM" | "ENOSPC" | "EDQUOT") => {
             (Verdict::Held, over.detail.clone())
         }
@@ -243,7 +261,13 @@ mod tests {
 
     #[test]
     fn what_was_stopped_is_held_and_what_only_we_stopped_is_not() {
-        assert_eq!(verdict("pages", &seen(9, Why::Killed, "")), Verdict::Held);
+        let killed = |killer| Evidence { killer: Some(killer), ..seen(9, Why::Killed, "") };
+        assert_eq!(verdict("pages", &killed(Killer::Limit)), Verdict::Held);
+        assert_eq!(verdict("pages", &killed(Killer::Host)), Verdict::HostAtRisk);
+        for name in ["pages", "pipes", "inotify", "spin", "sync", "logs", "mount"] {
+            assert_eq!(verdict(name, &killed(Killer::Somebody)), Verdict::Unknown, "{name}");
+            assert_eq!(verdict(name, &seen(9, Why::Killed, "")), Verdict::Unknown, "{name}");
+        }
         assert_eq!(verdict("processes", &seen(9, Why::Limit, "EAGAIN")), Verdict::Held);
         assert_eq!(verdict("pages", &seen(9, Why::Amount, "")), Verdict::NotLimited);
         let clipped = Evidence { clipped: Some(Gauge::Memory), limit: Some(1), ..seen(9, Why::Amount, "") };

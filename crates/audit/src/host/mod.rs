@@ -3,10 +3,13 @@
 pub mod audit;
 pub mod canary;
 pub mod cli;
+pub mod disks;
 pub mod feel;
 pub mod gauges;
 pub mod groups;
 pub mod judge;
+pub mod killer;
+pub mod package;
 pub mod picture;
 pub mod report;
 pub mod root;

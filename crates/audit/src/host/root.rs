@@ -28,20 +28,31 @@ const USUAL: &str = "accept4 alarm arch_prctl bind brk clock_gettime clock_nanos
 
 /// Makes it, and gives it to the runtime under the name [`PREFIX`].
 pub fn install(runtime: &Runtime, attacker: &Path, work: &Path, is_observed: bool) -> Result<()> {
-    let layer = layer(attacker).doing(|| format!("packing {}", attacker.display()))?;
     if runtime.kind != Kind::Tsubo {
-        return import(runtime, &layer);
+        return import(runtime, &layer(attacker)?);
     }
     let file = work.join(format!("{PREFIX}.tsubo"));
-    let bytes = package(&layer, is_observed)?;
-    std::fs::write(&file, bytes).doing(|| format!("writing {}", file.display()))?;
+    write(attacker, is_observed, &file)?;
     let installed = runtime.read(&["install", &file.to_string_lossy()]);
     // With the directory it goes in any case.
     let _ = std::fs::remove_file(&file);
     installed.map(drop)
 }
 
-fn layer(attacker: &Path) -> std::io::Result<Vec<u8>> {
+/// Writes it as a package.
+///
+/// # Errors
+/// A file cannot be read or written.
+pub fn write(attacker: &Path, is_observed: bool, to: &Path) -> Result<()> {
+    let bytes = package(&layer(attacker)?, is_observed)?;
+    std::fs::write(to, bytes).doing(|| format!("writing {}", to.display()))
+}
+
+fn layer(attacker: &Path) -> Result<Vec<u8>> {
+    packed(attacker).doing(|| format!("packing {}", attacker.display()))
+}
+
+fn packed(attacker: &Path) -> std::io::Result<Vec<u8>> {
     let program = std::fs::read(attacker)?;
     let mut tar = tar::Builder::new(Vec::new());
     for name in ["proc/", "sys/", "dev/", "etc/", "srv/", "tmp/"] {
@@ -64,7 +75,7 @@ fn head(kind: tar::EntryType, size: u64, mode: u32) -> tar::Header {
     header
 }
 
-fn digest(bytes: &[u8]) -> String {
+pub(super) fn digest(bytes: &[u8]) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
 }
 
@@ -110,10 +121,19 @@ fn text(value: &impl serde::Serialize) -> Result<String> {
 fn archive(members: &[(String, Vec<u8>)]) -> std::io::Result<Vec<u8>> {
     let mut tar = tar::Builder::new(Vec::new());
     for (name, bytes) in members {
-        let mut header = head(tar::EntryType::Regular, bytes.len() as u64, 0o644);
-        tar.append_data(&mut header, name, bytes.as_slice())?;
+        archived(&mut tar, name, bytes.len() as u64, bytes.as_slice())?;
     }
     tar.into_inner()
+}
+
+/// One more file of an archive.
+pub(super) fn archived(
+    tar: &mut tar::Builder<impl Write>,
+    name: &str,
+    size: u64,
+    content: impl std::io::Read,
+) -> std::io::Result<()> {
+    tar.append_data(&mut head(tar::EntryType::Regular, size, 0o644), name, content)
 }
 
 /// `docker import`, and Podman's.

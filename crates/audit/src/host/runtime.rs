@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 
 use spec::{Error, Result};
 
+use super::package;
+
 /// Containers of the audit begin with this, and so does the image that is made for it.
 pub const PREFIX: &str = "tsubo-audit";
 
@@ -121,6 +123,8 @@ impl Runtime {
 
     /// Removes what an audit that was killed has left.
     pub fn sweep(&self) {
+        // What stays is told of where more is made.
+        sys::system_v::sweep();
         let names = match self.kind {
             Kind::Tsubo => self.read(&["ps", "-a", "--format", "json"]).map(|text| names_of(&text)),
             _ => self
@@ -130,7 +134,7 @@ impl Runtime {
         for name in names.unwrap_or_default().iter().filter(|name| is_left(name)) {
             self.remove(name);
         }
-        self.forget_image();
+        self.forget_images();
         self.forget_volumes(is_left);
     }
 
@@ -149,30 +153,27 @@ impl Runtime {
         }
     }
 
-    /// Installs a package; its digest, and whether it was not there before.
+    /// Installs a package under the audit's own name for it; what it is called by.
     ///
     /// # Errors
-    /// What `tsubo install` says.
-    pub fn install(&self, file: &str) -> Result<(String, bool)> {
-        let before = self.read(&["images", "--format", "json"])?;
-        let said = self.read(&["install", file])?;
-        // NAME DIGEST: so many files
-        let digest = said.split_whitespace().nth(1).map(|word| word.trim_end_matches(':').to_owned());
-        let digest = digest.ok_or_else(|| Error::internal(format!("tsubo install says {said:?}")))?;
-        let is_new = !before.contains(&digest);
-        Ok((digest, is_new))
+    /// It is none, or what `tsubo install` says.
+    pub fn install(&self, file: &Path, work: &Path) -> Result<String> {
+        let own = work.join(format!("{}.tsubo", package::OWN));
+        package::rename(file, &own, package::OWN)?;
+        let installed = self.read(&["install", &own.to_string_lossy()]);
+        // With the directory it goes in any case.
+        let _ = std::fs::remove_file(&own);
+        installed.map(|_| package::OWN.to_owned())
     }
 
-    /// Removes an image.
-    pub fn remove_image(&self, digest: &str) {
-        // Somebody may have come to use it.
-        let _ = self.read(&["rmi", digest]);
-    }
-
-    /// Removes the image that was made for the audit.
-    pub fn forget_image(&self) {
-        // It may not be there.
-        let _ = self.read(&["rmi", PREFIX]);
+    /// Removes the images that were made for the audit.
+    pub fn forget_images(&self) {
+        let names = if self.kind == Kind::Tsubo { &[PREFIX, package::OWN][..] } else { &[PREFIX] };
+        for name in names {
+            // Of several with a name only the last is meant by it. There may be none, and somebody may have
+            // come to use one: then it is refused.
+            while self.read(&["rmi", name]).is_ok() {}
+        }
     }
 
     /// Bytes of what the host keeps of a container's output.
@@ -199,7 +200,7 @@ impl Runtime {
     pub fn disk(&self) -> PathBuf {
         let told = |field| self.read(&["info", "-f", field]).map(|text| PathBuf::from(text.trim()));
         let usual = match self.kind {
-            Kind::Tsubo => self.root.clone().unwrap_or_else(|| PathBuf::from("/var/lib/tsubo")),
+            Kind::Tsubo => self.root.clone().unwrap_or_else(super::work::usual),
             Kind::Docker => told("{{.DockerRootDir}}").unwrap_or_else(|_| PathBuf::from("/var/lib/docker")),
             Kind::Podman => {
                 told("{{.Store.GraphRoot}}").unwrap_or_else(|_| PathBuf::from("/var/lib/containers"))

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::disks::Disk;
 use super::gauges::{ALL, Gauges, Reading};
 use crate::attack::Gauge;
 use crate::neighbour::now;
@@ -43,6 +44,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Guard {
     attacker: Option<OwnedFd>,
+    /// What he can write to.
+    disks: Vec<Disk>,
     passed: Option<Gauge>,
 }
 
@@ -60,14 +63,16 @@ impl Watcher {
     }
 
     /// From now on ends this process, the first of a container, when the host has too little left.
-    pub fn arm(&self, attacker: OwnedFd) {
+    /// These are the disks that it can write to.
+    pub fn arm(&self, attacker: OwnedFd, disks: Vec<Disk>) {
         if let Ok(mut guard) = self.shared.guard.lock() {
-            *guard = Guard { attacker: Some(attacker), passed: None };
+            *guard = Guard { attacker: Some(attacker), disks, passed: None };
         }
     }
 
-    /// No more; the line that was passed, if any.
+    /// No more, after a last look: an attack may be over between two. The line that was passed, if any.
     pub fn disarm(&self) -> Option<Gauge> {
+        self.shared.defend(&self.shared.readings());
         let mut guard = self.shared.guard.lock().ok()?;
         guard.attacker = None;
         guard.passed.take()
@@ -88,8 +93,7 @@ impl Shared {
     fn watch(&self) {
         let mut count = 0_u32;
         while !self.over.load(Ordering::Relaxed) {
-            let readings: Vec<_> =
-                ALL.into_iter().filter_map(|gauge| Some((gauge, self.gauges.read(gauge)?))).collect();
+            let readings = self.readings();
             self.defend(&readings);
             if count % KEPT == 0 {
                 if let Ok(mut looks) = self.looks.lock() {
@@ -101,17 +105,24 @@ impl Shared {
         }
     }
 
+    fn readings(&self) -> Vec<(Gauge, Reading)> {
+        ALL.into_iter().filter_map(|gauge| Some((gauge, self.gauges.read(gauge)?))).collect()
+    }
+
     fn defend(&self, readings: &[(Gauge, Reading)]) {
-        let beyond = |(gauge, reading): &&(Gauge, Reading)| {
+        let is_beyond = |(gauge, reading): &(Gauge, Reading)| {
             reading.total > 0 && reading.used > self.gauges.line(*gauge, reading.total)
         };
         let Ok(mut guard) = self.guard.lock() else { return };
-        let (Some(attacker), Some((gauge, _))) = (&guard.attacker, readings.iter().find(beyond)) else {
+        let Some(attacker) = &guard.attacker else { return };
+        let passed = readings.iter().find(|one| is_beyond(one)).map(|(gauge, _)| *gauge);
+        let passed = passed.or_else(|| guard.disks.iter().find_map(Disk::lacks));
+        if passed.is_none() {
             return;
-        };
+        }
         // It may have ended by itself; by this nobody else is hit.
         let _ = sys::process::send_signal(attacker.as_fd(), 9);
-        guard.passed = Some(*gauge);
+        guard.passed = guard.passed.or(passed);
     }
 }
 
@@ -120,5 +131,36 @@ impl Drop for Watcher {
         self.shared.over.store(true, Ordering::Relaxed);
         // A thread that only looks does not fail.
         let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+
+    /// A process that waits, and what came of it.
+    fn guarded(disks: Vec<Disk>, gauges: Gauges) -> (Option<Gauge>, Option<i32>) {
+        let watcher = Watcher::start(gauges);
+        let mut child = std::process::Command::new("sleep").arg("20").spawn().expect("sleep");
+        let pid = rustix::process::Pid::from_child(&child);
+        let held = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).expect("pidfd");
+        watcher.arm(held, disks);
+        // At once: only the last look can have seen it.
+        let passed = watcher.disarm();
+        if passed.is_none() {
+            child.kill().expect("kill");
+        }
+        (passed, child.wait().expect("wait").signal())
+    }
+
+    #[test]
+    fn whoever_fills_a_disk_that_he_can_write_to_is_seen_at_the_last_look() {
+        let tmp = std::env::temp_dir();
+        let disk = Disk::of(&tmp).expect("a disk");
+        let gauges = Gauges::new(&tmp);
+        assert_eq!(guarded(vec![disk.clone()], gauges.clone()).0, None);
+        let full = disk.beyond_its_line();
+        assert_eq!(guarded(vec![disk, full], gauges), (Some(Gauge::Disk), Some(9)));
     }
 }

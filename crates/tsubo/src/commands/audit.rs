@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use lifecycle::Containers;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use spec::{Error, Result, ResultExt};
@@ -14,6 +15,9 @@ use super::Place;
 
 /// The program that audits.
 const AUDIT: &str = "tsubo-audit";
+
+/// The images that it makes: a root with nothing in it, and the package that it audits, by a name of its own.
+const IMAGES: [&str; 2] = [AUDIT, "tsubo-audit-package"];
 
 /// Let a container attack its own limits, and show what the host and a neighbour lose by that.
 #[derive(Debug, clap::Args)]
@@ -73,8 +77,8 @@ fn missing(cause: std::io::Error) -> Error {
     Error::io("executing tsubo-audit", cause)
 }
 
-/// Removes what a killed audit has left: its directory, and the image that was made for it. One that is
-/// under way holds the lock on its directory.
+/// Removes what a killed audit has left: its directory, and the images that were made for it, unless somebody
+/// has come to use one. An audit that is under way holds the lock on its directory.
 pub fn collect(place: &Place) -> Result<Option<String>> {
     let dir = place.home()?.lib().join("audit");
     let lock = match std::fs::File::open(&dir) {
@@ -85,9 +89,15 @@ pub fn collect(place: &Place) -> Result<Option<String>> {
         Err(Errno::WOULDBLOCK) => return Ok(None),
         locked => locked.map_err(std::io::Error::from).doing(|| format!("locking {}", dir.display()))?,
     }
-    let store = place.store()?;
-    if let Ok(image) = store.image(AUDIT) {
-        store.remove(&image)?;
+    let (store, containers) = (place.store()?, Containers::of(&place.home()?));
+    let _images = containers.hold_images()?;
+    for name in IMAGES {
+        while let Ok(image) = store.image(name) {
+            if super::rmi::refuse_if_used(&containers, &image.tree, name).is_err() {
+                return Ok(None);
+            }
+            store.remove(&image)?;
+        }
     }
     std::fs::remove_dir_all(&dir).doing(|| format!("removing {}", dir.display()))?;
     Ok(Some("what an audit has left".to_owned()))

@@ -46,7 +46,8 @@ fn remove(store: &Store, containers: &Containers, name: &str) -> Result<()> {
     Ok(())
 }
 
-fn refuse_if_used(containers: &Containers, tree: &Path, called: &str) -> Result<()> {
+/// Refuses where a container is made of this tree.
+pub(super) fn refuse_if_used(containers: &Containers, tree: &Path, called: &str) -> Result<()> {
     let all = containers.list()?;
     let uses = |container: &&Container| super::path::tree_of(container) == tree;
     let users: Vec<&str> = all.iter().filter(uses).map(|one| one.name().as_str()).collect();

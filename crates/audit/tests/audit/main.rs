@@ -1,0 +1,9 @@
+//! The audit is audited: of containers from which one limit is taken that line turns red, and no other of
+//! its resource; what is killed leaves the host as it was. Needs root, and the other programs beside ours.
+
+mod disks;
+mod faults;
+mod house;
+mod limits;
+mod rootless;
+mod shapes;

@@ -1,0 +1,47 @@
+//! What a script has of the language.
+
+use mlua::{Lua, LuaOptions, Result, StdLib, Value};
+
+/// What could load code, look into other functions, or make what has no bounds.
+const TAKEN: [&str; 11] = [
+    "require",
+    "loadstring",
+    "load",
+    "dofile",
+    "getfenv",
+    "setfenv",
+    "collectgarbage",
+    "gcinfo",
+    "newproxy",
+    "debug",
+    "print",
+];
+
+/// Of the library `os` only what tells the time is there.
+const TIMES: [&str; 4] = ["time", "date", "clock", "difftime"];
+
+/// A new machine without what is taken; its globals can still be set.
+pub(crate) fn bare() -> Result<Lua> {
+    let libs = StdLib::COROUTINE
+        | StdLib::TABLE
+        | StdLib::OS
+        | StdLib::STRING
+        | StdLib::UTF8
+        | StdLib::BIT
+        | StdLib::MATH
+        | StdLib::BUFFER;
+    // What panics is a defect of ours: a script must not go on after it.
+    let lua = Lua::new_with(libs, LuaOptions::new().catch_rust_panics(false))?;
+    let globals = lua.globals();
+    for name in TAKEN {
+        globals.raw_set(name, Value::Nil)?;
+    }
+    let os: mlua::Table = globals.get("os")?;
+    for pair in os.clone().pairs::<String, Value>() {
+        let (name, _) = pair?;
+        if !TIMES.contains(&name.as_str()) {
+            os.raw_set(name, Value::Nil)?;
+        }
+    }
+    Ok(lua)
+}

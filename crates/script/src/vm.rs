@@ -1,0 +1,117 @@
+//! One machine, for one evaluation or one firing.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use mlua::chunk::ChunkMode;
+use mlua::thread::ThreadStatus;
+use mlua::{Function, IntoLuaMulti, Lua, MultiValue};
+
+use crate::interrupt::Watch;
+use crate::mistake::Mistake;
+use crate::{plain, sandbox};
+
+/// What a script may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Bytes of memory.
+    pub memory: u64,
+    /// When it must have ended.
+    pub deadline: Instant,
+}
+
+/// A sandboxed machine with bounds.
+#[derive(Debug)]
+pub struct Vm {
+    lua: Lua,
+    watch: Rc<Watch>,
+}
+
+impl Vm {
+    /// A new one, with the plain libraries (`json`, `time`, sizes).
+    ///
+    /// # Errors
+    /// When there is not even memory for that.
+    pub fn new(bounds: Bounds) -> Result<Self, Mistake> {
+        let make = || -> mlua::Result<Self> {
+            let lua = sandbox::bare()?;
+            lua.set_memory_limit(usize::try_from(bounds.memory).unwrap_or(usize::MAX))?;
+            let watch = Rc::new(Watch::new(bounds.deadline));
+            plain::give(&lua, bounds.deadline)?;
+            let own = watch.clone();
+            lua.set_interrupt(move |lua| own.answer(lua));
+            Ok(Self { lua, watch })
+        };
+        make().map_err(|error| Mistake::of(&error))
+    }
+
+    /// For whoever gives scripts more to reach.
+    pub fn lua(&self) -> &Lua {
+        &self.lua
+    }
+
+    /// Sets a global; what scripts see of it cannot be replaced by them.
+    ///
+    /// # Errors
+    /// When there is no memory.
+    pub fn give(&self, name: &str, value: impl mlua::IntoLua) -> Result<(), Mistake> {
+        self.lua.globals().raw_set(name, value).map_err(|error| Mistake::of(&error))
+    }
+
+    /// From here on all that was given is read-only, and a script's own globals are its own.
+    ///
+    /// # Errors
+    /// When there is no memory.
+    pub fn seal(&self) -> Result<(), Mistake> {
+        self.lua.sandbox(true).map_err(|error| Mistake::of(&error))
+    }
+
+    /// Compiles a text; `file` names it in errors.
+    ///
+    /// # Errors
+    /// A mistake in the syntax.
+    pub fn compile(&self, file: &str, text: &str) -> Result<Function, Mistake> {
+        compile(&self.lua, file, text).map_err(|error| self.mistake(&error))
+    }
+
+    /// Calls a function, within the bounds.
+    ///
+    /// # Errors
+    /// The script's mistake, or that its time was over.
+    pub fn call(&self, function: Function, arguments: impl IntoLuaMulti) -> Result<MultiValue, Mistake> {
+        let called = || -> mlua::Result<Option<MultiValue>> {
+            let thread = self.lua.create_thread(function)?;
+            let values = thread.resume::<MultiValue>(arguments)?;
+            Ok((thread.status() != ThreadStatus::Resumable).then_some(values))
+        };
+        match called() {
+            Ok(Some(values)) => Ok(values),
+            Ok(None) if self.watch.is_over() => Err(Mistake::Overdue(self.watch.place())),
+            Ok(None) => Err(Mistake::Error("the script yields, and there is nobody to resume it".to_owned())),
+            Err(error) => Err(self.mistake(&error)),
+        }
+    }
+
+    /// What an error means: after the end of its time each is only that.
+    pub fn mistake(&self, error: &mlua::Error) -> Mistake {
+        if self.watch.is_over() {
+            let Mistake::Error(text) = Mistake::of(error) else {
+                return Mistake::Overdue(self.watch.place());
+            };
+            return Mistake::Overdue(self.watch.place().or_else(|| place_in(&text)));
+        }
+        Mistake::of(error)
+    }
+}
+
+/// `FILE:LINE` at the beginning of a message.
+fn place_in(text: &str) -> Option<String> {
+    let mut parts = text.splitn(3, ':');
+    let (file, line) = (parts.next()?, parts.next()?);
+    line.parse::<u32>().ok().map(|line| format!("{file}:{line}"))
+}
+
+/// Text only: bytecode could break the machine.
+pub(crate) fn compile(lua: &Lua, file: &str, text: &str) -> mlua::Result<Function> {
+    lua.load(text).set_name(format!("={file}")).set_mode(ChunkMode::Text).into_function()
+}
