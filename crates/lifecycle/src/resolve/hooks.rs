@@ -17,13 +17,12 @@ impl Resolving<'_> {
         let asked = given.allow.words();
         let others = if self.options.as_packaged { Vec::new() } else { given.confine() };
         if !others.is_empty() {
-            let why = "they run programs of the host, and the package may come from elsewhere";
+            let why = "they run programs of the host, and the package may come from elsewhere: --as-packaged trusts it";
             reasons.add("hooks", format!("left out: {}", others.join(", ")), why, "--as-packaged");
             reasons.notable();
         }
         if given.allow.words() != asked {
-            let why =
-                "the package may come from elsewhere: its scripts reach their container, and nothing else";
+            let why = "the package may come from elsewhere: its scripts reach their container, and nothing else, unless --as-packaged trusts it";
             reasons.add("hooks.allow", format!("refused: {}", asked.join(", ")), why, "--as-packaged");
             reasons.notable();
         }

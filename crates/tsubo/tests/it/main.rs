@@ -16,6 +16,7 @@ mod floods;
 mod guest;
 mod handover;
 mod history;
+mod hooks;
 mod hostile;
 mod injected;
 mod inodes;
