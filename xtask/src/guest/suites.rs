@@ -48,6 +48,7 @@ const SUITES: &[Suite] = &[
         ],
         but: &[],
     },
+    Suite { package: "tsubo-audit", target: "audit", only: &["guest::"], but: &[] },
     Suite { package: "tsubo-cgroup", target: "it", only: &[], but: &[] },
     Suite { package: "tsubo-cgroup", target: "place", only: &[], but: &[] },
     Suite { package: "tsubo-cgroup", target: "systemd", only: &[], but: &[] },

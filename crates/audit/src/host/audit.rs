@@ -36,10 +36,10 @@ pub struct Plan {
 /// What all attacks of an audit share.
 #[derive(Debug)]
 pub struct Audit<'a> {
-    runtime: &'a Runtime,
-    target: &'a Target,
+    pub(super) runtime: &'a Runtime,
+    pub(super) target: &'a Target,
     plan: &'a Plan,
-    gauges: &'a Gauges,
+    pub(super) gauges: &'a Gauges,
     /// What the host has, all the time.
     pub watcher: &'a Watcher,
     /// Who feels it.
@@ -52,14 +52,20 @@ pub struct Audit<'a> {
     count: u32,
     /// Of the host.
     disks: Vec<Disk>,
-    limits: Option<[Option<u64>; 3]>,
+    pub(super) limits: Option<[Option<u64>; 3]>,
+    /// Whether any control group is the container's own.
+    pub(super) is_counted: bool,
     /// Of those of the host: what the container can write to.
-    writes_to: Vec<Disk>,
+    pub(super) writes_to: Vec<Disk>,
 }
 
 /// The least of a stretch that says something about the host's quiet; and of one in a hurry.
 const QUIET: Duration = Duration::from_millis(400);
 const SHORT: Duration = Duration::from_millis(120);
+
+/// Of a container without a control group of its own.
+const UNCOUNTED: &str = "no control group is this container's own, so no limit of memory, processes or processor time can \
+    hold: an ordinary user needs one that was delegated to him (docs/limits.md)";
 
 impl<'a> Audit<'a> {
     /// Gets ready.
@@ -91,6 +97,7 @@ impl<'a> Audit<'a> {
             count: 0,
             disks: disks::of_host(),
             limits: None,
+            is_counted: true,
             writes_to: Vec::new(),
         })
     }
@@ -101,6 +108,11 @@ impl<'a> Audit<'a> {
     /// What its runtime says.
     pub fn try_out(&mut self) -> Result<()> {
         self.limit(Own::Memory).map(drop)
+    }
+
+    /// What is to be known of all lines of the table together.
+    pub fn notes(&self) -> Vec<&'static str> {
+        if self.is_counted { Vec::new() } else { vec![UNCOUNTED] }
     }
 
     /// Makes all attacks; `tell` hears of each before it begins.
@@ -157,12 +169,12 @@ impl<'a> Audit<'a> {
         }
     }
 
-    fn name(&mut self) -> String {
+    pub(super) fn name(&mut self) -> String {
         self.count += 1;
         format!("{PREFIX}-{}-{}", std::process::id(), self.count)
     }
 
-    fn words(&self, orders: &[String]) -> Vec<String> {
+    pub(super) fn words(&self, orders: &[String]) -> Vec<String> {
         let port = self.listener.local_addr().map_or(0, |address| address.port());
         let facts = [
             ("--pid", std::process::id().to_string()),
@@ -193,36 +205,6 @@ impl<'a> Audit<'a> {
         })
     }
 
-    /// Of disks, the one that has least.
-    fn room(&self, gauge: Gauge) -> Option<u64> {
-        let disks = self.writes_to.iter().filter_map(|disk| disk.room(gauge));
-        disks.chain(self.gauges.room(gauge)).min()
-    }
-
-    /// The limits of the container. Its groups are only known when it is there, so a twin of it is
-    /// started, looked at, and ended, once for all attacks.
-    fn limit(&mut self, own: Own) -> Result<Option<u64>> {
-        let limits = match self.limits {
-            Some(limits) => limits,
-            None => {
-                let name = self.name();
-                let twin =
-                    Session::start(self.runtime, &name, self.target, &self.words(&["mount=1:1".to_owned()]))?;
-                let groups = Groups::of(twin.pid);
-                let limits = [groups.memory_limit(), groups.pids_limit(), groups.tcp_limit()];
-                self.writes_to = disks::written_by(twin.pid);
-                twin.end();
-                *self.limits.insert(limits)
-            }
-        };
-        Ok(match own {
-            Own::Memory => limits[0],
-            Own::Tasks => limits[1],
-            Own::Tcp => limits[2],
-            Own::Unread => None,
-        })
-    }
-
     fn attack(&mut self, attack: &'static Attack) -> Result<Row> {
         let quiet_from = now().saturating_sub(self.quiet_time().as_micros() as u64);
         let (start, mut seen) = (now(), Evidence::default());
@@ -238,9 +220,15 @@ impl<'a> Audit<'a> {
         seen.writes[0] = self.quiet(quiet_from, start, true);
         let after = self.neighbour.stretch(end, now(), false);
         seen.is_noisy = after.p50 > seen.requests[0].p50 * 3 + 2000;
+        if attack.leaves_files() && seen.was_cut_off() {
+            seen.files_left = self.sweep();
+        }
         let (verdict, mut reason) = judge(attack, &seen);
         if seen.left > 0 {
             reason.push_str(&format!("; {} System V objects of it stay behind", seen.left));
+        }
+        if let Some(why) = &seen.files_left {
+            reason.push_str(&format!("; files of it may stay behind: {why}"));
         }
         Ok(Row { attack, verdict, reason, seen, time: (start, end) })
     }

@@ -113,9 +113,10 @@ const PASSED_ON: [&str; 30] = [
 const SWITCHES: [&str; 3] = ["writable", "best-effort", "as-packaged"];
 
 /// Variants of others, for which there is no time with `--quick`.
-const LEFT_OUT: [&str; 9] = [
+const LEFT_OUT: [&str; 10] = [
     "sessions",
     "zombies",
+    "vforks",
     "page-tables",
     "churn",
     "timers",
@@ -219,7 +220,7 @@ fn audit(flags: &Flags, passed: Vec<OsString>) -> Result<bool> {
     audit.try_out()?;
     let rows = audit.run(tell)?;
     tell("");
-    let report = Report { runtime: runtime.kind.word(), subject, rows };
+    let report = Report { runtime: runtime.kind.word(), subject, rows, notes: audit.notes() };
     if let Some(file) = &flags.html {
         let page = picture::draw(&report, &audit.neighbour.samples(), &watcher.looks(), &gauges);
         std::fs::write(file, page).doing(|| format!("writing {}", file.display()))?;

@@ -65,8 +65,17 @@ pub struct Evidence {
     pub ended: Option<bool>,
     /// So many objects of it outlive it.
     pub left: usize,
+    /// Why files of it may outlive it.
+    pub files_left: Option<String>,
     /// Why it could not be tried.
     pub failed: Option<String>,
+}
+
+impl Evidence {
+    /// Whether it could not clean up after itself.
+    pub fn was_cut_off(&self) -> bool {
+        self.passed.is_some() || self.over.as_ref().is_none_or(|over| over.stop == Why::Killed)
+    }
 }
 
 /// A neighbour who wants all must get this share. Half is fair; without that, a few in a hundred are left.

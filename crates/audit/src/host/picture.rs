@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 
+use super::drawing::{LEFT, Scale, area, legend, line, path, spread, text};
 use super::feel::Sample;
 use super::gauges::{self, Gauges};
 use super::judge::Verdict;
@@ -10,16 +11,13 @@ use super::report::{Report, Row, amount};
 use super::watcher::Look;
 use crate::attack::Gauge;
 
-/// Pixels for a second, in a long audit and in a quick one, whose bands are narrow and have names, too.
-const SECOND: (f64, f64) = (60.0, 140.0);
-/// Up to so many seconds it is a quick one.
-const QUICK: u64 = 30;
-/// What is kept free on the left.
-const LEFT: f64 = 60.0;
-/// Heights: names of attacks, each chart, the space below it.
-const NAMES: f64 = 130.0;
+/// Heights: what colours mean, names of attacks, each chart, what is above it.
+const LEGEND: f64 = 26.0;
+const NAMES: f64 = 140.0;
 const CHART: f64 = 150.0;
-const SPACE: f64 = 44.0;
+const HEAD: f64 = 40.0;
+/// And below all of them, for the time.
+const FOOT: f64 = 30.0;
 /// Samples of so many microseconds are one point.
 const POINT: u64 = 50_000;
 /// Latencies are drawn from 0.01 ms to 1 s, by powers of ten.
@@ -31,14 +29,15 @@ const STYLE: &str = "\
 @media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--soft:#9198a1;--grid:#30363d;--paper:#0d1117;--held:#3fb950;\
 --red:#f85149;--amber:#d29922;--one:#58a6ff;--two:#bc8cff;--three:#ffa657;--four:#56d4dd;--five:#f778ba}}\
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);margin:2rem;max-width:110rem}\
-.scroll{overflow-x:auto}svg text{font:11px system-ui,sans-serif;fill:var(--ink)}svg .soft{fill:var(--soft)}\
-svg .grid{stroke:var(--grid)}svg path{fill:none;stroke-width:1.5}table{border-collapse:collapse;margin-top:1rem}\
+.scroll{overflow-x:auto}svg text{font:12px system-ui,sans-serif;fill:var(--ink)}svg .head{font-weight:600}svg .not-held{fill:var(--red);font-weight:600}svg .soft{fill:var(--soft)}\
+svg .grid{stroke:var(--grid)}svg .lead{stroke:var(--soft);stroke-width:.6}svg path{fill:none;stroke-width:1.5}table{border-collapse:collapse;margin-top:1rem}\
 td,th{text-align:left;padding:.2rem .9rem .2rem 0;border-bottom:1px solid var(--grid);vertical-align:top}\
 .held{color:var(--held)}.not-limited,.host-at-risk{color:var(--red)}.unknown{color:var(--amber)}";
 
 /// The page.
 pub fn draw(report: &Report, samples: &[Sample], looks: &[Look], gauges: &Gauges) -> String {
-    let scale = Scale::of(samples, looks);
+    let times = samples.iter().map(|one| one.at).chain(looks.iter().map(|one| one.at));
+    let scale = Scale::of(times);
     let mut page = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <title>tsubo audit</title><style>{STYLE}</style><h1>{}</h1><p>{}</p>",
@@ -46,11 +45,16 @@ pub fn draw(report: &Report, samples: &[Sample], looks: &[Look], gauges: &Gauges
         escaped(&report.sum()),
     );
     page.push_str(
-        "<p>A container tried to use up its host, one resource after the other. Each band is one attack: green if it \
-         was held, red if not, yellow if that is not known. The curves above show how long a small service beside \
-         it took to answer (half of its requests, and the slowest) and to have a write on the disk; those below, how much of \
-         each resource of the host was taken, by all together. The dashed line is where an attack is stopped.</p>",
+        "<p>A container tried to use up its host, one resource after the other, while a small service ran beside it in \
+         another container, the neighbour. Time goes from left to right; each band is one attack, with its name above it. \
+         The two curves above show what the neighbour felt: how long half of its requests took at most, and how long the \
+         slowest took, in each twentieth of a second; one line up is ten times as long. The third shows how much of each resource of \
+         the host was taken, by all together. An attack that reaches the dashed line is stopped, so that the host is \
+         not harmed.</p>",
     );
+    for note in &report.notes {
+        let _ = write!(page, "<p>{}.</p>", escaped(note));
+    }
     let _ = write!(
         page,
         "<div class=\"scroll\">{}</div>{}",
@@ -61,42 +65,32 @@ pub fn draw(report: &Report, samples: &[Sample], looks: &[Look], gauges: &Gauges
     page
 }
 
-/// Time, from microseconds to pixels.
-struct Scale {
-    start: u64,
-    end: u64,
-}
-
-impl Scale {
-    fn of(samples: &[Sample], looks: &[Look]) -> Self {
-        let times = || samples.iter().map(|one| one.at).chain(looks.iter().map(|one| one.at));
-        Self { start: times().min().unwrap_or(0), end: times().max().unwrap_or(1) }
-    }
-
-    fn x(&self, at: u64) -> f64 {
-        let second = if self.end - self.start > QUICK * 1_000_000 { SECOND.0 } else { SECOND.1 };
-        LEFT + at.saturating_sub(self.start) as f64 / 1e6 * second
-    }
-
-    fn width(&self) -> f64 {
-        self.x(self.end) + 20.0
-    }
-}
-
 fn svg(report: &Report, samples: &[Sample], looks: &[Look], gauges: &Gauges, scale: &Scale) -> String {
-    let tops = [NAMES, NAMES + CHART + SPACE, NAMES + 2.0 * (CHART + SPACE)];
-    let height = tops[2] + CHART + SPACE;
+    let begin = LEGEND + NAMES;
+    let top = |chart: f64| begin + HEAD + chart * (CHART + HEAD);
+    let end = top(2.0) + CHART;
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{:.0}\" height=\"{height:.0}\" role=\"img\" aria-label=\"latency and resources over time\">",
-        scale.width()
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{:.0}\" height=\"{:.0}\" role=\"img\" aria-label=\"latency and resources over time\">",
+        scale.width(),
+        end + FOOT
     );
-    bands(&mut svg, report, scale, height - SPACE);
-    let charts = [(false, "requests: time to an answer"), (true, "writes: time to the disk")];
-    for ((is_write, title), top) in charts.into_iter().zip(tops) {
-        latency(&mut svg, samples, is_write, title, top, scale);
+    let fill = |verdict| format!("fill:{};opacity:{}", colour(verdict), opacity(verdict));
+    let [held, red, unknown] = [Verdict::Held, Verdict::NotLimited, Verdict::Unknown].map(fill);
+    let meanings = [
+        ("the attack was held", held.as_str()),
+        ("\u{2715} it was not", &red),
+        ("? it is not known", &unknown),
+        ("rest", "fill:none;stroke:var(--grid)"),
+    ];
+    legend(&mut svg, (LEFT, 14.0), &meanings, false);
+    bands(&mut svg, report, scale, (begin, end));
+    let charts =
+        [(false, "The neighbour: time to an answer"), (true, "The neighbour: time to write to the disk")];
+    for ((is_write, title), number) in charts.into_iter().zip([0.0, 1.0]) {
+        latency(&mut svg, samples, is_write, title, top(number), scale);
     }
-    resources(&mut svg, looks, gauges, tops[2], scale);
-    seconds(&mut svg, scale, height);
+    resources(&mut svg, looks, gauges, top(2.0), scale);
+    scale.axis(&mut svg, end + FOOT - 8.0);
     svg.push_str("</svg>");
     svg
 }
@@ -109,44 +103,71 @@ fn colour(verdict: Verdict) -> &'static str {
     }
 }
 
-/// All questions are one band, as they share a container.
-fn bands(svg: &mut String, report: &Report, scale: &Scale, bottom: f64) {
-    let mut last = None;
-    for row in &report.rows {
-        let same: Vec<&Row> = report.rows.iter().filter(|other| other.time == row.time).collect();
-        if last == Some(row.time) {
-            continue;
-        }
-        last = Some(row.time);
+fn opacity(verdict: Verdict) -> f64 {
+    if verdict == Verdict::Held { 0.16 } else { 0.35 }
+}
+
+/// A band of the picture.
+struct Band {
+    name: String,
+    verdict: Verdict,
+    /// What is told of it where somebody points at it.
+    more: String,
+    from: f64,
+    to: f64,
+}
+
+/// One for each attack. All questions are one, as they share a container.
+fn gathered(report: &Report, scale: &Scale) -> Vec<Band> {
+    let mut times: Vec<(u64, u64)> = report.rows.iter().map(|row| row.time).collect();
+    times.sort_unstable();
+    times.dedup();
+    let band = |time: (u64, u64)| {
+        let same: Vec<&Row> = report.rows.iter().filter(|row| row.time == time).collect();
+        let bad: Vec<&str> =
+            same.iter().filter(|row| row.verdict != Verdict::Held).map(|row| row.attack.name).collect();
         let worst = same.iter().map(|row| row.verdict).find(|verdict| *verdict != Verdict::Held);
-        let (name, verdict) = match same.len() {
-            1 => (row.attack.name.to_owned(), row.verdict),
-            count => (format!("{count} questions"), worst.unwrap_or(Verdict::Held)),
+        let verdict = worst.unwrap_or(Verdict::Held);
+        let (name, more) = match same.as_slice() {
+            [row] => (row.attack.name.to_owned(), row.reason.clone()),
+            all if bad.is_empty() => (format!("{} questions", all.len()), String::new()),
+            all => (format!("{} questions, {} not held", all.len(), bad.len()), bad.join(", ")),
         };
-        let (from, to) = (scale.x(row.time.0), scale.x(row.time.1));
-        let (width, colour) = ((to - from).max(2.0), colour(verdict));
-        let middle = from + width / 2.0 + 4.0;
-        let _ = write!(
-            svg,
-            "<g><title>{0}: {1}: {2}</title><rect x=\"{from:.1}\" y=\"{NAMES}\" width=\"{width:.1}\" height=\"{3:.0}\" fill=\"{colour}\" opacity=\".16\"/>\
-             <text x=\"{middle:.1}\" y=\"{4:.0}\" transform=\"rotate(-60 {middle:.1} {4:.0})\">{0}</text></g>",
-            escaped(&name),
-            verdict.word(),
-            escaped(&row.reason),
-            bottom - NAMES,
-            NAMES - 6.0,
-        );
+        let (from, to) = (scale.x(time.0), scale.x(time.1));
+        Band { name, verdict, more, from, to: to.max(from + 2.0) }
+    };
+    times.into_iter().map(band).collect()
+}
+
+fn bands(svg: &mut String, report: &Report, scale: &Scale, (top, bottom): (f64, f64)) {
+    let all = gathered(report, scale);
+    let middles: Vec<f64> = all.iter().map(|band| (band.from + band.to) / 2.0).collect();
+    let places = spread(&middles, scale.right() + 20.0);
+    for ((band, middle), place) in all.iter().zip(middles).zip(places) {
+        let told = [escaped(&band.name), band.verdict.word().to_owned(), escaped(&band.more)].join(": ");
+        let (mark, class) = match band.verdict {
+            Verdict::Held => ("", ""),
+            Verdict::Unknown => ("? ", "not-held"),
+            _ => ("\u{2715} ", "not-held"),
+        };
+        let _ = write!(svg, "<g><title>{}</title>", told.trim_end_matches(": "));
+        let fill = format!("style=\"fill:{};opacity:{}\"", colour(band.verdict), opacity(band.verdict));
+        area(svg, (band.from, top), (band.to - band.from, bottom - top), &fill);
+        line(svg, (middle, top), (place, top - 10.0), "class=\"lead\"");
+        let (x, y) = (place + 3.0, top - 13.0);
+        let slanted = format!("class=\"{class}\" transform=\"rotate(-60 {x:.1} {y:.1})\"");
+        text(svg, (x, y), &slanted, &format!("{mark}{}", escaped(&band.name)));
+        svg.push_str("</g>");
     }
 }
 
 fn latency(svg: &mut String, samples: &[Sample], is_write: bool, title: &str, top: f64, scale: &Scale) {
-    heading(svg, title, top);
     let y = |took: f64| {
         let power = (took.max(1.0) / 1000.0).log10().clamp(DECADES.0, DECADES.1);
         top + CHART * (1.0 - (power - DECADES.0) / (DECADES.1 - DECADES.0))
     };
     for (label, took) in
-        [("0.01 ms", 10.0), ("0.1", 100.0), ("1", 1e3), ("10", 1e4), ("100", 1e5), ("1 s", 1e6)]
+        [("0.01 ms", 10.0), ("0.1 ms", 100.0), ("1 ms", 1e3), ("10 ms", 1e4), ("100 ms", 1e5), ("1 s", 1e6)]
     {
         grid(svg, label, y(took), scale);
     }
@@ -157,7 +178,12 @@ fn latency(svg: &mut String, samples: &[Sample], is_write: bool, title: &str, to
     }
     path(svg, &most, "var(--three)", "the slowest");
     path(svg, &half, "var(--one)", "half of them");
-    legend(svg, top, &[("half of them", "var(--one)"), ("the slowest", "var(--three)")]);
+    heading(
+        svg,
+        title,
+        top,
+        &[("half took no longer", "fill:var(--one)"), ("the slowest", "fill:var(--three)")],
+    );
 }
 
 /// Latencies of each point in time, sorted; there is one at least.
@@ -183,21 +209,21 @@ const SHOWN: [(Gauge, &str); 5] = [
 ];
 
 fn resources(svg: &mut String, looks: &[Look], gauges: &Gauges, top: f64, scale: &Scale) {
-    heading(svg, "the host: share that is taken", top);
     let y = |share: f64| top + CHART * (1.0 - share.clamp(0.0, 1.0));
-    for (label, share) in [("0 %", 0.0), ("50", 0.5), ("100 %", 1.0)] {
+    for (label, share) in [("0 %", 0.0), ("50 %", 0.5), ("100 %", 1.0)] {
         grid(svg, label, y(share), scale);
     }
     let memory = gauges.read(Gauge::Memory);
-    let line = memory
+    let memory = memory
         .map_or(0.8, |memory| gauges.line(Gauge::Memory, memory.total) as f64 / memory.total.max(1) as f64);
-    for (share, colour) in [(line, "var(--one)"), (0.8, "var(--soft)")] {
-        let _ = write!(
-            svg,
-            "<line x1=\"{LEFT}\" x2=\"{:.0}\" y1=\"{1:.1}\" y2=\"{1:.1}\" stroke=\"{colour}\" stroke-dasharray=\"6 4\"/>",
-            scale.width(),
-            y(share),
-        );
+    let stops = [
+        (memory, "var(--one)", -4.0, "an attack on memory is stopped here"),
+        (0.8, "var(--soft)", 14.0, "one on the others here"),
+    ];
+    for (share, colour, below, words) in stops {
+        let dashed = format!("style=\"stroke:{colour}\" stroke-dasharray=\"6 4\"");
+        line(svg, (LEFT, y(share)), (scale.right(), y(share)), &dashed);
+        text(svg, (LEFT + 6.0, y(share) + below), "class=\"soft\"", words);
     }
     for (gauge, colour) in SHOWN {
         let share = |look: &Look| {
@@ -207,71 +233,39 @@ fn resources(svg: &mut String, looks: &[Look], gauges: &Gauges, top: f64, scale:
             looks.iter().filter_map(|look| Some((scale.x(look.at), y(share(look)?)))).collect();
         path(svg, &line, colour, gauges::name(gauge));
     }
-    legend(svg, top, &SHOWN.map(|(gauge, colour)| (gauges::name(gauge), colour)));
+    let fills = SHOWN.map(|(gauge, colour)| (gauges::name(gauge), format!("fill:{colour}")));
+    let entries = fills.each_ref().map(|(name, fill)| (*name, fill.as_str()));
+    heading(svg, "The host: how much is taken of its", top, &entries);
 }
 
-fn heading(svg: &mut String, title: &str, top: f64) {
-    let _ = write!(
-        svg,
-        "<text x=\"{LEFT}\" y=\"{:.0}\" class=\"soft\">{title}</text><line class=\"grid\" x1=\"{LEFT}\" x2=\"{LEFT}\" y1=\"{top}\" y2=\"{:.0}\"/>",
-        top + CHART + 16.0,
-        top + CHART,
-    );
+/// Above a chart: what it shows, and what its colours mean.
+fn heading(svg: &mut String, title: &str, top: f64, entries: &[(&str, &str)]) {
+    text(svg, (LEFT, top - 12.0), "class=\"head\"", title);
+    legend(svg, (LEFT + 280.0, top - 12.0), entries, true);
+    line(svg, (LEFT, top), (LEFT, top + CHART), "class=\"grid\"");
 }
 
 fn grid(svg: &mut String, label: &str, y: f64, scale: &Scale) {
-    let _ = write!(
-        svg,
-        "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{:.0}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/><text class=\"soft\" x=\"{:.0}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>",
-        scale.width(),
-        LEFT - 6.0,
-        y + 4.0,
-    );
-}
-
-fn legend(svg: &mut String, top: f64, entries: &[(&str, &str)]) {
-    for (number, (name, colour)) in entries.iter().enumerate() {
-        let x = LEFT + 240.0 + number as f64 * 130.0;
-        let _ = write!(
-            svg,
-            "<text x=\"{x:.0}\" y=\"{:.0}\" style=\"fill:{colour}\">{name}</text>",
-            top + CHART + 16.0
-        );
-    }
-}
-
-fn path(svg: &mut String, points: &[(f64, f64)], colour: &str, title: &str) {
-    let mut word = 'M';
-    let _ = write!(svg, "<path stroke=\"{colour}\" d=\"");
-    for (x, y) in points {
-        let _ = write!(svg, "{word}{x:.1} {y:.1}");
-        word = 'L';
-    }
-    let _ = write!(svg, "\"><title>{title}</title></path>");
-}
-
-fn seconds(svg: &mut String, scale: &Scale, height: f64) {
-    let last = (scale.end - scale.start) / 1_000_000;
-    for second in (0..=last).step_by(2) {
-        let x = scale.x(scale.start + second * 1_000_000);
-        let _ = write!(svg, "<text class=\"soft\" x=\"{x:.0}\" y=\"{:.0}\">{second} s</text>", height - 6.0);
-    }
+    line(svg, (LEFT, y), (scale.right(), y), "class=\"grid\"");
+    text(svg, (LEFT - 6.0, y + 4.0), "class=\"soft\" text-anchor=\"end\"", label);
 }
 
 fn table(report: &Report) -> String {
     let mut table =
-        "<table><tr><th>resource<th>attack<th>limit<th>got<th>verdict<th>why<th>what would mend it</tr>"
+        "<table><tr><th>resource<th>attack<th>limit<th>got<th>neighbour, p50<th>p99<th>verdict<th>why<th>what would mend it</tr>"
             .to_owned();
     for row in &report.rows {
         let limit = row.seen.limit.map_or_else(String::new, |limit| amount(row.attack.unit, limit));
         let class = row.verdict.word().replace(' ', "-");
         let _ = write!(
             table,
-            "<tr><td>{}<td>{}: {}<td>{limit}<td>{}<td class=\"{class}\">{}<td>{}<td>{}</tr>",
+            "<tr><td>{}<td>{}: {}<td>{limit}<td>{}<td>{}<td>{}<td class=\"{class}\">{}<td>{}<td>{}</tr>",
             row.attack.family.word(),
             row.attack.name,
             escaped(row.attack.what),
             if row.got() == 0 { String::new() } else { amount(row.attack.unit, row.got()) },
+            escaped(&row.lost(|one| one.p50)),
+            escaped(&row.lost(|one| one.p99)),
             row.verdict.word(),
             escaped(&row.reason),
             escaped(row.mend().unwrap_or_default()),
@@ -309,7 +303,8 @@ mod tests {
 
     #[test]
     fn a_page_without_anything_is_a_page() {
-        let report = Report { runtime: "tsubo", subject: "<x>".to_owned(), rows: Vec::new() };
+        let report =
+            Report { runtime: "tsubo", subject: "<x>".to_owned(), rows: Vec::new(), notes: Vec::new() };
         let page = draw(&report, &[], &[], &Gauges::new(std::path::Path::new("/")));
         assert!(page.contains("&lt;x&gt;") && page.ends_with("</html>\n"), "{page}");
     }

@@ -33,6 +33,16 @@ impl Row {
         matches!(self.verdict, Verdict::NotLimited | Verdict::HostAtRisk).then_some(self.attack.mend)
     }
 
+    /// What the neighbour's requests took before and during, in milliseconds.
+    pub fn lost(&self, of: impl Fn(Stretch) -> u64) -> String {
+        let [before, during] = self.seen.requests;
+        if before.count < ENOUGH || during.count < ENOUGH {
+            return "-".to_owned();
+        }
+        let milliseconds = |one| of(one) as f64 / 1000.0;
+        format!("{:.1} > {:.1} ms", milliseconds(before), milliseconds(during))
+    }
+
     fn value(&self) -> Value {
         let unit = match self.attack.unit {
             Unit::Bytes => "bytes",
@@ -61,6 +71,8 @@ pub struct Report {
     pub subject: String,
     /// The lines.
     pub rows: Vec<Row>,
+    /// What is to be known of all of them.
+    pub notes: Vec<&'static str>,
 }
 
 impl Report {
@@ -86,7 +98,7 @@ impl Report {
     /// As JSON.
     pub fn json(&self) -> Value {
         json!({
-            "runtime": self.runtime, "subject": self.subject, "held": self.is_held(),
+            "runtime": self.runtime, "subject": self.subject, "held": self.is_held(), "notes": self.notes,
             "attacks": self.rows.iter().map(Row::value).collect::<Vec<_>>(),
         })
     }
@@ -99,14 +111,13 @@ impl Report {
             .set_content_arrangement(ContentArrangement::Disabled)
             .set_header(["RESOURCE", "ATTACK", "LIMIT", "GOT", "P50", "P99", "VERDICT", "WHY"]);
         for row in &self.rows {
-            let [before, during] = row.seen.requests;
             table.add_row([
                 row.attack.family.word().to_owned(),
                 row.attack.name.to_owned(),
                 row.seen.limit.map_or_else(|| "-".to_owned(), |limit| amount(row.attack.unit, limit)),
                 if row.got() == 0 { "-".to_owned() } else { amount(row.attack.unit, row.got()) },
-                lost(before, during, |one| one.p50),
-                lost(before, during, |one| one.p99),
+                row.lost(|one| one.p50),
+                row.lost(|one| one.p99),
                 row.verdict.word().to_owned(),
                 row.reason.clone(),
             ]);
@@ -120,6 +131,7 @@ impl Report {
         let mends: Vec<String> = mends.collect();
         let mut text: Vec<String> = lines.map(printable).collect();
         text.extend([String::new(), printable(&self.sum())]);
+        text.extend(self.notes.iter().map(|note| format!("Note: {note}.")));
         if !mends.is_empty() {
             text.push("What would mend it:".to_owned());
             text.extend(mends.into_iter().map(|mend| format!("  {mend}")));
@@ -143,12 +155,3 @@ pub fn amount(unit: Unit, amount: u64) -> String {
 
 /// Of fewer nothing is said.
 const ENOUGH: u64 = 20;
-
-/// Before and during, in milliseconds.
-fn lost(before: Stretch, during: Stretch, of: impl Fn(Stretch) -> u64) -> String {
-    if before.count < ENOUGH || during.count < ENOUGH {
-        return "-".to_owned();
-    }
-    let milliseconds = |one| of(one) as f64 / 1000.0;
-    format!("{:.1} > {:.1} ms", milliseconds(before), milliseconds(during))
-}

@@ -105,14 +105,16 @@ fn killed_in_the_namespace_of_the_host_its_objects_go_with_the_next_audit() {
 
 /// Attacking children of the audit of this process: those whose parent is the attacker, too.
 fn attackers(auditor: u32) -> Vec<i32> {
-    let token = format!("--token tsubo-audit-{auditor}-");
+    let token = format!("tsubo-audit-{auditor}-");
     let entries = std::fs::read_dir("/proc").expect("proc").flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let words = |pid: i32| {
+    let is_attacker = |pid: i32| {
         let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&words).replace('\0', " ")
+        let words = String::from_utf8_lossy(&words).into_owned();
+        let words: Vec<&str> = words.split('\0').collect();
+        matches!(words[..], [program, "--token", name, ..]
+            if program.ends_with("tsubo-attack") && name.starts_with(&token))
     };
-    let is_attacker = |pid: i32| words(pid).contains(&token) && words(pid).contains("tsubo-attack --token");
     let parent = |pid: i32| {
         let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         status.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()

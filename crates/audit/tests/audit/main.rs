@@ -3,6 +3,7 @@
 
 mod disks;
 mod faults;
+mod guest;
 mod house;
 mod limits;
 mod rootless;

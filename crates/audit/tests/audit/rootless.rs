@@ -45,6 +45,9 @@ fn an_ordinary_user_audits_his_own_containers() {
     };
     assert_eq!(["mount", "kcore", "root-is-root"].map(verdict), ["held", "held", "held"], "{value:#}");
     assert!(rows.iter().all(|row| row["verdict"] != "unknown"), "{value:#}");
+    // Nobody has delegated a group to him.
+    assert_eq!(value["notes"].as_array().map(Vec::len), Some(1), "{value:#}");
+    assert_eq!(verdict("processes"), "not-limited");
     let state = house.dir.path().join("home/.local/share/tsubo");
     assert_eq!(std::fs::metadata(&state).expect("state").uid(), 4242, "in the user's own directory");
     assert!(!state.join("audit").exists());
