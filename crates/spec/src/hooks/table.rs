@@ -50,18 +50,19 @@ impl HooksTable {
         *self == Self::default()
     }
 
-    /// The hooks of it; `definition` is the file's name where that computes its hooks itself. The texts
-    /// of scripts are added by whoever reads files.
+    /// The hooks of it; `definition` is the file's name where that computes its hooks itself, `text` the
+    /// definition's own, in which the line of a mistake is looked for. The texts of scripts are added by whoever reads files.
     ///
     /// # Errors
     /// A moment that is none; a hook that says both or neither of `run` and `script`; two of one name.
-    pub fn hooks(&self, definition: Option<&str>) -> Result<Hooks> {
+    pub fn hooks(&self, definition: Option<&str>, text: &str) -> Result<Hooks> {
         let mut counts = BTreeMap::new();
         let mut names = BTreeSet::new();
         let mut list = Vec::new();
         for (number, one) in self.hook.iter().enumerate() {
             let hook = one.hook(&mut counts, definition);
-            let hook = hook.doing(|| format!("hook {} of the definition", number + 1))?;
+            let hook =
+                hook.doing(|| format!("{}hook {} of the definition", line(text, number), number + 1))?;
             if !names.insert(hook.name.clone()) {
                 return Err(Error::user(format!("two hooks are called {:?}", hook.name))
                     .hint("give each a name of its own: name = \"…\""));
@@ -71,6 +72,13 @@ impl HooksTable {
         self.allow.check()?;
         Ok(Hooks { list, allow: self.allow.clone(), ..Hooks::default() })
     }
+}
+
+/// Where the table of this hook begins, if it is written so.
+fn line(text: &str, number: usize) -> String {
+    let mut heads =
+        text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with("[[hooks.hook]]"));
+    heads.nth(number).map_or_else(String::new, |(line, _)| format!("line {}: ", line + 1))
 }
 
 impl HookTable {
@@ -163,7 +171,7 @@ mod tests {
             hook: vec![one("before start", &["/a"]), one("every 1s", &["/b"]), one("before start", &["/c"])],
             ..HooksTable::default()
         };
-        let hooks = table.hooks(None).expect("hooks");
+        let hooks = table.hooks(None, "").expect("hooks");
         let names: Vec<&str> = hooks.list.iter().map(|hook| hook.name.as_str()).collect();
         assert_eq!(names, ["before start #1", "every 1s #1", "before start #2"]);
         assert_eq!(hooks.at(&"before start".parse().expect("a moment")).count(), 2);
@@ -187,12 +195,12 @@ mod tests {
         ];
         for hook in bad {
             let table = HooksTable { hook: vec![hook.clone()], ..HooksTable::default() };
-            let error = table.hooks(None).expect_err("nonsense");
+            let error = table.hooks(None, "").expect_err("nonsense");
             assert!(!error.hints().is_empty(), "{hook:?}: {}", error.chain());
         }
         for url in ["https://example.com", "ftp://a/", "https:///x", "http://a@b/"] {
             let allow = Allow { http: vec![url.into()], ..Allow::default() };
-            assert!(HooksTable { allow, ..HooksTable::default() }.hooks(None).is_err(), "{url}");
+            assert!(HooksTable { allow, ..HooksTable::default() }.hooks(None, "").is_err(), "{url}");
         }
     }
 }

@@ -55,7 +55,7 @@ pub fn load(place: &Path, set: &[String]) -> Result<Defined> {
     } else {
         must_compute(set)?;
         let definition = Definition::parse(&text, &shown)?;
-        let mut hooks = definition.hooks.hooks(None).doing(|| format!("reading {shown}"))?;
+        let mut hooks = definition.hooks.hooks(None, &text).doing(|| format!("reading {shown}"))?;
         bundle(&mut hooks, &folder)?;
         (definition, hooks)
     };
@@ -96,7 +96,7 @@ fn computed(file: &Path, text: &str, shown: &str, name: &str, set: &[String]) ->
     words.extend(set.iter().flat_map(|pair| ["--set".to_owned(), pair.clone()]));
     let computed: Computed = asked(&words)?;
     let definition = Definition::computed(&computed.table.to_string(), shown, text)?;
-    let mut hooks = definition.hooks.hooks(Some(name)).doing(|| format!("reading {shown}"))?;
+    let mut hooks = definition.hooks.hooks(Some(name), text).doing(|| format!("reading {shown}"))?;
     (hooks.files, hooks.facts) = (computed.files, computed.facts);
     if hooks.is_empty() {
         // Nobody would read them.
