@@ -27,6 +27,24 @@ pub const TIMEOUT: u64 = 10_000;
 /// A script that is given no other memory may take so many bytes.
 pub const MEMORY: u64 = 32 << 20;
 
+/// Nor longer, in milliseconds.
+const LONGEST: u64 = 3_600_000;
+
+/// Bytes of memory that can be given to a script.
+const LEAST_MEMORY: u64 = 1 << 20;
+const MOST_MEMORY: u64 = 1 << 30;
+
+/// So many hooks may a container have.
+const MOST: usize = 256;
+
+/// And so many bytes of scripts, which go to its keeper in one message.
+const FILES: usize = 256 << 10;
+
+/// 1 to 128 characters that can be shown on a line.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= 128 && !name.chars().any(char::is_control)
+}
+
 /// All hooks of a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hooks {
@@ -110,6 +128,29 @@ impl std::str::FromStr for OnError {
 }
 
 impl Hooks {
+    /// Refuses what no definition could have said: a package may come from anywhere.
+    ///
+    /// # Errors
+    /// Too many, too long, too large, or two of one name.
+    pub fn check(&self) -> Result<()> {
+        let bytes: usize = self.files.iter().map(|(name, text)| name.len() + text.len()).sum();
+        if self.list.len() > MOST || bytes + self.facts.len() > FILES {
+            let have = format!("{} hooks with scripts of {bytes} bytes", self.list.len());
+            return Err(Error::user(format!("{have} are more than a container may have"))
+                .hint(format!("at most {MOST} hooks, and {} KiB of scripts", FILES >> 10)));
+        }
+        for (number, hook) in self.list.iter().enumerate() {
+            let is_taken = self.list[..number].iter().any(|other| other.name == hook.name);
+            let is_bounded =
+                (1..=LONGEST).contains(&hook.timeout) && (LEAST_MEMORY..=MOST_MEMORY).contains(&hook.memory);
+            if is_taken || !is_bounded || !is_name(&hook.name) {
+                return Err(Error::user(format!("hook {:?} is not as a definition says it", hook.name))
+                    .hint("build the package anew, with tsubo build"));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()

@@ -6,7 +6,9 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Act, Allow, Hook, Hooks, MEMORY, TIMEOUT, milliseconds};
+use super::{
+    Act, Allow, Hook, Hooks, LEAST_MEMORY, LONGEST, MEMORY, MOST_MEMORY, TIMEOUT, is_name, milliseconds,
+};
 use crate::limits::Size;
 use crate::resources::Limit;
 use crate::{Error, Result, ResultExt};
@@ -87,12 +89,12 @@ impl HookTable {
         let count = counts.entry(when.to_string()).or_default();
         *count += 1;
         let name = self.name.clone().unwrap_or_else(|| format!("{when} #{count}"));
-        if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) {
+        if !is_name(&name) {
             return Err(Error::user(format!("{name:?} is no name of a hook"))
                 .hint("1 to 128 characters, none of which is a control character"));
         }
         let timeout = self.timeout.as_deref().map_or(Ok(TIMEOUT), milliseconds)?;
-        if timeout == 0 || timeout > 3_600_000 {
+        if !(1..=LONGEST).contains(&timeout) {
             return Err(Error::user(format!("a hook may not take {timeout} ms")).hint("from 1ms to 1h"));
         }
         let memory = match self.memory.as_deref().map(str::parse::<Size>).transpose()? {
@@ -100,7 +102,7 @@ impl HookTable {
             Some(Size(Limit::At(bytes))) => bytes,
             Some(Size(Limit::Max)) => u64::MAX,
         };
-        if !(1 << 20..=1 << 30).contains(&memory) {
+        if !(LEAST_MEMORY..=MOST_MEMORY).contains(&memory) {
             return Err(
                 Error::user(format!("the memory of a hook cannot be {memory} bytes")).hint("from 1M to 1G")
             );

@@ -29,6 +29,7 @@ impl Portable {
             Self::check_user,
             Self::check_signal,
             Self::check_policy,
+            Self::check_hooks,
         ];
         let refused = |why| {
             Error::user(format!("package {}: {why}", self.name))
@@ -44,6 +45,10 @@ impl Portable {
             Some(at) => Err(format!("the path of the volume {at} is too long to be kept under one name")),
             None => Ok(()),
         }
+    }
+
+    fn check_hooks(&self) -> std::result::Result<(), String> {
+        self.hooks.check().map_err(|error| error.to_string())
     }
 
     fn check_command(&self) -> std::result::Result<(), String> {

@@ -59,6 +59,7 @@ pub fn load(place: &Path, set: &[String]) -> Result<Defined> {
         bundle(&mut hooks, &folder)?;
         (definition, hooks)
     };
+    hooks.check().doing(|| format!("reading {shown}"))?;
     hooks.list.iter().try_for_each(lifecycle::hooks::must_come)?;
     Ok(Defined { definition, hooks, folder })
 }
