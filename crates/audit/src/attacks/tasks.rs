@@ -53,10 +53,15 @@ fn sessions(cell: &mut Cell) -> Stop {
 /// The error number of the last vfork.
 const LAST: usize = 0;
 
-/// A chain: who vforks waits for its child.
+/// Side by side, as each is one step at a time.
+const CHAINS: usize = 16;
+
+/// Chains: who vforks waits for its child.
 fn vforks(cell: &mut Cell) -> Stop {
-    if let Err(cause) = cell.child(|| chain(cell)) {
-        return Stop::Limit(cause);
+    for _ in 0..CHAINS {
+        if let Err(cause) = cell.child(|| chain(cell)) {
+            return Stop::Limit(cause);
+        }
     }
     loop {
         if let Some(stop) = cell.is_over() {

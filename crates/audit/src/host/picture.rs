@@ -13,7 +13,7 @@ use crate::attack::Gauge;
 
 /// Heights: what colours mean, names of attacks, each chart, what is above it.
 const LEGEND: f64 = 26.0;
-const NAMES: f64 = 140.0;
+const NAMES: f64 = 170.0;
 const CHART: f64 = 150.0;
 const HEAD: f64 = 40.0;
 /// And below all of them, for the time.
@@ -29,7 +29,7 @@ const STYLE: &str = "\
 @media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--soft:#9198a1;--grid:#30363d;--paper:#0d1117;--held:#3fb950;\
 --red:#f85149;--amber:#d29922;--one:#58a6ff;--two:#bc8cff;--three:#ffa657;--four:#56d4dd;--five:#f778ba}}\
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);margin:2rem;max-width:110rem}\
-.scroll{overflow-x:auto}svg text{font:12px system-ui,sans-serif;fill:var(--ink)}svg .head{font-weight:600}svg .not-held{fill:var(--red);font-weight:600}svg .soft{fill:var(--soft)}\
+.scroll{overflow-x:auto}svg text{font:12px system-ui,sans-serif;fill:var(--ink)}svg .head{font-weight:600}svg .not-held{fill:var(--red);font-weight:600}svg .not-known{fill:var(--amber);font-weight:600}svg .soft{fill:var(--soft)}\
 svg .grid{stroke:var(--grid)}svg .lead{stroke:var(--soft);stroke-width:.6}svg path{fill:none;stroke-width:1.5}table{border-collapse:collapse;margin-top:1rem}\
 td,th{text-align:left;padding:.2rem .9rem .2rem 0;border-bottom:1px solid var(--grid);vertical-align:top}\
 .held{color:var(--held)}.not-limited,.host-at-risk{color:var(--red)}.unknown{color:var(--amber)}";
@@ -147,7 +147,7 @@ fn bands(svg: &mut String, report: &Report, scale: &Scale, (top, bottom): (f64, 
         let told = [escaped(&band.name), band.verdict.word().to_owned(), escaped(&band.more)].join(": ");
         let (mark, class) = match band.verdict {
             Verdict::Held => ("", ""),
-            Verdict::Unknown => ("? ", "not-held"),
+            Verdict::Unknown => ("? ", "not-known"),
             _ => ("\u{2715} ", "not-held"),
         };
         let _ = write!(svg, "<g><title>{}</title>", told.trim_end_matches(": "));
@@ -217,7 +217,7 @@ fn resources(svg: &mut String, looks: &[Look], gauges: &Gauges, top: f64, scale:
     let memory = memory
         .map_or(0.8, |memory| gauges.line(Gauge::Memory, memory.total) as f64 / memory.total.max(1) as f64);
     let stops = [
-        (memory, "var(--one)", -4.0, "an attack on memory is stopped here"),
+        (memory, "var(--one)", 14.0, "an attack on memory is stopped here"),
         (0.8, "var(--soft)", 14.0, "one on the others here"),
     ];
     for (share, colour, below, words) in stops {

@@ -57,7 +57,7 @@ impl Row {
             "neighbour": { "share": self.seen.share,
                 "requests": { "before": before, "during": during },
                 "writes": { "before": writes_before, "during": writes_during } },
-            "mend": self.mend(),
+            "seconds": (self.time.1 - self.time.0) as f64 / 1e6, "mend": self.mend(),
         })
     }
 }

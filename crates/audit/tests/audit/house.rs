@@ -90,6 +90,7 @@ impl House {
     /// A package file of this name, of which there are two.
     pub fn package(&self, file: &str, name: &str, is_other: bool) -> PathBuf {
         let (bare, path) = (self.dir.path().join("bare"), self.dir.path().join(file));
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("mkdir");
         audit::host::root::write(&program("tsubo-attack"), is_other, &bare).expect("a package");
         audit::host::package::rename(&bare, &path, name).expect("a name");
         path

@@ -45,3 +45,19 @@ fn the_shape_of_json_and_a_picture() {
     let page = std::fs::read_to_string(house.dir.path().join("audit.html")).expect("a page");
     assert!(page.contains("<svg") && page.contains("memfd") && page.contains("prefers-color-scheme"));
 }
+
+#[test]
+fn the_definition_here_says_where_its_package_is() {
+    let Some(house) = House::new() else { return };
+    let package = house.package("other/web.tsubo", "web", false);
+    for output in [package.to_string_lossy().as_ref(), "other/web.tsubo", "./other/web.tsubo"] {
+        let definition = format!("name = \"web\"\ncommand = [\"/x\"]\noutput = {output:?}\n");
+        std::fs::write(house.dir.path().join("tsubo.toml"), definition).expect("write");
+        let (verdicts, _) = house.verdicts("mount", &SMALL);
+        assert_eq!(verdicts["mount"], "held", "{output}");
+    }
+    std::fs::remove_file(package).expect("remove");
+    let output = house.audit(&["--only", "mount"]).output().expect("audit");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(125) && said.contains("tsubo build makes it"), "{said}");
+}
