@@ -5,6 +5,7 @@ mod disks;
 mod faults;
 mod guest;
 mod house;
+mod inside;
 mod limits;
 mod rootless;
 mod shapes;
