@@ -144,6 +144,18 @@ impl Drop for Neighbour {
     }
 }
 
+/// The neighbour's part of the processor time that both have used. Of a container that nothing counts,
+/// its part of all that there was.
+pub fn share(neighbour: Option<u64>, container: Option<(u64, u64)>, elapsed: u64) -> Option<f64> {
+    let neighbour = neighbour?;
+    let processors = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    let both = match container {
+        Some((before, after)) => neighbour + after.saturating_sub(before),
+        None => elapsed * processors,
+    };
+    (both > 0).then(|| neighbour as f64 / both as f64)
+}
+
 fn push(samples: &Mutex<Vec<Sample>>, sample: Sample) {
     if let Ok(mut samples) = samples.lock() {
         samples.push(sample);

@@ -242,13 +242,13 @@ fn neighbour(seen: &Evidence) -> (Verdict, String) {
 fn logs(over: &Over, seen: &Evidence) -> (Verdict, String) {
     match seen.kept {
         None => (Verdict::Unknown, "what the host keeps could not be read".to_owned()),
+        Some(kept) if over.got >= 32 << 20 && kept * 4 <= over.got * 3 => {
+            (Verdict::Held, format!("{} kept of {}", mib(kept), mib(over.got)))
+        }
         Some(kept) if over.got < 48 << 20 => (
             Verdict::Unknown,
             format!("it could print only {}, of which {} is kept", mib(over.got), mib(kept)),
         ),
-        Some(kept) if kept * 4 <= over.got * 3 => {
-            (Verdict::Held, format!("{} kept of {}", mib(kept), mib(over.got)))
-        }
         Some(kept) => (Verdict::NotLimited, format!("all is kept: {}", mib(kept))),
     }
 }
@@ -346,6 +346,11 @@ mod tests {
             (verdict("logs", &kept(24 * mib)), verdict("logs", &kept(64 * mib))),
             (Verdict::Held, Verdict::NotLimited)
         );
+        // A busy host, where it could not print so much.
+        let printed = |got, kept| Evidence { kept: Some(kept), ..seen(got, Why::Time, "") };
+        assert_eq!(verdict("logs", &printed(34 * mib, 24 * mib)), Verdict::Held);
+        assert_eq!(verdict("logs", &printed(34 * mib, 34 * mib)), Verdict::Unknown);
+        assert_eq!(verdict("logs", &printed(20 * mib, mib)), Verdict::Unknown);
         assert_eq!(verdict("logs", &seen(64 * mib, Why::Amount, "")), Verdict::Unknown);
     }
 }
