@@ -202,6 +202,11 @@ impl Group {
         Peak { memory: most(&["memory.peak", "memory.max_usage_in_bytes"]), tasks: most(&["pids.peak"]) }
     }
 
+    /// The file of this name in the first of its directories that has one.
+    pub fn file(&self, name: &str) -> Option<PathBuf> {
+        self.directories.iter().map(|(_, directory)| directory.join(name)).find(|path| path.is_file())
+    }
+
     /// The host's pids of all processes in it.
     pub fn processes(&self) -> Vec<i32> {
         let lists =

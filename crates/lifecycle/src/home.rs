@@ -42,6 +42,11 @@ impl Home {
         Ok(home)
     }
 
+    /// One whose directories are known, and there: as a process of its keeper is told.
+    pub fn at(lib: &Path, run: &Path) -> Self {
+        Self { lib: lib.to_owned(), run: run.to_owned() }
+    }
+
     /// What must survive a reboot.
     pub fn lib(&self) -> &Path {
         &self.lib

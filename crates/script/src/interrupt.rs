@@ -18,7 +18,7 @@ const RARELY: u32 = 32;
 /// What a machine remembers of its time.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    pub(crate) deadline: Instant,
+    deadline: Cell<Instant>,
     asked: Cell<u32>,
     is_over: Cell<bool>,
     has_raised: Cell<bool>,
@@ -28,7 +28,7 @@ pub(crate) struct Watch {
 impl Watch {
     pub(crate) fn new(deadline: Instant) -> Self {
         Self {
-            deadline,
+            deadline: Cell::new(deadline),
             asked: Cell::new(0),
             is_over: Cell::new(false),
             has_raised: Cell::new(false),
@@ -36,9 +36,16 @@ impl Watch {
         }
     }
 
+    /// More time, for something else.
+    pub(crate) fn renew(&self, deadline: Instant) {
+        self.deadline.set(deadline);
+        self.is_over.set(false);
+        self.place.borrow_mut().take();
+    }
+
     /// Whether the script was ended for its time.
     pub(crate) fn is_over(&self) -> bool {
-        self.is_over.get() || Instant::now() >= self.deadline
+        self.is_over.get() || Instant::now() >= self.deadline.get()
     }
 
     /// Where it was then.
@@ -50,7 +57,7 @@ impl Watch {
     pub(crate) fn answer(&self, lua: &Lua) -> Result<VmState> {
         if !self.is_over.get() {
             self.asked.set(self.asked.get().wrapping_add(1));
-            if self.asked.get() % RARELY != 0 || Instant::now() < self.deadline {
+            if self.asked.get() % RARELY != 0 || Instant::now() < self.deadline.get() {
                 return Ok(VmState::Continue);
             }
             self.is_over.set(true);

@@ -1,7 +1,7 @@
 //! One machine, for one evaluation or one firing.
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mlua::chunk::ChunkMode;
 use mlua::thread::ThreadStatus;
@@ -64,6 +64,11 @@ impl Vm {
     /// When there is no memory.
     pub fn seal(&self) -> Result<(), Mistake> {
         self.lua.sandbox(true).map_err(|error| Mistake::of(&error))
+    }
+
+    /// What is called from now on may take so long.
+    pub fn renew(&self, time: Duration) {
+        self.watch.renew(Instant::now() + time);
     }
 
     /// Compiles a text; `file` names it in errors.

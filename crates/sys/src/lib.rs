@@ -10,6 +10,8 @@ pub mod bpf_device;
 pub mod btrfs;
 pub mod byte_lock;
 pub mod capability;
+pub mod child;
+pub mod deadline;
 #[cfg(target_arch = "x86_64")]
 pub mod early;
 pub mod ext4;

@@ -1,0 +1,245 @@
+//! `http.get`, `http.post`, `http.request`: with TLS, time limits, JSON; only below declared URLs, also after a
+//! redirection.
+
+use std::time::{Duration, Instant};
+
+use script::mlua::{Lua, LuaString, Result, Table, Value};
+use script::{refused, value};
+use serde_json::json;
+use ureq::Agent;
+use ureq::http::{Method, Request, Uri};
+
+use super::programs::until;
+use super::{Host, not_allowed};
+
+/// The largest body.
+const BYTES: u64 = 1 << 20;
+
+/// A request that is given no other time may take so long.
+const USUAL: Duration = Duration::from_secs(10);
+
+/// So many redirections are followed.
+const HOPS: usize = 5;
+
+/// What is asked.
+struct Asked {
+    method: Method,
+    url: String,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+    deadline: Instant,
+}
+
+pub(super) fn table(lua: &Lua, host: &Host) -> Result<Table> {
+    let table = lua.create_table()?;
+    for (name, method) in [("get", Method::GET), ("delete", Method::DELETE), ("head", Method::HEAD)] {
+        let own = host.clone();
+        let ask = move |lua: &Lua, (url, options): (String, Option<Table>)| {
+            request(lua, &own, asked(lua, &own, method.clone(), url, None, options)?)
+        };
+        table.raw_set(name, lua.create_function(ask)?)?;
+    }
+    for (name, method) in [("post", Method::POST), ("put", Method::PUT), ("patch", Method::PATCH)] {
+        let own = host.clone();
+        let ask = move |lua: &Lua, (url, body, options): (String, Option<Value>, Option<Table>)| {
+            request(lua, &own, asked(lua, &own, method.clone(), url, body, options)?)
+        };
+        table.raw_set(name, lua.create_function(ask)?)?;
+    }
+    let own = host.clone();
+    let ask = move |lua: &Lua, options: Table| {
+        let name: Option<String> = options.get("method")?;
+        let name = name.unwrap_or_else(|| "GET".to_owned()).to_ascii_uppercase();
+        let method = Method::from_bytes(name.as_bytes()).map_err(|_| refused(lua, format!("{name:?} is no method")))?;
+        let (url, body): (String, Option<Value>) = (options.get("url")?, options.get("body")?);
+        request(lua, &own, asked(lua, &own, method, url, body, Some(options))?)
+    };
+    table.raw_set("request", lua.create_function(ask)?)?;
+    Ok(table)
+}
+
+fn asked(
+    lua: &Lua,
+    host: &Host,
+    method: Method,
+    url: String,
+    body: Option<Value>,
+    options: Option<Table>,
+) -> Result<Asked> {
+    let mut headers = Vec::new();
+    let (mut timeout, mut given, mut data) = (None, None, None);
+    if let Some(options) = options {
+        timeout = options.get::<Option<f64>>("timeout")?;
+        given = options.get::<Option<Table>>("headers")?;
+        data = options.get::<Option<Value>>("json")?;
+    }
+    for pair in given.iter().flat_map(|headers| headers.pairs::<String, String>()) {
+        headers.push(pair?);
+    }
+    let body = match data.filter(|data| !data.is_nil()).or(body) {
+        None | Some(Value::Nil) => Vec::new(),
+        Some(Value::String(text)) => text.as_bytes().to_vec(),
+        Some(data) => {
+            headers.push(("content-type".to_owned(), "application/json".to_owned()));
+            value::to_json(&data, "the body", true)?.to_string().into_bytes()
+        }
+    };
+    let deadline = until(host, Some(timeout.unwrap_or(USUAL.as_secs_f64())), lua)?;
+    Ok(Asked { method, url, headers, body, deadline })
+}
+
+/// The URL as it is compared and asked for: nothing in it can mean something else than it seems to.
+fn normal(url: &str) -> std::result::Result<String, &'static str> {
+    let uri: Uri = url.parse().map_err(|_| "it is no URL")?;
+    let scheme = uri.scheme_str().map(str::to_ascii_lowercase).unwrap_or_default();
+    let authority = uri.authority().ok_or("it names no host")?.as_str().to_ascii_lowercase();
+    if scheme != "http" && scheme != "https" {
+        return Err("it begins neither with http:// nor with https://");
+    }
+    if authority.contains('@') {
+        return Err("it names a user");
+    }
+    let usual = if scheme == "http" { ":80" } else { ":443" };
+    let authority = authority.strip_suffix(usual).unwrap_or(&authority);
+    let path = uri.path();
+    let lower = path.to_ascii_lowercase();
+    if lower.contains("%2e") || lower.contains("%2f") || lower.contains("%5c") || lower.contains('\\') {
+        return Err("its path has escaped dots or slashes");
+    }
+    if path.split('/').any(|part| part == ".." || part == ".") {
+        return Err("its path leads up");
+    }
+    let query = uri.query().map_or_else(String::new, |query| format!("?{query}"));
+    Ok(format!("{scheme}://{authority}{}{query}", if path.is_empty() { "/" } else { path }))
+}
+
+fn is_allowed(host: &Host, url: &str) -> bool {
+    let begins = |allowed: &String| normal(allowed).is_ok_and(|allowed| url.starts_with(&allowed));
+    host.allow().http.iter().any(begins)
+}
+
+fn must_be_allowed(lua: &Lua, host: &Host, url: &str) -> Result<String> {
+    let normal = normal(url).map_err(|why| refused(lua, format!("{url:?} cannot be asked for: {why}")))?;
+    if is_allowed(host, &normal) {
+        return Ok(normal);
+    }
+    let mut end = normal.split_inclusive('/');
+    let base: String = end.by_ref().take(3).collect();
+    Err(not_allowed(lua, format!("{normal}"), "http", &base))
+}
+
+fn request(lua: &Lua, host: &Host, mut asked: Asked) -> Result<Table> {
+    let mut url = must_be_allowed(lua, host, &asked.url)?;
+    let is_safe = asked.method == Method::GET || asked.method == Method::HEAD;
+    let noted = json!({ "url": url, "bytes": asked.body.len() });
+    if !is_safe && !host.changes_to(&format!("http.{}", asked.method.as_str().to_ascii_lowercase()), noted) {
+        return answer(lua, 200, &[], b"");
+    }
+    for _ in 0..=HOPS {
+        let mut response = send(lua, &asked, &url)?;
+        let status = response.status().as_u16();
+        let location = response.headers().get("location").and_then(|value| value.to_str().ok());
+        if let (301 | 302 | 303 | 307 | 308, Some(location)) = (status, location) {
+            url = must_be_allowed(lua, host, &absolute(&url, location))?;
+            if status == 303 || (status < 303 && asked.method == Method::POST) {
+                (asked.method, asked.body) = (Method::GET, Vec::new());
+            }
+            continue;
+        }
+        let headers: Vec<(String, String)> = response
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .collect();
+        let body = response.body_mut().with_config().limit(BYTES).read_to_vec();
+        let body = body.map_err(|cause| refused(lua, format!("{url}: {}", words(&cause))))?;
+        return answer(lua, status, &headers, &body);
+    }
+    Err(refused(lua, format!("{}: more than {HOPS} redirections", asked.url)))
+}
+
+fn words(cause: &ureq::Error) -> String {
+    match cause {
+        ureq::Error::BodyExceedsLimit(_) => "the answer is larger than 1 MiB".to_owned(),
+        ureq::Error::Timeout(_) => "no answer in time".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn absolute(base: &str, location: &str) -> String {
+    if location.contains("://") {
+        return location.to_owned();
+    }
+    let host_end = base.find("://").and_then(|at| base[at + 3..].find('/').map(|end| at + 3 + end));
+    let (host, path) = base.split_at(host_end.unwrap_or(base.len()));
+    match location.strip_prefix("//") {
+        Some(other) => format!("{}://{other}", host.split("://").next().unwrap_or("http")),
+        None if location.starts_with('/') => format!("{host}{location}"),
+        None => {
+            let path = path.split('?').next().unwrap_or(path);
+            format!("{host}{}{location}", &path[..path.rfind('/').map_or(0, |at| at + 1)])
+        }
+    }
+}
+
+fn send(lua: &Lua, asked: &Asked, url: &str) -> Result<ureq::http::Response<ureq::Body>> {
+    let left = asked.deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(refused(lua, format!("{url}: no answer in time")));
+    }
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .allow_non_standard_methods(true)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        // What our own environment says is nothing that a definition has said.
+        .proxy(None)
+        .timeout_global(Some(left))
+        .user_agent("tsubo-hook")
+        .build();
+    let mut request = Request::builder().method(asked.method.clone()).uri(url);
+    for (name, value) in &asked.headers {
+        request = request.header(name, value);
+    }
+    let wrong = |cause: ureq::http::Error| refused(lua, format!("{url}: {cause}"));
+    let agent = Agent::new_with_config(config);
+    let sent = if asked.body.is_empty() {
+        agent.run(request.body(()).map_err(wrong)?)
+    } else {
+        agent.run(request.body(asked.body.as_slice()).map_err(wrong)?)
+    };
+    sent.map_err(|cause| refused(lua, format!("{url}: {}", words(&cause))))
+}
+
+fn answer(lua: &Lua, status: u16, headers: &[(String, String)], body: &[u8]) -> Result<Table> {
+    let table = lua.create_table()?;
+    table.raw_set("status", status)?;
+    table.raw_set("ok", (200..300).contains(&status))?;
+    table.raw_set("body", lua.create_string(body)?)?;
+    table.raw_set("headers", lua.create_table_from(headers.iter().cloned())?)?;
+    let json = |lua: &Lua, own: Table| {
+        let body: LuaString = own.raw_get("body")?;
+        let json = serde_json::from_slice(&body.as_bytes());
+        value::from_json(lua, &json.map_err(|cause| refused(lua, format!("the answer is no JSON: {cause}")))?)
+    };
+    table.raw_set("json", lua.create_function(json)?)?;
+    Ok(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_mean_what_they_seem_to() {
+        assert_eq!(normal("HTTPS://Example.COM:443/A?b#c").expect("plain"), "https://example.com/A?b");
+        assert_eq!(normal("http://a").expect("plain"), "http://a/");
+        for bad in ["http://a/../b", "http://a/%2e%2e/b", "http://u@a/", "ftp://a/", "/x", "http://a/b%2Fc", "", "http:///x", "http://a/\\b"] {
+            assert!(normal(bad).is_err(), "{bad}");
+        }
+        assert_eq!(absolute("http://a/b/c?d", "/x"), "http://a/x");
+        assert_eq!(absolute("http://a/b/c?d", "x"), "http://a/b/x");
+        assert_eq!(absolute("http://a/b", "https://c/d"), "https://c/d");
+        assert_eq!(absolute("http://a/b", "//c/d"), "http://c/d");
+    }
+}

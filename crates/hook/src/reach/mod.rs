@@ -1,0 +1,257 @@
+//! What a hook may reach beyond its container: each thing only where the definition says so.
+
+mod files;
+mod groups;
+mod http;
+mod metrics;
+mod net;
+mod programs;
+pub(crate) use programs::{result, until};
+mod sysctl;
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::rc::Rc;
+use std::time::Instant;
+
+use lifecycle::{Container, Containers, Home, Running, Status};
+use script::mlua::{self, Lua, Result, Table, Value};
+use script::say::Said;
+use script::{Mistake, Vm, refused, value};
+use serde_json::Value as Json;
+use spec::hooks::{Allow, Change, Firing};
+
+/// Keys of the state that are ours, and that no script sees.
+pub(crate) const OURS: &str = "tsubo:";
+
+/// All that a firing knows and does.
+#[derive(Debug, Clone)]
+pub(crate) struct Host(Rc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    firing: Firing,
+    deadline: Instant,
+    said: Said,
+    veto: RefCell<Option<String>>,
+    changes: RefCell<Vec<Change>>,
+    follow_up: RefCell<Vec<Vec<String>>>,
+    kept: RefCell<BTreeMap<String, Json>>,
+    container: OnceCell<Container>,
+}
+
+impl Host {
+    pub(crate) fn new(firing: Firing, deadline: Instant) -> Self {
+        Self(Rc::new(Inner {
+            firing,
+            deadline,
+            said: Said::default(),
+            veto: RefCell::default(),
+            changes: RefCell::default(),
+            follow_up: RefCell::default(),
+            kept: RefCell::default(),
+            container: OnceCell::new(),
+        }))
+    }
+
+    pub(crate) fn firing(&self) -> &Firing {
+        &self.0.firing
+    }
+
+    pub(crate) fn allow(&self) -> &Allow {
+        &self.0.firing.allow
+    }
+
+    pub(crate) fn deadline(&self) -> Instant {
+        self.0.deadline
+    }
+
+    pub(crate) fn said(&self) -> &Said {
+        &self.0.said
+    }
+
+    pub(crate) fn is_dry(&self) -> bool {
+        self.0.firing.dry
+    }
+
+    pub(crate) fn veto(&self) -> Option<String> {
+        self.0.veto.borrow().clone()
+    }
+
+    pub(crate) fn set_veto(&self, why: String) {
+        self.0.veto.borrow_mut().get_or_insert(why);
+    }
+
+    /// Notes a change; whether it is to be done too.
+    pub(crate) fn changes_to(&self, what: &str, to: Json) -> bool {
+        self.0.changes.borrow_mut().push(Change { what: what.to_owned(), to });
+        !self.is_dry()
+    }
+
+    pub(crate) fn changes(&self) -> Vec<Change> {
+        self.0.changes.borrow().clone()
+    }
+
+    /// When this hook has ended, these are run.
+    pub(crate) fn then(&self, commands: impl IntoIterator<Item = Vec<String>>) {
+        self.0.follow_up.borrow_mut().extend(commands);
+    }
+
+    pub(crate) fn follow_up(&self) -> Vec<Vec<String>> {
+        self.0.follow_up.borrow().clone()
+    }
+
+    /// What scripts have kept.
+    pub(crate) fn state(&self) -> BTreeMap<String, Json> {
+        let own = self.firing().state.iter().filter(|(key, _)| !key.starts_with(OURS));
+        own.map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
+    /// What we keep beside it.
+    pub(crate) fn keep(&self, key: &str, value: Json) {
+        self.0.kept.borrow_mut().insert(format!("{OURS}{key}"), value);
+    }
+
+    /// What we have kept, in this firing or before.
+    pub(crate) fn kept_of(&self, key: &str) -> Option<Json> {
+        let key = format!("{OURS}{key}");
+        self.0.kept.borrow().get(&key).or_else(|| self.firing().state.get(&key)).cloned()
+    }
+
+    pub(crate) fn kept(&self) -> BTreeMap<String, Json> {
+        self.0.kept.borrow().clone()
+    }
+
+    /// The state directory.
+    pub(crate) fn home(&self) -> Home {
+        Home::at(&self.firing().container.lib, &self.firing().container.run)
+    }
+
+    /// The container, read when it is first needed.
+    pub(crate) fn container(&self) -> spec::Result<&Container> {
+        if self.0.container.get().is_none() {
+            let found = Containers::of(&self.home()).find(&self.firing().container.name)?;
+            let _ = self.0.container.set(found);
+        }
+        self.0.container.get().ok_or_else(|| spec::Error::internal("the container was not found"))
+    }
+
+    /// As it runs.
+    pub(crate) fn running(&self) -> spec::Result<Running> {
+        match self.container()?.status()? {
+            Status::Running(state) => Ok(state),
+            other => Err(spec::Error::conflict(format!(
+                "container {} is not running: {}",
+                self.firing().container.name,
+                other.word()
+            ))),
+        }
+    }
+
+    /// The command line of another program of ours, for this state directory.
+    pub(crate) fn tsubo(&self, words: &[&str]) -> spec::Result<Vec<String>> {
+        let own = std::env::current_exe().map_err(|cause| spec::Error::io("looking for our own program", cause))?;
+        let mut command = vec![own.with_file_name("tsubo").display().to_string()];
+        let (lib, run) = (&self.firing().container.lib, &self.firing().container.run);
+        if *run == lib.join("run") {
+            command.extend(["--root".to_owned(), lib.display().to_string()]);
+        }
+        command.extend(words.iter().map(|word| (*word).to_owned()));
+        Ok(command)
+    }
+}
+
+/// The refusal of what the definition does not allow.
+pub(crate) fn not_allowed(lua: &Lua, what: impl Display, list: &str, entry: &str) -> mlua::Error {
+    refused(lua, format!("{what} is not allowed: add {list} = [\"{entry}\"] to [hooks.allow]"))
+}
+
+/// Likewise, where it is yes or no.
+pub(crate) fn not_said(lua: &Lua, what: impl Display, word: &str) -> mlua::Error {
+    refused(lua, format!("{what} is not allowed: add {word} = true to [hooks.allow]"))
+}
+
+/// One of our errors as one of a script's.
+pub(crate) fn failed(lua: &Lua, error: &spec::Error) -> mlua::Error {
+    let hints: String = error.hints().iter().map(|hint| format!("\nhint: {hint}")).collect();
+    refused(lua, format!("{}{hints}", error.chain()))
+}
+
+/// Gives all that may be reached.
+pub(crate) fn give(lua: &Lua, host: &Host) -> Result<()> {
+    let globals = lua.globals();
+    globals.raw_set("env", environment(lua, host)?)?;
+    globals.raw_set("fs", files::table(lua, host)?)?;
+    globals.raw_set("run", programs::function(lua, host)?)?;
+    globals.raw_set("http", http::table(lua, host)?)?;
+    globals.raw_set("cgroup", groups::table(lua, host)?)?;
+    globals.raw_set("sysctl", sysctl::table(lua, host)?)?;
+    globals.raw_set("net", net::table(lua, host)?)?;
+    let metrics = metrics::table(lua, host)?;
+    globals.raw_set("statsd", &metrics)?;
+    globals.raw_set("metrics", metrics)?;
+    globals.raw_set("store", store(lua, host)?)
+}
+
+/// In scripts that are no definitions `host` is asked when it is looked into, and as it is now.
+pub(crate) fn give_live_host(vm: &Vm, host: &Host) -> std::result::Result<(), Mistake> {
+    let give = || -> mlua::Result<()> {
+        let lua = vm.lua();
+        let (table, meta) = (lua.create_table()?, lua.create_table()?);
+        let (cache, lib) = (lua.create_table()?, host.firing().container.lib.clone());
+        let look = move |lua: &Lua, (_, key): (Table, String)| {
+            if cache.is_empty() {
+                for (key, value) in crate::facts::host(&lib) {
+                    cache.raw_set(key, value::from_json(lua, &value)?)?;
+                }
+            }
+            cache.raw_get::<Value>(key)
+        };
+        meta.raw_set("__index", lua.create_function(look)?)?;
+        table.set_metatable(Some(meta))?;
+        lua.globals().raw_set("host", table)
+    };
+    give().map_err(|error| vm.mistake(&error))
+}
+
+fn environment(lua: &Lua, host: &Host) -> Result<Table> {
+    let table = lua.create_table()?;
+    let own = host.clone();
+    let get = move |lua: &Lua, name: String| {
+        if !own.allow().env.contains(&name) {
+            return Err(not_allowed(lua, format!("env.get({name:?})"), "env", &name));
+        }
+        Ok(std::env::var(&name).ok())
+    };
+    table.raw_set("get", lua.create_function(get)?)?;
+    Ok(table)
+}
+
+fn store(lua: &Lua, host: &Host) -> Result<Table> {
+    let table = lua.create_table()?;
+    let own = host.clone();
+    let images = move |lua: &Lua, ()| {
+        if !own.allow().store {
+            return Err(not_said(lua, "store.images()", "store"));
+        }
+        let list = || -> spec::Result<Json> {
+            let images = store::Store::open(&own.firing().container.lib.join("store"))?.images()?;
+            let one = |image: &store::Image| {
+                serde_json::json!({ "name": image.name, "digest": image.digest.to_string(), "bytes": image.bytes,
+                    "files": image.files, "installed": image.installed })
+            };
+            Ok(images.iter().map(one).collect())
+        };
+        value::from_json(lua, &list().map_err(|error| failed(lua, &error))?)
+    };
+    table.raw_set("images", lua.create_function(images)?)?;
+    Ok(table)
+}
+
+/// All that may be reached, as a hook that may reach nothing of it has it: for a look at a script.
+pub(crate) fn give_played(vm: &Vm, lib: &std::path::Path) -> std::result::Result<(), Mistake> {
+    let host = Host::new(crate::try_out::played(lib), Instant::now() + std::time::Duration::from_secs(10));
+    give(vm.lua(), &host).map_err(|error| vm.mistake(&error))?;
+    give_live_host(vm, &host)
+}

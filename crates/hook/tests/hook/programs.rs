@@ -1,0 +1,72 @@
+//! Firings of programs: they get the state, say no by their code, and nothing of them stays.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::{fire, firing, verdict};
+
+fn shell(text: &str) -> Value {
+    firing(json!({ "program": ["/bin/sh", "-c", text] }), json!({}))
+}
+
+#[test]
+fn the_state_comes_as_to_hooks_of_oci() {
+    let outcome = fire(&shell("cat; echo said >&2"));
+    assert_eq!(verdict(&outcome), ("done", ""));
+    let log = outcome["log"].as_array().expect("lines");
+    let state: Value = serde_json::from_str(log[0].as_str().expect("text")).expect("JSON");
+    assert_eq!((&state["ociVersion"], &state["id"], &state["status"], &state["pid"]), (&json!("1.2.0"), &json!("0123456789ab"), &json!("running"), &json!(1)));
+    assert_eq!(state["tsubo"]["hook"]["when"], "every 30s");
+    assert_eq!(log[1], "said");
+}
+
+#[test]
+fn its_code_says_how_it_went() {
+    assert_eq!(verdict(&fire(&shell("echo one >&2; echo two >&2; exit 3"))), ("failed", "exit code 3: two"));
+    let mut own = shell("echo not today >&2; exit 1");
+    own["hook"]["when"] = json!("before start");
+    assert_eq!(verdict(&fire(&own)), ("failed", "exit code 1: not today"));
+    own["hook"]["on_error"] = json!("abort");
+    assert_eq!(verdict(&fire(&own)), ("veto", "not today"));
+    let missing = fire(&firing(json!({ "program": ["/nonexistent"] }), json!({})));
+    assert!(verdict(&missing).1.contains("executing /nonexistent"), "{missing}");
+    assert_eq!(verdict(&fire(&shell("kill -9 $$"))), ("failed", "exit code 137"));
+}
+
+#[test]
+fn one_that_hangs_or_does_not_read_is_ended() {
+    let mut own = shell("sleep 1000");
+    own["hook"]["timeout"] = json!(200);
+    own["detail"] = json!({ "much": "x".repeat(1 << 20) });
+    assert_eq!(verdict(&fire(&own)), ("overdue", "/bin/sh took longer than 200 ms"));
+    let outcome = fire(&shell("head -c 10000000 /dev/zero | tr '\\0' 'x' | fold -w 1000; exec 0<&-"));
+    assert_eq!(verdict(&outcome).0, "done");
+    assert!(outcome["log"].to_string().len() < 20_000);
+}
+
+#[test]
+fn nothing_that_it_leaves_stays() {
+    let folder = tempfile::tempdir().expect("folder");
+    let list = folder.path().join("pids");
+    let script = format!(
+        "for i in 1 2 3; do setsid sh -c 'echo $$ >> {0}; trap \"\" TERM HUP; (sleep 1000 & echo $! >> {0}; wait)' & done; \
+         (setsid sh -c '(setsid sh -c \"echo \\$\\$ >> {0}; sleep 1000\" &) &' &); while [ $(wc -l < {0} || echo 0) -lt 7 ]; do :; done; exit 0",
+        list.display()
+    );
+    assert_eq!(verdict(&fire(&shell(&script))), ("done", ""));
+    let pids = std::fs::read_to_string(&list).expect("list");
+    assert!(pids.lines().count() >= 7);
+    for pid in pids.lines() {
+        // What was killed may still be on its way out.
+        let gone = || !Path::new("/proc").join(pid).join("exe").exists();
+        for _ in 0..100 {
+            if gone() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(gone(), "{pid} is there");
+    }
+}
