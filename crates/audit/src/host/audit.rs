@@ -162,8 +162,8 @@ impl<'a> Audit<'a> {
         match self.plan.quick {
             // Nothing short of all of them says anything.
             true if matches!(bound.gauge, Some(Gauge::Files | Gauge::Inodes)) => bound.seconds,
-            // What meets a limit ends by that, and nothing is lost by more time.
-            true if matches!(attack.judge, Judge::Spared(_)) => bound.seconds.min(3.0),
+            // What meets a limit, or is done, ends by that: nothing is lost by more time.
+            true if matches!(attack.judge, Judge::Spared(_) | Judge::Logs) => bound.seconds.min(4.0),
             // Begin and end are not sharp: they must not weigh.
             true if attack.judge == Judge::Share => bound.seconds * 0.8,
             true => (bound.seconds * 0.3).clamp(0.3, 1.5),
