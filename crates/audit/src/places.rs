@@ -37,6 +37,7 @@ pub struct Writable {
     pub stays: bool,
     /// Whether it is on a file that is mounted.
     is_image: bool,
+    is_overlay: bool,
     device: u64,
 }
 
@@ -45,9 +46,12 @@ impl Writable {
     /// harms nobody when it is reached. A whole disk, whosever it is, is never filled.
     pub fn bounded(&self, hints: &Hints) -> Option<(u64, u64)> {
         let room = statvfs(&self.at).ok()?;
+        let all = room.f_blocks * room.f_frsize;
         let of_host = hints.disks.iter().find(|(device, _)| *device == self.device);
         let is_bounded = match of_host {
-            Some((_, bytes)) => room.f_blocks * room.f_frsize < *bytes,
+            Some((_, bytes)) => all < *bytes,
+            // What it writes to tells only its size: that of a disk of the host, or of less.
+            None if self.is_overlay => all > 0 && !hints.disks.iter().any(|(_, bytes)| *bytes == all),
             // A host may itself be on a file that is mounted.
             None => self.is_image,
         };
@@ -198,8 +202,8 @@ impl<F: FnMut(&Path, &OsStr)> Search<F> {
         }
         self.keys.insert(key);
         let is_image = self.mounts.get(&mount).is_some_and(|is_image| *is_image);
-        let in_memory = IN_MEMORY.contains(&kind);
-        self.found.push(Writable { at: dir.to_owned(), in_memory, stays, is_image, device });
+        let (in_memory, is_overlay) = (IN_MEMORY.contains(&kind), kind == OVERLAY);
+        self.found.push(Writable { at: dir.to_owned(), in_memory, stays, is_image, is_overlay, device });
     }
 }
 
@@ -333,6 +337,24 @@ mod tests {
     }
 
     #[test]
+    fn an_overlay_over_less_than_a_disk_is_filled_to_its_limit_and_one_over_a_disk_is_not() {
+        apart(|top| {
+            let made = shell(
+                "cd /mnt; mkdir low up work over; mount -t overlay -o lowerdir=low,upperdir=up,workdir=work x over",
+            );
+            let _ = rustix::process::chroot(top).and_then(|()| rustix::process::chdir("/"));
+            let found = writable().places.into_iter().find(|place| place.at == Path::new("/over"));
+            let bounded = |bytes| {
+                let hints = Hints { disks: vec![(1, bytes)], ..Hints::default() };
+                found.as_ref().and_then(|place| place.bounded(&hints))
+            };
+            let room = (bounded(1 << 40), bounded(8 << 20));
+            let right = made && matches!(room, (Some((1.., 1..900)), None));
+            if right { Ok(()) } else { Err(format!("{made} {found:?} {room:?}")) }
+        });
+    }
+
+    #[test]
     fn what_a_killed_attack_has_left_is_removed_and_nothing_else() {
         apart(|top| {
             let made = shell(
@@ -345,8 +367,8 @@ mod tests {
             let is_there = |path: &&str| Path::new("/").join(path).symlink_metadata().is_ok();
             let right = made
                 && swept == (3, None)
-                && !left.iter().any(|path| is_there(&path))
-                && ["deep/kept", "linked/kept"].iter().all(|path| is_there(&path));
+                && !left.iter().any(is_there)
+                && ["deep/kept", "linked/kept"].iter().all(is_there);
             if right { Ok(()) } else { Err(format!("{swept:?}")) }
         });
     }
