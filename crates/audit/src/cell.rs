@@ -114,6 +114,9 @@ const GOT: usize = 0;
 pub(crate) const TOLD: usize = 1;
 /// For what an attack needs itself.
 const SPARE: usize = 8;
+/// Of those, where there are many processes: the error number of the last one, and how many are full.
+const LAST: usize = 62 - SPARE;
+const FULL: usize = 63 - SPARE;
 
 impl Cell {
     /// A fresh one.
@@ -191,6 +194,40 @@ impl Cell {
         }
     }
 
+    /// As [`Self::fill`], in one process after the other, so many side by side: each has as many descriptors as it
+    /// may, and holds them.
+    pub fn by_many<T>(&self, side_by_side: u64, one: impl Fn() -> Result<(u64, T), Errno>) -> Stop {
+        let mut started = 0;
+        loop {
+            if let Some(stop) = self.is_over() {
+                return stop;
+            }
+            let last = i32::try_from(self.number(LAST).load(Ordering::Relaxed)).unwrap_or(0);
+            // 0 is one that had no reason to stop, and is no error number.
+            if last != 0 && last != Errno::MFILE.raw_os_error() {
+                return Stop::Limit(Errno::from_raw_os_error(last));
+            }
+            if started - self.number(FULL).load(Ordering::Relaxed) >= side_by_side {
+                std::thread::sleep(Duration::from_micros(100));
+                continue;
+            }
+            match self.child(|| self.one_of_many(&one)) {
+                Ok(_) => started += 1,
+                Err(cause) => return Stop::Limit(cause),
+            }
+        }
+    }
+
+    fn one_of_many<T>(&self, one: impl Fn() -> Result<(u64, T), Errno>) -> i32 {
+        let cause = match self.fill(one) {
+            Stop::Limit(cause) | Stop::Refused(cause) => cause.raw_os_error(),
+            _ => 0,
+        };
+        self.number(LAST).store(cause as u64, Ordering::Relaxed);
+        self.number(FULL).fetch_add(1, Ordering::Relaxed);
+        sys::attack::hold()
+    }
+
     /// Things that outlive processes where the namespace is the host's: a child waits for this process's
     /// end and removes them.
     pub fn keep(&self, made: Vec<i32>, remove: fn(i32)) {
@@ -228,6 +265,21 @@ pub fn errno(cause: &std::io::Error) -> Errno {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_processes_get_what_one_may_not_have() {
+        let cell = |amount| Cell::new(amount, 5.0, Hints::default(), Shared::new().expect("a page"));
+        let each = |mine: &std::cell::Cell<u64>| {
+            mine.set(mine.get() + 1);
+            if mine.get() > 10 { Err(Errno::MFILE) } else { Ok((1, ())) }
+        };
+        let (all, mine) = (cell(35), std::cell::Cell::new(0));
+        assert_eq!(all.by_many(1, || each(&mine)), Stop::Amount);
+        assert_eq!(all.got(), 35);
+        let limited = cell(35);
+        let one = || if limited.got() < 25 { each(&mine) } else { Err(Errno::NOSPC) };
+        assert_eq!((limited.by_many(1, one), limited.got()), (Stop::Limit(Errno::NOSPC), 25));
+    }
 
     #[test]
     fn filling_ends_at_the_amount_at_the_limit_or_at_a_refusal() {

@@ -1,8 +1,5 @@
 //! What the kernel counts by process, by user or for the whole host.
 
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-
 use rustix::fs::inotify::{self, WatchFlags};
 use rustix::io::Errno;
 use sys::attack::{asynchronous, hold, key, message_queue, posix_queue, semaphores};
@@ -105,47 +102,11 @@ pub(super) static ATTACKS: [Attack; 10] = [
     },
 ];
 
-/// The error number of the last worker, and how many are full.
-const LAST: usize = 0;
-const FULL: usize = 1;
-
 /// As many processes as there are processors open as much as they may, and then the next.
 fn open_files(cell: &mut Cell) -> Stop {
     let side_by_side = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
-    let mut started = 0;
-    loop {
-        if let Some(stop) = cell.is_over() {
-            return stop;
-        }
-        let last = i32::try_from(cell.number(LAST).load(Ordering::Relaxed)).unwrap_or(0);
-        // 0 is one that had no reason to stop, and is no error number.
-        if last != 0 && last != Errno::MFILE.raw_os_error() {
-            return Stop::Limit(Errno::from_raw_os_error(last));
-        }
-        if started - cell.number(FULL).load(Ordering::Relaxed) >= side_by_side {
-            std::thread::sleep(Duration::from_micros(100));
-            continue;
-        }
-        match cell.child(|| opens(cell)) {
-            Ok(_) => started += 1,
-            Err(cause) => return Stop::Limit(cause),
-        }
-    }
-}
-
-fn opens(cell: &Cell) -> i32 {
-    let flags = rustix::fs::OFlags::RDONLY;
-    let stop = cell.fill(|| {
-        let file = rustix::fs::open("/", flags | rustix::fs::OFlags::DIRECTORY, rustix::fs::Mode::empty())?;
-        Ok((1, file))
-    });
-    let cause = match stop {
-        Stop::Limit(cause) | Stop::Refused(cause) => cause.raw_os_error(),
-        _ => 0,
-    };
-    cell.number(LAST).store(cause as u64, Ordering::Relaxed);
-    cell.number(FULL).fetch_add(1, Ordering::Relaxed);
-    hold()
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY;
+    cell.by_many(side_by_side, || Ok((1, rustix::fs::open("/", flags, rustix::fs::Mode::empty())?)))
 }
 
 fn instances(cell: &mut Cell) -> Stop {
@@ -201,7 +162,7 @@ fn terminals(cell: &mut Cell) -> Stop {
     let open = || sys::pty::open(None).map(|pair| (1, pair));
     match open() {
         Err(Errno::NOENT | Errno::NODEV) => Stop::Nowhere("it has no /dev/ptmx"),
-        _ => cell.fill(open),
+        _ => cell.by_many(1, open),
     }
 }
 

@@ -179,7 +179,7 @@ fn tcp_buffers(cell: &mut Cell) -> Stop {
 
 /// The kernel keeps what is written for as long as nobody reads it, up to 64 KiB at each end.
 fn terminal_buffers(cell: &mut Cell) -> Stop {
-    let stop = cell.fill(|| {
+    let stop = cell.by_many(1, || {
         let pair = sys::pty::open(None)?;
         let taken = silent(&pair.master)? + silent(&pair.slave)?;
         Ok((taken, pair))
