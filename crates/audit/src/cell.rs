@@ -70,6 +70,7 @@ fn name_of(cause: Errno) -> String {
         (Errno::INVAL, "EINVAL"),
         (Errno::NODATA, "ENODATA"),
         (Errno::SRCH, "ESRCH"),
+        (Errno::BADF, "EBADF"),
         (Errno::AFNOSUPPORT, "EAFNOSUPPORT"),
         (Errno::CONNREFUSED, "ECONNREFUSED"),
         (Errno::ADDRINUSE, "EADDRINUSE"),

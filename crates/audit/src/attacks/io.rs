@@ -23,7 +23,7 @@ const fn storm(name: &'static str, what: &'static str, unit: Unit, act: fn(&mut 
 
 pub(super) static ATTACKS: [Attack; 4] = [
     storm("disk-writes", "writes and flushes on every disk that it may write to", Unit::Bytes, writes),
-    storm("direct-writes", "the same past the cache (O_DIRECT)", Unit::Bytes, direct_writes),
+    storm("direct-writes", "writes there past the cache (O_DIRECT)", Unit::Bytes, direct_writes),
     storm("disk-names", "makes, renames and removes files there", Unit::Things("files"), names),
     storm("sync", "has the whole host flush its disks", Unit::Things("syncs"), syncs),
 ];

@@ -79,7 +79,7 @@ pub(super) static ATTACKS: [Attack; 7] = [
     Attack {
         name: "own-terminal",
         family: Storage,
-        what: "floods its own terminal",
+        what: "floods its own terminal, where it has one",
         unit: Unit::Bytes,
         bound: Bound::of(64 * MIB, 6.0).within(Gauge::Disk),
         judge: Judge::Logs,
