@@ -14,7 +14,8 @@ pub(crate) fn run(directory: &Path, files: &[String]) -> Result<()> {
     let mut all = BTreeMap::new();
     let mut wanted: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for file in files {
-        let (file, function) = file.split_once('#').map_or((file.as_str(), None), |(file, name)| (file, Some(name)));
+        let (file, function) =
+            file.split_once('#').map_or((file.as_str(), None), |(file, name)| (file, Some(name)));
         wanted.entry(file).or_default().extend(function);
     }
     for (file, functions) in wanted {

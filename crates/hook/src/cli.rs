@@ -19,7 +19,9 @@ enum Mode {
     /// Do one hook: a firing as JSON comes in, its outcome as JSON goes out
     Fire,
     /// Compute a definition: prints its table, the files it needs and the facts it saw, as JSON
-    #[command(after_help = "Examples:\n  tsubo-hook eval tsubo.luau\n  tsubo-hook eval --set url=http://127.0.0.1/ tsubo.luau\n")]
+    #[command(
+        after_help = "Examples:\n  tsubo-hook eval tsubo.luau\n  tsubo-hook eval --set url=http://127.0.0.1/ tsubo.luau\n"
+    )]
     Eval {
         /// A value that the definition finds in `flags`
         #[arg(long, value_name = "KEY=VALUE", value_parser = flag)]
@@ -38,7 +40,9 @@ enum Mode {
     /// Print the type definitions that editors need for completion
     Types,
     /// Try a hook: nothing is changed, and what would be is shown
-    #[command(after_help = "Examples:\n  tsubo-hook run hooks.luau#grow --container web\n  tsubo-hook run hooks.luau#grow --record firing.json\n  tsubo-hook run hooks.luau#grow --container web --live\n")]
+    #[command(
+        after_help = "Examples:\n  tsubo-hook run hooks.luau#grow --container web\n  tsubo-hook run hooks.luau#grow --record firing.json\n  tsubo-hook run hooks.luau#grow --container web --live\n"
+    )]
     Run(crate::try_out::Args),
     /// Call the functions test_… of scripts, with a container that is only played
     #[command(after_help = "Examples:\n  tsubo-hook test hooks_test.luau\n")]
@@ -55,10 +59,9 @@ enum Mode {
 }
 
 fn flag(text: &str) -> Result<(String, String)> {
-    let (key, value) = text
-        .split_once('=')
-        .filter(|(key, _)| !key.is_empty())
-        .ok_or_else(|| Error::user(format!("{text:?} is no value")).hint("as in --set url=http://127.0.0.1/"))?;
+    let (key, value) = text.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(|| {
+        Error::user(format!("{text:?} is no value")).hint("as in --set url=http://127.0.0.1/")
+    })?;
     Ok((key.to_owned(), value.to_owned()))
 }
 
@@ -69,6 +72,10 @@ pub(crate) fn run() -> u8 {
     if words.next().is_some_and(|word| word == "fire") && words.next().is_none() {
         return told(crate::fire::run());
     }
+    std::panic::set_hook(Box::new(|panic| {
+        let _ = writeln!(std::io::stderr(), "error: a defect of tsubo-hook: {panic}");
+        sys::process::exit_now(125);
+    }));
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
@@ -101,6 +108,7 @@ fn told(result: Result<()>) -> u8 {
 /// Prints a line.
 pub(crate) fn line(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
+    let written =
+        out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
     written.map_err(|cause| Error::io("writing output", cause))
 }

@@ -32,6 +32,7 @@ pub(crate) fn run(file: &Path, flags: &[(String, String)]) -> Result<()> {
     let (vm, loaded) = machine(file.parent().unwrap_or(Path::new(".")), say_aloud)?;
     definition::give_facts(&vm, &facts)?;
     let mut evaluated = definition::evaluate(&vm, &name, &text).map_err(|mistake| hinted(mistake.into()))?;
+    own_namespaces(&mut evaluated.table);
     tables_where_expected(&mut evaluated.table);
     loaded.add(&name, &text);
     let all = json!({ "table": evaluated.table, "files": loaded.files(), "facts": facts });
@@ -39,7 +40,11 @@ pub(crate) fn run(file: &Path, flags: &[(String, String)]) -> Result<()> {
 }
 
 fn hinted(error: Error) -> Error {
-    if error.hints().is_empty() { error.hint("what a definition can say: docs/scripting.md, and tsubo script types") } else { error }
+    if error.hints().is_empty() {
+        error.hint("what a definition can say: docs/scripting.md, and tsubo script types")
+    } else {
+        error
+    }
 }
 
 /// The name of a script: what it is called in errors, and in the package.
@@ -56,7 +61,8 @@ pub(crate) fn read(file: &Path) -> Result<String> {
     }
     let bytes = std::fs::read(file).doing(|| format!("reading {}", file.display()))?;
     String::from_utf8(bytes).map_err(|_| {
-        Error::user(format!("{} is no text", file.display())).hint("scripts are given as text, never compiled")
+        Error::user(format!("{} is no text", file.display()))
+            .hint("scripts are given as text, never compiled")
     })
 }
 
@@ -93,6 +99,14 @@ fn finder(folder: &Path) -> Find {
         }
         Ok(library::find(name))
     })
+}
+
+/// A list of namespaces names those that are its own.
+fn own_namespaces(table: &mut Json) {
+    let Some(said) = table.pointer_mut("/isolation/namespaces") else { return };
+    let names = said.as_array().into_iter().flatten().map(|name| name.as_str().map(str::to_owned));
+    let Some(names) = names.collect::<Option<Vec<_>>>().filter(|names| !names.is_empty()) else { return };
+    *said = names.into_iter().map(|name| (name, json!("own"))).collect();
 }
 
 /// An empty table of a script is a list; where the definition has a table it becomes one.

@@ -12,7 +12,9 @@ pub(crate) fn host(state: &Path) -> BTreeMap<String, Json> {
     let memory = memory();
     let load: Vec<f64> = first_words("/proc/loadavg", 3);
     let disk = rustix::fs::statvfs(nearest(state)).ok();
-    let size = |blocks: fn(&rustix::fs::StatVfs) -> u64| disk.as_ref().map_or(0, |disk| blocks(disk) * disk.f_frsize);
+    let size = |blocks: fn(&rustix::fs::StatVfs) -> u64| {
+        disk.as_ref().map_or(0, |disk| blocks(disk) * disk.f_frsize)
+    };
     let of = |key: &str| memory.get(key).copied().unwrap_or(0);
     let facts = [
         ("memory", json!(of("MemTotal"))),

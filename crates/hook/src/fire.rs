@@ -26,7 +26,10 @@ pub(crate) fn run() -> Result<()> {
     let firing: Firing = serde_json::from_slice(&text)
         .map_err(|cause| Error::user("what came in is no firing").because(cause))?;
     if firing.version != VERSION {
-        let what = format!("a firing of version {} is not understood: this is tsubo-hook for {VERSION}", firing.version);
+        let what = format!(
+            "a firing of version {} is not understood: this is tsubo-hook for {VERSION}",
+            firing.version
+        );
         return write(&Outcome { verdict: Verdict::Failed(what), ..Outcome::default() });
     }
     let deadline = start + Duration::from_millis(firing.hook.timeout);
@@ -72,7 +75,8 @@ fn tell_panics() {
 }
 
 fn write(outcome: &Outcome) -> Result<()> {
-    let text = serde_json::to_vec(outcome).map_err(|cause| Error::internal("writing the outcome").because(cause))?;
+    let text =
+        serde_json::to_vec(outcome).map_err(|cause| Error::internal("writing the outcome").because(cause))?;
     let mut out = std::io::stdout().lock();
     out.write_all(&text).and_then(|()| out.flush()).doing(|| "writing the outcome")
 }

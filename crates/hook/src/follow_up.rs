@@ -13,9 +13,15 @@ pub(crate) fn start(commands: &[Vec<String>]) -> Result<()> {
     }
     let own = std::env::current_exe().doing(|| "looking for our own program")?;
     let mut command = Command::new(own);
-    command.arg("follow-up").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
+    command
+        .arg("follow-up")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .current_dir("/");
     let mut child = sys::child::apart(&mut command).spawn().doing(|| "starting what follows")?;
-    let text = serde_json::to_vec(commands).map_err(|cause| Error::internal("what follows").because(cause))?;
+    let text =
+        serde_json::to_vec(commands).map_err(|cause| Error::internal("what follows").because(cause))?;
     let input = child.stdin.take().map_or(Ok(()), |mut input| input.write_all(&text));
     input.doing(|| "telling what follows")
 }

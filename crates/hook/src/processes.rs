@@ -72,7 +72,8 @@ impl<F: Read + AsFd> Stream<F> {
 }
 
 fn never_wait(file: &impl AsFd) -> Result<()> {
-    let flags = rustix::fs::fcntl_getfl(file).and_then(|flags| rustix::fs::fcntl_setfl(file, flags | OFlags::NONBLOCK));
+    let flags = rustix::fs::fcntl_getfl(file)
+        .and_then(|flags| rustix::fs::fcntl_setfl(file, flags | OFlags::NONBLOCK));
     flags.map_err(|errno| Error::io("preparing a pipe", errno.into()))
 }
 
@@ -119,7 +120,12 @@ fn talk(child: &mut Child, what: &Run<'_>) -> Result<Ended> {
                 input = None;
             }
         }
-        has_ended = wait(&held, input.as_ref(), [output.file.as_ref().map(AsFd::as_fd), error.file.as_ref().map(AsFd::as_fd)], what.deadline)?;
+        has_ended = wait(
+            &held,
+            input.as_ref(),
+            [output.file.as_ref().map(AsFd::as_fd), error.file.as_ref().map(AsFd::as_fd)],
+            what.deadline,
+        )?;
         output.take(what.kept);
         error.take(what.kept);
     }

@@ -75,7 +75,9 @@ fn state(firing: &Firing) -> Value {
 
 fn lines(bytes: &[u8]) -> impl Iterator<Item = String> + use<> {
     let text = String::from_utf8_lossy(bytes).into_owned();
-    let clean = |line: &str| line.chars().map(|c| if c.is_control() && c != '\t' { '?' } else { c }).collect::<String>();
+    let clean = |line: &str| {
+        line.chars().map(|c| if c.is_control() && c != '\t' { '?' } else { c }).collect::<String>()
+    };
     text.lines().map(clean).collect::<Vec<_>>().into_iter()
 }
 

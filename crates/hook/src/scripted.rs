@@ -76,7 +76,9 @@ fn function(vm: &Vm, host: &Host) -> Result<Function, Mistake> {
     let main = vm.compile(file, text)?;
     match vm.call(main, ())?.pop_front() {
         Some(Value::Table(table)) => named(vm, &table, file, function),
-        _ => Err(Mistake::Error(format!("{file}: it returns no table of functions\nhint: end it with return {{ {function} = … }}"))),
+        _ => Err(Mistake::Error(format!(
+            "{file}: it returns no table of functions\nhint: end it with return {{ {function} = … }}"
+        ))),
     }
 }
 
@@ -96,15 +98,18 @@ fn state(vm: &Vm, ctx: &Table, host: &Host) -> Result<BTreeMap<String, Json>, Mi
     };
     let wrong = |what: String| Mistake::Error(format!("{file}: {what}"));
     let value: Value = ctx.raw_get("state").map_err(|error| vm.mistake(&error))?;
-    let json = script::value::to_json(&value, "ctx.state", true).map_err(|error| match vm.mistake(&error) {
-        Mistake::Error(text) => wrong(text),
-        overdue => overdue,
-    })?;
+    let json =
+        script::value::to_json(&value, "ctx.state", true).map_err(|error| match vm.mistake(&error) {
+            Mistake::Error(text) => wrong(text),
+            overdue => overdue,
+        })?;
     let Json::Object(now) = json else { return Err(wrong("ctx.state is no table with names".to_owned())) };
     let sizes = now.iter().map(|(key, value)| (key, value.to_string().len() + key.len() + 4));
     let total: usize = sizes.clone().map(|(_, size)| size).sum();
     if let Some((key, size)) = sizes.max_by_key(|(_, size)| *size).filter(|_| total > STATE_BYTES) {
-        return Err(wrong(format!("ctx.state is {total} bytes, of which ctx.state.{key} is {size}: 64 KiB can be kept")));
+        return Err(wrong(format!(
+            "ctx.state is {total} bytes, of which ctx.state.{key} is {size}: 64 KiB can be kept"
+        )));
     }
     let before = host.state();
     let gone = before.keys().filter(|key| !now.contains_key(*key)).map(|key| (key.clone(), Json::Null));

@@ -34,7 +34,7 @@ pub(crate) fn run(files: &[PathBuf]) -> Result<()> {
 }
 
 fn names(file: &Path) -> Result<Vec<String>> {
-    let (_, table, _) = load(file)?;
+    let (_vm, table, _) = load(file)?;
     let mut names: Vec<String> = table
         .pairs::<String, Value>()
         .flatten()
@@ -71,6 +71,7 @@ fn load(file: &Path) -> Result<(script::Vm, Table, Table)> {
     let main = vm.compile(&name, &text)?;
     match vm.call(main, ())?.pop_front() {
         Some(Value::Table(table)) => Ok((vm, table, play)),
-        _ => Err(Error::user(format!("{name}: it returns no table")).hint("end it with return { test_… = function(play) … end }")),
+        _ => Err(Error::user(format!("{name}: it returns no table"))
+            .hint("end it with return { test_… = function(play) … end }")),
     }
 }

@@ -50,8 +50,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         firing.hook.when = when.clone();
     }
     if let Some(allow) = &args.allow {
-        firing.allow =
-            serde_json::from_str(allow).map_err(|cause| Error::user("--allow is no [hooks.allow]").because(cause))?;
+        firing.allow = serde_json::from_str(allow)
+            .map_err(|cause| Error::user("--allow is no [hooks.allow]").because(cause))?;
     }
     firing.dry = !args.live;
     let deadline = Instant::now() + Duration::from_millis(firing.hook.timeout);
@@ -60,7 +60,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     crate::processes::end_all();
     outcome.log.iter().try_for_each(|text| cli::line(&format!("log: {text}")))?;
     let verb = if args.live { "changed" } else { "would change" };
-    outcome.changes.iter().try_for_each(|change| cli::line(&format!("{verb}: {} to {}", change.what, change.to)))?;
+    outcome
+        .changes
+        .iter()
+        .try_for_each(|change| cli::line(&format!("{verb}: {} to {}", change.what, change.to)))?;
     let state = outcome.state.iter().filter(|(key, _)| !key.starts_with(crate::reach::OURS));
     state.map(|(key, to)| cli::line(&format!("state: {key} = {to}"))).collect::<Result<()>>()?;
     follow_up::start(&host.follow_up())?;
@@ -73,7 +76,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 fn recorded(file: &Path) -> Result<Firing> {
     let text = std::fs::read(file).doing(|| format!("reading {}", file.display()))?;
-    serde_json::from_slice(&text).map_err(|cause| Error::user(format!("{} is no firing", file.display())).because(cause))
+    serde_json::from_slice(&text)
+        .map_err(|cause| Error::user(format!("{} is no firing", file.display())).because(cause))
 }
 
 fn living(args: &Args) -> Result<Firing> {
@@ -101,7 +105,8 @@ fn living(args: &Args) -> Result<Firing> {
 /// The script from its file, with its modules: a definition where it is one.
 fn script_of(firing: &mut Firing, what: &str) -> Result<()> {
     let (file, function) = what.split_once('#').ok_or_else(|| {
-        Error::user(format!("{what:?} names no function")).hint("as in hooks.luau#grow, or tsubo.luau#NAME-OF-A-HOOK")
+        Error::user(format!("{what:?} names no function"))
+            .hint("as in hooks.luau#grow, or tsubo.luau#NAME-OF-A-HOOK")
     })?;
     let (path, function) = (Path::new(file), function.to_owned());
     let (name, text) = (eval::name_of(path)?, eval::read(path)?);

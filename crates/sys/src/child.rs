@@ -17,7 +17,8 @@ pub fn alone(command: &mut Command) -> &mut Command {
 /// The child gets a session of its own, and outlives us.
 pub fn apart(command: &mut Command) -> &mut Command {
     // SAFETY: a plain system call, which a copied process may make.
-    let prepare = || if unsafe { libc::setsid() } < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) };
+    let prepare =
+        || if unsafe { libc::setsid() } < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) };
     // SAFETY: between fork and exec nothing is allocated or locked.
     unsafe { command.pre_exec(prepare) }
 }

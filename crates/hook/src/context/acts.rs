@@ -23,15 +23,28 @@ const SIBLINGS: u32 = 100;
 /// Gives them to `ctx`.
 pub(super) fn give(lua: &Lua, host: &Host, ctx: &Table) -> Result<()> {
     let own = host.clone();
-    ctx.raw_set("exec", lua.create_function(move |lua, (_, argv, options): (Value, Vec<String>, Option<Table>)| exec(lua, &own, &argv, options))?)?;
+    ctx.raw_set(
+        "exec",
+        lua.create_function(move |lua, (_, argv, options): (Value, Vec<String>, Option<Table>)| {
+            exec(lua, &own, &argv, options)
+        })?,
+    )?;
     let own = host.clone();
-    ctx.raw_set("logs", lua.create_function(move |lua, (_, count): (Value, Option<usize>)| logs(lua, &own, count.unwrap_or(100)))?)?;
+    ctx.raw_set(
+        "logs",
+        lua.create_function(move |lua, (_, count): (Value, Option<usize>)| {
+            logs(lua, &own, count.unwrap_or(100))
+        })?,
+    )?;
     for name in ["stop", "restart"] {
         let own = host.clone();
         ctx.raw_set(name, lua.create_function(move |lua, _: Variadic<Value>| end(lua, &own, name))?)?;
     }
     let own = host.clone();
-    ctx.raw_set("replace", lua.create_function(move |lua, (_, image): (Value, String)| replace(lua, &own, &image))?)?;
+    ctx.raw_set(
+        "replace",
+        lua.create_function(move |lua, (_, image): (Value, String)| replace(lua, &own, &image))?,
+    )?;
     let own = host.clone();
     ctx.raw_set("scale", lua.create_function(move |lua, (_, count): (Value, u32)| scale(lua, &own, count))?)
 }
@@ -95,7 +108,11 @@ fn replace(lua: &Lua, host: &Host, image: &str) -> Result<()> {
     let commands = || -> spec::Result<_> {
         // Before the one that runs is ended for it.
         store::Store::open(&host.firing().container.lib.join("store"))?.image(image)?;
-        Ok([host.tsubo(&["stop", name])?, host.tsubo(&["rm", "-f", name])?, host.tsubo(&["run", "-d", "--name", name, image])?])
+        Ok([
+            host.tsubo(&["stop", name])?,
+            host.tsubo(&["rm", "-f", name])?,
+            host.tsubo(&["run", "-d", "--name", name, image])?,
+        ])
     };
     let [stop, remove, run] = commands().map_err(|error| failed(lua, &error))?;
     if host.changes_to("replace", json!(image)) {
@@ -138,7 +155,10 @@ fn scale(lua: &Lua, host: &Host, count: u32) -> Result<()> {
     let commands = || -> spec::Result<Vec<Vec<String>>> {
         let known = others(host)?;
         let running = |number: u32| {
-            known.iter().find(|(other, _)| *other == format!("{name}-{number}")).map(|(_, status)| status.starts_with("running"))
+            known
+                .iter()
+                .find(|(other, _)| *other == format!("{name}-{number}"))
+                .map(|(_, status)| status.starts_with("running"))
         };
         let mut commands = Vec::new();
         for number in 2..=SIBLINGS {
@@ -146,7 +166,9 @@ fn scale(lua: &Lua, host: &Host, count: u32) -> Result<()> {
             match running(number) {
                 Some(true) if number > count => commands.push(host.tsubo(&["rm", "-f", &other])?),
                 Some(false) if number <= count => commands.push(host.tsubo(&["start", &other])?),
-                None if number <= count => commands.push(host.tsubo(&["run", "-d", "--name", &other, image])?),
+                None if number <= count => {
+                    commands.push(host.tsubo(&["run", "-d", "--name", &other, image])?)
+                }
                 _ => {}
             }
         }

@@ -19,7 +19,8 @@ pub(super) fn table(lua: &Lua, host: &Host) -> Result<Table> {
     let get = move |lua: &Lua, (_, key): (Table, String)| {
         let now = own.container().map_err(|error| failed(lua, &error))?;
         // What this hook has set, and what another has set meanwhile.
-        let record = lifecycle::Containers::of(&own.home()).find(now.name().as_str()).map(|now| now.record().clone());
+        let record =
+            lifecycle::Containers::of(&own.home()).find(now.name().as_str()).map(|now| now.record().clone());
         Ok(read(record.as_ref().unwrap_or(now.record()), word(&key)))
     };
     meta.raw_set("__index", lua.create_function(get)?)?;
@@ -64,9 +65,8 @@ fn read(record: &Record, key: &str) -> Option<f64> {
 fn set(lua: &Lua, host: &Host, key: &str, to: &Value) -> Result<()> {
     let wrong = |error: &spec::Error| failed(lua, error);
     let json = whole(key, value::to_json(to, &format!("limits.{key}"), true)?);
-    let limits: Limits = serde_json::from_value(json!({ key: json })).map_err(|cause| {
-        refused(lua, format!("limits.{key} cannot be {json}: {cause}"))
-    })?;
+    let limits: Limits = serde_json::from_value(json!({ key: json }))
+        .map_err(|cause| refused(lua, format!("limits.{key} cannot be {json}: {cause}")))?;
     let container = host.container().map_err(|error| wrong(&error))?;
     must_fit(lua, host, key, &json, read(container.record(), key))?;
     let update = Update {
@@ -108,7 +108,11 @@ fn must_fit(lua: &Lua, host: &Host, key: &str, json: &Json, now: Option<f64>) ->
     let wanted = number(json);
     if most.is_some_and(|most| wanted.is_none_or(|wanted| wanted > most)) {
         let most = most.unwrap_or_default();
-        return Err(not_said(lua, format!("setting limits.{key} to {json}, beyond the {most} of its start,"), "limits"));
+        return Err(not_said(
+            lua,
+            format!("setting limits.{key} to {json}, beyond the {most} of its start,"),
+            "limits",
+        ));
     }
     if kept.is_none() {
         host.keep(&format!("limits.{key}"), first.map_or_else(|| json!("none"), |number| json!(number)));

@@ -15,7 +15,8 @@ use crate::reach::Host;
 pub(crate) fn make(lua: &Lua, host: &Host) -> Result<Table> {
     let ctx = lua.create_table()?;
     let own = &host.firing().container;
-    for (key, text) in [("name", &own.name), ("id", &own.id), ("image", &own.image), ("status", &own.status)] {
+    for (key, text) in [("name", &own.name), ("id", &own.id), ("image", &own.image), ("status", &own.status)]
+    {
         ctx.raw_set(key, text.as_str())?;
     }
     ctx.raw_set("pid", own.pid)?;
@@ -45,7 +46,10 @@ pub(crate) fn make(lua: &Lua, host: &Host) -> Result<Table> {
     meta.raw_set("__index", lua.create_function(look)?)?;
     let kept = |lua: &Lua, (own, key, value): (Table, String, Value)| match key.as_str() {
         "state" => own.raw_set(key, value),
-        _ => Err(refused(lua, format!("ctx has no field {key:?} that can be set\nhint: what shall last goes into ctx.state"))),
+        _ => Err(refused(
+            lua,
+            format!("ctx has no field {key:?} that can be set\nhint: what shall last goes into ctx.state"),
+        )),
     };
     meta.raw_set("__newindex", lua.create_function(kept)?)?;
     ctx.set_metatable(Some(meta))?;
@@ -58,7 +62,10 @@ fn veto(lua: &Lua, host: &Host, ctx: &Table) -> Result<()> {
     let veto = move |lua: &Lua, (_, why): (Value, Option<String>)| -> Result<()> {
         if !matches!(own.firing().hook.when, When::Before(_)) {
             let what = format!("a hook {} can prevent nothing any more", own.firing().hook.when);
-            return Err(refused(lua, format!("{what}\nhint: only hooks that come before something have ctx:veto")));
+            return Err(refused(
+                lua,
+                format!("{what}\nhint: only hooks that come before something have ctx:veto"),
+            ));
         }
         let why = why.filter(|why| !why.is_empty()).unwrap_or_else(|| "no reason was given".to_owned());
         own.set_veto(why.clone());

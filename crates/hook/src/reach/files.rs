@@ -43,9 +43,11 @@ fn place(lua: &Lua, host: &Host, path: &str, to_write: bool) -> Result<(PathBuf,
     }
     let allow = host.allow();
     let readable = allow.read.iter().filter(|_| !to_write);
-    let found = allow.write.iter().chain(readable).find_map(|base| {
-        wanted.strip_prefix(base).ok().map(|rest| (base.clone(), rest.to_owned()))
-    });
+    let found = allow
+        .write
+        .iter()
+        .chain(readable)
+        .find_map(|base| wanted.strip_prefix(base).ok().map(|rest| (base.clone(), rest.to_owned())));
     found.ok_or_else(|| match to_write {
         true => not_allowed(lua, format!("writing {path}"), "write", path),
         false => not_allowed(lua, format!("reading {path}"), "read", path),
@@ -66,7 +68,10 @@ fn words(errno: Errno) -> String {
 }
 
 fn open_below(base: &Path, rest: &Path, flags: OFlags) -> std::result::Result<OwnedFd, Errno> {
-    let flags = flags | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    // A pipe or a terminal is not waited for; what is only looked at is not opened.
+    let careful =
+        if flags.contains(OFlags::PATH) { OFlags::empty() } else { OFlags::NONBLOCK | OFlags::NOCTTY };
+    let flags = flags | careful | OFlags::CLOEXEC;
     let mode = if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(0o600) } else { Mode::empty() };
     let (dir, name) = match (rest.as_os_str().is_empty(), base.parent(), base.file_name()) {
         (false, ..) => (base.to_owned(), rest.to_owned()),
@@ -74,7 +79,8 @@ fn open_below(base: &Path, rest: &Path, flags: OFlags) -> std::result::Result<Ow
         (true, Some(above), Some(name)) => (above.to_owned(), PathBuf::from(name)),
         (true, ..) => (base.to_owned(), PathBuf::from(".")),
     };
-    let dir = rustix::fs::openat(CWD, dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let dir =
+        rustix::fs::openat(CWD, dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::fs::openat2(dir, name, flags, mode, ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS)
 }
 
@@ -119,7 +125,8 @@ fn write(lua: &Lua, host: &Host, path: &str, text: &[u8], append: bool) -> Resul
 
 fn list(lua: &Lua, host: &Host, path: &str) -> Result<Vec<String>> {
     let fd = open(lua, host, path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-    let entries = rustix::fs::Dir::new(fd).map_err(|errno| refused(lua, format!("{path}: {}", words(errno))))?;
+    let entries =
+        rustix::fs::Dir::new(fd).map_err(|errno| refused(lua, format!("{path}: {}", words(errno))))?;
     let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
     let mut names: Vec<String> = names.filter(|name| name != "." && name != "..").take(100_000).collect();
     names.sort();

@@ -29,7 +29,10 @@ pub(super) fn table(lua: &Lua, host: &Host) -> Result<Table> {
             return Ok(());
         }
         let path = file(lua, &own, &name)?;
-        let written = std::fs::OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(text.as_bytes()));
+        let written = std::fs::OpenOptions::new()
+            .write(true)
+            .open(path)
+            .and_then(|mut file| file.write_all(text.as_bytes()));
         written.map_err(|cause| refused(lua, format!("writing {text:?} to {name}: {cause}")))
     };
     table.raw_set("write", lua.create_function(write)?)?;

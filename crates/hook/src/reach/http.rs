@@ -50,7 +50,8 @@ pub(super) fn table(lua: &Lua, host: &Host) -> Result<Table> {
     let ask = move |lua: &Lua, options: Table| {
         let name: Option<String> = options.get("method")?;
         let name = name.unwrap_or_else(|| "GET".to_owned()).to_ascii_uppercase();
-        let method = Method::from_bytes(name.as_bytes()).map_err(|_| refused(lua, format!("{name:?} is no method")))?;
+        let method = Method::from_bytes(name.as_bytes())
+            .map_err(|_| refused(lua, format!("{name:?} is no method")))?;
         let (url, body): (String, Option<Value>) = (options.get("url")?, options.get("body")?);
         request(lua, &own, asked(lua, &own, method, url, body, Some(options))?)
     };
@@ -149,7 +150,9 @@ fn request(lua: &Lua, host: &Host, mut asked: Asked) -> Result<Table> {
         let headers: Vec<(String, String)> = response
             .headers()
             .iter()
-            .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .map(|(name, value)| {
+                (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+            })
             .collect();
         let body = response.body_mut().with_config().limit(BYTES).read_to_vec();
         let body = body.map_err(|cause| refused(lua, format!("{url}: {}", words(&cause))))?;
@@ -234,7 +237,17 @@ mod tests {
     fn urls_mean_what_they_seem_to() {
         assert_eq!(normal("HTTPS://Example.COM:443/A?b#c").expect("plain"), "https://example.com/A?b");
         assert_eq!(normal("http://a").expect("plain"), "http://a/");
-        for bad in ["http://a/../b", "http://a/%2e%2e/b", "http://u@a/", "ftp://a/", "/x", "http://a/b%2Fc", "", "http:///x", "http://a/\\b"] {
+        for bad in [
+            "http://a/../b",
+            "http://a/%2e%2e/b",
+            "http://u@a/",
+            "ftp://a/",
+            "/x",
+            "http://a/b%2Fc",
+            "",
+            "http:///x",
+            "http://a/\\b",
+        ] {
             assert!(normal(bad).is_err(), "{bad}");
         }
         assert_eq!(absolute("http://a/b/c?d", "/x"), "http://a/x");

@@ -12,7 +12,8 @@ pub(super) fn table(lua: &Lua, host: &Host) -> Result<Table> {
     let table = lua.create_table()?;
     let own = host.clone();
     let emit = move |lua: &Lua, (name, number, options): (String, f64, Option<Table>)| {
-        let option = |key: &str| options.as_ref().map_or(Ok(None), |options| options.get::<Option<String>>(key));
+        let option =
+            |key: &str| options.as_ref().map_or(Ok(None), |options| options.get::<Option<String>>(key));
         let kind = option("type")?.unwrap_or_else(|| "g".to_owned());
         let to = match option("to")? {
             Some(to) => to,

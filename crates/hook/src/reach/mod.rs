@@ -151,7 +151,8 @@ impl Host {
 
     /// The command line of another program of ours, for this state directory.
     pub(crate) fn tsubo(&self, words: &[&str]) -> spec::Result<Vec<String>> {
-        let own = std::env::current_exe().map_err(|cause| spec::Error::io("looking for our own program", cause))?;
+        let own =
+            std::env::current_exe().map_err(|cause| spec::Error::io("looking for our own program", cause))?;
         let mut command = vec![own.with_file_name("tsubo").display().to_string()];
         let (lib, run) = (&self.firing().container.lib, &self.firing().container.run);
         if *run == lib.join("run") {

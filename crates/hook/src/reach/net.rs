@@ -27,7 +27,8 @@ pub(super) fn table(lua: &Lua, host: &Host) -> Result<Table> {
 }
 
 fn read(pid: i32, name: &str) -> spec::Result<String> {
-    std::fs::read_to_string(format!("/proc/{pid}/net/{name}")).doing(|| format!("reading the container's {name}"))
+    std::fs::read_to_string(format!("/proc/{pid}/net/{name}"))
+        .doing(|| format!("reading the container's {name}"))
 }
 
 fn addresses(pid: i32) -> spec::Result<Json> {
@@ -71,7 +72,10 @@ mod tests {
 
     #[test]
     fn the_loopback_is_seen() {
-        assert!(four(&std::fs::read_to_string("/proc/self/net/fib_trie").expect("list")).contains(&Ipv4Addr::LOCALHOST));
+        assert!(
+            four(&std::fs::read_to_string("/proc/self/net/fib_trie").expect("list"))
+                .contains(&Ipv4Addr::LOCALHOST)
+        );
         assert_eq!(six("00000000000000000000000000000001 01 80 10 80       lo\n"), [Ipv6Addr::LOCALHOST]);
     }
 }

@@ -27,7 +27,8 @@ pub(super) fn function(lua: &Lua, host: &Host) -> Result<Function> {
         if !own.changes_to("run", json!(argv)) {
             return result(lua, Some(0), b"", b"");
         }
-        let (input, deadline) = (input.unwrap_or_default(), until(&own, option(options.as_ref(), "timeout")?, lua)?);
+        let (input, deadline) =
+            (input.unwrap_or_default(), until(&own, option(options.as_ref(), "timeout")?, lua)?);
         let run = Run { argv: &argv, env: environment, input: &input, deadline, kept: KEPT };
         let ended = processes::run(&run).map_err(|error| failed(lua, &error))?;
         result(lua, ended.code, &ended.output, &ended.error)

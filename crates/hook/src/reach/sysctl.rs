@@ -29,7 +29,9 @@ pub(super) fn table(lua: &Lua, host: &Host) -> Result<Table> {
         if !own.changes_to(&format!("sysctl.{name}"), json!(text)) {
             return Ok(());
         }
-        let set = inside(&own, &name, || std::fs::write(&path, &text).doing(|| format!("setting {name} to {text:?}")));
+        let set = inside(&own, &name, || {
+            std::fs::write(&path, &text).doing(|| format!("setting {name} to {text:?}"))
+        });
         set.map_err(|error| failed(lua, &error))
     };
     table.raw_set("set", lua.create_function(set)?)?;
@@ -40,7 +42,10 @@ fn path(lua: &Lua, name: &str) -> Result<String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
     let parts: Vec<&str> = name.split('.').collect();
     if parts.iter().any(|part| part.is_empty() || !part.chars().all(is_plain)) {
-        return Err(refused(lua, format!("{name:?} is no name of a kernel parameter\nhint: as in net.core.somaxconn")));
+        return Err(refused(
+            lua,
+            format!("{name:?} is no name of a kernel parameter\nhint: as in net.core.somaxconn"),
+        ));
     }
     Ok(format!("/proc/sys/{}", parts.join("/")))
 }
@@ -65,11 +70,14 @@ fn inside<T>(host: &Host, name: &str, work: impl FnOnce() -> spec::Result<T>) ->
     let state = host.running()?;
     let held = state.first.open().ok_or_else(|| Error::conflict("the container has just ended"))?;
     let own = File::open(format!("/proc/self/ns/{file}")).doing(|| "opening our own namespace")?;
-    let theirs = File::open(format!("/proc/{}/ns/{file}", state.first.pid)).doing(|| "opening its namespace")?;
+    let theirs =
+        File::open(format!("/proc/{}/ns/{file}", state.first.pid)).doing(|| "opening its namespace")?;
     drop(held);
     let number = |file: &File| rustix::fs::fstat(file).map(|stat| stat.st_ino).unwrap_or_default();
     if number(&own) == number(&theirs) {
-        return Err(Error::unsupported(format!("{name} is the host's: the container has no {file} namespace of its own")));
+        return Err(Error::unsupported(format!(
+            "{name} is the host's: the container has no {file} namespace of its own"
+        )));
     }
     enter(&theirs, kind)?;
     let done = work();

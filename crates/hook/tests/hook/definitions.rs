@@ -53,7 +53,7 @@ fn the_table_is_what_toml_would_say() {
          return c",
     );
     let table = &all["table"];
-    assert_eq!(table["isolation"], json!({ "namespaces": ["mount", "pid"] }));
+    assert_eq!(table["isolation"], json!({ "namespaces": { "mount": "own", "pid": "own" } }));
     assert_eq!(table["volumes"], json!([]));
     assert_eq!(table["environment"], json!({}));
     assert_eq!(table["limits"]["memory"], "64M");
@@ -61,7 +61,15 @@ fn the_table_is_what_toml_would_say() {
     assert_eq!(table["hooks"]["allow"]["http"], json!(["http://a/"]));
     let hooks = table["hooks"]["hook"].as_array().expect("hooks");
     let names: Vec<&str> = hooks.iter().map(|hook| hook["name"].as_str().expect("a name")).collect();
-    let wanted = ["before start #1", "after 30s #1", "after stop #1", "every 30s jitter 5s #1", "every 30s jitter 5s #2", "told", "memory pressure 20% #1"];
+    let wanted = [
+        "before start #1",
+        "after 30s #1",
+        "after stop #1",
+        "every 30s jitter 5s #1",
+        "every 30s jitter 5s #2",
+        "told",
+        "memory pressure 20% #1",
+    ];
     assert_eq!(names, wanted);
     assert_eq!(
         hooks[0],
@@ -71,24 +79,40 @@ fn the_table_is_what_toml_would_say() {
     let files = all["files"].as_object().expect("files");
     assert_eq!(files.keys().collect::<Vec<_>>(), ["lib/sizes.luau", "tsubo.luau"]);
     let facts: Value = serde_json::from_str(all["facts"].as_str().expect("text")).expect("JSON");
-    assert!(facts["flags"]["url"] == "http://a/" && facts["host"]["memory"].as_u64() > Some(1 << 20), "{facts}");
+    assert!(
+        facts["flags"]["url"] == "http://a/" && facts["host"]["memory"].as_u64() > Some(1 << 20),
+        "{facts}"
+    );
     // The other spelling understands it, all hooks included.
-    let computed = spec::definition::Definition::computed(&table.to_string(), "tsubo.luau", "").expect("a definition");
+    let computed =
+        spec::definition::Definition::computed(&table.to_string(), "tsubo.luau", "").expect("a definition");
     assert_eq!(computed.hooks.hooks(Some("tsubo.luau"), "").expect("hooks").list.len(), 7);
 }
 
 #[test]
 fn a_plain_table_is_enough() {
-    assert_eq!(good("return { name = 'web', command = { '/bin/true' } }")["table"], json!({ "name": "web", "command": ["/bin/true"] }));
+    assert_eq!(
+        good("return { name = 'web', command = { '/bin/true' } }")["table"],
+        json!({ "name": "web", "command": ["/bin/true"] })
+    );
     assert_eq!(good("tsubo.container('web').command = { '/bin/true' }")["table"]["name"], "web");
 }
 
 #[test]
 fn mistakes_have_a_line_and_a_way_out() {
     for (text, wanted) in [
-        ("local c = tsubo.container('web')\nc:before('lunch', print)\nreturn c", "error: tsubo.luau:2: nothing that happens"),
-        ("local c = tsubo.container('web')\nc:every('1s', 5)", "error: tsubo.luau:2: a hook every 1s needs a function"),
-        ("local c = tsubo.container('web')\nc:every('1s', print, { tiemout = 5 })", "error: tsubo.luau:2: a hook has no option tiemout"),
+        (
+            "local c = tsubo.container('web')\nc:before('lunch', print)\nreturn c",
+            "error: tsubo.luau:2: nothing that happens",
+        ),
+        (
+            "local c = tsubo.container('web')\nc:every('1s', 5)",
+            "error: tsubo.luau:2: a hook every 1s needs a function",
+        ),
+        (
+            "local c = tsubo.container('web')\nc:every('1s', print, { tiemout = 5 })",
+            "error: tsubo.luau:2: a hook has no option tiemout",
+        ),
         ("\n\nerror('mine')", "error: tsubo.luau:3: mine"),
         ("local x = = 1", "error: tsubo.luau:1: "),
         ("return 5", "it returns a"),
@@ -106,7 +130,10 @@ fn mistakes_have_a_line_and_a_way_out() {
         assert!(error.contains(wanted), "{text}: {error}");
         assert!(!error.contains("stack") || wanted.contains("stack"), "{error}");
     }
-    assert!(bad("local c = tsubo.container('web')\nc:before('strat', print)").contains("hint: did you mean \"start\"?"));
+    assert!(
+        bad("local c = tsubo.container('web')\nc:before('strat', print)")
+            .contains("hint: did you mean \"start\"?")
+    );
 }
 
 #[test]

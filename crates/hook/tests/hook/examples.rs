@@ -1,1 +1,89 @@
 //! The standard library and the examples.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::hook;
+
+fn folder() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/hooks"))
+}
+
+#[test]
+fn the_examples_do_what_they_say() {
+    let said = hook(&["test", "test.luau"], "", folder());
+    assert_eq!(said.code, 0, "{}{}", said.out, said.error);
+    assert!(said.out.lines().filter(|line| line.starts_with("ok ")).count() >= 8, "{}", said.out);
+}
+
+#[test]
+fn each_can_be_taken_along() {
+    for file in [
+        "autoscaler.luau#memory",
+        "balloon.luau#keep",
+        "canary.luau#watch",
+        "nightly.luau#recycle",
+        "webhook.luau#tell",
+        "leader.luau#first",
+    ] {
+        let said = hook(&["bundle", ".", file], "", folder());
+        assert_eq!(said.code, 0, "{file}: {}", said.error);
+    }
+    let said = hook(&["eval", "--set", "url=http://127.0.0.1:9000/", "tsubo.luau"], "", folder());
+    assert_eq!(said.code, 0, "{}", said.error);
+    let all: Value = serde_json::from_str(&said.out).expect("JSON");
+    let computed = spec::definition::Definition::computed(&all["table"].to_string(), "tsubo.luau", "");
+    assert_eq!(
+        computed.expect("a definition").hooks.hooks(Some("tsubo.luau"), "").expect("hooks").list.len(),
+        5
+    );
+}
+
+#[test]
+fn a_test_that_fails_is_told_and_a_line_can_be_tried() {
+    let folder = tempfile::tempdir().expect("folder");
+    std::fs::write(
+        folder.path().join("t.luau"),
+        "return { test_bad = function(play)\nplay.equal(1, 2, 'one') end }",
+    )
+    .expect("written");
+    let said = hook(&["test", "t.luau"], "", folder.path());
+    assert!(
+        said.code == 1 && said.out.contains("FAILED  test_bad: t.luau:2: one is 1, not 2"),
+        "{}{}",
+        said.out,
+        said.error
+    );
+    let said = hook(
+        &["repl"],
+        "1 + 1\nlocal x = 5\ny = 3\ny * 2\n{ a = 1 }\nnil + 1\nwhile true do break end\n",
+        folder.path(),
+    );
+    assert_eq!(said.out.lines().collect::<Vec<_>>()[..3], ["2", "6", "{\"a\":1}"], "{}", said.out);
+    assert!(said.out.contains("error: line:1: attempt to perform arithmetic"), "{}", said.out);
+}
+
+#[test]
+fn a_recorded_firing_shows_what_would_change() {
+    let folder = tempfile::tempdir().expect("folder");
+    let own = crate::inside("");
+    std::fs::write(folder.path().join("firing.json"), own.to_string()).expect("written");
+    std::fs::write(
+        folder.path().join("h.luau"),
+        "return { it = function(ctx) ctx.state.a = 1 log('said') ctx:exec({ '/bin/true' }) end }",
+    )
+    .expect("written");
+    let said = hook(&["run", "h.luau#it", "--record", "firing.json"], "", folder.path());
+    assert_eq!(
+        said.out.lines().collect::<Vec<_>>(),
+        ["log: said", "would change: exec to [\"/bin/true\"]", "state: a = 1", "done"],
+        "{}",
+        said.error
+    );
+    assert!(
+        hook(&["run", "h.luau#other", "--record", "firing.json"], "", folder.path())
+            .error
+            .contains("no function \"other\"")
+    );
+}

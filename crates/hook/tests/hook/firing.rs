@@ -25,7 +25,13 @@ fn a_mistake_names_file_and_line() {
     assert!(failure(&script("return {\n it = = 1 }")).starts_with("hooks.luau:2: "));
     assert!(failure(&script("return { other = 1 }")).contains("has no function \"it\""));
     assert!(failure(&script("local x = 1")).contains("it returns no table of functions"));
-    assert!(failure(&firing(json!({ "script": { "file": "x.luau", "function": "it", "definition": false } }), json!({}))).contains("its text is not there"));
+    assert!(
+        failure(&firing(
+            json!({ "script": { "file": "x.luau", "function": "it", "definition": false } }),
+            json!({})
+        ))
+        .contains("its text is not there")
+    );
 }
 
 #[test]
@@ -82,11 +88,14 @@ fn modules_come_from_the_files_and_from_what_ships() {
 fn a_definition_is_evaluated_again() {
     let text = "local c = tsubo.container('web')\nc.command = { '/bin/true' }\nc.limits.memory = flags.size\n\
                 for i = 1, 3 do c:every('30s', function(ctx) ctx.state.i = i log(host.memory) end) end\nreturn c";
-    let act = |name: &str| json!({ "script": { "file": "tsubo.luau", "function": name, "definition": true } });
+    let act =
+        |name: &str| json!({ "script": { "file": "tsubo.luau", "function": name, "definition": true } });
     let outcome = fire(&firing(act("every 30s #2"), json!({ "tsubo.luau": text })));
     assert_eq!(outcome["state"], json!({ "i": 2 }));
     assert_eq!(outcome["log"], json!(["1024"]));
-    assert!(failure(&firing(act("every 30s #4"), json!({ "tsubo.luau": text }))).contains("has no hook called"));
+    assert!(
+        failure(&firing(act("every 30s #4"), json!({ "tsubo.luau": text }))).contains("has no hook called")
+    );
 }
 
 #[test]

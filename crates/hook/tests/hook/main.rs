@@ -21,7 +21,12 @@ struct Said {
 
 fn hook(arguments: &[&str], input: &str, directory: &Path) -> Said {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tsubo-hook"));
-    command.args(arguments).current_dir(directory).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(arguments)
+        .current_dir(directory)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command.env("TOLD", "yes").env("SECRET", "no");
     let mut child = command.spawn().expect("the program");
     child.stdin.take().expect("input").write_all(input.as_bytes()).expect("written");
@@ -35,7 +40,10 @@ fn hook(arguments: &[&str], input: &str, directory: &Path) -> Said {
 
 /// A firing of a script `hooks.luau` with the function `it`.
 fn script(text: &str) -> Value {
-    firing(json!({ "script": { "file": "hooks.luau", "function": "it", "definition": false } }), json!({ "hooks.luau": text }))
+    firing(
+        json!({ "script": { "file": "hooks.luau", "function": "it", "definition": false } }),
+        json!({ "hooks.luau": text }),
+    )
 }
 
 /// A script of which only the inside of the function is given.

@@ -17,7 +17,10 @@ fn the_state_comes_as_to_hooks_of_oci() {
     assert_eq!(verdict(&outcome), ("done", ""));
     let log = outcome["log"].as_array().expect("lines");
     let state: Value = serde_json::from_str(log[0].as_str().expect("text")).expect("JSON");
-    assert_eq!((&state["ociVersion"], &state["id"], &state["status"], &state["pid"]), (&json!("1.2.0"), &json!("0123456789ab"), &json!("running"), &json!(1)));
+    assert_eq!(
+        (&state["ociVersion"], &state["id"], &state["status"], &state["pid"]),
+        (&json!("1.2.0"), &json!("0123456789ab"), &json!("running"), &json!(1))
+    );
     assert_eq!(state["tsubo"]["hook"]["when"], "every 30s");
     assert_eq!(log[1], "said");
 }

@@ -50,12 +50,23 @@ fn files_below_what_is_allowed_and_no_link_out() {
         path("file"),
         within.display()
     );
-    assert_eq!(fire(&allowed(&text, allow.clone()))["log"], json!(["onetwo true false [\"etc\",\"file\",\"link\"]"]));
+    assert_eq!(
+        fire(&allowed(&text, allow.clone()))["log"],
+        json!(["onetwo true false [\"etc\",\"file\",\"link\"]"])
+    );
     for bad in [path("link"), path("etc/passwd")] {
-        assert!(failure(&allowed(&format!("fs.read('{bad}')"), allow.clone())).contains("leads out"), "{bad}");
-        assert!(failure(&allowed(&format!("fs.write('{bad}', 'x')"), allow.clone())).contains("leads out"), "{bad}");
+        assert!(
+            failure(&allowed(&format!("fs.read('{bad}')"), allow.clone())).contains("leads out"),
+            "{bad}"
+        );
+        assert!(
+            failure(&allowed(&format!("fs.write('{bad}', 'x')"), allow.clone())).contains("leads out"),
+            "{bad}"
+        );
     }
-    assert!(failure(&allowed(&format!("fs.read('{}')", path("../out")), allow.clone())).contains("without .."));
+    assert!(
+        failure(&allowed(&format!("fs.read('{}')", path("../out")), allow.clone())).contains("without ..")
+    );
     let mut dry = allowed(&format!("fs.write('{}', 'x')", path("dry")), allow);
     dry["dry"] = json!(true);
     assert_eq!(fire(&dry)["changes"][0]["what"], "fs.write");
@@ -94,15 +105,25 @@ fn http_asks_only_below_what_is_allowed() {
                 Some("/own/large") => ("200 OK", "x".repeat((1 << 20) + 1)),
                 _ => ("200 OK", format!("{{\"asked\":\"{line}\"}}")),
             };
-            let answer = format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+            let answer = format!(
+                "HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            );
             let _ = stream.write_all(answer.as_bytes());
         }
     });
     let allow = json!({ "http": [format!("{base}/own/")] });
-    let text = format!("local r = http.get('{base}/own/hop', {{ timeout = 5 }}) log(r.status, r:json().asked)");
+    let text =
+        format!("local r = http.get('{base}/own/hop', {{ timeout = 5 }}) log(r.status, r:json().asked)");
     assert_eq!(fire(&allowed(&text, allow.clone()))["log"], json!(["200 GET /own/json HTTP/1.1"]));
-    assert!(failure(&allowed(&format!("http.get('{base}/own/out')"), allow.clone())).contains("/other/ is not allowed"));
-    assert!(failure(&allowed(&format!("http.get('{base}/own/large')"), allow.clone())).contains("larger than 1 MiB"));
+    assert!(
+        failure(&allowed(&format!("http.get('{base}/own/out')"), allow.clone()))
+            .contains("/other/ is not allowed")
+    );
+    assert!(
+        failure(&allowed(&format!("http.get('{base}/own/large')"), allow.clone()))
+            .contains("larger than 1 MiB")
+    );
     for bad in ["/own/../x", "/own/%2e%2e/x", "/ownx/", "@127.0.0.1/own/"] {
         let why = failure(&allowed(&format!("http.get('{base}{bad}')"), allow.clone()));
         assert!(why.contains("not allowed") || why.contains("cannot be asked for"), "{why}");
@@ -132,7 +153,10 @@ fn a_server_that_never_answers_is_left() {
 fn figures_go_where_they_may() {
     let own = UdpSocket::bind("127.0.0.1:0").expect("port");
     let to = own.local_addr().expect("address").to_string();
-    let outcome = fire(&allowed("metrics.emit('web.queue', 5) statsd.emit('web.hits', 1, { type = 'c' })", json!({ "metrics": [to] })));
+    let outcome = fire(&allowed(
+        "metrics.emit('web.queue', 5) statsd.emit('web.hits', 1, { type = 'c' })",
+        json!({ "metrics": [to] }),
+    ));
     assert_eq!(verdict(&outcome), ("done", ""));
     let mut buffer = [0; 100];
     let count = own.recv(&mut buffer).expect("a figure");
