@@ -41,7 +41,7 @@ pub(super) static ATTACKS: [Attack; 10] = [
         USERS,
         instances,
     ),
-    many("watches", "watches its files", "watches", Bound::of(1_000_000, 3.0), Thing::Watch, USERS, watches),
+    many("watches", "watches its files", "watches", Bound::of(1_000_000, 8.0), Thing::Watch, USERS, watches),
     many(
         "terminals",
         "opens pseudo-terminals",
