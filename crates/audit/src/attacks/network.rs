@@ -140,3 +140,56 @@ fn flows() -> Result<(), Errno> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cell::Hints;
+
+    const TRACKING: &str = "iptables -w -A OUTPUT -m conntrack --ctstate NEW -j ACCEPT";
+
+    /// What is told in a network of its own, where this was done before; a listener there stands for the host's.
+    fn told(script: &str, is_hosts: bool) -> Option<String> {
+        let shared = sys::attack::Shared::new().expect("a page");
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let shell = |script: &str| {
+            std::process::Command::new("/bin/sh")
+                .args(["-c", script])
+                .status()
+                .is_ok_and(|status| status.success())
+        };
+        let child = sys::attack::bound_child(20, || {
+            let made = sys::namespace::unshare(sys::namespace::NET).is_ok()
+                && shell("ip link set lo up")
+                && shell(script);
+            let listener =
+                TcpListener::bind("127.0.0.1:0").and_then(|one| Ok((one.local_addr()?.port(), one)));
+            let port = listener.as_ref().map_or(0, |(port, _)| if is_hosts { *port } else { 0 });
+            let hints = Hints { port, ..Hints::default() };
+            let told = if made {
+                format!("{:?}", connections(&mut Cell::new(1, 5.0, hints, shared)))
+            } else {
+                String::new()
+            };
+            i32::from(std::io::Write::write_all(&mut &writer, told.as_bytes()).is_err())
+        });
+        drop(writer);
+        sys::process::reap(child.expect("a child"), true).expect("its end");
+        let told = std::io::read_to_string(reader).expect("what it told");
+        if told.is_empty() {
+            eprintln!("SKIPPED: needs root, ip, and iptables with conntrack");
+        }
+        (!told.is_empty()).then_some(told)
+    }
+
+    #[test]
+    fn a_table_of_connections_is_held_if_it_is_its_own_or_nobody_fills_it() {
+        let expect = |script, is_hosts, text: &str| {
+            let told = told(script, is_hosts);
+            assert!(told.as_ref().is_none_or(|told| told.contains(text)), "{told:?}");
+        };
+        expect("true", true, "not tracked here");
+        expect(TRACKING, false, "its table is its own");
+        expect(TRACKING, true, "fills the host's table");
+    }
+}

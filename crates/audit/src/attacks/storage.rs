@@ -271,3 +271,50 @@ fn opened(path: &str) -> Result<File, Errno> {
     let is_device = file.metadata().is_ok_and(|meta| meta.file_type().is_char_device());
     if is_device { Ok(file) } else { Err(Errno::NODEV) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cell::Hints;
+
+    /// With a terminal as its console, which is read or not.
+    fn flooded(is_read: bool) -> Option<String> {
+        let shared = sys::attack::Shared::new().expect("a page");
+        let pair = sys::pty::open(None).expect("a terminal");
+        let name =
+            std::fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&pair.slave)));
+        let script = format!(
+            "mount --make-rprivate / && mount --bind {} /dev/console",
+            name.expect("its name").display()
+        );
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let child = sys::attack::bound_child(20, || {
+            let made = sys::namespace::unshare(sys::namespace::MOUNT).is_ok()
+                && std::process::Command::new("/bin/sh")
+                    .args(["-c", &script])
+                    .status()
+                    .is_ok_and(|status| status.success());
+            let told = own_terminal(&mut Cell::new(MIB, 5.0, Hints::default(), shared));
+            let told = if made { format!("{told:?}") } else { String::new() };
+            i32::from((&writer).write_all(told.as_bytes()).is_err())
+        });
+        drop(writer);
+        if is_read {
+            let mut master = File::from(pair.master.try_clone().expect("a copy"));
+            std::thread::spawn(move || std::io::copy(&mut master, &mut std::io::sink()));
+        }
+        sys::process::reap(child.expect("a child"), true).expect("its end");
+        let told = std::io::read_to_string(reader).expect("what it told");
+        (!told.is_empty()).then_some(told)
+    }
+
+    #[test]
+    fn a_terminal_that_nobody_reads_takes_no_more_and_one_that_is_read_takes_all() {
+        match (flooded(false), flooded(true)) {
+            (Some(unread), Some(read)) => {
+                assert!(unread.contains("nobody reads it") && read == "Amount", "{unread}, {read}");
+            }
+            _ => eprintln!("SKIPPED: needs root and a /dev/console"),
+        }
+    }
+}
