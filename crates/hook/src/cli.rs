@@ -53,6 +53,9 @@ enum Mode {
     },
     /// Evaluate line after line
     Repl,
+    /// Do what a keeper that has ended has left to hooks
+    #[command(hide = true)]
+    Last,
     /// Run commands one after the other, as a hook that has ended has asked for
     #[command(hide = true)]
     FollowUp,
@@ -92,6 +95,7 @@ pub(crate) fn run() -> u8 {
         Mode::Run(args) => crate::try_out::run(&args),
         Mode::Test { files } => crate::test::run(&files),
         Mode::Repl => crate::repl::run(),
+        Mode::Last => crate::last::run(),
         Mode::FollowUp => crate::follow_up::run(),
     })
 }

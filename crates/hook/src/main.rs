@@ -10,6 +10,7 @@ mod eval;
 mod facts;
 mod fire;
 mod follow_up;
+mod last;
 mod processes;
 mod program;
 mod reach;

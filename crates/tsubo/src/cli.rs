@@ -134,10 +134,11 @@ pub enum Verb {
 impl Verb {
     /// Whether it has to do with containers and images, as opposed to files that anybody may read.
     fn keeps_state(&self) -> bool {
-        !matches!(
-            self,
-            Self::Contents(_) | Self::Generate(_) | Self::Audit(_) | Self::Spec(_) | Self::Script(_)
-        )
+        match self {
+            Self::Script(args) => args.is_about_containers(),
+            Self::Contents(_) | Self::Generate(_) | Self::Audit(_) | Self::Spec(_) => false,
+            _ => true,
+        }
     }
 }
 

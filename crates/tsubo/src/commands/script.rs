@@ -17,14 +17,21 @@ pub struct Args {
     pub words: Vec<OsString>,
 }
 
+impl Args {
+    /// Whether it looks at a container.
+    pub fn is_about_containers(&self) -> bool {
+        self.words.first().is_some_and(|word| word == "run")
+    }
+}
+
 /// Executes the program that knows scripts: what starts containers does not carry it.
 pub fn run(args: &Args, place: &Place) -> Result<u8> {
     let program = lifecycle::hooks::program()?;
     let mut command = Command::new(&program);
-    command.arg("script");
-    if let Some(root) = place.root() {
+    command.args(&args.words);
+    if let (Some(root), true) = (place.root(), args.is_about_containers()) {
         command.arg("--root").arg(root);
     }
-    let cause = command.args(&args.words).exec();
+    let cause = command.exec();
     Err(Error::io(format!("executing {}", program.display()), cause))
 }
