@@ -126,7 +126,7 @@ fn must_be_allowed(lua: &Lua, host: &Host, url: &str) -> Result<String> {
     }
     let mut end = normal.split_inclusive('/');
     let base: String = end.by_ref().take(3).collect();
-    Err(not_allowed(lua, format!("{normal}"), "http", &base))
+    Err(not_allowed(lua, &normal, "http", &base))
 }
 
 fn request(lua: &Lua, host: &Host, mut asked: Asked) -> Result<Table> {
