@@ -82,6 +82,7 @@ fn words(values: &[Value]) -> Result<String> {
         // A table is shown as the data that it is, where it is plain.
         match (value, crate::value::to_json(value, "it", true)) {
             (Value::Table(_), Ok(json)) => all.push_str(&json.to_string()),
+            (Value::Error(error), _) => all.push_str(&crate::Mistake::of(error).text()),
             _ => all.push_str(&value.to_string()?),
         }
         if all.len() > LINE {
