@@ -32,6 +32,7 @@ pub(crate) const TESTS: &[Need] = &[
     ("/bin/btrfs", "btrfs-progs"),
     ("/usr/bin/shellcheck", "shellcheck"),
     ("/usr/bin/lxcfs", "lxcfs"),
+    ("/usr/bin/mruby", "mruby"),
 ];
 
 /// The engines that drive `tsubo-oci` in tests.

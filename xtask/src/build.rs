@@ -3,14 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::house::{self, PACKAGES, PROGRAMS};
+use crate::house::{self, PACKAGES, PROGRAMS, SCRIPTED};
 use crate::shell::{self, Result};
 use crate::table;
 
 /// Builds and says what came out.
 pub(crate) fn run(_args: &[String]) -> Result {
     let dist = release()?;
-    for program in PROGRAMS {
+    scripted(&dist)?;
+    for program in PROGRAMS.into_iter().chain([SCRIPTED.0]) {
         let size = fs::metadata(dist.join(program))?.len();
         println!("{:<24} {:>10}  static", format!("dist/{program}"), table::bytes(size));
     }
@@ -28,6 +29,13 @@ pub(crate) fn release() -> Result<PathBuf> {
         publish(&house::built("release")?.join(program), &dist.join(program))?;
     }
     Ok(dist)
+}
+
+/// The one with the scripting engine, which takes longer to build than all the rest.
+fn scripted(dist: &Path) -> Result {
+    let (program, profile) = SCRIPTED;
+    shell::run(&mut house::cargo(&["build", "--profile", profile, "-p", program])?)?;
+    publish(&house::built(profile)?.join(program), &dist.join(program))
 }
 
 /// Copies beside the destination and renames: a keeper may be running from the old file.

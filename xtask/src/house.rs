@@ -12,6 +12,9 @@ pub(crate) const PROGRAMS: [&str; 6] =
 /// The packages that they are in: each of the same name, but for the attacker, which comes with the auditor.
 pub(crate) const PACKAGES: [&str; 5] = ["tsubo", "tsubo-keeper", "tsubo-oci", "tsubo-top", "tsubo-audit"];
 
+/// The program that runs scripts, and the profile in which it is built: it must be able to unwind.
+pub(crate) const SCRIPTED: (&str, &str) = ("tsubo-hook", "scripted");
+
 /// The top directory of the source tree.
 pub(crate) fn top() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -179,7 +179,7 @@ impl Watch {
                 children.push(self.child);
                 return false;
             }
-            if let Some(code) = self.ended() {
+            if let Some(code) = self.ended(children) {
                 // It may have told and ended in between.
                 if !self.is_told() {
                     let (why, detail) = ended(self.order.attack, code);
@@ -209,12 +209,14 @@ impl Watch {
         say(&Line::Over(Over { attack, got: self.cell.got(), stop, detail }));
     }
 
-    /// The exit code of the attacking child, once it has ended; orphans are reaped meanwhile.
-    fn ended(&self) -> Option<i32> {
+    /// The exit code of the attacking child, once it has ended; orphans are reaped meanwhile. The numbers of
+    /// those are no children's any more.
+    fn ended(&self, children: &mut Vec<i32>) -> Option<i32> {
         while let Ok(Some((pid, code))) = reap(-1, false) {
             if pid == self.child {
                 return Some(code);
             }
+            children.retain(|child| *child != pid);
         }
         None
     }

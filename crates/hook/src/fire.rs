@@ -67,7 +67,7 @@ fn json(verdict: &Verdict) -> Vec<u8> {
 fn tell_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let at = panic.location().map(|at| format!("{}:{}", at.file(), at.line())).unwrap_or_default();
-        let said = panic.payload_as_str().unwrap_or("no message");
+        let said = panic.payload().downcast_ref::<&str>().copied().unwrap_or("no message");
         let told = json(&Verdict::Failed(format!("a defect of tsubo-hook at {at}: {said}")));
         let _ = std::io::stdout().write_all(&told).and_then(|()| std::io::stdout().flush());
         sys::process::exit_now(0);

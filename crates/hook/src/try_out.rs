@@ -64,8 +64,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .changes
         .iter()
         .try_for_each(|change| cli::line(&format!("{verb}: {} to {}", change.what, change.to)))?;
-    let state = outcome.state.iter().filter(|(key, _)| !key.starts_with(crate::reach::OURS));
-    state.map(|(key, to)| cli::line(&format!("state: {key} = {to}"))).collect::<Result<()>>()?;
+    let mut state = outcome.state.iter().filter(|(key, _)| !key.starts_with(crate::reach::OURS));
+    state.try_for_each(|(key, to)| cli::line(&format!("state: {key} = {to}")))?;
     follow_up::start(&host.follow_up())?;
     match outcome.verdict {
         Verdict::Done => cli::line("done"),

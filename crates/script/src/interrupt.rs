@@ -57,7 +57,7 @@ impl Watch {
     pub(crate) fn answer(&self, lua: &Lua) -> Result<VmState> {
         if !self.is_over.get() {
             self.asked.set(self.asked.get().wrapping_add(1));
-            if self.asked.get() % RARELY != 0 || Instant::now() < self.deadline.get() {
+            if !self.asked.get().is_multiple_of(RARELY) || Instant::now() < self.deadline.get() {
                 return Ok(VmState::Continue);
             }
             self.is_over.set(true);

@@ -90,7 +90,7 @@ fn first_part(message: &str) -> String {
     let mut short: String =
         message.trim().strip_prefix("runtime error: ").unwrap_or(message.trim()).to_owned();
     if short.len() > 4096 {
-        short.truncate(short.floor_char_boundary(4096));
+        short = short.chars().take(1024).collect();
         short.push('…');
     }
     short

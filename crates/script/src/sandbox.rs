@@ -2,6 +2,9 @@
 
 use mlua::{Lua, LuaOptions, Result, StdLib, Value};
 
+use crate::mistake::Mistake;
+use crate::vm::compile;
+
 /// What could load code, look into other functions, or make what has no bounds.
 const TAKEN: [&str; 11] = [
     "require",
@@ -20,6 +23,18 @@ const TAKEN: [&str; 11] = [
 /// Of the library `os` only what tells the time is there.
 const TIMES: [&str; 4] = ["time", "date", "clock", "difftime"];
 
+/// Errors of ours are objects: whoever catches one gets its text, as of any other.
+const CATCHING: &str = "local catch, spell = ...
+local function plain(ok, why, ...)
+    if not ok and type(why) == 'userdata' then
+        return ok, spell(why)
+    end
+    return ok, why, ...
+end
+return function(...)
+    return plain(catch(...))
+end";
+
 /// A new machine without what is taken; its globals can still be set.
 pub(crate) fn bare() -> Result<Lua> {
     let libs = StdLib::COROUTINE
@@ -36,6 +51,13 @@ pub(crate) fn bare() -> Result<Lua> {
     for name in TAKEN {
         globals.raw_set(name, Value::Nil)?;
     }
+    let spell = lua.create_function(|_, why: Value| match &why {
+        Value::Error(error) => Ok(Mistake::of(error).text()),
+        other => other.to_string(),
+    })?;
+    let catch: Value = globals.raw_get("pcall")?;
+    let made = compile(&lua, "tsubo:catch", CATCHING)?.call::<Value>((catch, spell))?;
+    globals.raw_set("pcall", made)?;
     let os: mlua::Table = globals.get("os")?;
     for pair in os.clone().pairs::<String, Value>() {
         let (name, _) = pair?;

@@ -29,9 +29,8 @@ impl Said {
             return;
         }
         for line in text.lines() {
-            let mut line: String =
-                line.chars().map(|c| if c.is_control() && c != '\t' { '?' } else { c }).collect();
-            line.truncate(line.floor_char_boundary(LINE));
+            let clean = |c: char| if c.is_control() && c != '\t' { '?' } else { c };
+            let line: String = line.chars().map(clean).take(LINE).collect();
             own.bytes += line.len() + 1;
             if own.bytes > BYTES {
                 own.lines.push("… it says more than is kept".to_owned());
@@ -83,6 +82,7 @@ fn words(values: &[Value]) -> Result<String> {
         // A table is shown as the data that it is, where it is plain.
         match (value, crate::value::to_json(value, "it", true)) {
             (Value::Table(_), Ok(json)) => all.push_str(&json.to_string()),
+            (Value::Error(error), _) => all.push_str(&crate::Mistake::of(error).text()),
             _ => all.push_str(&value.to_string()?),
         }
         if all.len() > LINE {

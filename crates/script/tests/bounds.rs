@@ -162,5 +162,10 @@ fn mistakes_name_file_and_line() {
         "bad.luau:2: the value.a.b[2] is a function, which cannot be kept or sent"
     );
     assert!(text("\ntime.sleep('x')").starts_with("bad.luau:2: "), "{}", text("\ntime.sleep('x')"));
+    let own = vm(1000, 32 << 20);
+    let caught =
+        run_in(&own, "\nlocal ok, why = pcall(json.decode, '{')\nreturn ok, why .. '!'").expect("caught");
+    let why = caught.get(1).and_then(|why| why.as_string()).map(|why| why.to_string_lossy()).expect("a text");
+    assert!(why.starts_with("bad.luau:2: no JSON") && why.ends_with('!'), "{why}");
     assert!(text("\nrequire('nothing')").starts_with("bad.luau:2: there is no module"));
 }

@@ -51,6 +51,8 @@ pub enum Verb {
     Spec(verbs::specification::Args),
     /// Try scripts of hooks, test them, and print types for editors
     Script(verbs::script::Args),
+    /// Turn a Haconiwa definition into a tsubo.toml and hooks to be written
+    ImportHaco(verbs::import_haco::Args),
     /// Show what is in a package, what was cut, and why
     Contents(verbs::contents::Args),
     /// Start a container from a package or an installed image
@@ -227,6 +229,7 @@ fn dispatch(verb: Verb, place: &verbs::Place, spare: Option<Spare>) -> spec::Res
         Verb::Observation(args) => verbs::observation::run(args, place),
         Verb::Pack(args) => verbs::pack::run(args, place),
         Verb::Build(args) => verbs::build::run(args, place),
+        Verb::ImportHaco(args) => verbs::import_haco::run(&args),
         Verb::Contents(args) => verbs::contents::run(&args),
         Verb::Run(args) => verbs::run::run(args, place, spare),
         Verb::Plan(args) => verbs::plan::run(&args, place),

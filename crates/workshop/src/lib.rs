@@ -6,6 +6,7 @@ pub mod changes;
 pub mod cut;
 pub mod dev;
 pub mod distribution;
+pub mod haconiwa;
 pub mod host;
 pub mod interrupt;
 pub mod pack;

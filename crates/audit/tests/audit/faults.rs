@@ -23,9 +23,19 @@ fn traces(token: &str) -> Vec<String> {
 /// Starts an audit, kills it after so many milliseconds, and waits until nothing of it is left but files.
 #[track_caller]
 fn killed(house: &House, wait: u64, args: &[&str]) {
+    killed_when(house, args, wait, || true);
+}
+
+/// The same, as soon as `is_time`, and so many milliseconds more.
+#[track_caller]
+fn killed_when(house: &House, args: &[&str], wait: u64, is_time: impl Fn() -> bool) {
     let mut audit = house.audit(args);
     let mut child = audit.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("audit");
     let token = format!("tsubo-audit-{}-", child.id());
+    while !is_time() {
+        assert!(matches!(child.try_wait(), Ok(None)), "it is over before it was time");
+        std::thread::sleep(Duration::from_millis(10));
+    }
     std::thread::sleep(Duration::from_millis(wait));
     child.kill().expect("kill");
     child.wait().expect("wait");
@@ -60,15 +70,17 @@ fn killed_while_a_package_is_audited_it_leaves_its_name_as_it_was() {
     house.tsubo(&["install", &one.to_string_lossy()]);
     let before = house.images();
     let other = other.to_string_lossy().into_owned();
-    for wait in [60, 120, 250, 400, 800, 1500] {
-        let mut args = vec!["--only", "tasks,memory", &other];
-        args.extend(SMALL);
+    let mut args = vec!["--only", "tasks,memory", &other];
+    args.extend(SMALL);
+    let of = |name: &str| house.images().into_iter().filter(|image| image.0 == name).collect::<Vec<_>>();
+    for wait in [60, 120, 250, 400, 800] {
         killed(&house, wait, &args);
-        let images = house.images();
-        let of_web: Vec<_> = images.iter().filter(|(name, _)| name == "web").cloned().collect();
-        assert_eq!(of_web, before, "after {wait} ms");
+        assert_eq!(of("web"), before, "after {wait} ms");
     }
-    assert!(house.images().len() > 1, "the last was killed in the middle");
+    // What those have left goes with the next audit, and then its own is there.
+    house.verdicts("mount", &SMALL);
+    killed_when(&house, &args, 500, || !of("tsubo-audit-package").is_empty());
+    assert_eq!((of("web"), of("tsubo-audit-package").len()), (before.clone(), 1));
     house.tsubo(&["gc"]);
     assert_eq!(house.images(), before);
     // As well when it is not killed, and if it is installed already.

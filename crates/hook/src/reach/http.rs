@@ -8,7 +8,9 @@ use script::{refused, value};
 use serde_json::json;
 use ureq::Agent;
 use ureq::http::{Method, Request, Uri};
+use ureq::unversioned::transport::DefaultConnector;
 
+use super::names::Names;
 use super::programs::until;
 use super::{Host, not_allowed};
 
@@ -126,7 +128,7 @@ fn must_be_allowed(lua: &Lua, host: &Host, url: &str) -> Result<String> {
     }
     let mut end = normal.split_inclusive('/');
     let base: String = end.by_ref().take(3).collect();
-    Err(not_allowed(lua, format!("{normal}"), "http", &base))
+    Err(not_allowed(lua, &normal, "http", &base))
 }
 
 fn request(lua: &Lua, host: &Host, mut asked: Asked) -> Result<Table> {
@@ -205,7 +207,7 @@ fn send(lua: &Lua, asked: &Asked, url: &str) -> Result<ureq::http::Response<ureq
         request = request.header(name, value);
     }
     let wrong = |cause: ureq::http::Error| refused(lua, format!("{url}: {cause}"));
-    let agent = Agent::new_with_config(config);
+    let agent = Agent::with_parts(config, DefaultConnector::default(), Names);
     let sent = if asked.body.is_empty() {
         agent.run(request.body(()).map_err(wrong)?)
     } else {

@@ -4,6 +4,7 @@ mod files;
 mod groups;
 mod http;
 mod metrics;
+mod names;
 mod net;
 mod programs;
 pub(crate) use programs::{result, until};

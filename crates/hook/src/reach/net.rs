@@ -9,9 +9,12 @@ use spec::ResultExt;
 
 use super::{Host, failed, not_said};
 
+/// Looks at the network of a process.
+type Look = fn(i32) -> spec::Result<Json>;
+
 pub(super) fn table(lua: &Lua, host: &Host) -> Result<Table> {
     let table = lua.create_table()?;
-    let parts: [(&str, fn(i32) -> spec::Result<Json>); 2] = [("addresses", addresses), ("devices", devices)];
+    let parts: [(&str, Look); 2] = [("addresses", addresses), ("devices", devices)];
     for (name, look) in parts {
         let own = host.clone();
         let tell = move |lua: &Lua, ()| -> Result<Value> {

@@ -21,6 +21,7 @@ pub mod group;
 pub mod history;
 pub mod hooks;
 pub mod images;
+pub mod import_haco;
 pub mod info;
 pub mod inspect;
 pub mod install;
