@@ -261,7 +261,8 @@ impl Container {
         // Its policy may have been changed since it was found. Where nothing is written here, as
         // after a renaming, its keeper knows.
         match self.current() {
-            Ok(Some(record)) if record.life.restart == Restart::No => Ok(()),
+            // With hooks it matters whether it was asked to end.
+            Ok(Some(record)) if record.life.restart == Restart::No && record.spec.hooks.is_none() => Ok(()),
             _ => self.order(&Request::Quit).or_else(|error| match self.keeper() {
                 // It has ended by itself meanwhile.
                 None => Ok(()),
