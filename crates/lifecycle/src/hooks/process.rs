@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{MemfdFlags, OFlags};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 use spec::container::Spec;
 use spec::hooks::{Firing, Hook, Hooks, Outcome, Verdict};
@@ -54,7 +55,8 @@ pub struct Running {
     hook: Hook,
     child: Child,
     pidfd: OwnedFd,
-    answer: OwnedFd,
+    /// None when it has said all.
+    answer: Option<OwnedFd>,
     said: Vec<u8>,
     begun: Instant,
 }
@@ -88,7 +90,8 @@ impl Running {
         let made = answer.and_then(|answer| Ok((pidfd(&child)?, nonblocking(answer)?)));
         match made {
             Ok((pidfd, answer)) => {
-                Ok(Self { hook: hook.clone(), child, pidfd, answer, said: Vec::new(), begun: Instant::now() })
+                let (hook, answer, begun) = (hook.clone(), Some(answer), Instant::now());
+                Ok(Self { hook, child, pidfd, answer, said: Vec::new(), begun })
             }
             Err(error) => {
                 // It has done nothing yet that could not be ended.
@@ -114,8 +117,8 @@ impl Running {
     }
 
     /// What tells that there is something to do.
-    pub fn fds(&self) -> [BorrowedFd<'_>; 2] {
-        [self.pidfd.as_fd(), self.answer.as_fd()]
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        std::iter::once(self.pidfd.as_fd()).chain(self.answer.as_ref().map(AsFd::as_fd))
     }
 
     /// How it went, once that is known.
@@ -142,19 +145,27 @@ impl Running {
             if let Some(outcome) = self.outcome() {
                 return (outcome, self.took());
             }
-            let mut polled = self.fds().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).to_vec();
-            // An answer that has ended is always there to be read.
-            polled.truncate(1 + usize::from(self.said.is_empty()));
+            let mut polled: Vec<_> =
+                self.fds().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
             // A signal or the deadline: it is looked at again.
             let _ = rustix::event::poll(&mut polled, Some(&until(self.deadline())));
         }
     }
 
+    /// What has been said. Whoever has closed its end is not listened to any more.
     fn read(&mut self) {
         let mut room = [0; 4096];
-        while let Ok(count @ 1..) = rustix::io::read(&self.answer, &mut room) {
-            let count = count.min(ANSWER - self.said.len());
-            self.said.extend_from_slice(&room[..count]);
+        while let Some(answer) = &self.answer {
+            match rustix::io::read(answer, &mut room) {
+                Ok(0) => self.answer = None,
+                Ok(count) => {
+                    let count = count.min(ANSWER - self.said.len());
+                    self.said.extend_from_slice(&room[..count]);
+                }
+                Err(Errno::INTR) => {}
+                // Nothing now.
+                Err(_) => return,
+            }
         }
     }
 }
