@@ -12,7 +12,7 @@ use spec::{Error, Result, ResultExt};
 use crate::facts;
 
 /// So long a definition may take, and so much memory.
-const TIME: Duration = Duration::from_secs(10);
+const TIME: Duration = Duration::from_secs(5);
 const MEMORY: u64 = 64 << 20;
 
 /// So much later the process ends whatever it does.

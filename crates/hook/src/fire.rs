@@ -1,9 +1,10 @@
 //! One firing: what it is comes in, what came of it goes out.
 
 use std::io::{Read, Write};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use spec::hooks::{Act, Firing, Outcome, VERSION, Verdict};
 use spec::{Error, Result, ResultExt};
 
@@ -12,6 +13,9 @@ use crate::{follow_up, program, scripted};
 
 /// The largest firing that is read.
 const BYTES: u64 = 64 << 20;
+
+/// What the machine and a small script take of the heap.
+const HEAP: usize = 384 << 10;
 
 /// So much later than its script should have ended a process ends whatever it does.
 const GRACE: Duration = Duration::from_millis(250);
@@ -40,6 +44,7 @@ pub(crate) fn run() -> Result<()> {
     let overdue = format!("hook {:?} took longer than {} ms", firing.hook.name, firing.hook.timeout);
     sys::deadline::arm(deadline.saturating_duration_since(start) + GRACE, json(&Verdict::Overdue(overdue)));
     tell_panics();
+    sys::memory::foresee(HEAP);
     limit(&firing);
     let host = Host::new(firing, deadline);
     let outcome = scripted::fire(&host);
@@ -50,13 +55,30 @@ pub(crate) fn run() -> Result<()> {
     follow_up::start(&commands)
 }
 
+/// What the limits were before they became ours.
+static BEFORE: OnceLock<[(Resource, Rlimit); 2]> = OnceLock::new();
+
 /// The backstop of the machine's own bounds.
 fn limit(firing: &Firing) {
-    // RLIMIT_CPU and RLIMIT_AS; where they cannot be set the bounds of the machine still hold.
-    let seconds = firing.hook.timeout / 1000 + 2;
-    let _ = sys::process::set_limit(0, seconds, seconds);
-    let bytes = firing.hook.memory.saturating_add(1 << 30);
-    let _ = sys::process::set_limit(9, bytes, bytes);
+    let wanted = [
+        (Resource::Cpu, firing.hook.timeout / 1000 + 2),
+        (Resource::As, firing.hook.memory.saturating_add(1 << 30)),
+    ];
+    BEFORE.get_or_init(|| wanted.map(|(resource, _)| (resource, getrlimit(resource))));
+    for (resource, wanted) in wanted {
+        let own = getrlimit(resource);
+        let current = Some(own.current.map_or(wanted, |now| now.min(wanted)));
+        // Where they cannot be set the bounds of the machine still hold.
+        let _ = setrlimit(resource, Rlimit { current, maximum: own.maximum });
+    }
+}
+
+/// What is started from here on is no script: it has the limits that we were started with.
+pub(crate) fn lift_limits() {
+    for (resource, limit) in BEFORE.get().into_iter().flatten() {
+        // They are below the highest that is allowed.
+        let _ = setrlimit(*resource, limit.clone());
+    }
 }
 
 /// An outcome that is only a verdict.

@@ -11,6 +11,7 @@ pub(crate) fn start(commands: &[Vec<String>]) -> Result<()> {
     if commands.is_empty() {
         return Ok(());
     }
+    crate::fire::lift_limits();
     let own = std::env::current_exe().doing(|| "looking for our own program")?;
     let mut command = Command::new(own);
     command

@@ -83,6 +83,7 @@ fn never_wait(file: &impl AsFd) -> Result<()> {
 /// When it cannot be executed.
 pub(crate) fn run(what: &Run<'_>) -> Result<Ended> {
     let (program, rest) = what.argv.split_first().ok_or_else(|| Error::user("no program was named"))?;
+    crate::fire::lift_limits();
     // Whoever leaves its parent comes to us.
     let adopted = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     adopted.map_err(|errno| Error::io("adopting what a program leaves", errno.into()))?;

@@ -16,6 +16,8 @@ pub(crate) fn fire(firing: &Firing, argv: &[String], deadline: Instant) -> Outco
     let mut env = processes::plain_environment();
     let told = [("TSUBO_HOOK", &firing.hook.name), ("TSUBO_CONTAINER", &firing.container.name)];
     env.extend(told.map(|(key, value)| (key.to_owned(), value.clone())));
+    let allowed = firing.allow.env.iter();
+    env.extend(allowed.filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))));
     if firing.dry {
         let change = spec::hooks::Change { what: "run".to_owned(), to: json!(argv) };
         return Outcome { changes: vec![change], ..Outcome::default() };

@@ -75,6 +75,16 @@ fn files_below_what_is_allowed_and_no_link_out() {
 }
 
 #[test]
+fn programs_have_the_limits_of_whoever_started_the_hook() {
+    let allow = json!({ "run": ["/bin/sh"] });
+    let limits =
+        std::process::Command::new("/bin/sh").args(["-c", "ulimit -t; ulimit -v"]).output().expect("sh");
+    let own = String::from_utf8(limits.stdout).expect("text");
+    let text = "log(run({ '/bin/sh', '-c', 'ulimit -t; ulimit -v' }).output)";
+    assert_eq!(fire(&allowed(text, allow))["log"], json!(own.lines().collect::<Vec<_>>()));
+}
+
+#[test]
 fn programs_and_variables_that_are_declared() {
     let allow = json!({ "run": ["/bin/cat", "/bin/sleep", "/bin/sh"], "env": ["TOLD"] });
     let text = "local r = run({ '/bin/cat' }, { input = 'through' }) log(r.code, r.output, env.get('TOLD'))\n\

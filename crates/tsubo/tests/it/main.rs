@@ -18,6 +18,7 @@ mod handover;
 mod history;
 mod hooks;
 mod hostile;
+mod import_haco;
 mod injected;
 mod inodes;
 mod isolation;

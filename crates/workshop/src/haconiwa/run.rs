@@ -56,7 +56,7 @@ pub fn record(asked: &Asked<'_>, interrupt: &Interrupt) -> Result<Record> {
     // Held until it has ended.
     let _users = lifecycle::claim(&mut spec, None)?;
     let said = run(&spec, asked.time, interrupt).doing(|| format!("running {}", asked.file.display()))?;
-    let record = understand(&said)?;
+    let record = understand(&said).doing(|| format!("running {}", asked.file.display()))?;
     record.error.as_ref().map_or(Ok(()), |failure| Err(told(failure, &name)))?;
     if record.containers.is_empty() {
         return Err(Error::user(format!("{name} defines no container"))

@@ -38,6 +38,9 @@ pub(super) fn definition(definition: &Definition, notes: &[Note], origin: &Origi
     if let Some(hooks) = table.get_mut("hooks").and_then(toml::Value::as_table_mut) {
         hooks.remove("allow");
     }
+    if let Some(limits) = table.get_mut("limits").and_then(toml::Value::as_table_mut) {
+        plain_numbers(limits);
+    }
     let mut out = format!("# From {} by tsubo import-haco. tsubo build makes it.\n", printable(&origin.name));
     let mut notes: Vec<&Note> = notes.iter().collect();
     notes.sort();
@@ -59,6 +62,17 @@ pub(super) fn definition(definition: &Definition, notes: &[Note], origin: &Origi
         out.push_str(&text);
     }
     Ok(out)
+}
+
+/// As people write them: `cpus = 0.5`.
+fn plain_numbers(limits: &mut toml::Table) {
+    for key in ["cpus", "cpu_burst", "pids"] {
+        let Some(place) = limits.get_mut(key) else { continue };
+        let text = place.as_str().unwrap_or_default();
+        let whole = text.parse().map(toml::Value::Integer).ok();
+        let number = whole.or_else(|| text.parse().map(toml::Value::Float).ok());
+        *place = number.unwrap_or_else(|| place.clone());
+    }
 }
 
 /// Nothing for what says nothing.
