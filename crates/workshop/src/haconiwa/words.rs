@@ -136,7 +136,9 @@ fn tried_in_words(tried: &Tried) -> String {
             "the definition reads ENV[{text:?}], which was nil: import it again with --env {text}=VALUE if it matters"
         ),
         "constant" => format!("{text} is not known here: what is computed from it is shown as <{text}…>"),
-        "value" => format!("{text} gives something else with Haconiwa; here it is fixed: look where it is used"),
+        "value" => {
+            format!("{text} gives something else with Haconiwa; here it is fixed: look where it is used")
+        }
         _ => format!("the definition calls {text} while it is read: it was not done"),
     }
 }
