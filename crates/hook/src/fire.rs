@@ -77,7 +77,7 @@ fn limit(firing: &Firing) {
 pub(crate) fn lift_limits() {
     for (resource, limit) in BEFORE.get().into_iter().flatten() {
         // They are below the highest that is allowed.
-        let _ = setrlimit(*resource, limit.clone());
+        let _ = setrlimit(*resource, *limit);
     }
 }
 

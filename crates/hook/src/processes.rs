@@ -97,7 +97,10 @@ pub(crate) fn run(what: &Run<'_>) -> Result<Ended> {
 /// The environment of programs that get none.
 pub(crate) fn plain_environment() -> Vec<(String, String)> {
     let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-    vec![("PATH".to_owned(), path.to_owned())]
+    let mut all = vec![("PATH".to_owned(), path.to_owned())];
+    // What is done to containers in a hook fires no hooks.
+    all.extend(std::env::var("TSUBO_IN_HOOK").ok().map(|inside| ("TSUBO_IN_HOOK".to_owned(), inside)));
+    all
 }
 
 fn talk(child: &mut Child, what: &Run<'_>) -> Result<Ended> {

@@ -14,7 +14,7 @@ const KEPT: usize = 16 << 10;
 pub(crate) fn fire(firing: &Firing, argv: &[String], deadline: Instant) -> Outcome {
     let input = state(firing).to_string();
     let mut env = processes::plain_environment();
-    let told = [("TSUBO_HOOK", &firing.hook.name), ("TSUBO_CONTAINER", &firing.container.name)];
+    let told = [("TSUBO_HOOK_NAME", &firing.hook.name), ("TSUBO_CONTAINER", &firing.container.name)];
     env.extend(told.map(|(key, value)| (key.to_owned(), value.clone())));
     let allowed = firing.allow.env.iter();
     env.extend(allowed.filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))));

@@ -26,6 +26,10 @@ use spec::hooks::{Allow, Change, Firing};
 /// Keys of the state that are ours, and that no script sees.
 pub(crate) const OURS: &str = "tsubo:";
 
+/// So many changes are told, each of at most so many bytes.
+const CHANGES: usize = 200;
+const CHANGE: usize = 1 << 10;
+
 /// All that a firing knows and does.
 #[derive(Debug, Clone)]
 pub(crate) struct Host(Rc<Inner>);
@@ -86,7 +90,18 @@ impl Host {
 
     /// Notes a change; whether it is to be done too.
     pub(crate) fn changes_to(&self, what: &str, to: Json) -> bool {
-        self.0.changes.borrow_mut().push(Change { what: what.to_owned(), to });
+        let mut told = self.0.changes.borrow_mut();
+        match told.len().cmp(&CHANGES) {
+            std::cmp::Ordering::Less => {
+                let to =
+                    if to.to_string().len() > CHANGE { Json::from("… too long to be told") } else { to };
+                told.push(Change { what: what.to_owned(), to });
+            }
+            std::cmp::Ordering::Equal => {
+                told.push(Change { what: "…".to_owned(), to: Json::from("more than are told") });
+            }
+            std::cmp::Ordering::Greater => {}
+        }
         !self.is_dry()
     }
 

@@ -159,6 +159,12 @@ fn a_server_that_never_answers_is_left() {
     assert_eq!(verdict(&outcome).0, "overdue", "{outcome}");
 }
 
+fn inside_many(to: &str) -> Value {
+    let mut own = allowed("for i = 1, 5000 do metrics.emit('x', i) end", json!({ "metrics": [to] }));
+    own["dry"] = json!(true);
+    own
+}
+
 #[test]
 fn figures_go_where_they_may() {
     let own = UdpSocket::bind("127.0.0.1:0").expect("port");
@@ -168,6 +174,9 @@ fn figures_go_where_they_may() {
         json!({ "metrics": [to] }),
     ));
     assert_eq!(verdict(&outcome), ("done", ""));
+    let many = inside_many(&to);
+    let outcome_of_many = fire(&many);
+    assert_eq!(outcome_of_many["changes"].as_array().map(Vec::len), Some(201));
     let mut buffer = [0; 100];
     let count = own.recv(&mut buffer).expect("a figure");
     assert_eq!(&buffer[..count], b"web.queue:5|g");
