@@ -6,9 +6,17 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use spec::{Error, Result};
 
+const EXAMPLES: &str = "\
+Examples:
+  tsubo script types > tsubo.d.luau               what editors complete from
+  tsubo script run hooks.luau#grow --container web
+  tsubo script test hooks_test.luau
+  tsubo script repl
+";
+
 /// Scripts and hooks. `tsubo` and the keepers of containers execute this.
 #[derive(Debug, Parser)]
-#[command(name = "tsubo-hook", version)]
+#[command(name = "tsubo-hook", version, after_help = EXAMPLES)]
 struct Args {
     #[command(subcommand)]
     mode: Mode,
