@@ -49,7 +49,7 @@ pub(crate) fn finish(mut keeper: Keeper, code: i32) {
         }
     }
     drain(&mut keeper.connections);
-    keeper.leave_hooks(code, ended.oom);
+    keeper.leave_hooks(code);
     // What we still hold the kernel takes back, and nobody waits for that.
     sys::process::exit_now(0);
 }

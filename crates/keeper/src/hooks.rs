@@ -15,7 +15,7 @@ use spec::protocol::Stream;
 use spec::{Error, Result};
 
 use crate::keep::Keeper;
-use crate::shortage::Shortage;
+use crate::shortage::{Shortage, ShortageAtRest};
 
 /// So many moments may be under way at once.
 const MOST: usize = 16;
@@ -28,6 +28,8 @@ pub(crate) struct Hooks {
     /// Whether it is started again, while somebody is asked.
     gate: Gate,
     is_ready: bool,
+    /// What follows from its end was told already, as it was to be started again.
+    end_is_told: bool,
 }
 
 /// One hook of time.
@@ -35,6 +37,7 @@ struct Timer {
     hook: usize,
     /// None when it was its last time.
     next: Option<Instant>,
+    is_repeated: bool,
 }
 
 /// The hooks of one moment.
@@ -58,6 +61,7 @@ pub(crate) enum Gate {
 #[derive(Serialize, Deserialize)]
 pub(crate) struct HooksAtRest {
     timers: Vec<(usize, Option<Duration>)>,
+    shortage: Option<ShortageAtRest>,
     is_ready: bool,
 }
 
@@ -67,7 +71,8 @@ impl Hooks {
         let list = &spec.hooks.as_deref()?.list;
         let timers = list.iter().enumerate().filter_map(|(hook, one)| {
             let first = first(&one.when)?;
-            Some(Timer { hook, next: Some(Instant::now() + first) })
+            let is_repeated = matches!(one.when, When::Every { .. });
+            Some(Timer { hook, next: Some(Instant::now() + first), is_repeated })
         });
         Some(Box::new(Self {
             timers: timers.collect(),
@@ -75,6 +80,7 @@ impl Hooks {
             shortage: Shortage::of(list),
             gate: Gate::Open,
             is_ready: false,
+            end_is_told: false,
         }))
     }
 
@@ -83,25 +89,44 @@ impl Hooks {
         let left =
             |timer: &Timer| (timer.hook, timer.next.map(|at| at.saturating_duration_since(Instant::now())));
         let is_quiet = self.chains.is_empty() && self.gate == Gate::Open;
-        is_quiet
-            .then(|| HooksAtRest { timers: self.timers.iter().map(left).collect(), is_ready: self.is_ready })
+        is_quiet.then(|| HooksAtRest {
+            timers: self.timers.iter().map(left).collect(),
+            shortage: self.shortage.as_ref().map(Shortage::at_rest),
+            is_ready: self.is_ready,
+        })
     }
 
     pub(crate) fn adopt(rest: HooksAtRest, spec: &spec::container::Spec) -> Option<Box<Self>> {
         let mut hooks = Self::of(spec)?;
-        let timer = |(hook, left): (usize, Option<Duration>)| Timer {
-            hook,
-            next: left.map(|left| Instant::now() + left),
-        };
-        hooks.timers = rest.timers.into_iter().map(timer).collect();
+        for (hook, left) in rest.timers {
+            let own = hooks.timers.iter_mut().find(|own| own.hook == hook);
+            own.into_iter().for_each(|own| own.next = left.map(|left| Instant::now() + left));
+        }
         hooks.is_ready = rest.is_ready;
+        if let (Some(shortage), Some(rest)) = (&mut hooks.shortage, rest.shortage) {
+            shortage.adopt(rest);
+        }
         Some(hooks)
     }
 
+    /// What of an earlier life of the container goes on: what is under way, and what is done again and
+    /// again.
+    fn follow(&mut self, earlier: Self) {
+        self.chains = earlier.chains;
+        for timer in earlier.timers.into_iter().filter(|timer| timer.next.is_some()) {
+            let own = self.timers.iter_mut().find(|own| own.hook == timer.hook);
+            own.into_iter().filter(|own| own.is_repeated).for_each(|own| own.next = timer.next);
+        }
+    }
+
     /// When there is something to do though nothing happens.
-    pub(crate) fn due(&self) -> Option<Instant> {
+    pub(crate) fn due(&self, is_resting: bool) -> Option<Instant> {
+        let chains = self.chains.iter().map(|chain| chain.running.deadline()).min();
+        if is_resting {
+            // Nothing else is done between two lives.
+            return chains;
+        }
         let timers = self.timers.iter().filter_map(|timer| timer.next);
-        let chains = self.chains.iter().map(|chain| chain.running.deadline());
         timers.chain(chains).chain(self.shortage.as_ref().map(Shortage::due)).min()
     }
 
@@ -158,7 +183,10 @@ impl Keeper {
         if self.job.spec.hooks.is_none() {
             return;
         }
-        self.hooks = Hooks::of(&self.job.spec);
+        let earlier = std::mem::replace(&mut self.hooks, Hooks::of(&self.job.spec));
+        if let (Some(hooks), Some(earlier)) = (&mut self.hooks, earlier) {
+            hooks.follow(*earlier);
+        }
         self.happen(&When::After(Event::Start), Detail::new());
         if is_again {
             self.happen(&When::After(Event::Restart), Detail::new());
@@ -211,6 +239,26 @@ impl Keeper {
         }
     }
 
+    /// It has ended, and is to be started again: hooks may say no until then.
+    pub(crate) fn tell_hooks_of_end(&mut self, code: i32) {
+        let Some(hooks) = &mut self.hooks else { return };
+        hooks.end_is_told = true;
+        let detail = || Detail::from([("code".to_owned(), code.into())]);
+        if self.is_oom_untold() {
+            self.happen(&When::After(Event::Oom), detail());
+        }
+        if code != 0 {
+            self.happen(&When::After(Event::Failure), detail());
+        }
+        self.ask_restart(code);
+    }
+
+    /// It has ended for want of memory, and that was not seen while it lived.
+    fn is_oom_untold(&self) -> bool {
+        let told = self.hooks.as_ref().and_then(|hooks| Some(hooks.shortage.as_ref()?.ooms()));
+        self.restarts.oom.get() && self.restarts.kills.get() > told.unwrap_or(0)
+    }
+
     /// What those say who were asked.
     pub(crate) fn gate(&self) -> Gate {
         self.hooks.as_ref().map_or(Gate::Open, |hooks| hooks.gate.clone())
@@ -252,7 +300,7 @@ impl Keeper {
         let mut rest = VecDeque::from(numbers);
         while let Some(hook) = rest.pop_front().and_then(|number| self.hook(number)) {
             let Some(hooks) = &mut self.hooks else { return };
-            if hooks.is_busy(&hook) || hooks.chains.len() >= MOST {
+            if hooks.is_busy(&hook) || (hooks.chains.len() >= MOST && !is_gate) {
                 self.tell_skipped(&hook);
                 continue;
             }
@@ -311,13 +359,17 @@ impl Keeper {
     }
 
     /// The container has ended for good, and nobody will be here to wait for its last hooks.
-    pub(crate) fn leave_hooks(&mut self, code: i32, is_oom: bool) {
+    pub(crate) fn leave_hooks(&mut self, code: i32) {
+        let is_told = self.hooks.as_ref().is_some_and(|hooks| hooks.end_is_told);
+        let is_oom = self.is_oom_untold() && !is_told;
         let Some(all) = self.job.spec.hooks.as_deref() else { return };
         // Those that are still at it were for a container that lived.
         self.hooks = None;
-        let ended = if self.restarts.quitting { Event::Stop } else { Event::Failure };
         let mut events: Vec<Event> = is_oom.then_some(Event::Oom).into_iter().collect();
-        events.extend((code != 0 || self.restarts.quitting).then_some(ended));
+        events.extend(match self.restarts.quitting {
+            true => Some(Event::Stop),
+            false => (code != 0 && !is_told).then_some(Event::Failure),
+        });
         events.extend(self.job.remove.then_some(Event::Cleanup));
         let detail = Detail::from([("code".to_owned(), code.into())]);
         let hooks: Vec<(&Hook, Detail)> = events

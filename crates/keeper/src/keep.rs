@@ -171,7 +171,7 @@ impl Keeper {
     /// When there is something to do though nothing happens.
     fn due(&self) -> Option<Instant> {
         let checks = self.checks.as_ref().filter(|_| !self.paused).map(Checks::due);
-        let hooks = self.hooks.as_ref().and_then(|hooks| hooks.due());
+        let hooks = self.hooks.as_ref().and_then(|hooks| hooks.due(self.restarts.is_resting()));
         [self.kill_at, self.start_due(), checks, hooks].into_iter().flatten().min()
     }
 

@@ -202,8 +202,10 @@ impl Keeper {
     /// Whether the kernel has killed for lack of memory. Only who was killed may have been,
     /// and the group that knows is gone by the time that it is told.
     fn oom(&self, code: i32) -> bool {
-        if code == 137 && self.group.as_ref().is_some_and(|group| group.oom_kills() > 0) {
+        let kills = self.group.as_ref().filter(|_| code == 137).map_or(0, cgroup::Group::oom_kills);
+        if kills > 0 {
             self.restarts.oom.set(true);
+            self.restarts.kills.set(kills);
         }
         self.restarts.oom.get()
     }

@@ -4,10 +4,8 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use lifecycle::events::What;
-use lifecycle::hooks::Detail;
 use lifecycle::living;
 use serde::{Deserialize, Serialize};
-use spec::hooks::{Event, When};
 use spec::protocol::Stream;
 
 use crate::hooks::Gate;
@@ -31,6 +29,8 @@ pub(crate) struct Restarts {
     pub(crate) quitting: bool,
     /// The kernel has killed for lack of memory in this life.
     pub(crate) oom: Cell<bool>,
+    /// How often it did by then.
+    pub(crate) kills: Cell<u64>,
     begun: Instant,
     pause: Duration,
     /// Why it could not be started again.
@@ -45,6 +45,7 @@ impl Restarts {
             times: 0,
             quitting: false,
             oom: Cell::new(false),
+            kills: Cell::new(0),
             begun: Instant::now(),
             pause: FIRST,
             failure: None,
@@ -122,6 +123,7 @@ impl Keeper {
         self.restarts.times = self.restarts.times.saturating_add(1);
         self.restarts.begun = Instant::now();
         self.restarts.oom.set(false);
+        self.restarts.kills.set(0);
         match self.start_again() {
             Ok(()) => {
                 self.restarts.failure = None;
@@ -157,21 +159,6 @@ impl Keeper {
         self.restarts.rest(code);
         self.tell_hooks_of_end(code);
         None
-    }
-
-    /// It has ended, and is to be started again: hooks may say no until then.
-    fn tell_hooks_of_end(&mut self, code: i32) {
-        if self.hooks.is_none() {
-            return;
-        }
-        let detail = || Detail::from([("code".to_owned(), code.into())]);
-        if self.restarts.oom.get() {
-            self.happen(&When::After(Event::Oom), detail());
-        }
-        if code != 0 {
-            self.happen(&When::After(Event::Failure), detail());
-        }
-        self.ask_restart(code);
     }
 
     fn start_again(&mut self) -> spec::Result<()> {

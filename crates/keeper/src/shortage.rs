@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use cgroup::figures::{Figures, Meter};
 use lifecycle::hooks::Detail;
 use lifecycle::job::Job;
+use serde::{Deserialize, Serialize};
 use spec::hooks::{Event, Hook, Resource, When};
 
 /// Between two looks.
@@ -27,6 +28,14 @@ pub(crate) struct Shortage {
     wants_disk: bool,
 }
 
+/// [`Shortage`] on its way to another program.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ShortageAtRest {
+    idle: Duration,
+    told: BTreeSet<usize>,
+    ooms: u64,
+}
+
 impl Shortage {
     /// None where no hook waits for any of it.
     pub(crate) fn of(list: &[Hook]) -> Option<Self> {
@@ -44,6 +53,24 @@ impl Shortage {
         })
     }
 
+    /// What a program that takes our place must know of it.
+    pub(crate) fn at_rest(&self) -> ShortageAtRest {
+        ShortageAtRest { idle: self.idle.elapsed(), told: self.told.clone(), ooms: self.ooms }
+    }
+
+    pub(crate) fn adopt(&mut self, rest: ShortageAtRest) {
+        let now = Instant::now();
+        self.idle = now.checked_sub(rest.idle).unwrap_or(now);
+        (self.told, self.ooms) = (rest.told, rest.ooms);
+        // What was counted before is not new.
+        self.last = Some((now, Figures::default()));
+    }
+
+    /// How many ends for want of memory were told.
+    pub(crate) fn ooms(&self) -> u64 {
+        self.ooms
+    }
+
     /// When the next look is due.
     pub(crate) fn due(&self) -> Instant {
         self.next
@@ -58,12 +85,15 @@ impl Shortage {
         first: i32,
     ) -> Vec<(usize, Detail)> {
         let now = Instant::now();
-        let Some(group) = group.filter(|_| self.next <= now) else { return Vec::new() };
+        if self.next > now {
+            return Vec::new();
+        }
         self.next = now + EACH;
-        let figures = Meter::of(group).read();
+        // Without groups there is still the disk.
+        let figures = group.map(|group| Meter::of(group).read()).unwrap_or_default();
         let disk = if self.wants_disk { lifecycle::figures::fullest(&job.spec, first) } else { None };
         let seen = Seen::of(self.last.as_ref(), &figures, now, disk);
-        if seen.busy.is_none_or(|busy| busy >= IDLE) {
+        if seen.busy.is_some_and(|busy| busy >= IDLE) {
             self.idle = now;
         }
         let idle = now - self.idle;
@@ -121,7 +151,7 @@ impl Seen {
             When::Short(Resource::Pids) => self.pids.map(|(now, most)| (now >= most, now as f64)),
             When::Short(Resource::Throttled(share)) => Some(reaches(self.throttled?, *share)),
             When::Short(Resource::Disk(share)) => Some(reaches(self.disk?, *share)),
-            When::Idle(time) => Some((idle >= Duration::from_millis(*time), idle.as_secs_f64())),
+            When::Idle(time) => self.busy.map(|_| (idle >= Duration::from_millis(*time), idle.as_secs_f64())),
             When::After(Event::Oom) => Some((is_oom, 1.0)),
             _ => None,
         }

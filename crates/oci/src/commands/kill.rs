@@ -10,7 +10,7 @@ use spec::{Error, Result};
 use crate::cli::{Context, Verb};
 use crate::container::{Container, not_running};
 use crate::line::{Line, Reach, switch};
-use crate::{rootless, signals};
+use crate::rootless;
 
 /// The verb.
 pub(crate) const VERB: Verb = Verb {

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use spec::definition::Definition;
 use spec::hooks::{Act, Hooks};
 use spec::{Error, ErrorKind, Result, ResultExt};
@@ -24,7 +25,7 @@ pub struct Defined {
 /// What `tsubo-hook eval` prints.
 #[derive(Debug, Deserialize)]
 struct Computed {
-    table: serde_json::Value,
+    table: Value,
     files: BTreeMap<String, String>,
     facts: String,
 }
@@ -131,8 +132,13 @@ fn asked<T: DeserializeOwned>(words: &[String]) -> Result<T> {
     if !output.status.success() {
         return Err(said(&String::from_utf8_lossy(&output.stderr)));
     }
-    serde_json::from_slice(&output.stdout)
-        .map_err(|cause| Error::internal(format!("{} answers no JSON", program.display())).because(cause))
+    let bad = |cause| Error::internal(format!("{} answers no JSON", program.display())).because(cause);
+    let answer: Value = serde_json::from_slice(&output.stdout).map_err(bad)?;
+    // One that nothing but an alarm could end.
+    if let Some(error) = answer.get("error").and_then(Value::as_str) {
+        return Err(Error::user(error.to_owned()));
+    }
+    serde_json::from_value(answer).map_err(bad)
 }
 
 /// `error: …` and `hint: …`, as our programs say it.
