@@ -20,6 +20,10 @@ impl Container {
     /// # Errors
     /// Conflict if it runs; whatever keeps it from starting.
     pub fn start_again(&self, launch: Launch) -> Result<Session> {
+        if !self.status()?.is_running() {
+            // Before it is locked: what they do to it would wait for that.
+            self.ask_start()?;
+        }
         let lock = Lock::take(self.dir(), self.name())?;
         // As it is written now: somebody may have changed it since it was found.
         let mut record = self.must_be_current()?;

@@ -316,9 +316,9 @@ impl Container {
 
     /// Removes it with its logs, not with its volumes; with `force` a running one is killed first.
     pub fn remove(&self, force: bool) -> Result<()> {
-        let asked = hooks::before(&self.owner("stopped", None), Event::Cleanup, &Detail::new());
-        // By force it goes whatever they say.
-        asked.map(drop).or_else(|refused| if force { Ok(()) } else { Err(refused) })?;
+        if !force {
+            hooks::before(&self.owner("stopped", None), Event::Cleanup, &Detail::new())?;
+        }
         let lock = match &self.lock {
             Some(_) => None,
             None => Some(Lock::take(&self.dir, self.name())?),

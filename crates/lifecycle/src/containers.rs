@@ -6,6 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use spec::container::Spec;
 use spec::hooks::Event;
 use spec::portable::Portable;
 use spec::{Error, Name, Result, ResultExt};
@@ -85,14 +86,7 @@ impl Containers {
         let dir = self.lib.join(&name);
         let id = options.id.map_or_else(new_id, Ok)?;
         options.id = Some(id);
-        let _images = ImagesLock::shared(self.home())?;
-        match fs::metadata(source.tree) {
-            Ok(meta) if meta.is_dir() => {}
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(error).doing(|| format!("looking at image {}", source.image));
-            }
-            _ => return Err(Error::not_found(format!("image {} has just been removed", source.image))),
-        }
+        let mut images = self.must_have(source)?;
         let volumes = self.volumes(&name);
         options.volumes = Some(volumes.clone());
         options.presets = self.presets();
@@ -107,9 +101,11 @@ impl Containers {
             ledger::foresee(self, &spec)?;
         }
         let run = self.run.join(id.to_string());
-        let owner =
-            Owner { spec: &spec, dir: &dir, run: &run, image: source.image, status: "creating", pid: None };
-        hooks::before(&owner, Event::Create, &Detail::new())?;
+        if spec.hooks.is_some() {
+            drop(images);
+            self.ask_create(&spec, &run, source.image)?;
+            images = self.must_have(source)?;
+        }
         let said = source.portable.limits.clone().merged(options.limits.clone());
         let wanted = volumes::Wanted::of(&said);
         let lock = self.reserve(&name, &dir)?;
@@ -140,8 +136,28 @@ impl Containers {
         let mut container = Container::new(record, dir, run, Some(lock));
         (container.notes, container.new_volumes) = (notes, new_volumes);
         container.tell(What::Create);
+        drop(images);
         hooks::after(&container.owner("created", None), Event::Create, &Detail::new());
         Ok(container)
+    }
+
+    /// The image, which stays for as long as this is held.
+    fn must_have(&self, source: Source<'_>) -> Result<ImagesLock> {
+        let images = ImagesLock::shared(self.home())?;
+        match fs::metadata(source.tree) {
+            Ok(meta) if meta.is_dir() => Ok(images),
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).doing(|| format!("looking at image {}", source.image))
+            }
+            _ => Err(Error::not_found(format!("image {} has just been removed", source.image))),
+        }
+    }
+
+    /// Whether its hooks let it be made. It has no directory yet: one of its name may be another's.
+    fn ask_create(&self, spec: &Spec, run: &Path, image: &str) -> Result<()> {
+        let dir = self.lib.join(format!("%{}", spec.id));
+        let owner = Owner { spec, dir: &dir, run, image, status: "creating", pid: None };
+        hooks::before(&owner, Event::Create, &Detail::new())
     }
 
     /// What has happened to them, from the oldest event that is kept.

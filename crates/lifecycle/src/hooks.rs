@@ -15,7 +15,7 @@ use spec::container::Spec;
 use spec::hooks::{Firing, Hook, Subject, VERSION};
 use spec::{Error, Result};
 
-pub use ask::{Asked, after, before};
+pub use ask::{after, before, told};
 pub use diary::{Past, log, past};
 pub use process::{PROGRAM, Running, do_left, in_hook, program};
 

@@ -62,7 +62,13 @@ impl Container {
 
     /// Like [`start`](Self::start), with a keeper that has been begun already.
     pub fn start_with(mut self, launch: Launch, spare: Option<Spare>) -> Result<Session> {
-        let started = self.start_keeper(launch, spare, self.lock.as_ref());
+        let started = match self.ask_start() {
+            Ok(()) => self.start_keeper(launch, spare, self.lock.as_ref()),
+            Err(refused) => {
+                spare.into_iter().for_each(give_up);
+                Err(refused)
+            }
+        };
         if started.is_err() {
             // The first failure is the one to tell.
             let _ = self.remove(true);
@@ -75,20 +81,22 @@ impl Container {
         started
     }
 
+    /// Whether its hooks let it start.
+    pub(crate) fn ask_start(&self) -> Result<()> {
+        hooks::before(&self.owner("created", None), Event::Start, &Detail::new())
+    }
+
     pub(crate) fn start_keeper(
         &self,
         launch: Launch,
         spare: Option<Spare>,
         lock: Option<&Lock>,
     ) -> Result<Session> {
-        hooks::before(&self.owner("created", None), Event::Start, &Detail::new())?;
         let promised = !self.record().spec.promised().is_empty();
         let overcommit = launch.overcommit || self.record().overcommit;
         let spare = spare.map_or_else(|| Spare::of(launch.keeper.clone(), self.id()), Ok)?;
         if promised && let Err(refused) = self.admit(spare.process.pid(), overcommit) {
-            // It goes by itself, and takes along what it has made.
-            drop(spare.connection);
-            finish(&spare.process);
+            give_up(spare);
             return Err(refused);
         }
         let started = self.launch(&launch, spare, lock);
@@ -199,6 +207,12 @@ fn limited(mut spec: Spec) -> Spec {
         spec.wishes = Room::of_host().one();
     }
     spec
+}
+
+/// A keeper that gets nothing to keep goes by itself, and takes along what it has made.
+fn give_up(spare: Spare) {
+    drop(spare.connection);
+    finish(&spare.process);
 }
 
 fn finish(keeper: &KeeperProcess) {

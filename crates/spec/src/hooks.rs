@@ -40,6 +40,10 @@ const MOST: usize = 256;
 /// And so many bytes of scripts, which go to its keeper in one message.
 const FILES: usize = 256 << 10;
 
+/// So many of a package from elsewhere are done, and no oftener, in milliseconds.
+const MOST_CONFINED: usize = 16;
+const LEAST_CONFINED: u64 = 1000;
+
 /// 1 to 128 characters that can be shown on a line.
 fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 128 && !name.chars().any(char::is_control)
@@ -162,12 +166,25 @@ impl Hooks {
         self.list.iter().filter(move |hook| hook.when == when)
     }
 
-    /// Those that a package from elsewhere may have: scripts, which reach nothing but their container.
-    /// The names of the others.
+    /// Those that a package from elsewhere may have: a few scripts within the usual bounds, which reach
+    /// nothing but their container, and keep nobody from ending or changing it. The names of the others.
     pub fn confine(&mut self) -> Vec<String> {
-        let is_script = |hook: &Hook| matches!(hook.act, Act::Script { .. });
-        let others = self.list.iter().filter(|hook| !is_script(hook)).map(|hook| hook.name.clone()).collect();
-        self.list.retain(is_script);
+        let mut others = Vec::new();
+        let mut count = 0;
+        self.list.retain(|hook| {
+            let is_own = matches!(hook.act, Act::Script { .. }) && !hook.when.holds_up_operators();
+            count += usize::from(is_own);
+            let is_kept = is_own && count <= MOST_CONFINED;
+            others.extend((!is_kept).then(|| hook.name.clone()));
+            is_kept
+        });
+        for hook in &mut self.list {
+            hook.timeout = hook.timeout.min(TIMEOUT);
+            hook.memory = hook.memory.min(MEMORY);
+            if let When::Every { interval, .. } = &mut hook.when {
+                *interval = (*interval).max(LEAST_CONFINED);
+            }
+        }
         self.allow = Allow::default();
         others
     }
@@ -193,7 +210,19 @@ mod tests {
             allow: Allow { http: vec!["https://a/".into()], ..Allow::default() },
             ..Hooks::default()
         };
-        assert_eq!(hooks.confine(), ["a"]);
-        assert!(hooks.list.len() == 1 && hooks.allow == Allow::default());
+        hooks.list[1].timeout = 3_600_000;
+        hooks.list.push(Hook {
+            name: "c".into(),
+            when: "before stop".parse().expect("a moment"),
+            ..hooks.list[1].clone()
+        });
+        hooks.list.push(Hook {
+            name: "d".into(),
+            when: "every 100ms".parse().expect("a moment"),
+            ..hooks.list[1].clone()
+        });
+        assert_eq!(hooks.confine(), ["a", "c"]);
+        assert!(hooks.list.len() == 2 && hooks.allow == Allow::default());
+        assert_eq!((hooks.list[0].timeout, hooks.list[1].when.to_string().as_str()), (TIMEOUT, "every 1s"));
     }
 }

@@ -157,7 +157,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         return 0;
     };
     let own = if verb.keeps_state() { lifecycle::rootless::enter() } else { Ok(None) };
-    match own.and_then(|own| dispatch(verb, &verbs::Place::new(cli.root, own), spare)) {
+    let done = own.and_then(|own| dispatch(verb, &verbs::Place::new(cli.root, own), spare));
+    lifecycle::hooks::told().iter().for_each(|line| ui::error::warn(line));
+    match done {
         Ok(code) => code,
         Err(error) => {
             ui::error::show(&error);

@@ -1,22 +1,33 @@
 //! Hooks that a command does itself: before something, which they may prevent, and after it.
 
+use std::sync::Mutex;
+
 use spec::hooks::{Event, Hook, OnError, Verdict, When};
 use spec::{Error, Result};
 
 use super::{Detail, Owner, process};
 
 /// What hooks that did not prevent anything have said that somebody should hear.
-pub type Asked = Vec<String>;
+static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// What hooks have said since this was asked last, for whoever is at the command line.
+pub fn told() -> Vec<String> {
+    TOLD.lock().map(|mut told| std::mem::take(&mut *told)).unwrap_or_default()
+}
+
+fn tell(lines: Vec<String>) {
+    if let Ok(mut told) = TOLD.lock() {
+        told.extend(lines);
+    }
+}
 
 /// Asks every hook of this moment, in their order.
 ///
 /// # Errors
 /// Conflict, with the reason of the one that said no; those behind it are not asked.
-pub fn before(owner: &Owner<'_>, event: Event, detail: &Detail) -> Result<Asked> {
-    let mut told = Asked::new();
+pub fn before(owner: &Owner<'_>, event: Event, detail: &Detail) -> Result<()> {
     for hook in of(owner, &When::Before(event)) {
         let (verdict, lines) = one(owner, hook, detail);
-        told.extend(lines);
         let no = match &verdict {
             Verdict::Veto(why) => Some(why.clone()),
             Verdict::Failed(why) | Verdict::Overdue(why) if hook.on_error == OnError::Abort => {
@@ -24,16 +35,17 @@ pub fn before(owner: &Owner<'_>, event: Event, detail: &Detail) -> Result<Asked>
             }
             _ => None,
         };
-        if let Some(why) = no {
-            return Err(refused(owner, event, hook, &why));
+        match no {
+            Some(why) => return Err(refused(owner, event, hook, &why)),
+            None => tell(lines),
         }
     }
-    Ok(told)
+    Ok(())
 }
 
 /// Does every hook of this moment, in their order, and waits for each.
-pub fn after(owner: &Owner<'_>, event: Event, detail: &Detail) -> Asked {
-    of(owner, &When::After(event)).into_iter().flat_map(|hook| one(owner, hook, detail).1).collect()
+pub fn after(owner: &Owner<'_>, event: Event, detail: &Detail) {
+    of(owner, &When::After(event)).into_iter().for_each(|hook| tell(one(owner, hook, detail).1));
 }
 
 fn of<'a>(owner: &Owner<'a>, when: &When) -> Vec<&'a Hook> {

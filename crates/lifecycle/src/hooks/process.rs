@@ -12,7 +12,7 @@ use rustix::fs::{MemfdFlags, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 use spec::container::Spec;
-use spec::hooks::{Firing, Hook, Hooks, Outcome, Verdict};
+use spec::hooks::{Hook, Hooks, Outcome, Verdict};
 use spec::{Error, Result, ResultExt};
 
 use super::{Detail, Owner, diary};
@@ -187,13 +187,12 @@ impl Owner<'_> {
     /// When it cannot be made.
     pub fn leave(&self, hooks: &[(&Hook, Detail)]) -> Result<()> {
         let Some(all) = self.spec.hooks.as_deref().filter(|_| !hooks.is_empty()) else { return Ok(()) };
-        let firings: Vec<_> = hooks.iter().map(|(hook, detail)| self.firing(hook, detail.clone())).collect();
         let told = serde_json::to_vec(&Left {
             spec: self.spec.clone(),
             dir: self.dir.into(),
             run: self.run.into(),
             image: self.image.into(),
-            firings,
+            hooks: hooks.iter().map(|(hook, detail)| ((*hook).clone(), detail.clone())).collect(),
         });
         let told = told.map_err(|cause| Error::internal("writing JSON").because(cause))?;
         let mut command = all.command();
@@ -211,7 +210,7 @@ struct Left {
     dir: PathBuf,
     run: PathBuf,
     image: String,
-    firings: Vec<Firing>,
+    hooks: Vec<(Hook, Detail)>,
 }
 
 /// Does what was left, as JSON: the program of hooks calls it.
@@ -229,10 +228,10 @@ pub fn do_left(text: &[u8]) -> Result<()> {
         status: "stopped",
         pid: None,
     };
-    for firing in &left.firings {
-        let begun = owner.begin(&firing.hook, firing.detail.clone()).map(Running::wait);
+    for (hook, detail) in &left.hooks {
+        let begun = owner.begin(hook, detail.clone()).map(Running::wait);
         let (outcome, took) = begun.unwrap_or_else(|error| (failed(error.chain()), Duration::ZERO));
-        owner.settle(&firing.hook, &outcome, took);
+        owner.settle(hook, &outcome, took);
     }
     Ok(())
 }

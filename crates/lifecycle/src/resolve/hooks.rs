@@ -17,7 +17,7 @@ impl Resolving<'_> {
         let asked = given.allow.words();
         let others = if self.options.as_packaged { Vec::new() } else { given.confine() };
         if !others.is_empty() {
-            let why = "they run programs of the host, and the package may come from elsewhere: --as-packaged trusts it";
+            let why = "they run programs of the host, or could keep you from ending or changing it, and the package may come from elsewhere: --as-packaged trusts it";
             reasons.add("hooks", format!("left out: {}", others.join(", ")), why, "--as-packaged");
             reasons.notable();
         }
@@ -31,9 +31,17 @@ impl Resolving<'_> {
         }
         given.list.iter().try_for_each(hooks::must_come)?;
         given.program = hooks::program()?;
-        let value = |name: &String| Some((name.clone(), std::env::var(name).ok()?));
-        given.env = given.allow.env.iter().filter_map(value).collect();
+        // Where an ordinary user's containers are is said there.
+        let own: &[&str] =
+            if crate::rootless::inside() { &["HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"] } else { &[] };
+        let value = |name: &str| Some((name.to_owned(), std::env::var(name).ok()?));
+        let names = given.allow.env.iter().map(String::as_str).chain(own.iter().copied());
+        given.env = names.filter_map(value).collect();
         let names: Vec<String> = given.list.iter().map(|hook| hook.name.clone()).collect();
+        if !given.allow.words().is_empty() {
+            let why = "the definition allows it, and the package is trusted";
+            reasons.add("hooks.allow", given.allow.words().join(", "), why, "without --as-packaged");
+        }
         reasons.add("hooks", names.join(", "), "the definition says so", "a package without them");
         spec.hooks = Some(Box::new(given));
         Ok(())

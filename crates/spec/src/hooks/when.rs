@@ -103,6 +103,13 @@ impl Event {
     }
 }
 
+impl When {
+    /// Whether somebody who wants to end or change a container would wait for it.
+    pub fn holds_up_operators(&self) -> bool {
+        matches!(self, Self::Before(Event::Stop | Event::Restart | Event::Update | Event::Cleanup))
+    }
+}
+
 impl FromStr for When {
     type Err = Error;
 

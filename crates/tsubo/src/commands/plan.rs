@@ -47,7 +47,10 @@ pub fn run(args: &Args, place: &Place) -> Result<u8> {
     let plan = plan(&spec);
     match args.format.is_json() {
         true => ui::json(&json!({ "plan": plan, "spec": spec }))?,
-        false => show(&plan),
+        false => {
+            show(&plan);
+            show_hooks(&spec);
+        }
     }
     Ok(0)
 }
@@ -73,6 +76,18 @@ fn found(args: &Args, place: &Place) -> Result<(Spec, Vec<Reason>)> {
     options.presets = containers.presets();
     options.volumes = Some(containers.volumes(&options.name));
     lifecycle::explained(&image.portable, &image.tree, &options)
+}
+
+/// What else is done, when, and what it may reach.
+fn show_hooks(spec: &Spec) {
+    let Some(hooks) = spec.hooks.as_deref() else { return };
+    for hook in &hooks.list {
+        ui::line(format!("     hook {:?}: {}", hook.name, hook.when));
+    }
+    let allowed = hooks.allow.words();
+    if !allowed.is_empty() {
+        ui::line(format!("     hooks may reach: {}", allowed.join(", ")));
+    }
 }
 
 fn show(plan: &Plan) {
