@@ -16,7 +16,7 @@ use spec::hooks::{Firing, Hook, Subject, VERSION};
 use spec::{Error, Result};
 
 pub use ask::{Asked, after, before};
-pub use diary::{Past, log, past};
+pub use diary::{Past, log, past, state};
 pub use process::{PROGRAM, Running, do_left, in_hook, program};
 
 use crate::events;
