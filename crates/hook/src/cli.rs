@@ -78,6 +78,8 @@ fn flag(text: &str) -> Result<(String, String)> {
 
 /// Runs it; the code is the process's exit code.
 pub(crate) fn run() -> u8 {
+    // A keeper has all blocked, which is inherited: our own timer is a signal, and programs expect none to be.
+    sys::signal::unblock_all();
     let mut words = std::env::args_os().skip(1);
     // What keepers start has no time for anything that it does not need.
     if words.next().is_some_and(|word| word == "fire") && words.next().is_none() {

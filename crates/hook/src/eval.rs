@@ -16,7 +16,10 @@ const TIME: Duration = Duration::from_secs(5);
 const MEMORY: u64 = 64 << 20;
 
 /// So much later the process ends whatever it does.
-const GRACE: Duration = Duration::from_secs(1);
+pub(crate) const GRACE: Duration = Duration::from_secs(1);
+
+/// In milliseconds.
+const HOUR: u64 = 3_600_000;
 
 /// The largest script.
 const BYTES: u64 = 1 << 20;
@@ -69,8 +72,10 @@ pub(crate) fn read(file: &Path) -> Result<String> {
 /// A machine in which modules are looked for beside `folder`. What its scripts print goes to `aloud`.
 pub(crate) fn machine(folder: &Path, aloud: impl Fn(say::Said)) -> Result<(Vm, Loaded)> {
     // Within functions of C nobody asks for the time.
-    let last = format!("{{\"error\":\"it took longer than {} s\"}}\n", TIME.as_secs());
-    sys::deadline::arm(TIME + GRACE, last.into_bytes());
+    let last = format!("error: it took longer than {} s\n", TIME.as_secs());
+    sys::deadline::arm_failing(TIME + GRACE, last.into_bytes());
+    // Of time the timer is the backstop: several of these may be made in one process.
+    crate::fire::limit(HOUR, MEMORY);
     let vm = Vm::new(Bounds { memory: MEMORY, deadline: Instant::now() + TIME })?;
     let said = say::Said::default();
     let wrong = |error: &script::mlua::Error| Error::from(vm.mistake(error));

@@ -45,25 +45,22 @@ pub(crate) fn run() -> Result<()> {
     sys::deadline::arm(deadline.saturating_duration_since(start) + GRACE, json(&Verdict::Overdue(overdue)));
     tell_panics();
     sys::memory::foresee(HEAP);
-    limit(&firing);
+    limit(firing.hook.timeout, firing.hook.memory);
     let host = Host::new(firing, deadline);
     let outcome = scripted::fire(&host);
-    let commands = host.follow_up();
+    let steps = host.follow_up();
     sys::deadline::disarm();
     crate::processes::end_all();
     write(&outcome)?;
-    follow_up::start(&commands)
+    follow_up::start(&host, steps)
 }
 
 /// What the limits were before they became ours.
 static BEFORE: OnceLock<[(Resource, Rlimit); 2]> = OnceLock::new();
 
 /// The backstop of the machine's own bounds.
-fn limit(firing: &Firing) {
-    let wanted = [
-        (Resource::Cpu, firing.hook.timeout / 1000 + 2),
-        (Resource::As, firing.hook.memory.saturating_add(1 << 30)),
-    ];
+pub(crate) fn limit(timeout: u64, memory: u64) {
+    let wanted = [(Resource::Cpu, timeout / 1000 + 2), (Resource::As, memory.saturating_add(1 << 30))];
     BEFORE.get_or_init(|| wanted.map(|(resource, _)| (resource, getrlimit(resource))));
     for (resource, wanted) in wanted {
         let own = getrlimit(resource);

@@ -90,7 +90,7 @@ pub(crate) fn run(what: &Run<'_>) -> Result<Ended> {
     let mut command = Command::new(program);
     command.args(rest).env_clear().envs(what.env.iter().map(|(key, value)| (key, value))).current_dir("/");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = sys::child::alone(&mut command).spawn().doing(|| format!("executing {program}"))?;
+    let mut child = sys::child::guarded(&mut command).spawn().doing(|| format!("executing {program}"))?;
     talk(&mut child, what)
 }
 
@@ -137,8 +137,9 @@ fn talk(child: &mut Child, what: &Run<'_>) -> Result<Ended> {
     let code = if has_ended {
         child.wait().doing(|| "waiting for a program").map(|status| Some(code_of(status)))?
     } else {
-        // It is the leader of its session and its group.
-        let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+        // Its guard ends it, and whatever it has started; one that cannot leaves them to us.
+        let _ = rustix::process::pidfd_send_signal(&held, Signal::TERM);
+        wait(&held, None::<&OwnedFd>, [None, None], Instant::now() + PATIENCE)?;
         let _ = child.kill();
         let _ = child.wait();
         None

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use spec::hooks::{Act, Outcome, Verdict};
 
 use crate::context;
-use crate::reach::{self, Host};
+use crate::reach::{self, Host, OURS};
 
 /// So much may be kept from one firing to the next, as JSON.
 const STATE_BYTES: usize = 64 << 10;
@@ -104,6 +104,11 @@ fn state(vm: &Vm, ctx: &Table, host: &Host) -> Result<BTreeMap<String, Json>, Mi
             overdue => overdue,
         })?;
     let Json::Object(now) = json else { return Err(wrong("ctx.state is no table with names".to_owned())) };
+    if let Some(key) = now.keys().find(|key| key.starts_with(OURS)) {
+        return Err(wrong(format!(
+            "ctx.state has the key {key:?}, and names that begin with {OURS:?} are not a script's"
+        )));
+    }
     let sizes = now.iter().map(|(key, value)| (key, value.to_string().len() + key.len() + 4));
     let total: usize = sizes.clone().map(|(_, size)| size).sum();
     if let Some((key, size)) = sizes.max_by_key(|(_, size)| *size).filter(|_| total > STATE_BYTES) {

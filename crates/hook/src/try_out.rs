@@ -11,7 +11,7 @@ use spec::hooks::{Act, Event, Firing, Hook, MEMORY, OnError, Subject, TIMEOUT, V
 use spec::{Error, Result, ResultExt};
 
 use crate::reach::Host;
-use crate::{cli, eval, facts, follow_up, scripted};
+use crate::{cli, eval, facts, fire, follow_up, scripted};
 
 /// What is tried, on what.
 #[derive(Debug, clap::Args)]
@@ -55,8 +55,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     firing.dry = !args.live;
     let deadline = Instant::now() + Duration::from_millis(firing.hook.timeout);
+    let overdue = format!("error: it took longer than {} ms\n", firing.hook.timeout);
+    let most = Duration::from_millis(firing.hook.timeout) + eval::GRACE;
+    sys::deadline::arm_failing(most, overdue.into_bytes());
+    fire::limit(firing.hook.timeout, firing.hook.memory);
     let host = Host::new(firing, deadline);
     let outcome = scripted::fire(&host);
+    sys::deadline::disarm();
     crate::processes::end_all();
     outcome.log.iter().try_for_each(|text| cli::line(&format!("log: {text}")))?;
     let verb = if args.live { "changed" } else { "would change" };
@@ -66,7 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .try_for_each(|change| cli::line(&format!("{verb}: {} to {}", change.what, change.to)))?;
     let mut state = outcome.state.iter().filter(|(key, _)| !key.starts_with(crate::reach::OURS));
     state.try_for_each(|(key, to)| cli::line(&format!("state: {key} = {to}")))?;
-    follow_up::start(&host.follow_up())?;
+    follow_up::start(&host, host.follow_up())?;
     match outcome.verdict {
         Verdict::Done => cli::line("done"),
         Verdict::Veto(why) => cli::line(&format!("veto: {why}")),
@@ -99,7 +104,9 @@ fn living(args: &Args) -> Result<Firing> {
         lib: home.lib().to_owned(),
         run: home.run().to_owned(),
     };
-    Ok(Firing { container: subject, ..played(home.lib()) })
+    // As its next firing would find it.
+    let state = lifecycle::hooks::state(container.dir())?;
+    Ok(Firing { container: subject, state, ..played(home.lib()) })
 }
 
 /// The script from its file, with its modules: a definition where it is one.

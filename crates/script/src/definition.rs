@@ -13,6 +13,9 @@ use crate::vm::{Vm, compile};
 /// What of the file `tsubo` is, in Luau.
 const PRELUDE: &str = include_str!("../lib/definition.luau");
 
+/// So many tables are looked through: one may be in another a thousand times.
+const LOOKS: u32 = 100_000;
+
 /// One that was evaluated.
 #[derive(Debug)]
 pub struct Evaluated {
@@ -113,7 +116,7 @@ fn the_container(returned: Option<Value>, containers: &Table, file: &str) -> Res
 
 /// The fields of a container: tables that were only looked into are left out.
 fn fields(root: &Table, auto: &Table) -> mlua::Result<Map<String, Json>> {
-    prune(root, auto, 0)?;
+    prune(root, auto, 0, &mut LOOKS.clone())?;
     let mut map = Map::new();
     for pair in root.pairs::<Value, Value>() {
         let (key, inner) = pair?;
@@ -124,13 +127,16 @@ fn fields(root: &Table, auto: &Table) -> mlua::Result<Map<String, Json>> {
     Ok(map)
 }
 
-fn prune(table: &Table, auto: &Table, depth: u32) -> mlua::Result<bool> {
+fn prune(table: &Table, auto: &Table, depth: u32, looks: &mut u32) -> mlua::Result<bool> {
+    *looks = looks
+        .checked_sub(1)
+        .ok_or_else(|| mlua::Error::runtime("the container has too many tables in tables"))?;
     let mut is_empty = true;
     for pair in table.pairs::<Value, Value>() {
         let (key, inner) = pair?;
         let goes = match &inner {
             Value::Table(inner) if depth < 32 => {
-                prune(inner, auto, depth + 1)? && inner.metatable().is_some_and(|meta| meta == *auto)
+                prune(inner, auto, depth + 1, looks)? && inner.metatable().is_some_and(|meta| meta == *auto)
             }
             _ => false,
         };

@@ -43,6 +43,11 @@ impl Watch {
         self.place.borrow_mut().take();
     }
 
+    /// When it is over.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline.get()
+    }
+
     /// Whether the script was ended for its time.
     pub(crate) fn is_over(&self) -> bool {
         self.is_over.get() || Instant::now() >= self.deadline.get()

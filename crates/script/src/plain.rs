@@ -1,9 +1,11 @@
 //! What every script has: sizes, `json`, `time`.
 
+use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mlua::{Lua, Result, Table, Value};
 
+use crate::interrupt::Watch;
 use crate::mistake::refused;
 use crate::value;
 
@@ -11,13 +13,13 @@ use crate::value;
 const JSON_BYTES: usize = 4 << 20;
 
 /// Gives them.
-pub(crate) fn give(lua: &Lua, deadline: Instant) -> Result<()> {
+pub(crate) fn give(lua: &Lua, watch: &Rc<Watch>) -> Result<()> {
     let globals = lua.globals();
     for (name, size) in [("KiB", 1_u64 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)] {
         globals.raw_set(name, size as f64)?;
     }
     globals.raw_set("json", json(lua)?)?;
-    globals.raw_set("time", time(lua, deadline)?)
+    globals.raw_set("time", time(lua, watch.clone())?)
 }
 
 fn json(lua: &Lua) -> Result<Table> {
@@ -55,7 +57,7 @@ fn message(error: &mlua::Error) -> String {
     }
 }
 
-fn time(lua: &Lua, deadline: Instant) -> Result<Table> {
+fn time(lua: &Lua, watch: Rc<Watch>) -> Result<Table> {
     let table = lua.create_table()?;
     let start = Instant::now();
     table.raw_set("now", lua.create_function(|_, ()| Ok(now()))?)?;
@@ -65,7 +67,7 @@ fn time(lua: &Lua, deadline: Instant) -> Result<Table> {
         if !(0.0..=3600.0).contains(&seconds) {
             return Err(refused(lua, format!("{seconds} is no time to sleep: from 0 to 3600 seconds")));
         }
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = watch.deadline().saturating_duration_since(Instant::now());
         let wanted = Duration::from_secs_f64(seconds);
         std::thread::sleep(wanted.min(left));
         if wanted > left { Err(refused(lua, "its time is over while it sleeps")) } else { Ok(()) }

@@ -1,10 +1,19 @@
 //! Plain data, in and out: what JSON can say, and nothing else.
 
+use std::cell::Cell;
+
 use mlua::{Error, Lua, Result, Table, Value};
 use serde_json::{Map, Number, Value as Json};
 
 /// Tables in tables; one that contains itself ends here too.
 const DEEP: usize = 64;
+
+/// So many values may be in one, and so many bytes of text: a table may be in another a thousand times.
+const VALUES: usize = 100_000;
+const BYTES: usize = 16 << 20;
+
+/// So much of where something is is told.
+const PLACE: usize = 200;
 
 /// Whole numbers beyond this are not exact any more.
 const EXACT: f64 = 9_007_199_254_740_992.0;
@@ -18,16 +27,21 @@ const LIST: &str = "__tsubo_list";
 /// # Errors
 /// What JSON cannot say, by its place: a function, a number that is none, a table of both kinds.
 pub fn to_json(value: &Value, name: &str, objects: bool) -> Result<Json> {
-    Walk { objects }.json(value, name, 0)
+    Walk { objects, values: Cell::new(VALUES), bytes: Cell::new(BYTES) }.json(value, name, 0)
 }
 
 struct Walk {
     objects: bool,
+    /// How many more may come.
+    values: Cell<usize>,
+    bytes: Cell<usize>,
 }
 
 impl Walk {
     fn json(&self, value: &Value, name: &str, depth: usize) -> Result<Json> {
         let bad = |what: &str| Err(Error::runtime(format!("{name} is {what}, which cannot be kept or sent")));
+        take(&self.values, 1)
+            .ok_or_else(|| Error::runtime(format!("{name} is one of more than {VALUES} values")))?;
         match value {
             Value::Nil => Ok(Json::Null),
             value if value.is_null() => Ok(Json::Null),
@@ -37,13 +51,20 @@ impl Walk {
                 self.number(*number).map_or_else(|| bad("no number (NaN or infinite)"), Ok)
             }
             Value::String(text) => match text.to_str() {
-                Ok(text) => Ok(Json::String(text.to_string())),
+                Ok(text) => self.text(&text, name).map(Json::String),
                 Err(_) => bad("a text that is not UTF-8"),
             },
             Value::Table(_) if depth >= DEEP => bad("too many tables deep, or contains itself"),
             Value::Table(table) => self.table(table, name, depth),
             other => bad(&format!("a {}", other.type_name())),
         }
+    }
+
+    fn text(&self, text: &str, name: &str) -> Result<String> {
+        let has_room = take(&self.bytes, text.len()).is_some();
+        has_room.then(|| text.to_owned()).ok_or_else(|| {
+            Error::runtime(format!("{name} is the end of what is said at once: {} MiB of text", BYTES >> 20))
+        })
     }
 
     fn number(&self, number: f64) -> Option<Json> {
@@ -70,8 +91,9 @@ impl Walk {
             };
             let key =
                 key.to_str().map_err(|_| Error::runtime(format!("{name} has a key that is not UTF-8")))?;
-            let value = self.json(&value, &format!("{name}.{}", &*key), depth + 1)?;
-            map.insert(key.to_string(), value);
+            let key = self.text(&key, name)?;
+            let value = self.json(&value, &place(name, &format!(".{key}")), depth + 1)?;
+            map.insert(key, value);
         }
         if map.is_empty() && !self.objects { Ok(Json::Array(Vec::new())) } else { Ok(Json::Object(map)) }
     }
@@ -84,9 +106,24 @@ impl Walk {
                 let what = format!("{name} is a list of {length} that also has the key {}", key.to_string()?);
                 return Err(Error::runtime(what));
             }
-            list.push(self.json(&value, &format!("{name}[{}]", list.len() + 1), depth + 1)?);
+            list.push(self.json(&value, &place(name, &format!("[{}]", list.len() + 1)), depth + 1)?);
         }
         Ok(Json::Array(list))
+    }
+}
+
+fn take(budget: &Cell<usize>, count: usize) -> Option<()> {
+    budget.get().checked_sub(count).map(|left| budget.set(left))
+}
+
+/// Where something is, as long as that can be read.
+fn place(name: &str, more: &str) -> String {
+    if name.ends_with('…') {
+        name.to_owned()
+    } else if name.len() + more.len() > PLACE {
+        format!("{name}…")
+    } else {
+        format!("{name}{more}")
     }
 }
 

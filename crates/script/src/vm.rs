@@ -37,7 +37,7 @@ impl Vm {
             let lua = sandbox::bare()?;
             lua.set_memory_limit(usize::try_from(bounds.memory).unwrap_or(usize::MAX))?;
             let watch = Rc::new(Watch::new(bounds.deadline));
-            plain::give(&lua, bounds.deadline)?;
+            plain::give(&lua, &watch)?;
             let own = watch.clone();
             lua.set_interrupt(move |lua| own.answer(lua));
             Ok(Self { lua, watch })

@@ -169,3 +169,26 @@ fn mistakes_name_file_and_line() {
     assert!(why.starts_with("bad.luau:2: no JSON") && why.ends_with('!'), "{why}");
     assert!(text("\nrequire('nothing')").starts_with("bad.luau:2: there is no module"));
 }
+
+#[test]
+fn data_has_a_bound_also_where_a_table_is_in_itself_a_thousand_times() {
+    for text in [
+        "local t = { 1 } for i = 1, 40 do t = { t, t } end return json.encode(t)",
+        "local s, t = string.rep('x', 1e6), {} for i = 1, 1000 do t[i] = s end return json.encode(t)",
+        "local t = { [string.rep('k', 1e6)] = 1 } for i = 1, 5 do t = { t, t, t, t } end return json.encode(t)",
+    ] {
+        let mistake = fails(text);
+        assert!(matches!(&mistake, Mistake::Error(why) if why.len() < 1000), "{mistake:?}: {text}");
+    }
+    let enough = "local t = {} for i = 1, 50000 do t[i] = i end return json.encode(t)";
+    run_in(&vm(5000, 32 << 20), enough).expect("not too many");
+}
+
+#[test]
+fn who_gets_more_time_may_sleep_in_it() {
+    let vm = vm(1, 32 << 20);
+    std::thread::sleep(Duration::from_millis(2));
+    run_in(&vm, "time.sleep(0.001)").expect_err("too late");
+    vm.renew(Duration::from_secs(5));
+    run_in(&vm, "time.sleep(0.001)").expect("in time");
+}

@@ -1,14 +1,28 @@
 //! The end of a process that cannot end itself in time, because it waits or computes where nobody asks it.
 
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering};
 use std::time::Duration;
 
 static LAST_WORDS: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
 static LENGTH: AtomicUsize = AtomicUsize::new(0);
+/// Where they go, and the exit code.
+static TO: AtomicI32 = AtomicI32::new(1);
+static CODE: AtomicI32 = AtomicI32::new(0);
 
 /// After this time the process writes `last_words` to its standard output and ends with code 0,
 /// whatever it does then. A second call replaces the first.
 pub fn arm(after: Duration, last_words: Vec<u8>) {
+    set(after, last_words, (1, 0));
+}
+
+/// Likewise, where that is a failure: the words go to standard error, and the code is 1.
+pub fn arm_failing(after: Duration, last_words: Vec<u8>) {
+    set(after, last_words, (2, 1));
+}
+
+fn set(after: Duration, last_words: Vec<u8>, (to, code): (i32, i32)) {
+    TO.store(to, Ordering::SeqCst);
+    CODE.store(code, Ordering::SeqCst);
     let words = Box::leak(last_words.into_boxed_slice());
     LENGTH.store(0, Ordering::SeqCst);
     LAST_WORDS.store(words.as_mut_ptr(), Ordering::SeqCst);
@@ -39,7 +53,7 @@ extern "C" fn end(_: i32) {
     let (words, length) = (LAST_WORDS.load(Ordering::SeqCst), LENGTH.load(Ordering::SeqCst));
     // SAFETY: the words were leaked, so they are there; both calls may be made in a handler.
     unsafe {
-        libc::write(1, words.cast_const().cast(), length);
-        libc::_exit(0);
+        libc::write(TO.load(Ordering::SeqCst), words.cast_const().cast(), length);
+        libc::_exit(CODE.load(Ordering::SeqCst));
     }
 }

@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 
-use lifecycle::Containers;
+use lifecycle::{Container, Containers, Record};
 use script::mlua::{Lua, Result, Table, Value, Variadic};
 use script::{refused, value};
 use serde_json::json;
-use spec::hooks::{Event, When};
+use spec::hooks::{Act, Event, Hooks, When};
+use spec::life::Restart;
 
+use crate::follow_up::Step;
 use crate::processes::{self, Run};
 use crate::reach::{Host, failed, not_said};
 
@@ -59,10 +61,10 @@ fn exec(lua: &Lua, host: &Host, argv: &[String], options: Option<Table>) -> Resu
     if !host.changes_to("exec", json!(argv)) {
         return crate::reach::result(lua, Some(0), b"", b"");
     }
-    let name = host.firing().container.name.as_str();
-    let mut command = host.tsubo(&["exec", name, "--"]).map_err(|error| failed(lua, &error))?;
+    let name = host.name().map_err(|error| failed(lua, &error))?;
+    let mut command = host.tsubo(&["exec", &name, "--"]).map_err(|error| failed(lua, &error))?;
     command.extend(argv.iter().cloned());
-    let run = Run { argv: &command, env: processes::plain_environment(), input: b"", deadline, kept: KEPT };
+    let run = Run { argv: &command, env: host.environment(), input: b"", deadline, kept: KEPT };
     let ended = processes::run(&run).map_err(|error| failed(lua, &error))?;
     crate::reach::result(lua, ended.code, &ended.output, &ended.error)
 }
@@ -86,10 +88,11 @@ fn end(lua: &Lua, host: &Host, verb: &str) -> Result<()> {
     if host.firing().hook.when == When::Before(Event::Stop) {
         return Err(refused(lua, format!("ctx:{verb}() in a hook before stop would wait for itself")));
     }
-    let name = host.firing().container.name.as_str();
-    let command = host.tsubo(&[verb, name]).map_err(|error| failed(lua, &error))?;
+    let name = host.name().map_err(|error| failed(lua, &error))?;
+    // By its id: when this hook has ended another may have its name.
+    let command = host.tsubo(&[verb, &host.firing().container.id]).map_err(|error| failed(lua, &error))?;
     if host.changes_to(verb, json!(name)) {
-        host.then([command]);
+        host.then([Step::new(command)]);
     }
     Ok(())
 }
@@ -104,23 +107,72 @@ fn replace(lua: &Lua, host: &Host, image: &str) -> Result<()> {
     if host.firing().hook.when == When::Before(Event::Stop) {
         return Err(refused(lua, "ctx:replace() in a hook before stop would wait for itself"));
     }
-    let name = host.firing().container.name.as_str();
-    let commands = || -> spec::Result<_> {
+    let steps = || -> spec::Result<_> {
         // Before the one that runs is ended for it.
         store::Store::open(&host.firing().container.lib.join("store"))?.image(image)?;
-        Ok([
-            host.tsubo(&["stop", name])?,
-            host.tsubo(&["rm", "-f", name])?,
-            host.tsubo(&["run", "-d", "--name", name, image])?,
-        ])
+        if host.is_dry() { Ok(Vec::new()) } else { replacing(host, &host.look()?, image) }
     };
-    let [stop, remove, run] = commands().map_err(|error| failed(lua, &error))?;
+    let steps = steps().map_err(|error| failed(lua, &error))?;
     if host.changes_to("replace", json!(image)) {
-        let is_removed = host.container().is_ok_and(|own| own.record().remove);
-        // One that is removed when it ends is gone by then.
-        if is_removed { host.then([stop, run]) } else { host.then([remove, run]) }
+        host.then(steps);
     }
     Ok(())
+}
+
+/// The old one is stopped first, so that nobody else has its ports and volumes when the new one starts, and is
+/// there again where that one does not.
+fn replacing(host: &Host, old: &Container, image: &str) -> spec::Result<Vec<Step>> {
+    let (name, id) = (old.name().as_str(), old.id().to_string());
+    let kept = kept(old.record());
+    let run = |image: &str| {
+        let words = ["run", "-d", "--name", name].into_iter().chain(kept.iter().map(String::as_str));
+        host.tsubo(&words.chain([image]).collect::<Vec<_>>())
+    };
+    let (stop, back) = (Step::new(host.tsubo(&["stop", &id])?), host.tsubo(&["start", &id])?);
+    let has_volumes = Containers::of(&host.home()).volumes(old.name()).exists();
+    if old.record().remove || has_volumes {
+        // Volumes go with a name, and what is removed when it ends cannot be started again: the old one is made anew.
+        let of_old = digest_of(&old.record().image);
+        let again = [host.tsubo(&["rm", "-f", name])?, run(of_old)?];
+        let mut steps = vec![stop.or([back])];
+        if !old.record().remove {
+            steps.push(Step::new(host.tsubo(&["rm", &id])?).or([host.tsubo(&["start", &id])?]));
+        }
+        steps.push(Step::new(run(image)?).or(again));
+        return Ok(steps);
+    }
+    let aside = format!("{}-{id}", name.get(..40).unwrap_or(name));
+    let again = [host.tsubo(&["rm", "-f", name])?, host.tsubo(&["rename", &id, name])?, back.clone()];
+    Ok(vec![
+        stop.or([back.clone()]),
+        Step::new(host.tsubo(&["rename", &id, &aside])?).or([back]),
+        Step::new(run(image)?).or(again),
+        Step::new(host.tsubo(&["rm", "-f", &id])?),
+    ])
+}
+
+/// What of the old one is said of the new one too, as words of `tsubo run`.
+fn kept(record: &Record) -> Vec<String> {
+    let mut words = Vec::new();
+    if record.remove {
+        words.push("--rm".to_owned());
+    } else if record.life.restart != Restart::No {
+        words.extend(["--restart".to_owned(), record.life.restart.to_string()]);
+    }
+    let is_trusted = |hooks: &Hooks| {
+        let has_program = hooks.list.iter().any(|hook| matches!(hook.act, Act::Program(_)));
+        has_program || !hooks.allow.words().is_empty()
+    };
+    // Without it nothing of that would have been there.
+    if record.spec.hooks.as_deref().is_some_and(is_trusted) {
+        words.push("--as-packaged".to_owned());
+    }
+    words
+}
+
+/// Of `web@0123456789ab`: another package may have the name by now.
+fn digest_of(image: &str) -> &str {
+    image.split_once('@').map_or(image, |(_, digest)| digest)
 }
 
 /// The image without what people are told of it.
@@ -131,8 +183,12 @@ fn image_of(text: &str) -> &str {
 /// Other containers of the same image: names and where they stand.
 fn others(host: &Host) -> spec::Result<Vec<(String, String)>> {
     let own = &host.firing().container;
+    // Also where there is no other: whoever has gone has no siblings.
+    if !host.is_dry() {
+        host.look()?;
+    }
     let all = Containers::of(&host.home()).list()?;
-    let same = all.iter().filter(|one| one.record().image == own.image && one.name().as_str() != own.name);
+    let same = all.iter().filter(|one| one.record().image == own.image && one.id().to_string() != own.id);
     same.map(|one| Ok((one.name().to_string(), one.status()?.word()))).collect()
 }
 
@@ -176,7 +232,7 @@ fn scale(lua: &Lua, host: &Host, count: u32) -> Result<()> {
     };
     let commands = commands().map_err(|error| failed(lua, &error))?;
     if host.changes_to("scale", json!(count)) {
-        host.then(commands);
+        host.then(commands.into_iter().map(Step::new));
     }
     Ok(())
 }

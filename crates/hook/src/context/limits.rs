@@ -19,9 +19,7 @@ pub(super) fn table(lua: &Lua, host: &Host) -> Result<Table> {
     let get = move |lua: &Lua, (_, key): (Table, String)| {
         let now = own.container().map_err(|error| failed(lua, &error))?;
         // What this hook has set, and what another has set meanwhile.
-        let record =
-            lifecycle::Containers::of(&own.home()).find(now.name().as_str()).map(|now| now.record().clone());
-        Ok(read(record.as_ref().unwrap_or(now.record()), word(&key)))
+        Ok(read(own.look().as_ref().unwrap_or(now).record(), word(&key)))
     };
     meta.raw_set("__index", lua.create_function(get)?)?;
     let own = host.clone();

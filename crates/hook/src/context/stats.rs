@@ -63,7 +63,7 @@ fn rest(lua: &Lua, host: &Host, stats: &Table) -> Result<()> {
         if key != "disk" && key != "network" {
             return Ok(Value::Nil);
         }
-        let name = own.firing().container.name.clone();
+        let name = own.look().map_err(|error| failed(lua, &error))?.name().to_string();
         let survey = lifecycle::figures::Survey::of(&own.home()).look(&|one, _, _| one.as_str() == name);
         let snapshot = survey.map_err(|error| failed(lua, &error))?;
         let found = snapshot.containers.iter().find(|one| one.name.as_str() == name);

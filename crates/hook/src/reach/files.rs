@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use script::mlua::{Lua, LuaString, Result, Table};
 use script::refused;
@@ -23,8 +23,18 @@ pub(super) fn table(lua: &Lua, host: &Host) -> Result<Table> {
     table.raw_set("read", lua.create_function(move |lua, path: String| read(lua, &own, &path))?)?;
     let own = host.clone();
     let to_write = move |lua: &Lua, (path, text, options): (String, LuaString, Option<Table>)| {
-        let append = options.is_some_and(|options| options.get::<bool>("append").unwrap_or(false));
-        write(lua, &own, &path, &text.as_bytes(), append)
+        let is = |name: &str| {
+            options
+                .as_ref()
+                .map_or(Ok(false), |options| options.get::<Option<bool>>(name).map(|is| is == Some(true)))
+        };
+        let how = match (is("append")?, is("exclusive")?) {
+            (true, true) => return Err(refused(lua, "append and exclusive exclude each other")),
+            (true, false) => How::Append,
+            (false, true) => How::Exclusive,
+            (false, false) => How::Whole,
+        };
+        write(lua, &own, &path, &text.as_bytes(), how)
     };
     table.raw_set("write", lua.create_function(to_write)?)?;
     let own = host.clone();
@@ -32,6 +42,17 @@ pub(super) fn table(lua: &Lua, host: &Host) -> Result<Table> {
     let own = host.clone();
     table.raw_set("exists", lua.create_function(move |lua, path: String| exists(lua, &own, &path))?)?;
     Ok(table)
+}
+
+/// How something is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// In place of what was there: who reads sees all of the one or all of the other.
+    Whole,
+    /// Behind it.
+    Append,
+    /// Only where nothing was: of many who try one succeeds.
+    Exclusive,
 }
 
 /// Finds the declared path that `path` is below, and what is left of it.
@@ -73,15 +94,21 @@ fn open_below(base: &Path, rest: &Path, flags: OFlags) -> std::result::Result<Ow
         if flags.contains(OFlags::PATH) { OFlags::empty() } else { OFlags::NONBLOCK | OFlags::NOCTTY };
     let flags = flags | careful | OFlags::CLOEXEC;
     let mode = if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(0o600) } else { Mode::empty() };
-    let (dir, name) = match (rest.as_os_str().is_empty(), base.parent(), base.file_name()) {
+    let (dir, name) = parts(base, rest);
+    let dir = rustix::fs::openat(CWD, dir, DIRECTORY, Mode::empty())?;
+    rustix::fs::openat2(dir, name, flags, mode, ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS)
+}
+
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// From where it is looked for, and what: what leads to the first is not a script's.
+fn parts(base: &Path, rest: &Path) -> (PathBuf, PathBuf) {
+    match (rest.as_os_str().is_empty(), base.parent(), base.file_name()) {
         (false, ..) => (base.to_owned(), rest.to_owned()),
         // It is declared itself.
         (true, Some(above), Some(name)) => (above.to_owned(), PathBuf::from(name)),
         (true, ..) => (base.to_owned(), PathBuf::from(".")),
-    };
-    let dir =
-        rustix::fs::openat(CWD, dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    rustix::fs::openat2(dir, name, flags, mode, ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS)
+    }
 }
 
 /// A file, and nothing that could keep us waiting.
@@ -107,20 +134,86 @@ fn read(lua: &Lua, host: &Host, path: &str) -> Result<LuaString> {
     }
 }
 
-fn write(lua: &Lua, host: &Host, path: &str, text: &[u8], append: bool) -> Result<()> {
+/// Whether it was written: false only where something is there already, and it must not be.
+fn write(lua: &Lua, host: &Host, path: &str, text: &[u8], how: How) -> Result<bool> {
     if text.len() as u64 > BYTES {
         return Err(refused(lua, format!("{path}: more than 1 MiB is not written at once")));
     }
-    place(lua, host, path, true)?;
-    if !host.changes_to("fs.write", json!({ "path": path, "bytes": text.len(), "append": append })) {
-        return Ok(());
+    let (base, rest) = place(lua, host, path, true)?;
+    let noted = json!({ "path": path, "bytes": text.len(), "append": how == How::Append });
+    if !host.changes_to("fs.write", noted) {
+        return Ok(true);
     }
-    let how = if append { OFlags::APPEND } else { OFlags::empty() };
-    let fd = open(lua, host, path, OFlags::WRONLY | OFlags::CREATE | how)?;
+    // Through a link, and behind what is there, it can only be written in place.
+    let there = open_below(&base, &rest, OFlags::PATH | OFlags::NOFOLLOW);
+    let is_link = there.as_ref().is_ok_and(|fd| {
+        rustix::fs::fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
+    });
+    if how == How::Append || (is_link && how == How::Whole) {
+        return in_place(lua, host, path, text, how).map(|()| true);
+    }
+    if let Ok(fd) = &there {
+        if how == How::Exclusive {
+            return Ok(false);
+        }
+        must_be_file(lua, fd, path)?;
+    }
+    match beside(&base, &rest, text, there.ok().as_ref(), how) {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) if how == How::Exclusive => Ok(false),
+        Err(errno) => Err(refused(lua, format!("{path}: {}", words(errno)))),
+    }
+}
+
+fn in_place(lua: &Lua, host: &Host, path: &str, text: &[u8], how: How) -> Result<()> {
+    let append = if how == How::Append { OFlags::APPEND } else { OFlags::empty() };
+    let fd = open(lua, host, path, OFlags::WRONLY | OFlags::CREATE | append)?;
     must_be_file(lua, &fd, path)?;
     let mut file = File::from(fd);
-    let written = if append { Ok(()) } else { file.set_len(0) }.and_then(|()| file.write_all(text));
+    let written =
+        if how == How::Append { Ok(()) } else { file.set_len(0) }.and_then(|()| file.write_all(text));
     written.map_err(|cause| refused(lua, format!("{path}: {cause}")))
+}
+
+/// Into a file beside it, which then gets its name; whoever owned the old one owns the new one.
+fn beside(
+    base: &Path,
+    rest: &Path,
+    text: &[u8],
+    old: Option<&OwnedFd>,
+    how: How,
+) -> std::result::Result<(), Errno> {
+    let (from, whole) = parts(base, rest);
+    let (Some(above), Some(name)) = (whole.parent(), whole.file_name()) else { return Err(Errno::ISDIR) };
+    let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+    let from = rustix::fs::openat(CWD, from, DIRECTORY, Mode::empty())?;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let dir = rustix::fs::openat2(from, above, DIRECTORY, Mode::empty(), resolve)?;
+    let mut random = [0; 8];
+    rustix::rand::getrandom(&mut random[..], rustix::rand::GetRandomFlags::empty())?;
+    let new = format!(".tsubo-{:016x}", u64::from_ne_bytes(random));
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = File::from(rustix::fs::openat(&dir, &new, flags, Mode::from_raw_mode(0o600))?);
+    let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+    let mut written = || {
+        file.write_all(text).map_err(errno)?;
+        if let Some(stat) = old.map(rustix::fs::fstat).transpose()? {
+            let (user, group) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+            // Who may not give it away keeps it.
+            let _ = rustix::fs::fchown(&file, Some(user), Some(group));
+            rustix::fs::fchmod(&file, Mode::from_raw_mode(stat.st_mode & 0o777))?;
+        }
+        if how == How::Exclusive {
+            // A second name is given only where there is none, also on file systems of networks.
+            return rustix::fs::linkat(&dir, &new, &dir, name, AtFlags::empty());
+        }
+        rustix::fs::renameat(&dir, &new, &dir, name)
+    };
+    let written = written();
+    if written.is_err() || how == How::Exclusive {
+        let _ = rustix::fs::unlinkat(&dir, &new, AtFlags::empty());
+    }
+    written
 }
 
 fn list(lua: &Lua, host: &Host, path: &str) -> Result<Vec<String>> {

@@ -20,6 +20,13 @@ const BYTES: u64 = 1 << 20;
 /// A request that is given no other time may take so long.
 const USUAL: Duration = Duration::from_secs(10);
 
+/// Headers that say where a request goes and where it ends: another host could be meant by them than the URL says.
+const OURS: [&str; 8] =
+    ["host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect"];
+
+/// Headers that are for whom they were meant only.
+const SECRET: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
+
 /// So many redirections are followed.
 const HOPS: usize = 5;
 
@@ -77,7 +84,16 @@ fn asked(
         data = options.get::<Option<Value>>("json")?;
     }
     for pair in given.iter().flat_map(|headers| headers.pairs::<String, String>()) {
-        headers.push(pair?);
+        let (name, value) = pair?;
+        if OURS.iter().any(|own| name.trim().eq_ignore_ascii_case(own)) {
+            return Err(refused(
+                lua,
+                format!(
+                    "the header {name:?} is not a script's to set: it follows from what is sent, and to whom"
+                ),
+            ));
+        }
+        headers.push((name, value));
     }
     let body = match data.filter(|data| !data.is_nil()).or(body) {
         None | Some(Value::Nil) => Vec::new(),
@@ -143,7 +159,11 @@ fn request(lua: &Lua, host: &Host, mut asked: Asked) -> Result<Table> {
         let status = response.status().as_u16();
         let location = response.headers().get("location").and_then(|value| value.to_str().ok());
         if let (301 | 302 | 303 | 307 | 308, Some(location)) = (status, location) {
-            url = must_be_allowed(lua, host, &absolute(&url, location))?;
+            let next = must_be_allowed(lua, host, &absolute(&url, location))?;
+            if origin(&next) != origin(&url) {
+                asked.headers.retain(|(name, _)| !SECRET.iter().any(|own| name.eq_ignore_ascii_case(own)));
+            }
+            url = next;
             if status == 303 || (status < 303 && asked.method == Method::POST) {
                 (asked.method, asked.body) = (Method::GET, Vec::new());
             }
@@ -171,17 +191,33 @@ fn words(cause: &ureq::Error) -> String {
     }
 }
 
+/// Scheme, host and port of what is normal.
+fn origin(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    url[host..].find('/').map_or(url, |end| &url[..host + end])
+}
+
+/// Whether it begins with a scheme: what comes later may be anything, also another URL.
+fn has_scheme(location: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    location.split_once(':').is_some_and(|(scheme, _)| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(is_part)
+    })
+}
+
 fn absolute(base: &str, location: &str) -> String {
-    if location.contains("://") {
+    if has_scheme(location) {
         return location.to_owned();
     }
-    let host_end = base.find("://").and_then(|at| base[at + 3..].find('/').map(|end| at + 3 + end));
-    let (host, path) = base.split_at(host_end.unwrap_or(base.len()));
+    let (host, path) = base.split_at(origin(base).len());
     match location.strip_prefix("//") {
         Some(other) => format!("{}://{other}", host.split("://").next().unwrap_or("http")),
         None if location.starts_with('/') => format!("{host}{location}"),
         None => {
             let path = path.split('?').next().unwrap_or(path);
+            if location.starts_with('?') {
+                return format!("{host}{path}{location}");
+            }
             format!("{host}{}{location}", &path[..path.rfind('/').map_or(0, |at| at + 1)])
         }
     }
@@ -256,5 +292,8 @@ mod tests {
         assert_eq!(absolute("http://a/b/c?d", "x"), "http://a/b/x");
         assert_eq!(absolute("http://a/b", "https://c/d"), "https://c/d");
         assert_eq!(absolute("http://a/b", "//c/d"), "http://c/d");
+        assert_eq!(absolute("http://a/b", "/login?next=https://x"), "http://a/login?next=https://x");
+        assert_eq!(absolute("http://a/b/c?d", "?e"), "http://a/b/c?e");
+        assert_eq!((origin("http://a:1/b"), origin("http://a")), ("http://a:1", "http://a"));
     }
 }

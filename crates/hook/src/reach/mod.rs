@@ -10,9 +10,11 @@ mod programs;
 pub(crate) use programs::{result, until};
 mod sysctl;
 
+use crate::follow_up::Step;
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -21,7 +23,7 @@ use script::mlua::{self, Lua, Result, Table, Value};
 use script::say::Said;
 use script::{Mistake, Vm, refused, value};
 use serde_json::Value as Json;
-use spec::hooks::{Allow, Change, Firing};
+use spec::hooks::{Allow, Change, Event, Firing, When};
 
 /// Keys of the state that are ours, and that no script sees.
 pub(crate) const OURS: &str = "tsubo:";
@@ -41,7 +43,7 @@ struct Inner {
     said: Said,
     veto: RefCell<Option<String>>,
     changes: RefCell<Vec<Change>>,
-    follow_up: RefCell<Vec<Vec<String>>>,
+    follow_up: RefCell<Vec<Step>>,
     kept: RefCell<BTreeMap<String, Json>>,
     container: OnceCell<Container>,
 }
@@ -110,11 +112,11 @@ impl Host {
     }
 
     /// When this hook has ended, these are run.
-    pub(crate) fn then(&self, commands: impl IntoIterator<Item = Vec<String>>) {
-        self.0.follow_up.borrow_mut().extend(commands);
+    pub(crate) fn then(&self, steps: impl IntoIterator<Item = Step>) {
+        self.0.follow_up.borrow_mut().extend(steps);
     }
 
-    pub(crate) fn follow_up(&self) -> Vec<Vec<String>> {
+    pub(crate) fn follow_up(&self) -> Vec<Step> {
         self.0.follow_up.borrow().clone()
     }
 
@@ -144,11 +146,37 @@ impl Host {
         Home::at(&self.firing().container.lib, &self.firing().container.run)
     }
 
+    /// The container as it is written down now. Another one that has taken its name meanwhile is not meant.
+    pub(crate) fn look(&self) -> spec::Result<Container> {
+        let own = &self.firing().container;
+        if self.firing().hook.when == When::Before(Event::Create) {
+            let what = format!("container {} is not there yet", own.name);
+            return Err(spec::Error::conflict(what).hint(
+                "a hook before create has ctx.name, ctx.id, ctx.image and ctx.veto; others come later",
+            ));
+        }
+        let all = Containers::of(&self.home());
+        // It may have been renamed.
+        let found = [&own.name, &own.id]
+            .into_iter()
+            .find_map(|word| all.find(word).ok().filter(|found| found.id().to_string() == own.id));
+        found.ok_or_else(|| {
+            spec::Error::not_found(format!("container {} ({}): it has gone", own.name, own.id))
+        })
+    }
+
+    /// By which it can be called now; what is only tried needs none.
+    pub(crate) fn name(&self) -> spec::Result<String> {
+        if self.is_dry() {
+            return Ok(self.firing().container.name.clone());
+        }
+        self.look().map(|found| found.name().to_string())
+    }
+
     /// The container, read when it is first needed.
     pub(crate) fn container(&self) -> spec::Result<&Container> {
         if self.0.container.get().is_none() {
-            let found = Containers::of(&self.home()).find(&self.firing().container.name)?;
-            let _ = self.0.container.set(found);
+            let _ = self.0.container.set(self.look()?);
         }
         self.0.container.get().ok_or_else(|| spec::Error::internal("the container was not found"))
     }
@@ -165,18 +193,43 @@ impl Host {
         }
     }
 
+    /// The environment of programs of ours: those who are no root keep their containers where it says.
+    pub(crate) fn environment(&self) -> Vec<(String, String)> {
+        let (lib, run) = (&self.firing().container.lib, &self.firing().container.run);
+        let mut all = super::processes::plain_environment();
+        let names = ["HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "TSUBO_HOOK"];
+        all.extend(names.into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?))));
+        // A container that is made has the variables that its hooks may see from whoever makes it.
+        let allowed = self.allow().env.iter().filter(|name| !name.starts_with("LD_"));
+        all.extend(allowed.filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))));
+        if !has_root(lib, run) && lib.as_path() != Path::new("/var/lib/tsubo") {
+            let above = [("XDG_DATA_HOME", lib.parent()), ("XDG_RUNTIME_DIR", run.parent())];
+            let said = above.into_iter().filter_map(|(name, path)| Some((name, path?.display().to_string())));
+            for (name, path) in said {
+                all.retain(|(known, _)| known != name);
+                all.push((name.to_owned(), path));
+            }
+        }
+        all
+    }
+
     /// The command line of another program of ours, for this state directory.
     pub(crate) fn tsubo(&self, words: &[&str]) -> spec::Result<Vec<String>> {
         let own =
             std::env::current_exe().map_err(|cause| spec::Error::io("looking for our own program", cause))?;
         let mut command = vec![own.with_file_name("tsubo").display().to_string()];
         let (lib, run) = (&self.firing().container.lib, &self.firing().container.run);
-        if *run == lib.join("run") {
+        if has_root(lib, run) {
             command.extend(["--root".to_owned(), lib.display().to_string()]);
         }
         command.extend(words.iter().map(|word| (*word).to_owned()));
         Ok(command)
     }
+}
+
+/// Whether a state directory was said, as with `--root`.
+fn has_root(lib: &Path, run: &Path) -> bool {
+    run == lib.join("run")
 }
 
 /// The refusal of what the definition does not allow.
@@ -267,7 +320,7 @@ fn store(lua: &Lua, host: &Host) -> Result<Table> {
 }
 
 /// All that may be reached, as a hook that may reach nothing of it has it: for a look at a script.
-pub(crate) fn give_played(vm: &Vm, lib: &std::path::Path) -> std::result::Result<(), Mistake> {
+pub(crate) fn give_played(vm: &Vm, lib: &Path) -> std::result::Result<(), Mistake> {
     let host = Host::new(crate::try_out::played(lib), Instant::now() + std::time::Duration::from_secs(10));
     give(vm.lua(), &host).map_err(|error| vm.mistake(&error))?;
     give_live_host(vm, &host)

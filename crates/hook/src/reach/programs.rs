@@ -23,7 +23,10 @@ pub(super) fn function(lua: &Lua, host: &Host) -> Result<Function> {
         let input = option::<LuaString>(options.as_ref(), "input")?.map(|text| text.as_bytes().to_vec());
         let env: Option<std::collections::BTreeMap<String, String>> = option(options.as_ref(), "env")?;
         let mut environment = processes::plain_environment();
-        environment.extend(env.unwrap_or_default());
+        for (name, value) in env.unwrap_or_default() {
+            must_be_settable(lua, &own, &name)?;
+            environment.push((name, value));
+        }
         if !own.changes_to("run", json!(argv)) {
             return result(lua, Some(0), b"", b"");
         }
@@ -33,6 +36,18 @@ pub(super) fn function(lua: &Lua, host: &Host) -> Result<Function> {
         let ended = processes::run(&run).map_err(|error| failed(lua, &error))?;
         result(lua, ended.code, &ended.output, &ended.error)
     })
+}
+
+/// Variables decide what a program does as much as its words: those of the language, and those that are declared.
+fn must_be_settable(lua: &Lua, host: &Host, name: &str) -> Result<()> {
+    if name.starts_with("LD_") {
+        return Err(refused(lua, format!("{name} is never set: it would make the program another one")));
+    }
+    let is_of_language = ["LANG", "TZ"].contains(&name) || name.starts_with("LC_");
+    if is_of_language || host.allow().env.contains(name) {
+        return Ok(());
+    }
+    Err(not_allowed(lua, format!("setting {name} for a program"), "env", name))
 }
 
 fn option<T: script::mlua::FromLua>(options: Option<&Table>, key: &str) -> Result<Option<T>> {

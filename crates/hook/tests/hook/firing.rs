@@ -44,6 +44,8 @@ fn what_cannot_be_kept_is_named() {
     assert!(large.contains("ctx.state.big is 104857"), "{large}");
     assert!(failure(&inside("ctx.state = 5")).contains("ctx.state is no table"));
     assert!(failure(&inside("ctx.state.x = ctx.state")).contains("contains itself"));
+    let ours = failure(&inside("ctx.state['tsubo:limits.memory'] = 1e15"));
+    assert!(ours.contains("\"tsubo:limits.memory\""), "{ours}");
     assert!(failure(&inside("ctx.state.n = 0/0")).contains("ctx.state.n is no number"));
 }
 
@@ -105,4 +107,27 @@ fn what_comes_in_wrong_is_refused() {
     let mut own = inside("");
     own["version"] = json!(2);
     assert!(failure(&own).contains("version 2"));
+}
+
+#[test]
+fn a_container_that_has_gone_is_no_other_of_its_name() {
+    let folder = tempfile::tempdir().expect("folder");
+    for text in [
+        "ctx:exec({ '/bin/true' })",
+        "ctx:logs()",
+        "ctx.limits.memory = 1",
+        "return ctx.limits.memory",
+        "ctx:stop()",
+        "ctx:restart()",
+        "return ctx.stats",
+    ] {
+        let mut own = inside(text);
+        own["container"]["lib"] = json!(folder.path());
+        own["container"]["run"] = json!(folder.path().join("run"));
+        let why = failure(&own);
+        assert!(why.contains("it has gone"), "{text}: {why}");
+        own["hook"]["when"] = json!("before create");
+        let why = failure(&own);
+        assert!(why.contains("is not there yet"), "{text}: {why}");
+    }
 }

@@ -59,8 +59,56 @@ fn nothing_that_it_leaves_stays() {
         list.display()
     );
     assert_eq!(verdict(&fire(&shell(&script))), ("done", ""));
-    let pids = std::fs::read_to_string(&list).expect("list");
-    assert!(pids.lines().count() >= 7);
+    all_gone(&list, 7);
+}
+
+/// A program that leaves some, and hangs.
+fn leaver(list: &Path) -> String {
+    format!(
+        "setsid sh -c 'echo $$ >> {0}; (setsid sh -c \"echo \\$\\$ >> {0}; sleep 1000\" &) & sleep 1000' & echo $$ >> {0}; sleep 1000",
+        list.display()
+    )
+}
+
+#[test]
+fn nothing_stays_where_the_kernel_ends_us() {
+    let folder = tempfile::tempdir().expect("folder");
+    let list = folder.path().join("pids");
+    let text = format!(
+        "pcall(run, {{ '/bin/sh', '-c', [==[{}]==] }}, {{ timeout = 0.7 }}) log('on') while true do end",
+        leaver(&list)
+    );
+    let mut own = crate::inside(&text);
+    own["allow"] = json!({ "run": ["/bin/sh"] });
+    own["hook"]["timeout"] = json!(1000);
+    assert_eq!(verdict(&fire(&own)).0, "overdue");
+    all_gone(&list, 3);
+}
+
+#[test]
+fn nothing_stays_where_the_hook_is_killed() {
+    let folder = tempfile::tempdir().expect("folder");
+    let list = folder.path().join("pids");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tsubo-hook"));
+    command.arg("fire").stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null());
+    let mut child = command.spawn().expect("the program");
+    let told = shell(&leaver(&list)).to_string();
+    std::io::Write::write_all(&mut child.stdin.take().expect("input"), told.as_bytes()).expect("written");
+    let begun = || std::fs::read_to_string(&list).is_ok_and(|text| text.lines().count() >= 3);
+    for _ in 0..500 {
+        if begun() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.kill().expect("killed");
+    child.wait().expect("waited");
+    all_gone(&list, 3);
+}
+
+fn all_gone(list: &Path, count: usize) {
+    let pids = std::fs::read_to_string(list).expect("list");
+    assert!(pids.lines().count() >= count, "{pids}");
     for pid in pids.lines() {
         // What was killed may still be on its way out.
         let gone = || !Path::new("/proc").join(pid).join("exe").exists();

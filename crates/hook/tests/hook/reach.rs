@@ -67,6 +67,18 @@ fn files_below_what_is_allowed_and_no_link_out() {
     assert!(
         failure(&allowed(&format!("fs.read('{}')", path("../out")), allow.clone())).contains("without ..")
     );
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(at.join("in/file"), std::fs::Permissions::from_mode(0o640)).expect("mode");
+    std::fs::hard_link(at.join("in/file"), at.join("old")).expect("link");
+    let text = format!(
+        "log(fs.write('{0}', 'three'), fs.read('{0}'), fs.write('{0}', 'four', {{ exclusive = true }}), fs.write('{0}.new', 'five', {{ exclusive = true }}), fs.read('{0}.new'))",
+        path("file")
+    );
+    assert_eq!(fire(&allowed(&text, allow.clone()))["log"], json!(["true three false true five"]));
+    // The old one is as it was for whoever has it open; the new one has its mode, and nothing else is left.
+    assert_eq!(std::fs::read_to_string(at.join("old")).expect("old"), "onetwo");
+    assert_eq!(std::fs::metadata(at.join("in/file")).expect("file").permissions().mode() & 0o777, 0o640);
+    assert_eq!(std::fs::read_dir(&within).expect("in").count(), 4);
     let mut dry = allowed(&format!("fs.write('{}', 'x')", path("dry")), allow);
     dry["dry"] = json!(true);
     assert_eq!(fire(&dry)["changes"][0]["what"], "fs.write");
@@ -89,7 +101,17 @@ fn programs_and_variables_that_are_declared() {
     let allow = json!({ "run": ["/bin/cat", "/bin/sleep", "/bin/sh"], "env": ["TOLD"] });
     let text = "local r = run({ '/bin/cat' }, { input = 'through' }) log(r.code, r.output, env.get('TOLD'))\n\
                 log(run({ '/bin/sleep', '100' }, { timeout = 0.1 }).timed_out, run({ '/bin/sh', '-c', 'echo $SECRET; exit 4' }).code)";
-    assert_eq!(fire(&allowed(text, allow))["log"], json!(["0 through yes", "true 4"]));
+    assert_eq!(fire(&allowed(text, allow.clone()))["log"], json!(["0 through yes", "true 4"]));
+    let with = |name: &str| {
+        format!("log(run({{ '/bin/sh', '-c', 'echo ${name}' }}, {{ env = {{ {name} = 'set' }} }}).output)")
+    };
+    for name in ["TOLD", "LANG", "LC_ALL", "TZ"] {
+        assert_eq!(fire(&allowed(&with(name), allow.clone()))["log"], json!(["set"]), "{name}");
+    }
+    let why = failure(&allowed(&with("PATH"), allow.clone()));
+    assert!(why.contains("add env = [\"PATH\"] to [hooks.allow]"), "{why}");
+    let why = failure(&allowed(&with("LD_PRELOAD"), json!({ "run": ["/bin/sh"], "env": ["LD_PRELOAD"] })));
+    assert!(why.contains("LD_PRELOAD is never set"), "{why}");
 }
 
 #[test]
@@ -180,4 +202,47 @@ fn figures_go_where_they_may() {
     let mut buffer = [0; 100];
     let count = own.recv(&mut buffer).expect("a figure");
     assert_eq!(&buffer[..count], b"web.queue:5|g");
+}
+
+#[test]
+fn headers_say_nothing_else_than_the_url_and_secrets_stay_where_they_were_meant() {
+    let servers = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("port"));
+    let urls = servers.each_ref().map(|own| format!("http://{}/", own.local_addr().expect("address")));
+    let answers = [
+        format!(
+            "HTTP/1.1 302 Found\r\nLocation: {}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+            urls[1]
+        ),
+        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned(),
+    ];
+    let serving = std::thread::spawn(move || {
+        let asked = servers.iter().zip(&answers).map(|(server, answer)| {
+            let (mut stream, _) = server.accept().expect("a connection");
+            let mut request = Vec::new();
+            let mut buffer = [0; 4096];
+            while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+                let count = stream.read(&mut buffer).expect("read");
+                assert!(count > 0, "the end of a request");
+                request.extend(&buffer[..count]);
+            }
+            stream.write_all(answer.as_bytes()).expect("answered");
+            String::from_utf8_lossy(&request).to_ascii_lowercase()
+        });
+        asked.collect::<Vec<_>>()
+    });
+    let allow = json!({ "http": urls });
+    let text = format!(
+        "log(http.get('{}', {{ headers = {{ Authorization = 'Bearer x', Cookie = 'a=b', ['X-Own'] = 'c' }} }}).status)",
+        urls[0]
+    );
+    assert_eq!(fire(&allowed(&text, allow.clone()))["log"], json!(["200"]));
+    let asked = serving.join().expect("served");
+    assert!(asked[0].contains("authorization: bearer x") && asked[0].contains("cookie: a=b"), "{}", asked[0]);
+    assert!(!asked[1].contains("authorization") && !asked[1].contains("cookie"), "{}", asked[1]);
+    assert!(asked[1].contains("x-own: c"), "{}", asked[1]);
+    for name in ["Host", "content-length", "Transfer-Encoding"] {
+        let text = format!("http.get('{}', {{ headers = {{ ['{name}'] = '1' }} }})", urls[0]);
+        let why = failure(&allowed(&text, allow.clone()));
+        assert!(why.contains("not a script's to set"), "{why}");
+    }
 }

@@ -53,7 +53,11 @@ struct Diary {
     hooks: BTreeMap<String, Past>,
 }
 
-pub(super) fn state(dir: &Path) -> Result<BTreeMap<String, Value>> {
+/// What the hooks of the container in `dir` have kept in `ctx.state`.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn state(dir: &Path) -> Result<BTreeMap<String, Value>> {
     Ok(disk::read_json::<Diary>(&dir.join(FILE))?.unwrap_or_default().state)
 }
 
