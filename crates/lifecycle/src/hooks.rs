@@ -15,13 +15,8 @@ use spec::container::Spec;
 use spec::hooks::{Firing, Hook, Subject, VERSION};
 use spec::{Error, Result};
 
-<<<<<<< HEAD
 pub use ask::{after, before, told};
-pub use diary::{Past, log, past};
-=======
-pub use ask::{Asked, after, before};
 pub use diary::{Past, log, past, state};
->>>>>>> main
 pub use process::{PROGRAM, Running, do_left, in_hook, program};
 
 use crate::events;
