@@ -49,7 +49,8 @@ const LAST: i32 = 64;
 /// # Errors
 /// What is none.
 pub fn parse(text: &str) -> Result<i32> {
-    let unknown = || Error::user(format!("unknown signal {text:?}")).hint("for example TERM, SIGKILL or 9");
+    let unknown =
+        || Error::user(format!("unknown signal {text:?}")).hint("for example TERM, SIGKILL, RTMIN+3 or 9");
     if let Ok(number) = text.parse::<i32>() {
         return if (0..=LAST).contains(&number) { Ok(number) } else { Err(unknown()) };
     }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -25,6 +25,9 @@ const INSIDE: &str = "TSUBO_IN_HOOK";
 
 /// It bounds itself. Where it does not even do that, it has so much longer.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// So many characters of a line are kept.
+const LINE: usize = 1000;
 
 /// What it may answer.
 const ANSWER: usize = 1 << 20;
@@ -126,10 +129,7 @@ impl Running {
         self.read();
         if let Ok(Some(status)) = self.child.try_wait() {
             self.read();
-            let told = serde_json::from_slice(&self.said);
-            return Some(
-                told.unwrap_or_else(|cause| failed(format!("{PROGRAM} ended with {status}: {cause}"))),
-            );
+            return Some(told(&self.said, &status));
         }
         if self.deadline() > Instant::now() {
             return None;
@@ -250,6 +250,34 @@ impl Executed for Hooks {
     }
 }
 
+/// What it has told. It may be the words of a package's script: people see them on their terminals.
+fn told(said: &[u8], status: &ExitStatus) -> Outcome {
+    if said.is_empty() {
+        return failed(format!("{PROGRAM} ended with {status} before it could tell why"));
+    }
+    match serde_json::from_slice::<Outcome>(said) {
+        Ok(mut outcome) => {
+            outcome.log.iter_mut().for_each(|line| *line = plain(line));
+            match &mut outcome.verdict {
+                Verdict::Done => {}
+                Verdict::Veto(why) | Verdict::Failed(why) | Verdict::Overdue(why) => *why = plain(why),
+            }
+            outcome
+        }
+        Err(cause) => failed(format!("{PROGRAM} ended with {status}: {cause}")),
+    }
+}
+
+/// One line of bounded length, in which nothing moves a cursor.
+fn plain(text: &str) -> String {
+    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut short: String = plain.take(LINE).collect();
+    if short.len() < text.len() && text.chars().count() > LINE {
+        short.push('…');
+    }
+    short
+}
+
 pub(super) fn failed(why: String) -> Outcome {
     Outcome { verdict: Verdict::Failed(why), ..Outcome::default() }
 }
@@ -284,6 +312,17 @@ mod tests {
     use std::io::Read;
 
     use super::*;
+
+    #[test]
+    fn what_a_script_says_moves_no_cursor_and_is_short() {
+        let said = serde_json::json!({"verdict": {"is": "failed", "why": format!("a\x1b[31m\nb{}", "x".repeat(5000))},
+            "log": ["\x07"]});
+        let outcome = told(said.to_string().as_bytes(), &ExitStatus::default());
+        let why = outcome.verdict.why().expect("why").to_owned();
+        assert!(why.starts_with("a [31m b") && why.chars().count() == LINE + 1, "{why}");
+        assert_eq!(outcome.log, [" "]);
+        assert!(told(b"", &ExitStatus::default()).verdict.why().is_some_and(|why| !why.contains("EOF")));
+    }
 
     #[test]
     fn what_is_told_is_read_from_the_start() {

@@ -146,6 +146,28 @@ impl Allow {
                     .hint("with the slash after the host: https://example.com/"));
             }
         }
+        let is_word = |text: &String| {
+            !text.is_empty()
+                && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-*".contains(c))
+                && !text.contains("..")
+        };
+        let is_place = |text: &String| {
+            text.parse::<std::net::SocketAddr>().is_ok()
+                || text
+                    .rsplit_once(':')
+                    .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+        };
+        let words = [("env", &self.env), ("cgroup", &self.cgroup), ("sysctl", &self.sysctl)];
+        for (key, set) in words {
+            if let Some(bad) = set.iter().find(|text| !is_word(text)) {
+                return Err(Error::user(format!("hooks.allow.{key}: {bad:?} can never be meant"))
+                    .hint("names only, as in env = [\"TOKEN\"], cgroup = [\"memory.high\"], sysctl = [\"net.core.somaxconn\"]"));
+            }
+        }
+        if let Some(bad) = self.metrics.iter().find(|text| !is_place(text)) {
+            return Err(Error::user(format!("hooks.allow.metrics: {bad:?} is no address"))
+                .hint("with the port: metrics = [\"127.0.0.1:8125\"]"));
+        }
         let paths = self.read.iter().chain(&self.write).chain(&self.run);
         for path in paths {
             let is_plain = path.components().all(|part| !matches!(part, std::path::Component::ParentDir));
@@ -203,6 +225,17 @@ mod tests {
         for url in ["https://example.com", "ftp://a/", "https:///x", "http://a@b/"] {
             let allow = Allow { http: vec![url.into()], ..Allow::default() };
             assert!(HooksTable { allow, ..HooksTable::default() }.hooks(None, "").is_err(), "{url}");
+        }
+        let set = |text: &str| std::collections::BTreeSet::from([text.to_owned()]);
+        for allow in [
+            Allow { cgroup: set("../x"), ..Allow::default() },
+            Allow { env: set("A=B"), ..Allow::default() },
+            Allow { metrics: set("foo"), ..Allow::default() },
+        ] {
+            assert!(
+                HooksTable { allow: allow.clone(), ..HooksTable::default() }.hooks(None, "").is_err(),
+                "{allow:?}"
+            );
         }
     }
 }

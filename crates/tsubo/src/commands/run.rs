@@ -235,7 +235,7 @@ pub fn variable(text: &str) -> Result<(String, String), String> {
 pub fn signal(text: &str) -> Result<i32> {
     let bad = || {
         Error::user(format!("{text:?} is no signal"))
-            .hint("use a name as in TERM or SIGTERM, or a number from 1 to 64")
+            .hint("use a name as in TERM, SIGTERM or RTMIN+3 (to RTMIN+30), or a number from 1 to 64")
     };
     // 0 only asks whether somebody is there.
     spec::signal::parse(text).ok().filter(|number| *number > 0).ok_or_else(bad)
