@@ -16,7 +16,7 @@ Examples:
 
 /// Scripts and hooks. `tsubo` and the keepers of containers execute this.
 #[derive(Debug, Parser)]
-#[command(name = "tsubo-hook", version, after_help = EXAMPLES)]
+#[command(name = "tsubo-hook", bin_name = "tsubo script", version, after_help = EXAMPLES)]
 struct Args {
     #[command(subcommand)]
     mode: Mode,
@@ -49,11 +49,11 @@ enum Mode {
     Types,
     /// Try a hook: nothing is changed, and what would be is shown
     #[command(
-        after_help = "Examples:\n  tsubo-hook run hooks.luau#grow --container web\n  tsubo-hook run hooks.luau#grow --record firing.json\n  tsubo-hook run hooks.luau#grow --container web --live\n"
+        after_help = "Examples:\n  tsubo script run hooks.luau#grow --container web\n  tsubo script run hooks.luau#grow --record firing.json\n  tsubo script run hooks.luau#grow --container web --live\n"
     )]
     Run(crate::try_out::Args),
     /// Call the functions test_… of scripts, with a container that is only played
-    #[command(after_help = "Examples:\n  tsubo-hook test hooks_test.luau\n")]
+    #[command(after_help = "Examples:\n  tsubo script test hooks_test.luau\n")]
     Test {
         /// Scripts
         #[arg(required = true)]

@@ -101,6 +101,10 @@ fn must_fit(lua: &Lua, host: &Host, key: &str, json: &Json, now: Option<f64>) ->
         Some(_) => None,
         None => now,
     };
+    // What nobody has said of these is a default that is no number in the record, and no lack of a limit.
+    if first.is_none() && matches!(key, "disk" | "inodes" | "logs") {
+        return Err(not_said(lua, format!("setting limits.{key}, which was left to its default,"), "limits"));
+    }
     // Whoever has given more since then was no hook.
     let most = first.zip(now).map(|(first, now)| first.max(now));
     let wanted = number(json);
