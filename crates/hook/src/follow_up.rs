@@ -106,8 +106,9 @@ fn tell(asked: &Asked, own: &Container, outcome: &Outcome, begun: Instant) {
 fn step(step: &Step) -> Result<()> {
     let done = command(&step.run);
     let Err(mut error) = done else { return Ok(()) };
-    for words in &step.or {
-        if let Err(other) = command(words) {
+    for (number, words) in step.or.iter().enumerate() {
+        // Those before the last only clear the way, where there is something in it.
+        if let (Err(other), true) = (command(words), number + 1 == step.or.len()) {
             error = Error::failed(format!("{}; then {}", error.chain(), other.chain()));
         }
     }

@@ -3,17 +3,6 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// The child gets a session of its own, and is killed when the calling thread ends.
-pub fn alone(command: &mut Command) -> &mut Command {
-    let prepare = || {
-        // SAFETY: both are plain system calls, which a copied process may make.
-        let failed = unsafe { libc::setsid() < 0 || libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 };
-        if failed { Err(std::io::Error::last_os_error()) } else { Ok(()) }
-    };
-    // SAFETY: between fork and exec nothing is allocated or locked.
-    unsafe { command.pre_exec(prepare) }
-}
-
 /// The child gets a session of its own, and outlives us.
 pub fn apart(command: &mut Command) -> &mut Command {
     // SAFETY: a plain system call, which a copied process may make.
@@ -74,12 +63,12 @@ fn guard(parent: i32) -> std::io::Result<()> {
 fn watch(pid: i32) -> i32 {
     loop {
         if crate::signal::wait_any() == libc::SIGTERM {
-            end_descendants();
+            end_descendants(pid);
             return 128 + libc::SIGKILL;
         }
         while let Ok(Some((ended, code))) = crate::process::reap(-1, false) {
             if ended == pid {
-                end_descendants();
+                end_descendants(pid);
                 return code;
             }
         }
@@ -87,9 +76,13 @@ fn watch(pid: i32) -> i32 {
 }
 
 /// Each that goes leaves its own children to us, until there is none.
-fn end_descendants() {
+fn end_descendants(leader: i32) {
     loop {
-        each_child(|pid| _ = crate::process::kill(pid, libc::SIGKILL));
+        if !each_child(|pid| _ = crate::process::kill(pid, libc::SIGKILL)) {
+            // Where the kernel does not list them its group is all that we know; who is above us sees to the rest.
+            let _ = crate::process::kill(-leader, libc::SIGKILL);
+            return;
+        }
         // One that is just being killed is waited for; there may be more by then.
         if crate::process::reap(-1, true).is_err() {
             return;
@@ -97,15 +90,15 @@ fn end_descendants() {
     }
 }
 
-/// As the kernel lists them, without a heap.
-fn each_child(mut what: impl FnMut(i32)) {
+/// As the kernel lists them, without a heap; false where it does not.
+fn each_child(mut what: impl FnMut(i32)) -> bool {
     let mut number = 0_i32;
     let mut buffer = [0_u8; 1024];
     // SAFETY: a path that ends with NUL; the buffer has the length that is said.
     unsafe {
         let fd = libc::open(c"/proc/thread-self/children".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
         if fd < 0 {
-            return;
+            return false;
         }
         loop {
             let count = libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len());
@@ -124,4 +117,5 @@ fn each_child(mut what: impl FnMut(i32)) {
     if number > 0 {
         what(number);
     }
+    true
 }

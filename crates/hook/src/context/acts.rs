@@ -170,14 +170,10 @@ fn kept(record: &Record) -> Vec<String> {
     words
 }
 
-/// Of `web@0123456789ab`: another package may have the name by now.
+/// Of `web@0123456789ab`, without what else people are told of it.
 fn digest_of(image: &str) -> &str {
+    let image = image.split(' ').next().unwrap_or(image);
     image.split_once('@').map_or(image, |(_, digest)| digest)
-}
-
-/// The image without what people are told of it.
-fn image_of(text: &str) -> &str {
-    text.split([' ', '@']).next().unwrap_or(text)
 }
 
 /// Other containers of the same image: names and where they stand.
@@ -207,7 +203,12 @@ fn scale(lua: &Lua, host: &Host, count: u32) -> Result<()> {
         return Err(refused(lua, format!("ctx:scale({count}): from 1, which is this one, to {SIBLINGS}")));
     }
     let name = host.firing().container.name.as_str();
-    let image = image_of(&host.firing().container.image);
+    // By its digest: another package may have the name by now, and that would be no sibling.
+    let image = digest_of(&host.firing().container.image);
+    let kept = || -> spec::Result<Vec<String>> {
+        if host.is_dry() { Ok(Vec::new()) } else { host.look().map(|own| kept(own.record())) }
+    };
+    let kept = kept().map_err(|error| failed(lua, &error))?;
     let commands = || -> spec::Result<Vec<Vec<String>>> {
         let known = others(host)?;
         let running = |number: u32| {
@@ -223,7 +224,9 @@ fn scale(lua: &Lua, host: &Host, count: u32) -> Result<()> {
                 Some(true) if number > count => commands.push(host.tsubo(&["rm", "-f", &other])?),
                 Some(false) if number <= count => commands.push(host.tsubo(&["start", &other])?),
                 None if number <= count => {
-                    commands.push(host.tsubo(&["run", "-d", "--name", &other, image])?)
+                    let words = ["run", "-d", "--name", &other].into_iter();
+                    let words = words.chain(kept.iter().map(String::as_str)).chain([image]);
+                    commands.push(host.tsubo(&words.collect::<Vec<_>>())?);
                 }
                 _ => {}
             }

@@ -121,3 +121,19 @@ fn all_gone(list: &Path, count: usize) {
         assert!(gone(), "{pid} is there");
     }
 }
+
+#[test]
+fn what_follows_ends_where_it_fails_and_is_undone() {
+    let folder = tempfile::tempdir().expect("folder");
+    let say = |word: &str, end: &str| json!(["/bin/sh", "-c", format!("echo {word} >> said; {end}")]);
+    let own = shell("true");
+    let asked = json!({ "hook": own["hook"], "container": own["container"], "steps": [
+        { "run": say("one", "true"), "or": [say("never", "true")] },
+        { "run": say("two", "echo why >&2; exit 3"), "or": [say("back", "false"), say("again", "true")] },
+        { "run": say("three", "true"), "or": [] },
+    ] });
+    let said = crate::hook(&["follow-up"], &asked.to_string(), folder.path());
+    assert!(said.code != 0 && said.error.contains("exit status: 3: why"), "{}", said.error);
+    let order = std::fs::read_to_string(folder.path().join("said")).expect("said");
+    assert_eq!(order, "one\ntwo\nback\nagain\n");
+}
