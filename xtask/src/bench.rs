@@ -7,6 +7,7 @@ mod crowd;
 mod exec;
 mod fleet;
 mod footprint;
+mod hooks;
 mod machine;
 mod minimal;
 mod oci;
@@ -49,7 +50,7 @@ pub(crate) struct Ask {
 
 type Bench = (&'static str, fn(&Ask) -> Result<Findings>);
 
-const BENCHES: [Bench; 12] = [
+const BENCHES: [Bench; 13] = [
     ("start", start::run),
     ("parts", parts::run),
     ("burst", burst::run),
@@ -59,6 +60,7 @@ const BENCHES: [Bench; 12] = [
     ("footprint", footprint::run),
     ("crowd", crowd::run),
     ("sampler", sampler::run),
+    ("hooks", hooks::run),
     ("size", |ask| size::run(&ask.dist)),
     ("minimal", |ask| minimal::run(&ask.dist)),
     ("watch", |ask| watch::run(&ask.dist)),
