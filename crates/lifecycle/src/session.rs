@@ -183,7 +183,8 @@ impl Session {
         let each = &mut |reply| match reply {
             Reply::Output { stream, bytes } => output(stream, &bytes),
             Reply::Exit { code: ended } => {
-                *code = Some(ended);
+                // That of the container may come right behind that of what was executed in it.
+                code.get_or_insert(ended);
                 Ok(())
             }
             Reply::Failed(failure) => Err(failure.into()),
