@@ -10,7 +10,7 @@ use lifecycle::events::What;
 use lifecycle::hooks::{Detail, Owner, Running};
 use rustix::event::{PollFd, PollFlags};
 use serde::{Deserialize, Serialize};
-use spec::hooks::{Event, Hook, OnError, Outcome, Verdict, When};
+use spec::hooks::{Event, Hook, Outcome, Verdict, When};
 use spec::protocol::Stream;
 use spec::{Error, Result};
 
@@ -128,6 +128,10 @@ impl Hooks {
         }
         let timers = self.timers.iter().filter_map(|timer| timer.next);
         timers.chain(chains).chain(self.shortage.as_ref().map(Shortage::due)).min()
+    }
+
+    fn is_quiet(&self, is_resting: bool) -> bool {
+        self.chains.is_empty() && self.due(is_resting).is_none_or(|due| due > Instant::now())
     }
 
     /// What tells that there is something to do.
@@ -266,6 +270,10 @@ impl Keeper {
 
     /// Does what is due.
     pub(crate) fn serve_hooks(&mut self) {
+        // Each piece of output comes by here: mostly there is nothing to do.
+        if self.hooks.as_ref().is_none_or(|hooks| hooks.is_quiet(self.restarts.is_resting())) {
+            return;
+        }
         let Some(mut hooks) = self.hooks.take() else { return };
         let list = self.job.spec.hooks.as_deref().map(|all| all.list.clone()).unwrap_or_default();
         let ended = end_all(&mut hooks.chains);
@@ -340,11 +348,7 @@ impl Keeper {
         for line in self.owner().settle(hook, outcome, took) {
             self.log.add(Stream::Error, format!("tsubo-keeper: {line}\n").as_bytes());
         }
-        let no = match &outcome.verdict {
-            Verdict::Veto(why) => Some(why),
-            Verdict::Failed(why) | Verdict::Overdue(why) if hook.on_error == OnError::Abort => Some(why),
-            _ => None,
-        };
+        let no = hook.refusal(&outcome.verdict);
         match (no.filter(|_| is_gate), &mut self.hooks) {
             (Some(why), Some(hooks)) => hooks.gate = Gate::Shut(format!("hook {:?}: {why}", hook.name)),
             _ => return false,

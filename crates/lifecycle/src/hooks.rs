@@ -1,7 +1,7 @@
 //! Hooks: what is done, by a process of its own, when something happens to a container.
 //!
 //! Whoever does the thing also does the hooks: commands those that come before something and may say no
-//! ([`ask`]), keepers those of timers, signals and resources ([`Call::begin`]), without waiting.
+//! ([`ask`]), keepers those of timers, signals and resources ([`Owner::begin`]), without waiting.
 
 mod ask;
 mod diary;

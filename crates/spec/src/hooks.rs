@@ -131,6 +131,17 @@ impl std::str::FromStr for OnError {
     }
 }
 
+impl Hook {
+    /// Why what it comes before shall not be done, if its verdict means that.
+    pub fn refusal<'a>(&self, verdict: &'a Verdict) -> Option<&'a str> {
+        match verdict {
+            Verdict::Veto(why) => Some(why),
+            Verdict::Failed(why) | Verdict::Overdue(why) if self.on_error == OnError::Abort => Some(why),
+            _ => None,
+        }
+    }
+}
+
 impl Hooks {
     /// Refuses what no definition could have said: a package may come from anywhere.
     ///

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use spec::hooks::{Event, Hook, OnError, Verdict, When};
+use spec::hooks::{Event, Hook, Verdict, When};
 use spec::{Error, Result};
 
 use super::{Detail, Owner, process};
@@ -28,15 +28,8 @@ fn tell(lines: Vec<String>) {
 pub fn before(owner: &Owner<'_>, event: Event, detail: &Detail) -> Result<()> {
     for hook in of(owner, &When::Before(event)) {
         let (verdict, lines) = one(owner, hook, detail);
-        let no = match &verdict {
-            Verdict::Veto(why) => Some(why.clone()),
-            Verdict::Failed(why) | Verdict::Overdue(why) if hook.on_error == OnError::Abort => {
-                Some(why.clone())
-            }
-            _ => None,
-        };
-        match no {
-            Some(why) => return Err(refused(owner, event, hook, &why)),
+        match hook.refusal(&verdict) {
+            Some(why) => return Err(refused(owner, event, hook, why)),
             None => tell(lines),
         }
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::support::busybox::installed;
 use crate::support::{House, one_clear_error, until};
@@ -19,19 +20,11 @@ fn does(when: &str, name: &str, script: &str) -> Value {
 }
 
 /// A house with an image `web` that sleeps and has these hooks, which may use `$DIR`.
-fn house(hooks: impl FnOnce(&Path) -> Vec<Value>) -> Option<(House, std::path::PathBuf)> {
-    let dir = tempfile::tempdir().expect("a directory").keep();
-    let hooks = hooks(&dir.join("notes"));
+fn house(hooks: impl FnOnce(&Path) -> Vec<Value>) -> Option<(House, TempDir)> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let hooks = hooks(&dir.path().join("notes"));
     let change = json!({"command": ["/bin/sleep", "1000"], "writable": ["/tmp"], "hooks": {"list": hooks}});
     Some((installed(|tar| tar, change)?, dir))
-}
-
-struct Dir(std::path::PathBuf);
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 fn noted(dir: &Path) -> Vec<String> {
@@ -76,10 +69,9 @@ fn many_of_one_moment_in_their_order_and_each_at_its_own() {
         moments.map(|(when, name)| notes(file, when, name)).to_vec()
     });
     let Some((house, dir)) = made else { return };
-    let dir = Dir(dir);
     start(&house, &[]);
-    until("all of the start", || noted(&dir.0).iter().any(|name| name == "once"));
-    let told = noted(&dir.0);
+    until("all of the start", || noted(dir.path()).iter().any(|name| name == "once"));
+    let told = noted(dir.path());
     let place = |name: &str| {
         told.iter().position(|other| other == name).unwrap_or_else(|| panic!("{name}: {told:?}"))
     };
@@ -87,20 +79,21 @@ fn many_of_one_moment_in_their_order_and_each_at_its_own() {
     assert!(order.is_sorted(), "{told:?}");
     place("ready");
     house.ok_elsewhere(["signal", "one", "USR1"]);
-    until("the hook of the signal", || noted(&dir.0).iter().any(|name| name == "called"));
+    until("the hook of the signal", || noted(dir.path()).iter().any(|name| name == "called"));
     let complaint = house.fails_elsewhere(125, ["signal", "one", "USR2"]);
     one_clear_error(&complaint, &["no hook for signal USR2", "tsubo hooks one"]);
-    let keeper = house.json_elsewhere(["inspect", "one"])[0]["status"]["running"]["keeper"]["pid"].as_i64();
-    if let Some(pid) = keeper {
-        let sent = std::process::Command::new("kill").args(["-s", "RTMIN+3", &pid.to_string()]).status();
-        assert!(sent.is_ok_and(|status| status.success()));
-        until("the hook of a real signal", || noted(&dir.0).iter().any(|name| name == "real"));
-    }
+    let id = house.json_elsewhere(["ps", "--format", "json"])[0]["id"].as_str().expect("its id").to_owned();
+    let state = house.elsewhere().join("run/containers").join(id).join("state.json");
+    let state: Value = serde_json::from_slice(&std::fs::read(state).expect("its state")).expect("JSON");
+    let keeper = state["keeper"]["pid"].as_i64().expect("its keeper").to_string();
+    let sent = std::process::Command::new("kill").args(["-s", "RTMIN+3", &keeper]).status();
+    assert!(sent.is_ok_and(|status| status.success()));
+    until("the hook of a real signal", || noted(dir.path()).iter().any(|name| name == "real"));
     house.ok_elsewhere(["update", "--limit", "cpus=0.5", "one"]);
     house.ok_elsewhere(["stop", "one"]);
-    until("the last", || noted(&dir.0).iter().any(|name| name == "left"));
+    until("the last", || noted(dir.path()).iter().any(|name| name == "left"));
     house.ok_elsewhere(["rm", "one"]);
-    let told = noted(&dir.0);
+    let told = noted(dir.path());
     for name in ["asked", "changed", "leaving", "left", "gone"] {
         assert_eq!(told.iter().filter(|other| *other == name).count(), 1, "{name}: {told:?}");
     }
@@ -124,21 +117,20 @@ fn who_comes_before_may_say_no_and_gives_the_reason() {
         ]
     });
     let Some((house, dir)) = made else { return };
-    let dir = Dir(dir);
     let words = ["run", "-d", "--as-packaged", "--name", "one", "web"];
     let complaint = house.fails_elsewhere(125, words);
     one_clear_error(&complaint, &["guard", "not our turn"]);
     assert_eq!(house.json_elsewhere(["ps", "-a", "--format", "json"]), json!([]), "nothing of it stays");
-    std::fs::write(dir.0.join("notes.go"), "").expect("written");
+    std::fs::write(dir.path().join("notes.go"), "").expect("written");
     start(&house, &[]);
     one_clear_error(&house.fails_elsewhere(125, ["update", "--limit", "cpus=0.5", "one"]), &["as it is"]);
     one_clear_error(&house.fails_elsewhere(125, ["stop", "one"]), &["holder", "still serving"]);
     assert!(house.ok_elsewhere(["ps"]).contains("one"), "it runs on");
     assert_eq!(past(&house, "holder")["outcome"], "veto");
-    std::fs::write(dir.0.join("notes.stop"), "").expect("written");
+    std::fs::write(dir.path().join("notes.stop"), "").expect("written");
     house.ok_elsewhere(["stop", "one"]);
     // By force nobody is asked.
-    std::fs::remove_file(dir.0.join("notes.stop")).expect("removed");
+    std::fs::remove_file(dir.path().join("notes.stop")).expect("removed");
     house.ok_elsewhere(["start", "one"]);
     house.ok_elsewhere(["rm", "-f", "one"]);
 }
@@ -155,9 +147,8 @@ fn one_that_hangs_holds_up_nobody_and_is_ended() {
         ]
     });
     let Some((house, dir)) = made else { return };
-    let dir = Dir(dir);
     start(&house, &[]);
-    until("ticks", || noted(&dir.0).len() > 3);
+    until("ticks", || noted(dir.path()).len() > 3);
     house.ok_elsewhere(["exec", "one", "true"]);
     until("the end of the one that hangs", || past(&house, "hangs")["outcome"] == "overdue");
     until("failures", || past(&house, "fails")["failures"].as_u64() > Some(2));
@@ -167,24 +158,23 @@ fn one_that_hangs_holds_up_nobody_and_is_ended() {
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(log.contains("no luck") && log.contains("overdue"), "{log}");
     std::thread::sleep(Duration::from_secs(2));
-    let before = noted(&dir.0).len();
-    until("more ticks", || noted(&dir.0).len() > before + 2);
+    let before = noted(dir.path()).len();
+    until("more ticks", || noted(dir.path()).len() > before + 2);
     house.ok_elsewhere(["rm", "-f", "one"]);
-    let after = noted(&dir.0).len();
+    let after = noted(dir.path()).len();
     std::thread::sleep(Duration::from_millis(600));
-    assert!(noted(&dir.0).len() <= after + 1, "nothing goes on without it");
+    assert!(noted(dir.path()).len() <= after + 1, "nothing goes on without it");
 }
 
 #[test]
 fn a_package_from_elsewhere_runs_no_programs_of_the_host() {
     let Some((house, dir)) = house(|file| vec![notes(file, "after start", "evil")]) else { return };
-    let dir = Dir(dir);
     let words = ["run", "--rm", "--name", "one", "web", "true"];
     let output = house.command_elsewhere(words).output().expect("tsubo");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success() && said.contains("evil") && said.contains("--as-packaged"), "{said}");
     std::thread::sleep(Duration::from_millis(300));
-    assert_eq!(noted(&dir.0), Vec::<String>::new());
+    assert_eq!(noted(dir.path()), Vec::<String>::new());
 }
 
 #[test]
@@ -201,7 +191,6 @@ fn an_end_is_told_and_a_restart_may_be_refused() {
         ]
     });
     let Some((house, dir)) = made else { return };
-    let dir = Dir(dir);
     let words = [
         "run",
         "-d",
@@ -218,7 +207,7 @@ fn an_end_is_told_and_a_restart_may_be_refused() {
     house.ok_elsewhere(words);
     until("the end for good", || house.ok_elsewhere(["ps", "-a"]).contains("exited"));
     assert_eq!(house.ok_elsewhere(["wait", "one"]).trim(), "7");
-    let told = noted(&dir.0);
+    let told = noted(dir.path());
     assert!(told.iter().filter(|name| *name == "failed").count() >= 2, "{told:?}");
     assert!(told.iter().any(|name| name == "again"), "{told:?}");
     let shown = house.ok_elsewhere(["inspect", "one"]);
@@ -238,9 +227,8 @@ fn what_runs_short_is_told_once() {
         moments.map(|(when, name)| notes(file, when, name)).to_vec()
     });
     let Some((house, dir)) = made else { return };
-    let dir = Dir(dir);
     start(&house, &["--limit", "pids=8", "--limit", "cpus=0.2", "--limit", "disk=8M", "--memory", "64m"]);
-    let has = |name: &str| noted(&dir.0).iter().any(|other| other == name);
+    let has = |name: &str| noted(dir.path()).iter().any(|other| other == name);
     until("it is idle", || has("idle"));
     house.ok_elsewhere(["exec", "-d", "one", "sh", "-c", "for i in 1 2 3 4 5 6; do sleep 3 & done; wait"]);
     until("its processes", || has("pids"));
@@ -261,6 +249,6 @@ fn what_runs_short_is_told_once() {
         .output()
         .expect("tsubo");
     until("its memory", || has("oom"));
-    let told = noted(&dir.0);
+    let told = noted(dir.path());
     assert_eq!(told.iter().filter(|name| *name == "disk").count(), 1, "{told:?}");
 }
