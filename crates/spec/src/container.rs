@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hooks::Hooks;
 use crate::limits::GroupName;
+use crate::network::Networking;
 use crate::resources::Resources;
 use crate::{Id, Name, Promise, RootPath};
 
@@ -119,6 +120,9 @@ pub struct Spec {
     /// What is done when something happens to it.
     #[serde(default)]
     pub hooks: Option<Box<Hooks>>,
+    /// Its interfaces besides the loopback; needs a network namespace of its own.
+    #[serde(default)]
+    pub network: Option<Box<Networking>>,
 }
 
 impl Spec {
@@ -156,6 +160,7 @@ impl Spec {
             logs: None,
             promise: Promise::default(),
             hooks: None,
+            network: None,
         }
     }
 

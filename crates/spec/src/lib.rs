@@ -15,6 +15,7 @@ pub mod isolation;
 pub mod life;
 pub mod limits;
 pub mod name;
+pub mod network;
 pub mod observation;
 pub mod oci;
 pub mod plan;
