@@ -11,7 +11,7 @@ mod allow;
 mod plan;
 mod publish;
 mod table;
-mod word;
+pub mod word;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -24,7 +24,7 @@ use crate::{Id, Name};
 
 pub use address::Mac;
 pub use allow::{Allow, Peer};
-pub use plan::{Element, Link, Plan, Side, Step, Wiring, link_name, plan};
+pub use plan::{Element, Link, Permit, Place, Plan, Side, Step, Whom, Wiring, link_name, plan};
 pub use publish::{Protocol, Publish};
 pub use table::NetworkTable;
 pub use word::{Choice, Wish};
@@ -137,6 +137,9 @@ pub struct Networking {
     /// To whom it may talk beyond its zone, and who to it.
     #[serde(default)]
     pub allow: Vec<Allow>,
+    /// It may not talk to the outside, but for what `allow` says.
+    #[serde(default)]
+    pub closed: bool,
     /// Resolvers other than its networks'.
     #[serde(default)]
     pub servers: Vec<IpAddr>,
