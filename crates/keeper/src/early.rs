@@ -43,7 +43,7 @@ impl Early {
         }
         early.claim = lifecycle::find_place().ok();
         let users = early.claim.as_ref().map(|claim| Users::anywhere().at(claim.base()));
-        early.users = users.and_then(|users| EarlyUsers::make(users).ok());
+        early.users = users.and_then(|users| EarlyUsers::make(users, false).ok());
         early
     }
 

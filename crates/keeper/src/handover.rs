@@ -66,6 +66,7 @@ struct AtRest {
     hooks: Option<HooksAtRest>,
     paused: bool,
     claim: Option<(u32, i32)>,
+    ports: Vec<i32>,
 }
 
 impl Keeper {
@@ -116,6 +117,7 @@ impl Keeper {
             log: (kept.keep_borrowed(log), written, unfinished),
             paused: self.paused,
             claim: self.claim.as_ref().map(|claim| (claim.base(), kept.keep_borrowed(claim.as_fd()))),
+            ports: self.ports.iter().map(|port| kept.keep(port)).collect(),
         })
     }
 }
@@ -137,6 +139,7 @@ pub(crate) fn resume(number: i32) -> Result<Box<Keeper>> {
     keeper.loose = rest.loose.into_iter().map(Task::adopt).collect::<Result<_>>()?;
     let claim = rest.claim.map(|(base, fd)| runtime::ids::Claim::adopt(base, take(fd)?));
     keeper.claim = claim.transpose()?;
+    keeper.ports = rest.ports.into_iter().map(take).collect::<Result<_>>()?;
     Ok(keeper)
 }
 

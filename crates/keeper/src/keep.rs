@@ -16,6 +16,7 @@ use crate::connection::{Connection, Role};
 use crate::finish;
 use crate::health::Checks;
 use crate::hooks::{Gate, Hooks};
+use crate::network::Ports;
 use crate::restart::Restarts;
 use crate::task::Task;
 
@@ -52,6 +53,8 @@ pub(crate) struct Keeper {
     pub(crate) loose: Vec<Task>,
     /// Holds the container's place among the host's users.
     pub(crate) claim: Option<runtime::ids::Claim>,
+    /// Hold the ports of the host that lead to it.
+    pub(crate) ports: Ports,
     /// We are a copy of the program that started the container, and execute this small one.
     pub(crate) next: RefCell<Option<PathBuf>>,
     /// When that is tried though there is always something to do.
@@ -83,6 +86,7 @@ impl Keeper {
             paused: false,
             loose: Vec::new(),
             claim: None,
+            ports: Ports::new(),
             next: RefCell::new(None),
             next_at: Cell::new(Instant::now() + LATEST),
         }

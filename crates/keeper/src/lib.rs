@@ -16,6 +16,7 @@ mod health;
 mod hooks;
 mod keep;
 mod orders;
+mod network;
 mod request;
 mod restart;
 mod setup;

@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use lifecycle::events::What;
 use lifecycle::living;
+use lifecycle::networks::Wired;
 use serde::{Deserialize, Serialize};
 use spec::protocol::Stream;
 
 use crate::hooks::Gate;
 use crate::keep::Keeper;
+use crate::network::Wiring;
 use crate::task::{Setup, Task};
 
 /// The first pause between an end and the next start.
@@ -156,6 +158,8 @@ impl Keeper {
             // told of a failure: the group is in the way of the next start then, which tells.
             let _ = group.end();
         }
+        // Nobody is behind its ports now; what stays is replaced by the next start.
+        let _ = lifecycle::networks::unwire(&self.job);
         self.restarts.rest(code);
         self.tell_hooks_of_end(code);
         None
@@ -169,10 +173,19 @@ impl Keeper {
         }
         let plan = lifecycle::plan(&self.job)?;
         let kept = lifecycle::volumes::attach(&self.job.spec)?;
-        let setup = Setup { kept, ..Setup::of(self.group.as_ref(), self.job.input, self.job.size) };
+        // Its ports are anybody's for this moment: they are taken with the network.
+        self.ports.clear();
+        let (namespaces, mut wiring) = Wiring::begin(&self.job, None)?;
+        let setup =
+            Setup { kept, namespaces, ..Setup::of(self.group.as_ref(), self.job.input, self.job.size) };
         let (job, group, times) = (&self.job, self.group.as_ref(), self.restarts.times);
-        let task = Task::first(&plan, setup, |first| living::runs_again(job, first, group, times))?;
-        self.task = task;
+        let mut ports = None;
+        let task = Task::first(&plan, setup, |first| {
+            let (network, taken) = wiring.end()?.map(Wired::into_parts).unzip();
+            ports = taken;
+            living::runs_again(job, first, group, times, network)
+        })?;
+        (self.task, self.ports) = (task, ports.unwrap_or_default());
         self.begin_checks();
         self.begin_hooks(true);
         self.tell([What::Restart { times: Some(times) }, What::Start]);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use lifecycle::events::What;
 use lifecycle::job::{self, Job, Received, SOCKET};
 use lifecycle::log::Writer;
+use lifecycle::networks::Wired;
 use lifecycle::{KeeperProgram, state};
 use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -18,6 +19,7 @@ use crate::early::Early;
 use crate::finish;
 use crate::handover::{self, Passed};
 use crate::keep::Keeper;
+use crate::network::{Ports, Wiring};
 use crate::task::{Setup, Task};
 
 /// SIGTERM, SIGINT and SIGHUP to the keeper itself stop the container.
@@ -191,9 +193,9 @@ fn start(mut job: Job, mut early: Early, aside: &mut dyn FnMut()) -> Result<Keep
     if made.is_err() {
         finish::undo(&job);
     }
-    let (claim, (task, group, listener, signals, log)) = made?;
+    let (claim, Made { task, group, listener, signals, log, ports }) = made?;
     let mut keeper = Keeper::new(job, task, group, listener, signals, log);
-    keeper.claim = claim;
+    (keeper.claim, keeper.ports) = (claim, ports);
     Ok(keeper)
 }
 
@@ -207,24 +209,36 @@ fn watched(job: &Job) -> Vec<i32> {
     SIGNALS.into_iter().chain(hooks.iter().filter_map(signal)).collect()
 }
 
-type Made = (Task, Option<cgroup::Group>, OwnedFd, OwnedFd, Writer);
+/// Everything that a running container takes.
+struct Made {
+    task: Task,
+    group: Option<cgroup::Group>,
+    listener: OwnedFd,
+    signals: OwnedFd,
+    log: Writer,
+    ports: Ports,
+}
 
 fn make(job: &Job, mut early: Early, aside: &mut dyn FnMut()) -> Result<Made> {
     let signals = sys::signal::descriptor(&watched(job));
     let signals = signals.map_err(std::io::Error::from).doing(|| "watching signals")?;
     let (group, entry) = early.take_groups(job)?;
-    let (users, kept) = (early.users.take(), lifecycle::volumes::attach(&job.spec)?);
-    let setup = Setup { entry, users, kept, ..Setup::of(group.as_ref(), job.input, job.size) };
+    let (namespaces, mut wiring) = Wiring::begin(job, early.users.take())?;
+    let kept = lifecycle::volumes::attach(&job.spec)?;
+    let setup = Setup { entry, namespaces, kept, ..Setup::of(group.as_ref(), job.input, job.size) };
     let mut desk = None;
     // The new process has the longer way to go.
     let task = Task::first(&lifecycle::plan(job)?, setup, |first| {
         aside();
         state::prepare(job)?;
-        desk = Some((listen(job)?, Writer::new(&job.dir, job.spec.logs)?));
-        state::started(job, first, group.as_ref())
+        let (listener, log) = (listen(job)?, Writer::new(&job.dir, job.spec.logs)?);
+        let (network, ports) = wiring.end()?.map(Wired::into_parts).unzip();
+        desk = Some((listener, log, ports.unwrap_or_default()));
+        state::started(job, first, group.as_ref(), network)
     })?;
-    let (listener, log) = desk.ok_or_else(|| Error::internal("the container started without its keeper"))?;
-    Ok((task, group, listener, signals, log))
+    let desk = desk.ok_or_else(|| Error::internal("the container started without its keeper"))?;
+    let (listener, log, ports) = desk;
+    Ok(Made { task, group, listener, signals, log, ports })
 }
 
 /// In the run directory, which only root can enter; the umask keeps the socket itself to us too.

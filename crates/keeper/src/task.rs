@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use runtime::{Child, EarlyUsers, Options, Stdio, Target};
+use runtime::{Child, Options, Stdio, Target};
 use rustix::buffer::spare_capacity;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
@@ -15,6 +15,7 @@ use spec::protocol::{MAX_CHUNK, Stream};
 use spec::{Error, Result, ResultExt};
 
 use crate::handover::{self, Kept};
+use crate::network::Namespaces;
 
 /// Input that waits for the process to read it; above this, no more is taken.
 const INPUT_BYTES: usize = 256 << 10;
@@ -35,15 +36,15 @@ pub(crate) struct Setup<'a> {
     pub(crate) size: Option<(u16, u16)>,
     /// The ways into the groups, if they are open already.
     pub(crate) entry: Option<cgroup::Entry>,
-    /// A user namespace that was made beforehand.
-    pub(crate) users: Option<EarlyUsers>,
+    /// Namespaces that were made beforehand.
+    pub(crate) namespaces: Namespaces,
     /// The file system of its volumes.
     pub(crate) kept: Option<OwnedFd>,
 }
 
 impl<'a> Setup<'a> {
     pub(crate) fn of(group: Option<&'a cgroup::Group>, input: bool, size: Option<(u16, u16)>) -> Self {
-        Self { group, input, size, entry: None, users: None, kept: None }
+        Self { group, input, size, entry: None, namespaces: Namespaces::default(), kept: None }
     }
 }
 
@@ -90,7 +91,7 @@ impl Task {
         if target.is_some() {
             options.patience = PATIENCE;
         }
-        options.users = setup.users;
+        (options.users, options.network) = (setup.namespaces.users, setup.namespaces.network);
         options.kept = setup.kept;
         if let Some(group) = setup.group {
             let entry = setup.entry.map_or_else(|| group.entry(), Ok)?;

@@ -5,6 +5,7 @@ use spec::Result;
 use crate::disk::{self, Durable};
 use crate::events::Subject;
 use crate::job::Job;
+use crate::networks::Connected;
 use crate::pinned::Pinned;
 use crate::record::{HealthState, Running, now};
 
@@ -14,13 +15,19 @@ pub fn rests(job: &Job) -> Result<()> {
 }
 
 /// It was started again; this is its first process now.
-pub fn runs_again(job: &Job, first: i32, group: Option<&cgroup::Group>, restarts: u32) -> Result<()> {
+pub fn runs_again(
+    job: &Job,
+    first: i32,
+    group: Option<&cgroup::Group>,
+    restarts: u32,
+    network: Option<Connected>,
+) -> Result<()> {
     let first = Pinned::of(first)?;
     amend(job, |state| {
         // It may be in more hierarchies than before.
         state.group = group.cloned();
         (state.first, state.started, state.restarts) = (first, now(), restarts);
-        (state.resting, state.health) = (false, None);
+        (state.resting, state.health, state.network) = (false, None, network);
     })
 }
 

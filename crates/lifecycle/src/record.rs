@@ -8,6 +8,7 @@ use spec::container::Spec;
 use spec::life::{Life, Wellness};
 use spec::observation::Port;
 
+use crate::networks::Connected;
 use crate::pinned::Pinned;
 
 /// The version of the format.
@@ -59,6 +60,9 @@ pub struct Running {
     /// What its health checks have told, if it has any.
     #[serde(default)]
     pub health: Option<HealthState>,
+    /// How it is connected, if it has a network that is made for it.
+    #[serde(default)]
+    pub network: Option<Connected>,
 }
 
 /// What the health checks of a running container have told.

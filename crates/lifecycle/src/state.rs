@@ -11,6 +11,7 @@ use crate::job::{Job, SOCKET};
 use crate::ledger::Ledger;
 use crate::lock::Lock;
 use crate::log;
+use crate::networks::Connected;
 use crate::pinned::{Pinned, boot_id};
 use crate::record::{Ended, Record, Running, now};
 
@@ -28,7 +29,12 @@ pub fn prepare(job: &Job) -> Result<()> {
 }
 
 /// Writes that the container runs.
-pub fn started(job: &Job, first: i32, group: Option<&cgroup::Group>) -> Result<()> {
+pub fn started(
+    job: &Job,
+    first: i32,
+    group: Option<&cgroup::Group>,
+    network: Option<Connected>,
+) -> Result<()> {
     let running = Running {
         boot: boot_id()?,
         keeper: Pinned::of(std::process::id() as i32)?,
@@ -38,6 +44,7 @@ pub fn started(job: &Job, first: i32, group: Option<&cgroup::Group>) -> Result<(
         restarts: 0,
         resting: false,
         health: None,
+        network,
     };
     disk::write_json(&job.run.join(STATE), &running, Durable::No)?;
     if job.again {

@@ -24,13 +24,24 @@ pub struct EarlyUsers {
 }
 
 impl EarlyUsers {
-    /// Makes the one of these users, owned by who is root inside.
+    /// Makes the one of these users, owned by who is root inside; with a network namespace that belongs to
+    /// it if `network` is asked for.
     ///
     /// # Errors
     /// Where the kernel refuses it, and for users without a root.
-    pub fn make(users: container::Users) -> Result<Self> {
+    pub fn make(users: container::Users, network: bool) -> Result<Self> {
         let owner = users.host_uid(0).ok_or_else(without_root)?;
-        Ok(Self { made: namespace(&users, owner, false)?, users })
+        Ok(Self { made: namespace(&users, owner, network)?, users })
+    }
+
+    /// The network namespace that was made with it.
+    pub fn network(&self) -> Option<BorrowedFd<'_>> {
+        self.made.network.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Whether it is what a container of these users needs.
+    pub fn suits(&self, users: &container::Users, network: bool) -> bool {
+        self.users == *users && self.made.network.is_some() == network
     }
 }
 
@@ -45,7 +56,7 @@ pub(super) fn make(plan: &Plan, early: Option<EarlyUsers>) -> Result<Option<User
         return Ok(None);
     }
     let network = plan.steps.contains(&Step::Own { namespace: Namespace::Net });
-    match early.filter(|early| early.users == *users && !network) {
+    match early.filter(|early| early.suits(users, network)) {
         Some(early) => Ok(Some(early.made)),
         None => {
             let (owner, _) = Owners::of(plan)?.root()?.ok_or_else(without_root)?;

@@ -1,0 +1,123 @@
+//! Ports of the host that lead to a container: nobody else may have them meanwhile.
+//!
+//! Packets on their way to a container never reach a socket of the host. Without one, another program
+//! could open the port and wonder why nobody comes; with one it is told that the port is taken.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+use spec::network::{Protocol, Publish};
+use spec::{Error, Result};
+
+/// So often a port that is free for one protocol and address, and not for the other, is given up.
+const TRIES: usize = 16;
+
+/// Takes the ports; where any will do (0) it is said which were found.
+///
+/// # Errors
+/// Conflict for one that another program has.
+pub(super) fn reserve(published: &[Publish]) -> Result<(Vec<Publish>, Vec<OwnedFd>)> {
+    let (mut found, mut sockets) = (Vec::with_capacity(published.len()), Vec::new());
+    for publish in published {
+        let (port, held) = take(publish)?;
+        found.push(Publish { host: port, ..*publish });
+        sockets.extend(held);
+    }
+    Ok((found, sockets))
+}
+
+fn take(publish: &Publish) -> Result<(u16, Vec<OwnedFd>)> {
+    let mut last = Errno::ADDRINUSE;
+    for _ in 0..if publish.host == 0 { TRIES } else { 1 } {
+        match take_all(publish) {
+            Ok(taken) => return Ok(taken),
+            Err(errno) => last = errno,
+        }
+    }
+    Err(explain(publish, last))
+}
+
+/// On all addresses that it is published on.
+fn take_all(publish: &Publish) -> Result<(u16, Vec<OwnedFd>), Errno> {
+    let addresses: Vec<IpAddr> = match publish.address {
+        Some(address) => vec![address],
+        None => vec![Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()],
+    };
+    let (mut port, mut held) = (publish.host, Vec::new());
+    for address in addresses {
+        match bound(SocketAddr::new(address, port), publish.protocol) {
+            Ok((socket, number)) => {
+                port = number;
+                held.push(socket);
+            }
+            // A host without IPv6.
+            Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) if publish.address.is_none() && address.is_ipv6() => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok((port, held))
+}
+
+/// A socket that is bound, and nothing more: who reaches it all the same is refused.
+fn bound(at: SocketAddr, protocol: Protocol) -> Result<(OwnedFd, u16), Errno> {
+    let (family, kind, number) = match (at, protocol) {
+        (SocketAddr::V4(_), Protocol::Tcp) => (AddressFamily::INET, SocketType::STREAM, ipproto::TCP),
+        (SocketAddr::V4(_), Protocol::Udp) => (AddressFamily::INET, SocketType::DGRAM, ipproto::UDP),
+        (SocketAddr::V6(_), Protocol::Tcp) => (AddressFamily::INET6, SocketType::STREAM, ipproto::TCP),
+        (SocketAddr::V6(_), Protocol::Udp) => (AddressFamily::INET6, SocketType::DGRAM, ipproto::UDP),
+    };
+    let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, Some(number))?;
+    if at.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    if protocol == Protocol::Udp {
+        // What comes here is never read.
+        sockopt::set_socket_recv_buffer_size(&socket, 0)?;
+    }
+    rustix::net::bind(&socket, &at)?;
+    let name = SocketAddr::try_from(rustix::net::getsockname(&socket)?).map_err(|_| Errno::AFNOSUPPORT)?;
+    Ok((socket, name.port()))
+}
+
+fn explain(publish: &Publish, errno: Errno) -> Error {
+    let Publish { host, protocol, container, .. } = publish;
+    let at = publish.address.map_or_else(String::new, |address| format!(" of {address}"));
+    let what = format!("port {host}/{}{at}, which is to lead to port {container} of the container", protocol.word());
+    match errno {
+        Errno::ADDRINUSE => Error::conflict(format!("{what}, is taken by another program or container"))
+            .hint(format!("choose another: -p PORT:{container}, or any that is free: -p 0:{container}; `ss -lntup` shows who has it")),
+        Errno::ADDRNOTAVAIL => Error::user(format!("{what}: this host does not have the address"))
+            .hint("`ip address` shows those that it has; without one the port is published on all"),
+        Errno::ACCESS | Errno::PERM => Error::new(spec::ErrorKind::Denied, format!("{what}, takes root"))
+            .hint("choose a port from 1024 on"),
+        errno => Error::io(format!("cannot take {what}"), errno.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn publish(host: u16, protocol: Protocol) -> Publish {
+        Publish { address: Some(Ipv4Addr::LOCALHOST.into()), host, container: 80, protocol }
+    }
+
+    #[test]
+    fn one_that_is_taken_is_said_and_any_that_is_free_is_found() {
+        let (found, held) =
+            reserve(&[publish(0, Protocol::Tcp), publish(0, Protocol::Udp)]).expect("two free ports");
+        assert!(found.iter().all(|one| one.host != 0) && held.len() == 2);
+        let error = reserve(&[publish(found[0].host, Protocol::Tcp)]).expect_err("taken");
+        assert!(error.to_string().contains(&found[0].host.to_string()), "{error}");
+        drop(held);
+        reserve(&[publish(found[0].host, Protocol::Tcp)]).expect("free again");
+    }
+
+    #[test]
+    fn a_published_port_is_taken_for_all_addresses() {
+        let (found, _held) = reserve(&[Publish { address: None, ..publish(0, Protocol::Tcp) }]).expect("free");
+        std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, found[0].host)).expect_err("taken");
+    }
+}

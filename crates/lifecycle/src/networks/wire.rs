@@ -1,0 +1,179 @@
+//! A container's network, made at its start and taken back at its end.
+//!
+//! What is made follows from the container's record and its networks' alone, and bears its id: whoever
+//! finds a container that was killed half way can take all of it back.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use spec::container::Spec;
+use spec::network::{Allow, Attachment, Network, Networking, Peer, Permit, Place, Plan, Publish, Whom, plan};
+use spec::{Error, ErrorKind, Name, Result};
+
+use super::{Networks, files, names, ports};
+use crate::job::Job;
+use crate::{Home, disk};
+
+/// How a running container is connected, as its state says it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connected {
+    /// Ports of the host that lead to it; those that could be any are known now.
+    pub published: Vec<Publish>,
+    /// What was made, to be taken back.
+    pub plan: Plan,
+}
+
+/// A network that was made.
+#[derive(Debug)]
+pub struct Wired {
+    connected: Connected,
+    ports: Vec<OwnedFd>,
+}
+
+impl Wired {
+    /// What the state says of it, and what holds the ports of the host.
+    pub fn into_parts(self) -> (Connected, Vec<OwnedFd>) {
+        (self.connected, self.ports)
+    }
+}
+
+/// Makes the network of a container in the namespace `inside`.
+///
+/// # Errors
+/// Conflict for a port of the host that is taken, not found for a network that is gone; whatever the kernel
+/// refuses. Then nothing is left of it.
+pub fn wire(job: &Job, inside: BorrowedFd<'_>) -> Result<Wired> {
+    let Some(networking) = job.spec.network.as_deref() else {
+        return Err(Error::internal("a container without a network"));
+    };
+    let networks = Networks::of(&home(&job.dir, &job.run));
+    let places = places(&networks, &job.spec, networking)?;
+    let (published, held) = ports::reserve(&networking.published)?;
+    let networking = Networking { published: published.clone(), ..networking.clone() };
+    let permits = permits(&networks, &networking.allow, &places)?;
+    let on: Vec<Place<'_>> =
+        places.iter().map(|(network, zone)| Place { network, zone: *zone }).collect();
+    let plan = plan(job.spec.id, &networking, &on, &permits);
+    let known: Vec<Network> = places.iter().map(|(network, _)| network.clone()).collect();
+    write_files(job, &networking, &known)?;
+    make(&networks, &known, &plan, inside)?;
+    Ok(Wired { connected: Connected { published, plan }, ports: held })
+}
+
+/// What of the host's a container reaches: each is raised first, and again if it has gone in the meantime.
+fn make(networks: &Networks, known: &[Network], plan: &Plan, inside: BorrowedFd<'_>) -> Result<()> {
+    let host = net::Host::open()?;
+    known.iter().try_for_each(|network| host.raise(network))?;
+    for network in known.iter().filter(|network| network.names) {
+        networks.resolver(network)?;
+    }
+    match host.attach(plan, inside) {
+        // Somebody else has flushed the table since we looked.
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            known.iter().try_for_each(|network| host.raise(network))?;
+            host.attach(plan, inside)
+        }
+        made => made,
+    }
+}
+
+/// Each network that it is on, with the number of its zone there.
+fn places(networks: &Networks, spec: &Spec, networking: &Networking) -> Result<Vec<(Network, u32)>> {
+    let on = networking.attachments.iter().filter_map(|attachment| match attachment {
+        Attachment::Network { network, .. } => Some(network),
+        _ => None,
+    });
+    on.map(|name| {
+        let zone = networks.zone(name, spec.group.as_ref())?;
+        Ok((networks.find(name)?, zone))
+    })
+    .collect()
+}
+
+/// Permissions by addresses and numbers. A container that does not exist has none yet.
+fn permits(networks: &Networks, allow: &[Allow], places: &[(Network, u32)]) -> Result<Vec<Permit>> {
+    let mut permits = Vec::new();
+    for Allow { inward, peer, port } in allow {
+        let whom = match peer {
+            Peer::Host => vec![Whom::Host],
+            Peer::Outside => vec![Whom::Outside],
+            Peer::Net(net) => vec![Whom::Net(*net)],
+            Peer::Container(name) => networks.addresses(name)?.into_iter().map(Whom::Net).collect(),
+            Peer::Group(group) => places
+                .iter()
+                .map(|(network, _)| networks.zone(&network.name, Some(group)).map(Whom::Zone))
+                .collect::<Result<_>>()?,
+        };
+        permits.extend(whom.into_iter().map(|whom| Permit { inward: *inward, whom, port: *port }));
+    }
+    Ok(permits)
+}
+
+fn write_files(job: &Job, networking: &Networking, known: &[Network]) -> Result<()> {
+    let name = &job.spec.name;
+    let hostname = job.spec.hostname.as_deref().unwrap_or(name.as_str());
+    files::write(&files::directory(&job.dir), networking, known, name, hostname)
+}
+
+/// Takes back the network of a container that ends. What went with its namespace is gone already, or about
+/// to go.
+///
+/// # Errors
+/// Whatever the kernel refuses; the rest is taken back all the same.
+pub fn unwire(job: &Job) -> Result<()> {
+    if job.spec.network.is_none() {
+        return Ok(());
+    }
+    let state = disk::read_json::<crate::Running>(&job.run.join(crate::state::STATE))?;
+    match state.and_then(|state| state.network) {
+        Some(connected) => disconnect(&connected),
+        None => forget(&job.spec, &job.dir, &job.run),
+    }
+}
+
+/// Takes back what the state of a container says was made for it.
+pub(crate) fn disconnect(connected: &Connected) -> Result<()> {
+    net::Host::open()?.detach(&connected.plan)
+}
+
+/// Takes back what may have been made for a container that has no state: all that a start would make.
+pub(crate) fn forget(spec: &Spec, dir: &Path, run: &Path) -> Result<()> {
+    let Some(networking) = spec.network.as_deref() else { return Ok(()) };
+    let networks = Networks::of(&home(dir, run));
+    let Ok(places) = places(&networks, spec, networking) else { return Ok(()) };
+    let permits = permits(&networks, &networking.allow, &places)?;
+    let on: Vec<Place<'_>> =
+        places.iter().map(|(network, zone)| Place { network, zone: *zone }).collect();
+    net::Host::open()?.detach(&plan(spec.id, networking, &on, &permits))
+}
+
+/// The state directory that a container with these two directories is of.
+fn home(dir: &Path, run: &Path) -> Home {
+    let above = |dir: &Path| dir.parent().and_then(Path::parent).unwrap_or(dir).to_owned();
+    Home::at(&above(dir), &above(run))
+}
+
+/// The addresses of a container's interfaces on networks of ours.
+pub(crate) fn addresses(networking: &Networking) -> impl Iterator<Item = ipnet::IpNet> {
+    networking.attachments.iter().flat_map(|attachment| match attachment {
+        Attachment::Network { addresses, .. } => addresses.clone(),
+        _ => Vec::new(),
+    })
+}
+
+/// Used by [`permits`].
+impl Networks {
+    /// The addresses of the container of this name, each alone.
+    fn addresses(&self, name: &Name) -> Result<Vec<ipnet::IpNet>> {
+        let containers = crate::Containers::of(self.home());
+        let found = containers.find(name.as_str())?;
+        let networking = found.record().spec.network.as_deref();
+        Ok(networking.into_iter().flat_map(addresses).map(|net| ipnet::IpNet::from(net.addr())).collect())
+    }
+
+    /// Has the resolver of a network run.
+    fn resolver(&self, network: &Network) -> Result<()> {
+        names::ensure(network, &self.leases(&network.name), &self.run(&network.name))
+    }
+}
