@@ -29,6 +29,7 @@ mod limits_words;
 mod long;
 mod lxcfs;
 mod minimal;
+mod network;
 mod oddities;
 mod own_files;
 mod packing;

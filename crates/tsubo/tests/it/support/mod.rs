@@ -6,6 +6,7 @@ pub mod busybox;
 #[path = "../../../../store/tests/store/forge.rs"]
 pub mod forge;
 pub mod leftovers;
+pub mod wires;
 
 use std::ffi::OsStr;
 use std::io::Write;

@@ -1,0 +1,182 @@
+//! Containers on networks of ours: who reaches whom, under which address and name, and that nothing stays.
+
+use serde_json::{Value, json};
+
+use crate::support::busybox::{file, installed};
+use crate::support::wires::{HOST, OUTSIDE, Wires, asks, here, ip};
+use crate::support::{House, until};
+
+/// Serves its own name on port 80.
+const SERVES: &str = "hostname > /tmp/name; exec httpd -f -p 80 -h /tmp";
+
+/// A house on a host of its own, with an image `web` that serves its name.
+fn house() -> Option<(House, Wires)> {
+    let change = json!({"command": ["/bin/sh", "-c", SERVES], "writable": ["/tmp"]});
+    let files = |tar| {
+        let tar = ["httpd", "hostname", "ip", "ping", "ping6", "nslookup", "wget", "udhcpd", "arping"]
+            .iter()
+            .fold(tar, |tar: crate::support::forge::Tar, name| tar.symlink(&format!("bin/{name}"), "busybox"));
+        ["resolv.conf", "hosts", "hostname"].iter().fold(tar, |tar, name| file(tar, &format!("etc/{name}"), b"", 0o644))
+    };
+    // The world comes first: all that is started is on it.
+    let wires = Wires::new();
+    Some((installed(files, change)?, wires))
+}
+
+fn run(house: &House, name: &str, words: &[&str]) {
+    let start = ["run", "-d", "--name", name];
+    house.ok_elsewhere(start.iter().chain(words).chain(&["web"]));
+}
+
+/// Its address on its first network, as `inspect` tells it; the fourth version, or the sixth.
+fn address(house: &House, name: &str, sixth: bool) -> String {
+    let told: Value = house.json_elsewhere(["inspect", name]);
+    let attachment = &told[0]["record"]["spec"]["network"]["attachments"][0]["network"];
+    let attachment = if attachment.is_null() { find(&told, "attachments").expect("attachments")[0]["network"].clone() } else { attachment.clone() };
+    let addresses = attachment["addresses"].as_array().expect("addresses").clone();
+    let mut texts = addresses.iter().map(|one| one.as_str().expect("text").to_owned());
+    let found = texts.find(|one| one.contains(':') == sixth).expect("one of the family");
+    found.split('/').next().expect("an address").to_owned()
+}
+
+/// The first value of this key, at any depth.
+fn find<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
+    match value {
+        Value::Object(map) => map.get(key).or_else(|| map.values().find_map(|inner| find(inner, key))),
+        Value::Array(list) => list.iter().find_map(|inner| find(inner, key)),
+        _ => None,
+    }
+}
+
+/// Runs a shell script in a container; whether it succeeds, and what it says.
+fn inside(house: &House, name: &str, script: &str) -> (bool, String) {
+    let output = house.command_elsewhere(["exec", name, "/bin/sh", "-c", script]).output().expect("exec");
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    (output.status.success(), text)
+}
+
+fn gets(house: &House, name: &str, url: &str) -> (bool, String) {
+    inside(house, name, &format!("wget -q -T 2 -O - http://{url}/name"))
+}
+
+fn curl(url: &str) -> String {
+    format!("python3 -c \"import urllib.request as r; print(r.urlopen('http://{url}/name', timeout=3).read().decode())\"")
+}
+
+/// Links and elements of ours that are there.
+fn traces() -> String {
+    let links = ip("-o link show");
+    let links: Vec<&str> = links.lines().filter(|line| line.contains("group 19629") || line.contains(": v")).collect();
+    let (_, table) = here("nft list table inet tsubo 2>/dev/null | grep -A3 -E 'map published|set outside' | grep elements");
+    format!("{}{table}", links.join("\n"))
+}
+
+#[test]
+fn a_published_port_leads_to_it_from_everywhere_and_from_nowhere_else() {
+    let Some((house, wires)) = house() else { return };
+    run(&house, "web1", &["--network", "tsubo", "-p", "8080:80"]);
+    until("an answer", || asks("127.0.0.1", 8080).is_some());
+    assert_eq!(asks("127.0.0.1", 8080).as_deref(), Some("web1"));
+    assert_eq!(asks(HOST[0], 8080).as_deref(), Some("web1"));
+    for host in [HOST[0].to_owned(), format!("[{}]", HOST[1])] {
+        assert_eq!(wires.out(&curl(&format!("{host}:8080"))).trim(), "web1", "{host}");
+    }
+    let own = address(&house, "web1", false);
+    assert_eq!(asks(&own, 80).as_deref(), Some("web1"), "the host reaches its containers");
+    let direct = wires.outside(&format!("ip route add {own} via {}; {}", HOST[0], curl(&own)));
+    let direct = { direct }.output().expect("sh");
+    assert!(!direct.status.success(), "from outside only what is published is reached");
+    house.ok_elsewhere(["rm", "-f", "web1"]);
+    assert_eq!(asks("127.0.0.1", 8080), None);
+    until("all is taken back", || traces().is_empty());
+}
+
+#[test]
+fn containers_of_one_network_find_each_other_by_name() {
+    let Some((house, _wires)) = house() else { return };
+    house.ok_elsewhere(["network", "create", "back"]);
+    run(&house, "one", &["--network", "back"]);
+    run(&house, "two", &["--network", "back:alias=db"]);
+    until("an answer by name", || gets(&house, "one", "two").0);
+    assert_eq!(gets(&house, "one", "two").1.trim(), "two");
+    assert_eq!(gets(&house, "one", "db").1.trim(), "two");
+    assert_eq!(gets(&house, "two", "one").1.trim(), "one");
+    let sixth = address(&house, "two", true);
+    assert_eq!(gets(&house, "one", &format!("[{sixth}]")).1.trim(), "two");
+}
+
+#[test]
+fn groups_are_closed_to_each_other_and_the_host_to_all() {
+    let Some((house, _wires)) = house() else { return };
+    for group in ["shop", "bank"] {
+        house.ok_elsewhere(["group", "create", group]);
+    }
+    run(&house, "shop1", &["--network", "tsubo", "--group", "shop"]);
+    run(&house, "shop2", &["--network", "tsubo", "--group", "shop"]);
+    run(&house, "bank1", &["--network", "tsubo", "--group", "bank"]);
+    let (shop2, bank1) = (address(&house, "shop2", false), address(&house, "bank1", false));
+    until("a neighbour", || gets(&house, "shop1", &shop2).0);
+    let (reached, said) = gets(&house, "shop1", &bank1);
+    assert!(!reached, "{said}");
+    let server = std::net::TcpListener::bind("0.0.0.0:9999").expect("a service of the host");
+    for host in ["127.0.0.1", HOST[0]] {
+        let (reached, said) = inside(&house, "shop1", &format!("echo x | nc -w 2 {host} 9999"));
+        assert!(!reached, "{host}: {said}");
+    }
+    drop(server);
+    run(&house, "bank2", &["--network", "tsubo", "--group", "bank", "--allow", "group:shop:80"]);
+    let (reached, said) = gets(&house, "bank2", &shop2);
+    assert!(reached, "{said}");
+}
+
+#[test]
+fn the_outside_sees_the_host_and_an_isolated_network_sees_nothing() {
+    let Some((house, wires)) = house() else { return };
+    house.ok_elsewhere(["network", "create", "--isolated", "cell"]);
+    run(&house, "free", &["--network", "tsubo"]);
+    run(&house, "held", &["--network", "cell"]);
+    wires.out("mkdir -p /tmp; true");
+    for outside in OUTSIDE {
+        let ping = if outside.contains(':') { "ping6" } else { "ping" };
+        let (reached, said) = inside(&house, "free", &format!("{ping} -c 1 -W 2 {outside}"));
+        assert!(reached, "{said}");
+        let (reached, _) = inside(&house, "held", &format!("{ping} -c 1 -W 1 {outside}"));
+        assert!(!reached, "{outside}");
+    }
+}
+
+#[test]
+fn an_address_is_kept_and_nothing_stays_of_a_keeper_that_is_killed() {
+    let Some((house, _wires)) = house() else { return };
+    run(&house, "web1", &["--network", "tsubo", "-p", "8080:80"]);
+    let before = address(&house, "web1", false);
+    house.ok_elsewhere(["stop", "web1"]);
+    run(&house, "web2", &["--network", "tsubo"]);
+    house.ok_elsewhere(["start", "web1"]);
+    assert_eq!(address(&house, "web1", false), before);
+    assert_ne!(address(&house, "web2", false), before);
+    until("an answer", || asks("127.0.0.1", 8080).is_some());
+    let told = house.json_elsewhere(["inspect", "web1"]);
+    let keeper = find(&told, "keeper").expect("a keeper")["pid"].as_i64().expect("its number");
+    assert!(here(&format!("kill -9 {keeper}")).0);
+    house.ok_elsewhere(["gc"]);
+    assert_eq!(asks("127.0.0.1", 8080), None, "nobody is behind the port");
+    house.ok_elsewhere(["rm", "-f", "web1", "web2"]);
+    house.ok_elsewhere(["gc"]);
+    until("all is taken back", || traces().is_empty());
+}
+
+#[test]
+fn a_port_that_is_taken_is_said_and_nothing_stays() {
+    let Some((house, _wires)) = house() else { return };
+    let server = std::net::TcpListener::bind("0.0.0.0:8080").expect("a service of the host");
+    let words = ["run", "-d", "--name", "web1", "--network", "tsubo", "-p", "8080:80", "web"];
+    let error = house.fails_elsewhere(125, words);
+    assert!(error.contains("port 8080/tcp") && error.contains("taken"), "{error}");
+    drop(server);
+    until("all is taken back", || traces().is_empty());
+    house.ok_elsewhere(words);
+    let again = ["run", "-d", "--name", "web2", "--network", "tsubo", "-p", "8080:80", "web"];
+    assert!(house.fails_elsewhere(125, again).contains("taken"));
+    std::net::TcpListener::bind("0.0.0.0:8080").expect_err("it is the container's");
+}
