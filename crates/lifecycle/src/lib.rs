@@ -29,6 +29,7 @@ pub mod ledger;
 pub mod living;
 mod lock;
 pub mod log;
+pub mod networks;
 mod orders;
 mod pinned;
 mod processes;

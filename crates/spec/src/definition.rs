@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::hooks::HooksTable;
 use crate::isolation::Isolation;
 use crate::limits::Limits;
-use crate::{Error, Name, Result, RootPath};
+use crate::network::NetworkTable;
+use crate::{Error, Name, Result, ResultExt, RootPath};
 
 /// What `tsubo build` reads. Only `name` and `command` must be said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -76,6 +77,9 @@ pub struct Definition {
     /// What the package's containers may use of their host; what is not said is computed from the host.
     #[serde(default)]
     pub limits: Limits,
+    /// The networks of the package's containers, which of its ports the host passes on, and who may talk to whom.
+    #[serde(default, skip_serializing_if = "NetworkTable::is_empty")]
+    pub network: NetworkTable,
     /// What is done when something happens to the package's containers.
     #[serde(default, skip_serializing_if = "HooksTable::is_empty")]
     pub hooks: HooksTable,
@@ -138,6 +142,7 @@ impl Definition {
             return Err(Error::user(format!("{file}: command is empty"))
                 .hint("as in command = [\"nginx\", \"-g\", \"daemon off;\"]"));
         }
+        self.network.check().doing(|| format!("{file}: [network]"))?;
         Ok(self)
     }
 
@@ -199,7 +204,13 @@ fn check_keys(table: &toml::Table, file: &str, text: &str) -> Result<()> {
     for copy in copies.filter_map(toml::Value::as_table) {
         check_table(copy, &schema["$defs"]["Copy"], file, text)?;
     }
-    for (key, kind) in [("isolation", "Isolation"), ("limits", "Limits"), ("hooks", "HooksTable")] {
+    let inner = [
+        ("isolation", "Isolation"),
+        ("limits", "Limits"),
+        ("network", "NetworkTable"),
+        ("hooks", "HooksTable"),
+    ];
+    for (key, kind) in inner {
         if let Some(inner) = table.get(key).and_then(toml::Value::as_table) {
             check_table(inner, &schema["$defs"][kind], file, text)?;
         }
@@ -272,6 +283,27 @@ mod tests {
         let error = Definition::parse(text, "tsubo.toml").expect_err("unknown");
         assert!(error.to_string().contains("line 3"), "{error}");
         assert!(error.hints()[0].contains("\"to\""), "{:?}", error.hints());
+    }
+
+    #[test]
+    fn networks_are_checked_when_they_are_read() {
+        let of = |words: &str| {
+            let text = format!("name = \"web\"\ncommand = [\"x\"]\n[network]\n{words}\n");
+            Definition::parse(&text, "tsubo.toml")
+        };
+        let good =
+            of("networks = [\"front\"]\npublish = [\"8080:80\"]\nallow = [\"db:5432\"]").expect("network");
+        assert_eq!(good.network.publish, ["8080:80"]);
+        let error = of("publsh = [\"80\"]").expect_err("unknown");
+        assert!(
+            error.to_string().contains("line 4") && error.hints()[0].contains("\"publish\""),
+            "{error:?}"
+        );
+        let error = of("publish = [\"80:80/sctp\"]").expect_err("SCTP");
+        assert!(error.chain().contains("[network]") && error.chain().contains("SCTP"), "{}", error.chain());
+        let json = "{\"name\":\"web\",\"command\":[\"x\"],\"network\":{\"allow\":[\"host:1\"]}}";
+        let computed = Definition::computed(json, "tsubo.luau", "").expect("computed");
+        assert_eq!(computed.network.allow, ["host:1"]);
     }
 
     #[test]

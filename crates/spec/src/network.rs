@@ -26,7 +26,7 @@ pub use address::Mac;
 pub use allow::{Allow, Peer};
 pub use plan::{Element, Link, Permit, Place, Plan, Side, Step, Whom, Wiring, link_name, plan};
 pub use publish::{Protocol, Publish};
-pub use table::NetworkTable;
+pub use table::{GATEWAY, NetworkTable};
 pub use word::{Choice, Wish};
 
 /// The network that containers are on unless another is said; it is made when it is needed.

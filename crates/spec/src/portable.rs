@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::hooks::Hooks;
 use crate::isolation::Isolation;
 use crate::limits::Limits;
+use crate::network::NetworkTable;
 use crate::observation::{Port, Used};
 use crate::ready::Ready;
 use crate::{Name, RootPath};
@@ -59,6 +60,9 @@ pub struct Portable {
     /// What its definition says of its limits.
     #[serde(default, skip_serializing_if = "Limits::is_empty")]
     pub limits: Limits,
+    /// What its definition says of its network.
+    #[serde(default, skip_serializing_if = "NetworkTable::is_empty")]
+    pub network: NetworkTable,
     /// What follows for its limits from what its tests used at most.
     #[serde(default, skip_serializing_if = "Limits::is_empty")]
     pub forecast: Limits,
@@ -113,6 +117,7 @@ impl Portable {
             policy: None,
             isolation: Isolation::default(),
             limits: Limits::default(),
+            network: NetworkTable::default(),
             forecast: Limits::default(),
             used: None,
             hooks: Hooks::default(),

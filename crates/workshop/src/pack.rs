@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use spec::hooks::Hooks;
 use spec::isolation::Isolation;
 use spec::limits::Limits;
+use spec::network::NetworkTable;
 use spec::observation::{Observation, Used};
 use spec::portable::{Policy, Portable};
 use spec::report::Report;
@@ -55,6 +56,8 @@ pub struct Request {
     pub isolation: Isolation,
     /// What the definition says of its limits.
     pub limits: Limits,
+    /// What the definition says of its network.
+    pub network: NetworkTable,
     /// What is done when something happens to its containers.
     pub hooks: Hooks,
 }
@@ -296,6 +299,7 @@ impl Packing<'_> {
         portable.ports.clone_from(&self.observation.ports);
         portable.isolation.clone_from(&self.request.isolation);
         portable.limits.clone_from(&self.request.limits);
+        portable.network.clone_from(&self.request.network);
         portable.hooks.clone_from(&self.request.hooks);
         let used = self.observation.used();
         portable.forecast = Limits::forecast(&used.peak);

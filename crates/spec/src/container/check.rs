@@ -93,6 +93,7 @@ fn check_namespaces(spec: &Spec) -> Result<()> {
     needs(spec.clocks != super::Clocks::default(), "a clock offset", Namespace::Time)?;
     needs(spec.init, "an init process", Namespace::Pid)?;
     needs(spec.users.is_some(), "a user mapping", Namespace::User)?;
+    needs(spec.network.is_some(), "an interface", Namespace::Net)?;
     if spec.owns(Namespace::User) && spec.users.is_none() {
         return Err(Error::user("a user namespace without a mapping has no users")
             .hint("say users = \"auto\", or name the ranges"));

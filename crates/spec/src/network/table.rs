@@ -17,6 +17,12 @@ const MOST: usize = 1000;
 /// The least that may go over an interface: with less than a packet a second nothing goes at all.
 const LEAST_BYTES: u64 = 1500;
 
+/// In place of an address: the host's, as the container sees it.
+const HOST_GATEWAY: &str = "host-gateway";
+
+/// Stands for that until the container has a network, whose gateway's it is then.
+pub const GATEWAY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+
 /// What a definition says of the network of its containers, in the words of the flags of `tsubo run`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -214,7 +220,11 @@ fn domain(text: &str) -> Result<String> {
 }
 
 fn host(name: &str, address: &str) -> Result<(String, IpAddr)> {
-    let parsed = address.parse().map_err(|_| {
+    let bare = match address {
+        HOST_GATEWAY => return Ok((alias(name)?, GATEWAY)),
+        address => address.trim_start_matches('[').trim_end_matches(']'),
+    };
+    let parsed = bare.parse().map_err(|_| {
         Error::user(format!("{:?} is no address for {:?}", shown(address), shown(name)))
             .hint("as in --add-host db:10.0.0.5 or hosts = { db = \"10.0.0.5\" }")
     })?;

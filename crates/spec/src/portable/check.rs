@@ -30,6 +30,7 @@ impl Portable {
             Self::check_signal,
             Self::check_policy,
             Self::check_hooks,
+            Self::check_network,
         ];
         let refused = |why| {
             Error::user(format!("package {}: {why}", self.name))
@@ -49,6 +50,10 @@ impl Portable {
 
     fn check_hooks(&self) -> std::result::Result<(), String> {
         self.hooks.check().map_err(|error| error.to_string())
+    }
+
+    fn check_network(&self) -> std::result::Result<(), String> {
+        self.network.check().map_err(|error| error.chain())
     }
 
     fn check_command(&self) -> std::result::Result<(), String> {

@@ -87,6 +87,7 @@ pub fn run(args: Args, place: &Place) -> Result<u8> {
         small: false,
         isolation: isolation(&definition)?,
         limits: definition.limits.clone(),
+        network: definition.network.clone(),
         hooks,
     };
     pack::make(&development, &stack, &request, args.format.is_json(), &interrupt)?;

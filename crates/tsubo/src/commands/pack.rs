@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use spec::hooks::Hooks;
 use spec::isolation::Isolation;
 use spec::limits::Limits;
+use spec::network::NetworkTable;
 use spec::{Name, Result, ResultExt};
 use workshop::cut::Level;
 use workshop::dev::Development;
@@ -78,6 +79,7 @@ pub fn run(args: Args, place: &Place) -> Result<u8> {
         small: args.small,
         isolation: Isolation::default(),
         limits: Limits::default(),
+        network: NetworkTable::default(),
         hooks: Hooks::default(),
     };
     make(&development, &stack, &request, args.format.is_json(), &interrupt)?;

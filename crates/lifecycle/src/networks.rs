@@ -1,0 +1,4 @@
+//! Networks on disk and in the kernel.
+
+pub mod files;
+pub mod names;
