@@ -15,7 +15,7 @@ use crate::events::{Subject, What};
 use crate::hooks::{self, Detail, Owner};
 use crate::ledger::Ledger;
 use crate::lock::Lock;
-use crate::log;
+use crate::{log, networks};
 use crate::pinned::{boot_id, ends_within};
 use crate::record::{self, Ended, Record, Running, Status};
 use crate::resolve::Reason;
@@ -133,6 +133,7 @@ impl Container {
         // A keeper that was killed before it had written its state has left these.
         let group = cgroup::Group::of(self.id())?;
         group.kill().and_then(|()| group.remove())?;
+        let _ = networks::forget(&self.record.spec, &self.dir, &self.run);
         self.record_loss("the machine was restarted, or its keeper lost").map(Status::Exited)
     }
 
@@ -172,6 +173,10 @@ impl Container {
                     .kill()
                     .and_then(|()| group.remove())
                     .doing(|| format!("ending container {}", self.name()))?;
+            }
+            if let Some(connected) = &state.network {
+                // What stays bears its id: `tsubo gc` finds it.
+                let _ = networks::disconnect(connected);
             }
         }
         let ended = self.record_loss(note)?;

@@ -2,3 +2,8 @@
 
 pub mod files;
 pub mod names;
+mod ports;
+mod wire;
+
+pub use wire::{Connected, Wired, unwire, wire};
+pub(crate) use wire::{disconnect, forget};
