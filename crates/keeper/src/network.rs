@@ -26,7 +26,7 @@ pub(crate) struct Wiring(Option<JoinHandle<Result<Wired>>>);
 impl Wiring {
     /// Begins with it, if the container of `job` has one that must be wired. `users` were made beforehand.
     pub(crate) fn begin(job: &Job, users: Option<EarlyUsers>) -> Result<(Namespaces, Self)> {
-        if job.spec.network.is_none() {
+        if !networks::is_wired(&job.spec) {
             return Ok((Namespaces { users, network: None }, Self(None)));
         }
         let namespaces = make(job, users)?;

@@ -15,7 +15,8 @@ use crate::events::{Subject, What};
 use crate::hooks::{self, Detail, Owner};
 use crate::ledger::Ledger;
 use crate::lock::Lock;
-use crate::{log, networks};
+use crate::log;
+use crate::networks::{self, Networks};
 use crate::pinned::{boot_id, ends_within};
 use crate::record::{self, Ended, Record, Running, Status};
 use crate::resolve::Reason;
@@ -356,6 +357,7 @@ impl Container {
         group.kill().and_then(|()| group.remove())?;
         remove_tree(&self.run)?;
         disk::retire(&self.dir)?;
+        Networks::around(&self.dir, &self.run).release(&self.record.spec);
         self.tell(What::Destroy);
         Ok(())
     }

@@ -17,6 +17,7 @@ use crate::events::{Events, Watch, What};
 use crate::hooks::{self, Detail, Owner};
 use crate::ledger::{self, Ledger};
 use crate::lock::{ImagesLock, Lock};
+use crate::networks::Networks;
 use crate::record::{self, Record, Status};
 use crate::tenants::Tenants;
 use crate::{Home, Reason, RunOptions, damaged, new_id, rename, resolve, volumes};
@@ -100,6 +101,8 @@ impl Containers {
         if !options.life.standing && !options.overcommit {
             ledger::foresee(self, &spec)?;
         }
+        let networks = self.networks();
+        networks.foresee(&spec)?;
         let run = self.run.join(id.to_string());
         if spec.hooks.is_some() {
             drop(images);
@@ -121,7 +124,9 @@ impl Containers {
         };
         let durable = if remove { Durable::No } else { Durable::Yes };
         let new_volumes = Some(volumes.clone()).filter(|volumes| !volumes.exists());
-        let made = volumes::prepare(source.portable, source.tree, &volumes, wanted, &mut record.spec);
+        let made = networks
+            .lease(&mut record.spec)
+            .and_then(|()| volumes::prepare(source.portable, source.tree, &volumes, wanted, &mut record.spec));
         let made = made.and_then(|unlimited| {
             notes.extend(unlimited.as_ref().map(Reason::of_volumes));
             disk::write_json(&dir.join("container.json"), &record, durable)
@@ -130,6 +135,7 @@ impl Containers {
             // The first failure is the one to tell.
             let _ = new_volumes.map(|volumes| volumes::remove(&volumes));
             let _ = disk::retire(&dir);
+            networks.release(&record.spec);
             lock.discard();
             return Err(error);
         }
@@ -139,6 +145,11 @@ impl Containers {
         drop(images);
         hooks::after(&container.owner("created", None), Event::Create, &Detail::new());
         Ok(container)
+    }
+
+    /// The networks that they are on.
+    fn networks(&self) -> Networks {
+        Networks::around(&self.lib.join("any"), &self.run.join("any"))
     }
 
     /// The image, which stays for as long as this is held.
@@ -353,6 +364,7 @@ impl Containers {
         removed.extend(self.sweep_volumes()?);
         let lost = ledger::settle(&Ledger::beside(&self.run.join("any")), self)?;
         removed.extend((lost > 0).then(|| format!("promises to {lost} containers that are gone")));
+        removed.extend(self.networks().gc()?);
         // Before the containers are listed: those that are started meanwhile are not looked at.
         let entries: Vec<_> = fs::read_dir(&self.run).into_iter().flatten().flatten().collect();
         let known: Vec<String> = self.list()?.iter().map(|container| container.id().to_string()).collect();

@@ -1,9 +1,23 @@
 //! Networks on disk and in the kernel.
+//!
+//! What a network is stands in a file of the state directory; who has which of its addresses in the records
+//! of containers and, for speed, in one small file for each address in the run directory.
 
 pub mod files;
+mod gc;
+mod inspect;
+mod lease;
 pub mod names;
 mod ports;
+mod store;
+mod subnets;
+#[cfg(test)]
+mod tests;
 mod wire;
 
-pub use wire::{Connected, Wired, unwire, wire};
+pub use inspect::Member;
+pub use lease::Lease;
+pub(crate) use lease::NO_MAC;
+pub use store::{Networks, Wanted, WantedSubnet};
+pub use wire::{Connected, Wired, is_wired, unwire, wire};
 pub(crate) use wire::{disconnect, forget};

@@ -14,6 +14,7 @@ use crate::containers::taken;
 use crate::disk::{self, Durable};
 use crate::events::What;
 use crate::lock::Lock;
+use crate::networks::Networks;
 use crate::record::{Record, Status};
 
 impl Container {
@@ -38,6 +39,7 @@ impl Container {
             Status::Running(_) => self.order(&Request::Rename { name: to.clone() })?,
             _ => move_directory(self.dir(), to).map(drop)?,
         }
+        Networks::around(self.dir(), self.run_dir()).rename(&self.record().spec, to);
         drop(others);
         own.discard();
         let mut subject = self.subject();

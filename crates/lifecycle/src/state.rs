@@ -11,7 +11,7 @@ use crate::job::{Job, SOCKET};
 use crate::ledger::Ledger;
 use crate::lock::Lock;
 use crate::log;
-use crate::networks::Connected;
+use crate::networks::{Connected, Networks};
 use crate::pinned::{Pinned, boot_id};
 use crate::record::{Ended, Record, Running, now};
 
@@ -59,6 +59,9 @@ pub fn vanish(job: &Job, log: &log::Writer) -> Result<()> {
     let lock = lock(job);
     // Its name goes last: who does not find it can rely on nothing being left on any disk.
     let removed = disk::remove_few(&job.run, &[STATE, SOCKET]).and_then(|()| retire(job, log));
+    if removed.is_ok() && job.spec.network.is_some() {
+        Networks::beside(job).release(&job.spec);
+    }
     lock.into_iter().for_each(Lock::discard);
     removed
 }

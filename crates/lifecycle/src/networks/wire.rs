@@ -6,14 +6,16 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use spec::container::Spec;
+use spec::limits::GroupName;
 use spec::network::{Allow, Attachment, Network, Networking, Peer, Permit, Place, Plan, Publish, Whom, plan};
 use spec::{Error, ErrorKind, Name, Result};
 
 use super::{Networks, files, names, ports};
+use crate::disk;
 use crate::job::Job;
-use crate::{Home, disk};
 
 /// How a running container is connected, as its state says it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,17 +40,27 @@ impl Wired {
     }
 }
 
+/// Whether a container has interfaces that must be made at its start.
+pub fn is_wired(spec: &Spec) -> bool {
+    wired(spec).is_some()
+}
+
+fn wired(spec: &Spec) -> Option<&Networking> {
+    spec.network.as_deref().filter(|networking| !networking.attachments.is_empty())
+}
+
 /// Makes the network of a container in the namespace `inside`.
 ///
 /// # Errors
 /// Conflict for a port of the host that is taken, not found for a network that is gone; whatever the kernel
 /// refuses. Then nothing is left of it.
 pub fn wire(job: &Job, inside: BorrowedFd<'_>) -> Result<Wired> {
-    let Some(networking) = job.spec.network.as_deref() else {
+    let Some(networking) = wired(&job.spec) else {
         return Err(Error::internal("a container without a network"));
     };
-    let networks = Networks::of(&home(&job.dir, &job.run));
-    let places = places(&networks, &job.spec, networking)?;
+    let networks = Networks::beside(job);
+    networks.hold(&job.spec)?;
+    let places = places(&networks, &job.spec)?;
     let (published, held) = ports::reserve(&networking.published)?;
     let networking = Networking { published: published.clone(), ..networking.clone() };
     let permits = permits(&networks, &networking.allow, &places)?;
@@ -79,16 +91,16 @@ fn make(networks: &Networks, known: &[Network], plan: &Plan, inside: BorrowedFd<
 }
 
 /// Each network that it is on, with the number of its zone there.
-fn places(networks: &Networks, spec: &Spec, networking: &Networking) -> Result<Vec<(Network, u32)>> {
-    let on = networking.attachments.iter().filter_map(|attachment| match attachment {
-        Attachment::Network { network, .. } => Some(network),
-        _ => None,
-    });
-    on.map(|name| {
-        let zone = networks.zone(name, spec.group.as_ref())?;
-        Ok((networks.find(name)?, zone))
-    })
-    .collect()
+fn places(networks: &Networks, spec: &Spec) -> Result<Vec<(Network, u32)>> {
+    let on = networks.of_container(spec)?;
+    on.into_iter().map(|network| zoned(networks, network, spec.group.as_ref())).collect()
+}
+
+/// A network with the number of a group's zone on it.
+fn zoned(networks: &Networks, network: Network, group: Option<&GroupName>) -> Result<(Network, u32)> {
+    let network = networks.with_zone(network, &group.map(ToString::to_string).unwrap_or_default())?;
+    let zone = network.zone(group).ok_or_else(|| Error::internal("a network without the zone it has"))?;
+    Ok((network, zone))
 }
 
 /// Permissions by addresses and numbers. A container that does not exist has none yet.
@@ -102,7 +114,7 @@ fn permits(networks: &Networks, allow: &[Allow], places: &[(Network, u32)]) -> R
             Peer::Container(name) => networks.addresses(name)?.into_iter().map(Whom::Net).collect(),
             Peer::Group(group) => places
                 .iter()
-                .map(|(network, _)| networks.zone(&network.name, Some(group)).map(Whom::Zone))
+                .map(|(network, _)| zoned(networks, network.clone(), Some(group)).map(|(_, zone)| Whom::Zone(zone)))
                 .collect::<Result<_>>()?,
         };
         permits.extend(whom.into_iter().map(|whom| Permit { inward: *inward, whom, port: *port }));
@@ -122,7 +134,7 @@ fn write_files(job: &Job, networking: &Networking, known: &[Network]) -> Result<
 /// # Errors
 /// Whatever the kernel refuses; the rest is taken back all the same.
 pub fn unwire(job: &Job) -> Result<()> {
-    if job.spec.network.is_none() {
+    if !is_wired(&job.spec) {
         return Ok(());
     }
     let state = disk::read_json::<crate::Running>(&job.run.join(crate::state::STATE))?;
@@ -139,41 +151,35 @@ pub(crate) fn disconnect(connected: &Connected) -> Result<()> {
 
 /// Takes back what may have been made for a container that has no state: all that a start would make.
 pub(crate) fn forget(spec: &Spec, dir: &Path, run: &Path) -> Result<()> {
-    let Some(networking) = spec.network.as_deref() else { return Ok(()) };
-    let networks = Networks::of(&home(dir, run));
-    let Ok(places) = places(&networks, spec, networking) else { return Ok(()) };
+    let Some(networking) = wired(spec) else { return Ok(()) };
+    let networks = Networks::around(dir, run);
+    let Ok(places) = places(&networks, spec) else { return Ok(()) };
     let permits = permits(&networks, &networking.allow, &places)?;
     let on: Vec<Place<'_>> =
         places.iter().map(|(network, zone)| Place { network, zone: *zone }).collect();
     net::Host::open()?.detach(&plan(spec.id, networking, &on, &permits))
 }
 
-/// The state directory that a container with these two directories is of.
-fn home(dir: &Path, run: &Path) -> Home {
-    let above = |dir: &Path| dir.parent().and_then(Path::parent).unwrap_or(dir).to_owned();
-    Home::at(&above(dir), &above(run))
-}
-
 /// The addresses of a container's interfaces on networks of ours.
-pub(crate) fn addresses(networking: &Networking) -> impl Iterator<Item = ipnet::IpNet> {
+pub(crate) fn addresses(networking: &Networking) -> impl Iterator<Item = IpNet> {
     networking.attachments.iter().flat_map(|attachment| match attachment {
         Attachment::Network { addresses, .. } => addresses.clone(),
         _ => Vec::new(),
     })
 }
 
-/// Used by [`permits`].
 impl Networks {
-    /// The addresses of the container of this name, each alone.
-    fn addresses(&self, name: &Name) -> Result<Vec<ipnet::IpNet>> {
-        let containers = crate::Containers::of(self.home());
-        let found = containers.find(name.as_str())?;
-        let networking = found.record().spec.network.as_deref();
-        Ok(networking.into_iter().flat_map(addresses).map(|net| ipnet::IpNet::from(net.addr())).collect())
+    /// The addresses of the container of this name, each alone; none while there is no such container.
+    fn addresses(&self, name: &Name) -> Result<Vec<IpNet>> {
+        let records = self.records()?;
+        let found = records.iter().find(|record| record.spec.name == *name);
+        let networking = found.and_then(|record| record.spec.network.as_deref());
+        Ok(networking.into_iter().flat_map(addresses).map(|net| IpNet::from(net.addr())).collect())
     }
 
     /// Has the resolver of a network run.
     fn resolver(&self, network: &Network) -> Result<()> {
-        names::ensure(network, &self.leases(&network.name), &self.run(&network.name))
+        let run = self.run_dir(&network.name);
+        names::ensure(network, &run.join(super::lease::LEASES), &run)
     }
 }

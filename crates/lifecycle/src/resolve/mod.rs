@@ -8,6 +8,7 @@ mod layers;
 mod limits;
 mod lxcfs;
 mod namespaces;
+mod network;
 mod privilege;
 mod promise;
 mod reason;
@@ -22,6 +23,7 @@ use spec::container::{Clocks, Namespace, Process, Root, RootChange, Spec};
 use spec::isolation::{self, Isolation, Origin};
 use spec::life::Life;
 use spec::limits::Limits;
+use spec::network::NetworkTable;
 use spec::portable::{Ids, Portable};
 use spec::{Error, Id, Name, Result, ResultExt, RootPath};
 
@@ -77,6 +79,8 @@ pub struct RunOptions {
     pub isolation: Isolation,
     /// What was asked for of its limits.
     pub limits: Limits,
+    /// What was asked for of its network.
+    pub network: NetworkTable,
     /// The package gets what it asks for, even of the host.
     pub as_packaged: bool,
     /// It is started also where that breaks promises made to others.
@@ -102,6 +106,7 @@ impl RunOptions {
             life: Life::default(),
             isolation: Isolation::default(),
             limits: Limits::default(),
+            network: NetworkTable::default(),
             as_packaged: false,
             overcommit: false,
             presets: Vec::new(),

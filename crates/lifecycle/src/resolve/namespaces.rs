@@ -19,7 +19,8 @@ impl Resolving<'_> {
             // An ordinary user has groups where some were delegated to him, and else none.
             None => !self.facts.rootless || cgroup::Group::available().is_ok(),
         };
-        for namespace in Namespace::ALL.into_iter().filter(|namespace| *namespace != Namespace::User) {
+        let others = [Namespace::Net, Namespace::User];
+        for namespace in Namespace::ALL.into_iter().filter(|namespace| !others.contains(namespace)) {
             let said = self.layers.get(|layer| layer.namespaces.get(&namespace).cloned());
             let (origin, why) = match said {
                 Some((origin, whose)) => (origin, whose.to_owned()),
@@ -33,15 +34,14 @@ impl Resolving<'_> {
             );
             spec.namespaces.extend(place(origin).map(|place| (namespace, place)));
         }
+        let net = self.network(spec, reasons)?;
+        spec.namespaces.extend(place(net).map(|place| (Namespace::Net, place)));
         self.users(spec, reasons)
     }
 
     fn usual(&self, spec: &Spec, namespace: Namespace) -> (Origin, String) {
         match namespace {
             Namespace::Cgroup if !spec.cgroup => (Origin::Host, "it has no control groups".to_owned()),
-            Namespace::Net => {
-                (Origin::Host, "networks of its own come later; own has loopback only".to_owned())
-            }
             Namespace::Time => (Origin::Host, "its clocks are the host's".to_owned()),
             other if OWN.contains(&other) => (Origin::Own, "default".to_owned()),
             _ => (Origin::Host, "default".to_owned()),

@@ -93,7 +93,8 @@ fn check_namespaces(spec: &Spec) -> Result<()> {
     needs(spec.clocks != super::Clocks::default(), "a clock offset", Namespace::Time)?;
     needs(spec.init, "an init process", Namespace::Pid)?;
     needs(spec.users.is_some(), "a user mapping", Namespace::User)?;
-    needs(spec.network.is_some(), "an interface", Namespace::Net)?;
+    let attached = spec.network.as_ref().is_some_and(|network| !network.attachments.is_empty());
+    needs(attached, "an interface", Namespace::Net)?;
     if spec.owns(Namespace::User) && spec.users.is_none() {
         return Err(Error::user("a user namespace without a mapping has no users")
             .hint("say users = \"auto\", or name the ranges"));

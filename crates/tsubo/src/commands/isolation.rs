@@ -21,10 +21,6 @@ pub struct IsolationArgs {
     #[arg(long, value_name = "NAME=WHERE", value_parser = namespace)]
     pub namespace: Vec<(Namespace, Origin)>,
 
-    /// The network: host, none (loopback only), container:NAME, or a path
-    #[arg(long, visible_alias = "net", value_name = "WHERE")]
-    pub network: Option<Origin>,
-
     /// The processes it sees: own, host, container:NAME, or a path
     #[arg(long, value_name = "WHERE")]
     pub pid: Option<Origin>,
@@ -110,7 +106,6 @@ impl IsolationArgs {
         layer.extends = self.preset.clone().or(layer.extends);
         layer.namespaces.extend(self.namespace.iter().cloned());
         let short = [
-            (Namespace::Net, &self.network),
             (Namespace::Pid, &self.pid),
             (Namespace::Ipc, &self.ipc),
             (Namespace::Uts, &self.uts),
@@ -184,7 +179,7 @@ mod tests {
     #[test]
     fn flags_and_words_become_one_layer() {
         let args = IsolationArgs {
-            network: Some(Origin::Own),
+            pid: Some(Origin::Own),
             namespace: vec![namespace("time=own").expect("namespace")],
             other: vec![set("nice=5").expect("setting"), set("capabilities.add=KILL").expect("setting")],
             cap_add: vec!["CHOWN".into()],

@@ -30,6 +30,8 @@ pub mod kill;
 mod life_flags;
 mod limit_flags;
 pub mod logs;
+mod network_flags;
+mod network_words;
 pub mod observation;
 pub mod pack;
 pub mod path;

@@ -7,6 +7,7 @@ use spec::plan::{Plan, plan};
 use spec::{Name, Result};
 
 use super::isolation::{self, IsolationArgs};
+use super::network_flags::NetworkFlags;
 use super::{Place, run};
 use crate::ui;
 
@@ -23,6 +24,9 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
+    #[command(flatten)]
+    pub network: NetworkFlags,
+
     #[command(flatten)]
     pub isolation: IsolationArgs,
 
@@ -49,6 +53,7 @@ pub fn run(args: &Args, place: &Place) -> Result<u8> {
         true => ui::json(&json!({ "plan": plan, "spec": spec }))?,
         false => {
             show(&plan);
+            show_network(&spec);
             show_hooks(&spec);
         }
     }
@@ -58,7 +63,8 @@ pub fn run(args: &Args, place: &Place) -> Result<u8> {
 /// A container as it was made, unless it is to be explained or changed: then as it would be made now.
 fn found(args: &Args, place: &Place) -> Result<(Spec, Vec<Reason>)> {
     let layer = args.isolation.layer();
-    let changed = args.isolation.explain || !layer.is_empty();
+    let network = args.network.table()?;
+    let changed = args.isolation.explain || !layer.is_empty() || !network.is_empty();
     let containers = Containers::of(&place.home()?);
     let container = containers.find(&args.name);
     if let (Ok(container), false) = (&container, changed) {
@@ -72,6 +78,7 @@ fn found(args: &Args, place: &Place) -> Result<(Spec, Vec<Reason>)> {
     let name: Name = container.map_or_else(|_| image.name.clone(), |container| container.name().clone());
     let mut options = RunOptions::named(name);
     options.isolation = layer;
+    options.network = network;
     options.as_packaged = args.isolation.as_packaged;
     options.presets = containers.presets();
     options.volumes = Some(containers.volumes(&options.name));
@@ -87,6 +94,23 @@ fn show_hooks(spec: &Spec) {
     let allowed = hooks.allow.words();
     if !allowed.is_empty() {
         ui::line(format!("     hooks may reach: {}", allowed.join(", ")));
+    }
+}
+
+/// Its interfaces. Addresses that are not said are given when it is made.
+fn show_network(spec: &Spec) {
+    let Some(network) = spec.network.as_deref() else { return };
+    for attachment in &network.attachments {
+        ui::line(format!("     {}", super::network_words::attachment(attachment)));
+    }
+    for port in &network.published {
+        ui::line(format!("     published: {port}"));
+    }
+    for allowed in &network.allow {
+        ui::line(format!("     may talk: {allowed}"));
+    }
+    if network.closed {
+        ui::line("     closed: it may not talk to the outside".to_owned());
     }
 }
 

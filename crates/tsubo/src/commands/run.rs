@@ -13,6 +13,7 @@ use super::free_name::with_free_name;
 use super::isolation::{self, IsolationArgs};
 use super::life_flags::LifeFlags;
 use super::limit_flags::{GroupFlag, LimitFlags, OvercommitFlag};
+use super::network_flags::NetworkFlags;
 use super::terminal_flags::TerminalFlags;
 use crate::ui;
 
@@ -22,11 +23,12 @@ Examples:
   tsubo run --rm web                              in the foreground, from the installed image
   tsubo run --rm -it web sh                       another command, on a terminal
   tsubo run -d -e LOG=debug -v /srv/data:/data:ro web
+  tsubo run -d --network front -p 8080:80 web     on a network of ours; port 8080 of the host leads to it
   tsubo run -d --restart unless-stopped --health-cmd 'curl -fs http://127.0.0.1/' web
 
 Exit codes: the container's own, 128+N if signal N ended it, 125 if tsubo failed,
 126 if the command cannot be executed, 127 if it does not exist.
-Containers share the host's network for now.
+A container that nobody says anything about shares the host's network (tsubo network --help).
 ";
 
 /// Start a container from a package file or an installed image.
@@ -87,6 +89,9 @@ pub struct Args {
 
     #[command(flatten)]
     pub overcommit: OvercommitFlag,
+
+    #[command(flatten)]
+    pub network: NetworkFlags,
 
     #[command(flatten)]
     pub isolation: IsolationArgs,
@@ -169,6 +174,7 @@ fn options(args: &Args, image: &Image, name: Name) -> Result<RunOptions> {
     options.isolation = args.isolation.layer();
     options.limits = args.limits.layer()?;
     options.limits.group = args.group.group.clone().or(options.limits.group);
+    options.network = args.network.table()?;
     options.as_packaged = args.isolation.as_packaged;
     options.overcommit = args.overcommit.overcommit;
     Ok(options)

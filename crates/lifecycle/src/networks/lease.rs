@@ -1,0 +1,451 @@
+//! Who has which address of a network: a file for each in the run directory, which the kernel makes for
+//! one alone. Containers' records are the truth; the files are made from them again after a boot.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::net::IpAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use spec::container::Spec;
+use spec::network::{Attachment, GATEWAY, Kind, Mac, Network, Networking, Subnet};
+use spec::{Error, Id, Name, Result, ResultExt};
+
+use super::store::{Networks, unknown};
+use super::subnets::{is_host, nth, offset};
+use crate::disk;
+use crate::home::new_id;
+
+/// The files of addresses, below a network's run directory.
+pub(super) const LEASES: &str = "leases";
+/// The files of MAC addresses: one for each member, whether it has addresses of ours or not.
+pub(super) const MACS: &str = "macs";
+/// What the name of a file that is being written begins with.
+pub(super) const NEW: &str = ".new-";
+
+/// So many addresses are looked at for a free one.
+const MOST: u128 = 1 << 20;
+
+/// How long its maker may have been at it, if it is tried again.
+const TRIES: usize = 3;
+
+/// Stands for the MAC address of an interface that has none yet.
+pub(crate) const NO_MAC: Mac = Mac([0; 6]);
+
+/// Who has an address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The container's id.
+    pub id: Id,
+    /// Its name.
+    pub name: Name,
+    /// What else its network knows it by.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+}
+
+impl Networks {
+    /// Refuses what no container could have, before anything is done: networks that are not there, addresses
+    /// that are not theirs.
+    ///
+    /// # Errors
+    /// The first of it.
+    pub fn foresee(&self, spec: &Spec) -> Result<()> {
+        let attachments = spec.network.iter().flat_map(|network| &network.attachments);
+        for attachment in attachments {
+            let Attachment::Network { network, addresses, dhcp, .. } = attachment else { continue };
+            let network = self.must_have(network)?;
+            by_hand(&network, addresses)?;
+            from_outside(&network, addresses, *dhcp)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a container the addresses that it does not have yet, on all its networks, or none.
+    ///
+    /// # Errors
+    /// Conflict where somebody else has what was asked for, or all are given; a network that is not there.
+    pub fn lease(&self, spec: &mut Spec) -> Result<()> {
+        let Some(mut networking) = spec.network.take() else { return Ok(()) };
+        let group = spec.group.as_ref().map(ToString::to_string).unwrap_or_default();
+        let leased = self.lease_all(spec, &mut networking, &group);
+        spec.network = Some(networking);
+        leased.inspect_err(|_| self.release(spec))
+    }
+
+    fn lease_all(&self, spec: &Spec, networking: &mut Networking, group: &str) -> Result<()> {
+        let mut gateway = None;
+        for attachment in &mut networking.attachments {
+            let Attachment::Network { network, aliases, .. } = attachment else { continue };
+            let network = self.with_zone(self.must_have(network)?, group)?;
+            gateway = gateway.or(network.subnets.first().map(|subnet| subnet.gateway));
+            let lease = Lease { id: spec.id, name: spec.name.clone(), aliases: aliases.clone() };
+            self.attach(&network, &lease, attachment)?;
+        }
+        for (name, address) in networking.hosts.iter_mut().filter(|(_, address)| *address == GATEWAY) {
+            *address = gateway.ok_or_else(|| {
+                Error::user(format!("{name} cannot be the host: no network of the container leads there"))
+                    .hint("with --network NAME its gateway is the host")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Gives one interface what it needs; what it already has stays its own.
+    fn attach(&self, network: &Network, lease: &Lease, attachment: &mut Attachment) -> Result<()> {
+        let Attachment::Network { addresses, mac, dhcp, .. } = attachment else { return Ok(()) };
+        *dhcp |= from_outside(network, addresses, *dhcp)?;
+        let hands = by_hand(network, addresses)?;
+        let _pair = (network.kind == Kind::Pair).then(|| self.lock()).transpose()?;
+        let claim = Claim::new(self, network, lease)?;
+        if network.kind == Kind::Pair {
+            claim.must_be_two()?;
+        }
+        for address in &hands {
+            claim.must_take(LEASES, &address.addr().to_string())?;
+        }
+        *addresses = hands;
+        if !*dhcp {
+            for subnet in &network.subnets {
+                if !addresses.iter().any(|own| own.addr().is_ipv4() == subnet.net.addr().is_ipv4()) {
+                    let address = claim.any(subnet, addresses, network)?;
+                    addresses.push(address);
+                }
+            }
+        }
+        *mac = claim.mac(*mac, addresses)?;
+        Ok(())
+    }
+
+    /// Makes sure that a container that is to start has what its record says: its files may have been lost
+    /// with their directory.
+    ///
+    /// # Errors
+    /// Conflict where somebody else has it now; a network that is gone.
+    pub fn hold(&self, spec: &Spec) -> Result<()> {
+        let attachments = spec.network.iter().flat_map(|network| &network.attachments);
+        for attachment in attachments {
+            let Attachment::Network { network, addresses, mac, aliases, .. } = attachment else { continue };
+            let dir = self.run_dir(network);
+            let mut files = files(&dir, addresses, *mac);
+            if files.all(|file| holder(&file).is_some_and(|lease| lease.id == spec.id)) {
+                continue;
+            }
+            let network = self.must_have(network)?;
+            let lease = Lease { id: spec.id, name: spec.name.clone(), aliases: aliases.clone() };
+            let claim = Claim::new(self, &network, &lease)?;
+            for address in addresses {
+                claim.must_take(LEASES, &address.addr().to_string())?;
+            }
+            claim.must_take(MACS, &mac.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Gives back what a container had that is gone.
+    pub fn release(&self, spec: &Spec) {
+        let attachments = spec.network.iter().flat_map(|network| &network.attachments);
+        for attachment in attachments {
+            let Attachment::Network { network, addresses, mac, .. } = attachment else { continue };
+            for file in files(&self.run_dir(network), addresses, *mac) {
+                if holder(&file).is_some_and(|lease| lease.id == spec.id) {
+                    // What stays is found by whoever needs it.
+                    let _ = fs::remove_file(file);
+                }
+            }
+        }
+    }
+
+    /// Has its networks know a container by another name.
+    pub(crate) fn rename(&self, spec: &Spec, to: &Name) {
+        let attachments = spec.network.iter().flat_map(|network| &network.attachments);
+        for attachment in attachments {
+            let Attachment::Network { network, addresses, mac, aliases, .. } = attachment else { continue };
+            let lease = Lease { id: spec.id, name: to.clone(), aliases: aliases.clone() };
+            let dir = self.run_dir(network);
+            for file in files(&dir, addresses, *mac) {
+                if holder(&file).is_some_and(|now| now.id == spec.id && now.name != *to) {
+                    // The old name stays where this fails, until it is looked for again.
+                    let _ = written(&dir, &lease).and_then(|new| fs::rename(new, file));
+                }
+            }
+        }
+    }
+
+    /// Makes a network's files anew from what is written of containers, if they are not there.
+    ///
+    /// # Errors
+    /// Not found if the network is gone; when they cannot be made.
+    pub(super) fn rebuild(&self, name: &Name) -> Result<()> {
+        let _lock = self.lock()?;
+        if self.run_dir(name).is_dir() {
+            return Ok(());
+        }
+        if self.get(name)?.is_none() {
+            return Err(unknown(name.as_str()));
+        }
+        self.remember(name)
+    }
+
+    /// The same for who has the lock.
+    pub(super) fn remember(&self, name: &Name) -> Result<()> {
+        let dir = self.run_dirs().join(format!("{NEW}{name}"));
+        disk::remove_tree(&dir)?;
+        let doing = || format!("making {}", dir.display());
+        for inner in [LEASES, MACS] {
+            DirBuilder::new().recursive(true).mode(0o700).create(dir.join(inner)).doing(doing)?;
+        }
+        for record in self.records()? {
+            let attachments = record.spec.network.iter().flat_map(|network| &network.attachments);
+            for attachment in attachments {
+                let Attachment::Network { network, addresses, mac, aliases, .. } = attachment else {
+                    continue;
+                };
+                if network != name {
+                    continue;
+                }
+                let (id, own) = (record.spec.id, record.spec.name.clone());
+                let new = written(&dir, &Lease { id, name: own, aliases: aliases.clone() }).doing(doing)?;
+                for file in files(&dir, addresses, *mac) {
+                    match fs::hard_link(&new, &file) {
+                        // Two records with one address: who starts second is told.
+                        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                            return Err(error).doing(doing);
+                        }
+                        _ => {}
+                    }
+                }
+                fs::remove_file(new).doing(doing)?;
+            }
+        }
+        fs::rename(&dir, self.run_dir(name)).doing(doing)
+    }
+}
+
+/// The addresses that were asked for, with the length of their subnet's prefix.
+fn by_hand(network: &Network, addresses: &[IpNet]) -> Result<Vec<IpNet>> {
+    addresses.iter().map(|address| in_subnet(network, *address)).collect()
+}
+
+fn in_subnet(network: &Network, asked: IpNet) -> Result<IpNet> {
+    let (address, name) = (asked.addr(), &network.name);
+    let Some(subnet) = network.subnets.iter().find(|subnet| subnet.net.contains(&address)) else {
+        if network.subnets.is_empty() && asked.prefix_len() < asked.max_prefix_len() {
+            return Ok(asked);
+        }
+        if network.subnets.is_empty() {
+            return Err(Error::user(format!(
+                "nothing says how many neighbours {address} has on network {name}"
+            ))
+            .hint(format!("say it, as in ip={address}/24")));
+        }
+        let all: Vec<_> = network.subnets.iter().map(|subnet| subnet.net.to_string()).collect();
+        return Err(Error::user(format!(
+            "{address} is not in network {name}, which has {}",
+            all.join(" and ")
+        ))
+        .hint(format!("choose one of these, or none: a free one is found; tsubo network inspect {name}")));
+    };
+    let what = match address {
+        own if own == subnet.gateway => Some("is its gateway's"),
+        other if !is_host(subnet.net, other) => Some("means all or none of its hosts"),
+        _ => None,
+    };
+    match what {
+        Some(what) => {
+            Err(Error::user(format!("{address} cannot be a container's on network {name}: it {what}"))
+                .hint("choose another, or none: a free one is found"))
+        }
+        None => Ok(with_length(address, subnet.net.prefix_len())),
+    }
+}
+
+fn with_length(address: IpAddr, length: u8) -> IpNet {
+    IpNet::new(address, length).unwrap_or(IpNet::from(address))
+}
+
+/// Whether addresses are asked for on the network, where that is possible.
+fn from_outside(network: &Network, addresses: &[IpNet], asked: bool) -> Result<bool> {
+    let (name, kind) = (&network.name, network.kind.word());
+    let others = matches!(network.kind, Kind::Macvlan { .. } | Kind::Bridge { .. });
+    match (asked, others, network.subnets.is_empty() && addresses.is_empty()) {
+        (true, false, _) => Err(Error::user(format!("nobody answers DHCP on network {name} ({kind})"))
+            .hint("leave dhcp out: its addresses are given by tsubo; or say one: ip=ADDRESS")),
+        (false, false, true) => Err(Error::user(format!("network {name} ({kind}) has no addresses to give"))
+            .hint("say one, as in ip=192.168.1.7/24, or make the network with --subnet")),
+        (asked, _, none) => Ok(asked || none),
+    }
+}
+
+/// The files that stand for what an interface has.
+fn files(dir: &Path, addresses: &[IpNet], mac: Mac) -> impl Iterator<Item = PathBuf> {
+    let leases = addresses.iter().map(|address| dir.join(LEASES).join(address.addr().to_string()));
+    let mac = (mac != NO_MAC).then(|| dir.join(MACS).join(mac.to_string()));
+    leases.chain(mac).collect::<Vec<_>>().into_iter()
+}
+
+/// Who has what a file stands for.
+pub(super) fn holder(file: &Path) -> Option<Lease> {
+    disk::read_json(file).ok()?
+}
+
+/// A file with a lease in it, which has no place yet.
+fn written(dir: &Path, lease: &Lease) -> std::io::Result<PathBuf> {
+    let file = dir.join(format!("{NEW}{}", lease.id));
+    let text = serde_json::to_vec(lease)?;
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&file)?.write_all(&text)?;
+    Ok(file)
+}
+
+/// One container that takes what it needs of one network. What it has taken stays when this goes.
+struct Claim<'a> {
+    networks: &'a Networks,
+    name: &'a Name,
+    lease: &'a Lease,
+    dir: PathBuf,
+    /// Its lease, which takes a place by a further name.
+    file: PathBuf,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        // It is found, and removed, where this fails.
+        let _ = fs::remove_file(&self.file);
+    }
+}
+
+impl<'a> Claim<'a> {
+    fn new(networks: &'a Networks, network: &'a Network, lease: &'a Lease) -> Result<Self> {
+        let (name, dir) = (&network.name, networks.run_dir(&network.name));
+        let file = match written(&dir, lease) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                networks.rebuild(name)?;
+                written(&dir, lease)
+            }
+            written => written,
+        };
+        let file = file.doing(|| format!("taking an address of network {name}"))?;
+        Ok(Self { networks, name, lease, dir, file })
+    }
+
+    /// Takes something, if nobody has it.
+    fn take(&self, kind: &str, what: &str) -> Result<bool> {
+        let place = self.dir.join(kind).join(what);
+        let doing = || format!("taking {what} of network {}", self.name);
+        for _ in 0..TRIES {
+            match fs::hard_link(&self.file, &place) {
+                Ok(()) => return Ok(true),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
+                // The network is being removed, or its files were.
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    self.networks.rebuild(self.name)?;
+                    written(&self.dir, self.lease).doing(doing)?;
+                }
+                Err(error) => return Err(error).doing(doing),
+            }
+        }
+        Err(Error::conflict(format!("network {} is being removed", self.name)))
+    }
+
+    /// Takes this very thing. What one's own record says is one's own already.
+    fn must_take(&self, kind: &str, what: &str) -> Result<()> {
+        for last in [false, true] {
+            if self.take(kind, what)? {
+                return Ok(());
+            }
+            let holder = holder(&self.dir.join(kind).join(what));
+            match holder {
+                Some(lease) if lease.id == self.lease.id => return Ok(()),
+                Some(lease) if last => {
+                    return Err(Error::conflict(format!(
+                        "{what} is container {}'s on network {} already",
+                        lease.name, self.name
+                    ))
+                    .hint("choose another, or none: a free one is found"));
+                }
+                // It may be nobody's any more.
+                Some(_) => drop(self.networks.reclaim(self.name)?),
+                None => {}
+            }
+        }
+        Err(Error::conflict(format!("{what} of network {} has just been taken", self.name)))
+    }
+
+    /// A free address, beginning behind the last that was given: what was somebody's a moment ago may still
+    /// be meant by others.
+    fn any(&self, subnet: &Subnet, own: &[IpNet], network: &Network) -> Result<IpNet> {
+        for last in [false, true] {
+            if let Some(address) = self.next(subnet, own, network)? {
+                return Ok(with_length(address, subnet.net.prefix_len()));
+            }
+            if last || self.networks.reclaim(self.name)?.is_empty() {
+                break;
+            }
+        }
+        let given = subnet.range.unwrap_or(subnet.net);
+        Err(Error::conflict(format!("network {} has no free address left in {given}", self.name)).hint(format!(
+            "remove containers that nobody needs (tsubo network inspect {} lists them), or make a larger network: tsubo network create --subnet 10.9.0.0/16 NAME",
+            self.name
+        )))
+    }
+
+    fn next(&self, subnet: &Subnet, own: &[IpNet], network: &Network) -> Result<Option<IpAddr>> {
+        let from = subnet.range.unwrap_or(subnet.net);
+        let bits = u32::from(from.max_prefix_len() - from.prefix_len());
+        let count = 1_u128.checked_shl(bits).unwrap_or(u128::MAX).min(MOST);
+        // The same number in both kinds is easier on people.
+        let twin = own.first().and_then(|four| {
+            let four = four.addr();
+            let of = network.subnets.iter().find(|subnet| subnet.net.contains(&four))?;
+            Some(nth(subnet.net, offset(of.net, four))).filter(|_| subnet.range.is_none())
+        });
+        let cursor = self.dir.join(if from.addr().is_ipv4() { "last4" } else { "last6" });
+        let last = fs::read_to_string(&cursor).ok().and_then(|text| text.trim().parse().ok());
+        let start = last.filter(|last| from.contains(last)).map_or(0, |last| offset(from, last) + 1);
+        let others = (0..count).map(|step| nth(from, (start + step) % count));
+        let usable = |address: &IpAddr| is_host(subnet.net, *address) && *address != subnet.gateway;
+        for address in twin.into_iter().chain(others).filter(usable) {
+            if self.take(LEASES, &address.to_string())? {
+                // If it is lost the search takes longer.
+                let _ = fs::write(&cursor, address.to_string());
+                return Ok(Some(address));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The MAC address: that which was asked for, or one that nobody has.
+    fn mac(&self, asked: Mac, addresses: &[IpNet]) -> Result<Mac> {
+        if asked != NO_MAC {
+            return self.must_take(MACS, &asked.to_string()).map(|()| asked);
+        }
+        let first = addresses.first().map(|address| Mac::of(address.addr()));
+        let mut mac = first.map_or_else(random_mac, Ok)?;
+        while !self.take(MACS, &mac.to_string())? {
+            mac = random_mac()?;
+        }
+        Ok(mac)
+    }
+
+    /// Two, and nobody else.
+    fn must_be_two(&self) -> Result<()> {
+        self.networks.reclaim(self.name)?;
+        let others = super::inspect::names_in(&self.dir);
+        let own = self.lease.name.to_string();
+        match others.iter().filter(|name| **name != own).count() {
+            0 | 1 => Ok(()),
+            _ => {
+                Err(Error::conflict(format!("network {} is a pair, of {}", self.name, others.join(" and ")))
+                    .hint("more than two need a network of another kind: tsubo network create NAME"))
+            }
+        }
+    }
+}
+
+/// Locally administered, one receiver; others than those that come of addresses.
+fn random_mac() -> Result<Mac> {
+    let [a, b, c, d, ..] = new_id()?.bytes();
+    Ok(Mac([0x06, 0x74, a, b, c, d]))
+}

@@ -1,0 +1,1 @@
+//! Networks and leases in a state directory of the test's own.

@@ -1,0 +1,363 @@
+//! Where a container's network comes from: what was said, by whom, and what nobody has to say.
+
+use spec::container::{Namespace, Spec};
+use spec::isolation::Origin;
+use spec::network::{Attachment, Choice, DEFAULT, NetworkTable, Networking, Wish};
+use spec::{Error, Result};
+
+use super::Resolving;
+use super::reason::Reasons;
+use crate::networks::NO_MAC;
+
+/// How to have it otherwise.
+const OTHERWISE: &str = "--network NAME|host|none|container:C|interface:ETH";
+
+/// Where a container is that nobody says anything about.
+const USUAL: Usual = Usual::Host;
+
+/// The words of [`USUAL`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code, reason = "the other one is a decision away")]
+enum Usual {
+    /// On the host's network.
+    Host,
+    /// On the network of all that say nothing.
+    Network,
+}
+
+/// What was decided, and why.
+struct Decided {
+    choice: Choice,
+    why: String,
+    /// It was a flag that said so.
+    asked: bool,
+}
+
+impl Resolving<'_> {
+    /// Decides on the network, and fills in what of it does not depend on others' addresses: these are given
+    /// when the container is made.
+    pub(super) fn network(&self, spec: &mut Spec, reasons: &mut Reasons) -> Result<Origin> {
+        let flags = &self.options.network;
+        let table = self.portable.network.clone().merged(flags.clone());
+        let decided = self.decide(&table)?;
+        let mut networking = table.networking()?;
+        let origin = match decided.choice {
+            Choice::Host => Origin::Host,
+            Choice::None => Origin::Own,
+            Choice::Container(ref name) => Origin::Container(name.clone()),
+            Choice::Path(ref path) => Origin::Path(path.clone()),
+            Choice::User => {
+                networking.attachments = vec![Attachment::User { interface: "eth0".to_owned() }];
+                Origin::Own
+            }
+            Choice::Attached(ref wishes) => {
+                self.must_be_root(wishes)?;
+                networking.attachments = attachments(wishes, &table)?;
+                Origin::Own
+            }
+        };
+        reasons.add("network", shown(&decided.choice), decided.why.as_str(), OTHERWISE);
+        if networking.attachments.is_empty() {
+            only_names(&mut networking, &table, &decided, flags, reasons)?;
+        } else {
+            tell(&networking, reasons);
+        }
+        spec.network = (networking != Networking::default()).then(|| Box::new(networking));
+        Ok(origin)
+    }
+
+    /// The strongest word: `--network`, `--namespace net=`, the definition's networks, its namespaces, what
+    /// only an interface can have, and then what is usual.
+    fn decide(&self, table: &NetworkTable) -> Result<Decided> {
+        let decided = |choice, why: &str, asked| Ok(Decided { choice, why: why.to_owned(), asked });
+        let flag = self.options.isolation.namespaces.get(&Namespace::Net);
+        match (self.options.network.choice()?, flag) {
+            (Some(_), Some(origin)) => {
+                return Err(Error::user(format!(
+                    "--network and --namespace net={origin} both say where the network comes from"
+                ))
+                .hint("leave one of them out"));
+            }
+            (Some(choice), None) => return decided(choice, "asked for", true),
+            (None, Some(origin)) => return decided(of_origin(origin), "asked for", true),
+            (None, None) => {}
+        }
+        if let Some(choice) = self.portable.network.choice()? {
+            return decided(choice, "the package", false);
+        }
+        if let Some((origin, whose)) = self.layers.get(|layer| layer.namespaces.get(&Namespace::Net).cloned())
+        {
+            return decided(of_origin(&origin), whose, false);
+        }
+        if let Some(what) = table.needs_own() {
+            return decided(self.own(), &format!("{what} take a network of its own"), false);
+        }
+        match USUAL {
+            Usual::Host => decided(Choice::Host, "default; a network of its own is asked for", false),
+            Usual::Network => decided(self.own(), "default", false),
+        }
+    }
+
+    /// The network of all that name none.
+    fn own(&self) -> Choice {
+        if self.facts.rootless {
+            return Choice::User;
+        }
+        Choice::Attached(vec![Wish { network: DEFAULT.parse().ok(), ..Wish::default() }])
+    }
+
+    /// Links to the host are the host's root's to make.
+    fn must_be_root(&self, wishes: &[Wish]) -> Result<()> {
+        if !self.facts.rootless {
+            return Ok(());
+        }
+        let what = shown(&Choice::Attached(wishes.to_vec()));
+        Err(Error::unsupported(format!("without root a container cannot be on {what}"))
+            .hint("--network pasta carries its packets as if they were your own, and publishes ports too; or run it with sudo"))
+    }
+}
+
+fn of_origin(origin: &Origin) -> Choice {
+    match origin {
+        Origin::Own => Choice::None,
+        Origin::Host => Choice::Host,
+        Origin::Container(name) => Choice::Container(name.clone()),
+        Origin::Path(path) => Choice::Path(path.clone()),
+    }
+}
+
+/// Without interfaces of its own only names mean something. What a flag has asked for beyond that is an
+/// error; what a package has is left out.
+fn only_names(
+    networking: &mut Networking,
+    table: &NetworkTable,
+    decided: &Decided,
+    flags: &NetworkTable,
+    reasons: &mut Reasons,
+) -> Result<()> {
+    let has = shown(&decided.choice);
+    if let Some(what) = flags.needs_own() {
+        return Err(Error::user(format!(
+            "{what}: that takes interfaces of its own, and its network is {has} ({})",
+            decided.why
+        ))
+        .hint("say which: --network NAME, or --network tsubo for the usual one"));
+    }
+    if let Some(what) = table.needs_own() {
+        let why = if decided.asked { "asked for" } else { decided.why.as_str() };
+        reasons.add(
+            "network.publish",
+            format!("left out: {what}"),
+            format!("its network is {has} ({why})"),
+            OTHERWISE,
+        );
+        reasons.notable();
+    }
+    let (servers, search, hosts) =
+        (networking.servers.clone(), networking.search.clone(), networking.hosts.clone());
+    *networking = Networking { servers, search, hosts, ..Networking::default() };
+    Ok(())
+}
+
+/// One interface for each wish. Addresses that are not said are given later.
+fn attachments(wishes: &[Wish], table: &NetworkTable) -> Result<Vec<Attachment>> {
+    let mut taken: Vec<String> = wishes.iter().filter_map(|wish| wish.interface.clone()).collect();
+    let mut all = Vec::new();
+    for wish in wishes {
+        let interface = match (&wish.interface, &wish.host) {
+            (Some(name), _) => name.clone(),
+            (None, Some(host)) if !taken.contains(host) => host.clone(),
+            _ => free_name(&taken),
+        };
+        taken.push(interface.clone());
+        all.push(attachment(wish, interface, table)?);
+    }
+    Ok(all)
+}
+
+fn free_name(taken: &[String]) -> String {
+    let names = (0..).map(|number: u32| format!("eth{number}"));
+    names.into_iter().find(|name| !taken.contains(name)).unwrap_or_default()
+}
+
+fn attachment(wish: &Wish, interface: String, table: &NetworkTable) -> Result<Attachment> {
+    let only = |what: &str| {
+        let plain = wish.mac.is_none() && wish.aliases.is_empty() && !wish.dhcp && wish.mtu.is_none();
+        plain.then_some(()).ok_or_else(|| {
+            Error::user(format!("{what} takes no mac, alias, dhcp or mtu")).hint("only networks of ours do")
+        })
+    };
+    match (&wish.network, &wish.host, &wish.cni) {
+        (_, Some(host), _) => {
+            only("an interface of the host")?;
+            // Nobody says how many neighbours a bare address has.
+            if let Some(bare) = wish.addresses.iter().find(|net| net.prefix_len() == net.max_prefix_len()) {
+                return Err(Error::user(format!(
+                    "nothing says how many neighbours {} has on {host}",
+                    bare.addr()
+                ))
+                .hint(format!("say it, as in interface:{host}:ip={}/24", bare.addr())));
+            }
+            Ok(Attachment::Interface { host: host.clone(), interface, addresses: wish.addresses.clone() })
+        }
+        (_, _, Some(name)) => {
+            only("a configuration of CNI")?;
+            if !wish.addresses.is_empty() {
+                return Err(Error::user(format!("the addresses of {name} come from its configuration")));
+            }
+            Ok(Attachment::Cni { name: name.clone(), interface })
+        }
+        (network, ..) => {
+            let aliases =
+                wish.aliases.iter().chain(&table.aliases).map(|name| spec::network::word::alias(name));
+            let mut aliases = aliases.collect::<Result<Vec<_>>>()?;
+            aliases.sort();
+            aliases.dedup();
+            Ok(Attachment::Network {
+                network: network.clone().map_or_else(|| DEFAULT.parse(), Ok)?,
+                interface,
+                addresses: wish.addresses.clone(),
+                mac: wish.mac.unwrap_or(NO_MAC),
+                aliases,
+                dhcp: wish.dhcp,
+                mtu: wish.mtu,
+            })
+        }
+    }
+}
+
+fn tell(networking: &Networking, reasons: &mut Reasons) {
+    let list = |words: Vec<String>| if words.is_empty() { "none".to_owned() } else { words.join(" ") };
+    let published = networking.published.iter().map(ToString::to_string).collect();
+    reasons.add("published ports", list(published), "what the host passes on", "-p HOST:CONTAINER");
+    let outside = if networking.closed { "closed" } else { "open" };
+    reasons.add("outside", outside, "the network may say less", "--closed, --allow WHOM");
+    let allowed: Vec<String> = networking.allow.iter().map(ToString::to_string).collect();
+    let why = "besides the containers of its group on its networks";
+    reasons.add("may talk to", list(allowed), why, "--allow host:5432, --allow from:NAME");
+}
+
+fn shown(choice: &Choice) -> String {
+    match choice {
+        Choice::Host => "host".to_owned(),
+        Choice::None => "loopback only".to_owned(),
+        Choice::Container(name) => format!("container:{name}"),
+        Choice::Path(path) => path.display().to_string(),
+        Choice::User => "pasta".to_owned(),
+        Choice::Attached(wishes) => {
+            let one = |wish: &Wish| match (&wish.network, &wish.host, &wish.cni) {
+                (_, Some(host), _) => format!("interface {host}"),
+                (_, _, Some(name)) => format!("CNI {name}"),
+                (Some(name), ..) => format!("network {name}"),
+                _ => format!("network {DEFAULT}"),
+            };
+            wishes.iter().map(one).collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use spec::container::Place;
+    use spec::observation::Port;
+    use spec::portable::Portable;
+
+    use super::*;
+    use crate::resolve::{Reason, RunOptions, explained};
+
+    fn portable(words: &str) -> Portable {
+        let mut portable = Portable::new("web".parse().expect("name"), vec!["/bin/true".to_owned()]);
+        portable.network = table(words);
+        portable
+    }
+
+    fn table(words: &str) -> NetworkTable {
+        serde_json::from_str(words).expect(words)
+    }
+
+    fn of(portable: &Portable, words: &str) -> Result<(Spec, Vec<Reason>)> {
+        let mut options = RunOptions::named(portable.name.clone());
+        options.network = table(words);
+        explained(portable, Path::new(env!("CARGO_MANIFEST_DIR")), &options)
+    }
+
+    fn attachments_of(spec: &Spec) -> &[Attachment] {
+        spec.network.as_ref().map_or(&[], |network| &network.attachments)
+    }
+
+    #[test]
+    fn what_nobody_says_is_the_hosts() {
+        let (spec, _) = of(&portable("{}"), "{}").expect("spec");
+        assert!(!spec.namespaces.contains_key(&Namespace::Net) && spec.network.is_none());
+    }
+
+    #[test]
+    fn a_network_of_its_own_takes_no_users_of_the_host() {
+        let mut listening = portable("{}");
+        listening.ports.insert(Port { protocol: "tcp".into(), port: 80 });
+        let (spec, reasons) = of(&listening, "{\"publish\":[\"8080:80\"]}").expect("spec");
+        assert!(spec.owns(Namespace::Net) && spec.users.is_some(), "its root may bind port 80 there");
+        let reason = reasons.iter().find(|reason| reason.what == "network").expect("reason");
+        assert!(reason.state.contains(DEFAULT) && reason.why.contains("published ports"), "{reason:?}");
+        assert!(
+            matches!(&attachments_of(&spec)[0], Attachment::Network { network, interface, .. } if network.as_str() == DEFAULT && interface == "eth0")
+        );
+    }
+
+    #[test]
+    fn interfaces_have_names_of_their_own() {
+        let words = "{\"networks\":[\"a\",\"b:name=eth0\",\"interface:up1\",\"c\"],\"aliases\":[\"www\"]}";
+        let (spec, _) = of(&portable("{}"), words).expect("spec");
+        let names: Vec<&str> = attachments_of(&spec)
+            .iter()
+            .map(|attachment| match attachment {
+                Attachment::Network { interface, .. } | Attachment::Interface { interface, .. } => {
+                    interface.as_str()
+                }
+                _ => "",
+            })
+            .collect();
+        assert_eq!(names, ["eth1", "eth0", "up1", "eth2"]);
+        assert!(
+            matches!(&attachments_of(&spec)[0], Attachment::Network { aliases, .. } if aliases == &["www"])
+        );
+    }
+
+    #[test]
+    fn flags_are_stronger_than_packages() {
+        let packaged = portable("{\"networks\":[\"tsubo\"],\"publish\":[\"8080:80\"],\"closed\":true}");
+        let (spec, _) = of(&packaged, "{\"publish\":[\"9090:80\"]}").expect("spec");
+        let network = spec.network.expect("network");
+        assert_eq!(network.published.iter().map(ToString::to_string).collect::<Vec<_>>(), ["9090:80"]);
+        assert!(network.closed);
+        let (spec, reasons) = of(&packaged, "{\"networks\":[\"host\"]}").expect("spec");
+        assert!(spec.network.is_none() && !spec.namespaces.contains_key(&Namespace::Net));
+        assert!(reasons.iter().any(|reason| reason.notable && reason.state.contains("published ports")));
+        let (spec, _) = of(&packaged, "{\"networks\":[\"container:db\"]}").expect("spec");
+        assert_eq!(spec.namespaces[&Namespace::Net], Place::Container("db".into()));
+        let (spec, _) = of(&packaged, "{\"networks\":[\"none\"],\"dns\":[\"9.9.9.9\"]}").expect("spec");
+        assert!(spec.owns(Namespace::Net) && spec.network.expect("names").servers.len() == 1);
+    }
+
+    #[test]
+    fn what_goes_with_no_interface_is_refused() {
+        for words in [
+            "{\"networks\":[\"host\"],\"publish\":[\"80\"]}",
+            "{\"networks\":[\"none\"],\"allow\":[\"host\"]}",
+            "{\"networks\":[\"container:db\"],\"closed\":true}",
+            "{\"networks\":[\"interface:eth1:ip=10.0.0.7\"]}",
+            "{\"networks\":[\"interface:eth1:mac=02:74:00:00:00:01\"]}",
+            "{\"networks\":[\"cni:ptp:ip=10.0.0.7\"]}",
+        ] {
+            let error = of(&portable("{}"), words).expect_err(words);
+            assert!(!error.to_string().is_empty(), "{error:?}");
+        }
+        let mut options = RunOptions::named("web".parse().expect("name"));
+        options.network = table("{\"networks\":[\"tsubo\"]}");
+        options.isolation = spec::isolation::set("namespaces.net=own").expect("setting");
+        let both = explained(&portable("{}"), Path::new("/"), &options).expect_err("both");
+        assert!(both.to_string().contains("both say"), "{both:?}");
+    }
+}
