@@ -4,3 +4,23 @@
 //! What is to be made is said by [`spec::network::Step`]s; here they are executed, through netlink, in
 //! this process.
 #![forbid(unsafe_code)]
+
+mod attach;
+mod detach;
+mod entry;
+mod filter;
+mod forward;
+mod host;
+mod inside;
+mod link;
+mod message;
+mod raise;
+mod shape;
+mod socket;
+mod table;
+mod uapi;
+
+pub use entry::Entry;
+pub use host::Host;
+pub use inside::give_back;
+pub use link::Found;

@@ -1,0 +1,340 @@
+//! What makes a container's network: the steps, as few calls of the kernel as possible.
+
+use std::os::fd::BorrowedFd;
+
+use rustix::io::Errno;
+use spec::network::{Element, Link, Plan, Side, Step, Wiring};
+use spec::{Error, ErrorKind, Result, ResultExt};
+
+use crate::entry::{Entry, entries, spoken};
+use crate::host::Host;
+use crate::link::{self, Way};
+use crate::message::Batch;
+use crate::raise::is_off;
+use crate::socket::{Failure, Socket};
+use crate::{filter, inside, shape};
+
+/// What became of the names of a plan: the numbers of its interfaces.
+#[derive(Default)]
+struct Numbers(Vec<(Side, String, u32)>);
+
+impl Numbers {
+    fn of(&self, side: Side, name: &str) -> Option<u32> {
+        self.0.iter().find(|(at, known, _)| *at == side && known == name).map(|(_, _, number)| *number)
+    }
+
+    fn learn(&mut self, side: Side, name: &str, number: u32) {
+        self.0.push((side, name.to_owned(), number));
+    }
+}
+
+impl Host {
+    /// Makes the network of a container, the network namespace of which is `inside`: all of it, or nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] where the host's part of a network is gone ([`mend`](Self::mend) it and try
+    /// again), [`ErrorKind::Conflict`] where a published port leads to another container already.
+    pub fn attach(&self, plan: &Plan, inside: BorrowedFd<'_>) -> Result<()> {
+        let inner = inside::socket(inside)?;
+        self.wire(plan, &inner, inside).inspect_err(|_| {
+            // What is undone here was made here: the error that is told is the first one.
+            let _ = self.remove_links(plan);
+            for step in plan {
+                if let Step::Move { host, inside: name } = step {
+                    let _ = inside::give_back(inside, name, host);
+                }
+            }
+        })
+    }
+
+    fn wire(&self, plan: &Plan, inner: &Socket, inside: BorrowedFd<'_>) -> Result<()> {
+        let mut numbers = Numbers::default();
+        self.all_links(plan, inner, inside, &mut numbers)?;
+        let without_v6 = self.steps(plan, Side::Host, &self.route, &numbers, false)?;
+        self.steps(plan, Side::Inside, inner, &numbers, without_v6)?;
+        for step in plan {
+            if let Step::Parameter { path, value } = step {
+                let path = format!("/proc/sys/{path}");
+                std::fs::write(&path, value).doing(|| format!("writing {value} to {path}"))?;
+            }
+        }
+        self.elements(plan)
+    }
+
+    /// The links of the plan, and their numbers.
+    fn all_links(
+        &self,
+        plan: &Plan,
+        inner: &Socket,
+        inside: BorrowedFd<'_>,
+        numbers: &mut Numbers,
+    ) -> Result<()> {
+        for step in plan {
+            match step {
+                Step::Link(link) => self.link_up(link, inner, inside, numbers)?,
+                Step::Move { host, inside: name } => self.move_in(host, name, inner, inside, numbers)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn link_up(
+        &self,
+        link: &Link,
+        inner: &Socket,
+        inside: BorrowedFd<'_>,
+        numbers: &mut Numbers,
+    ) -> Result<()> {
+        let below = self.below(link)?;
+        let mut tries = 0;
+        loop {
+            let mut batch = Batch::default();
+            link::make(&mut batch, link, below, inside);
+            if let Wiring::Veth { host, .. } = &link.wiring {
+                link::get(&mut batch, host);
+            }
+            let mut found = None;
+            let failures = self.route.ask(&mut batch, |answer| found = link::Found::read(answer))?;
+            match failures.first() {
+                None => return learn(link, found, inner, numbers),
+                Some(failure) if failure.errno == Errno::EXIST && tries == 0 => {
+                    tries += 1;
+                    clear_away(self, link, inner)?;
+                }
+                Some(failure) => return Err(link_failure(link, failure.errno)),
+            }
+        }
+    }
+
+    /// The number of the interface that a link is on, or the bridge that it is a port of; 0 for none.
+    fn below(&self, link: &Link) -> Result<u32> {
+        match &link.wiring {
+            Wiring::Veth { bridge: None, .. } => Ok(0),
+            Wiring::Veth { bridge: Some(name), .. } => self
+                .link(name)?
+                .map(|found| found.index)
+                .ok_or_else(|| Error::not_found(format!("the interface {name} of the network is gone"))),
+            Wiring::Macvlan { parent, .. } | Wiring::Ipvlan { parent, .. } => self.raise_parent(parent),
+        }
+    }
+
+    fn move_in(
+        &self,
+        host: &str,
+        name: &str,
+        inner: &Socket,
+        inside: BorrowedFd<'_>,
+        numbers: &mut Numbers,
+    ) -> Result<()> {
+        let found = self.link(host)?.ok_or_else(|| {
+            Error::not_found(format!("there is no interface {host} on this host"))
+                .hint("ip link shows those that are")
+        })?;
+        let mut batch = Batch::default();
+        link::travel(&mut batch, found.index, name, inside);
+        refuse(self.route.run(&mut batch)?, || format!("moving the interface {host} into the container"))?;
+        let there = link::find(inner, name)?
+            .ok_or_else(|| Error::internal(format!("{host} is not where it was moved to")))?;
+        let mut batch = Batch::default();
+        link::up(&mut batch, there.index);
+        refuse(inner.run(&mut batch)?, || format!("putting up the interface {name}"))?;
+        numbers.learn(Side::Inside, name, there.index);
+        Ok(())
+    }
+
+    /// The steps on one side, at once; whether those of IPv6 were left out as it is off.
+    fn steps(
+        &self,
+        plan: &Plan,
+        side: Side,
+        socket: &Socket,
+        numbers: &Numbers,
+        without_v6: bool,
+    ) -> Result<bool> {
+        let mut batch = Batch::default();
+        let mut told = Vec::new();
+        for step in plan.iter().filter(|step| !(without_v6 && is_v6(step))) {
+            write(&mut batch, step, side, numbers);
+            told.resize(batch.count() as usize, step);
+        }
+        let mut off = without_v6;
+        for failure in socket.run(&mut batch)? {
+            let Some(step) = told.get((failure.message as usize).wrapping_sub(1)) else { continue };
+            if is_v6(step) && is_off(failure.errno) && plan.iter().any(is_v4_address) {
+                off = true;
+            } else {
+                return Err(step_failure(step, failure.errno));
+            }
+        }
+        Ok(off)
+    }
+
+    fn elements(&self, plan: &Plan) -> Result<()> {
+        let all: Vec<Entry> = elements(plan).flat_map(entries).collect();
+        match filter::add(&self.filter, &all)? {
+            None => Ok(()),
+            Some(refusal) => Err(element_failure(plan, refusal.entry, refusal.errno)),
+        }
+    }
+
+    /// Makes the elements of a container that runs once more, where somebody removed them.
+    pub fn renew(&self, plan: &Plan) -> Result<()> {
+        self.elements(plan)
+    }
+}
+
+/// The elements of a plan.
+pub(crate) fn elements(plan: &Plan) -> impl Iterator<Item = &Element> {
+    plan.iter().filter_map(|step| match step {
+        Step::Element(element) => Some(element),
+        _ => None,
+    })
+}
+
+/// Appends the messages of a step, if it is one of this side.
+fn write(batch: &mut Batch, step: &Step, on: Side, numbers: &Numbers) {
+    let number = |side, interface: &str| (side == on).then(|| numbers.of(side, interface)).flatten();
+    match step {
+        Step::Address { side, interface, address, segment } => {
+            if let Some(index) = number(*side, interface) {
+                link::address(batch, index, *address, *segment);
+            }
+        }
+        Step::Route { side, interface, to, via, source } => {
+            if let Some(index) = number(*side, interface) {
+                link::route(batch, index, &Way { to: *to, via: *via, source: *source });
+            }
+        }
+        Step::Neighbour { side, interface, address, mac } => {
+            if let Some(index) = number(*side, interface) {
+                link::neighbour(batch, index, *address, *mac);
+            }
+        }
+        Step::Link(link) => {
+            if let Some(index) = number(Side::Inside, &link.inside) {
+                link::up(batch, index);
+            }
+            if let Wiring::Veth { host, bridge: Some(_), .. } = &link.wiring
+                && let Some(index) = number(Side::Host, host)
+            {
+                link::lock(batch, index, link.mac);
+            }
+        }
+        Step::Shape { interface, bytes } => {
+            if let Some(index) = number(Side::Host, interface) {
+                shape::shape(batch, index, *bytes);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn learn(link: &Link, found: Option<link::Found>, inner: &Socket, numbers: &mut Numbers) -> Result<()> {
+    if let Wiring::Veth { host, .. } = &link.wiring {
+        let found =
+            found.ok_or_else(|| Error::internal(format!("the interface {host} was not to be found")))?;
+        numbers.learn(Side::Host, host, found.index);
+        numbers.learn(Side::Inside, &link.inside, found.peer);
+        return Ok(());
+    }
+    let found = link::find(inner, &link.inside)?;
+    let found = found.ok_or_else(|| Error::internal(format!("{} is not in the container", link.inside)))?;
+    numbers.learn(Side::Inside, &link.inside, found.index);
+    Ok(())
+}
+
+/// Removes what has the names of a link.
+fn clear_away(host: &Host, link: &Link, inner: &Socket) -> Result<()> {
+    if let Wiring::Veth { host: name, .. } = &link.wiring {
+        host.remove_link(name)?;
+    }
+    let mut batch = Batch::default();
+    link::remove(&mut batch, &link.inside);
+    inner.run(&mut batch).map(drop)
+}
+
+fn is_v6(step: &Step) -> bool {
+    match step {
+        Step::Address { address, .. } => address.addr().is_ipv6(),
+        Step::Route { to, .. } => to.addr().is_ipv6(),
+        Step::Neighbour { address, .. } => address.is_ipv6(),
+        _ => false,
+    }
+}
+
+fn is_v4_address(step: &Step) -> bool {
+    matches!(step, Step::Address { address, .. } if address.addr().is_ipv4())
+}
+
+fn refuse(failures: Vec<Failure>, what: impl FnOnce() -> String) -> Result<()> {
+    match failures.first() {
+        None => Ok(()),
+        Some(failure) => Err(Error::io(what(), failure.errno.into())),
+    }
+}
+
+fn link_failure(link: &Link, errno: Errno) -> Error {
+    let (kind, on) = match &link.wiring {
+        Wiring::Veth { host, .. } => ("veth", host),
+        Wiring::Macvlan { parent, .. } => ("macvlan", parent),
+        Wiring::Ipvlan { parent, .. } => ("ipvlan", parent),
+    };
+    let what = format!("making the {kind} link of {} ({on})", link.inside);
+    match errno {
+        Errno::OPNOTSUPP => Error::unsupported(format!("this kernel has no {kind} interfaces"))
+            .because(std::io::Error::from(errno))
+            .hint("load the kernel's module, or use a network of another kind"),
+        Errno::BUSY => Error::conflict(what).because(std::io::Error::from(errno)).hint(format!(
+            "{on} is in use in another way: a bridge's port, or a parent for the other of macvlan and ipvlan"
+        )),
+        _ => Error::io(what, errno.into()),
+    }
+}
+
+fn step_failure(step: &Step, errno: Errno) -> Error {
+    let cause = std::io::Error::from(errno);
+    match step {
+        Step::Address { interface, address, .. } => {
+            Error::io(format!("giving {interface} the address {address}"), cause)
+        }
+        Step::Route { source: Some(gateway), .. } if errno == Errno::INVAL => {
+            Error::not_found(format!("the gateway's address {gateway} is not on this host any more"))
+                .because(cause)
+                .hint("somebody removed it: start again, which makes it anew")
+        }
+        Step::Route { interface, to, .. } => Error::io(format!("the route to {to} over {interface}"), cause),
+        Step::Neighbour { interface, address, .. } => {
+            Error::io(format!("the neighbour {address} on {interface}"), cause)
+        }
+        Step::Shape { interface, .. } if errno == Errno::NOENT || errno == Errno::OPNOTSUPP => {
+            Error::unsupported(format!("limiting what goes to {interface}"))
+                .because(cause)
+                .hint("this kernel has no token bucket filter (sch_tbf): leave out the limit of ingress")
+        }
+        Step::Shape { interface, .. } => Error::io(format!("limiting what goes to {interface}"), cause),
+        Step::Link(link) => Error::io(format!("locking the bridge's port of {}", link.inside), cause),
+        _ => Error::io("a step of the network", cause),
+    }
+}
+
+fn element_failure(plan: &Plan, entry: Option<&Entry>, errno: Errno) -> Error {
+    let cause = std::io::Error::from(errno);
+    let is_taken = matches!(errno, Errno::EXIST | Errno::BUSY);
+    if is_taken
+        && let Some(Element::Published { address, protocol, port, .. }) =
+            elements(plan).find(|element| entry.is_some_and(|entry| entries(element).contains(entry)))
+    {
+        let port = spoken(*address, *protocol, *port);
+        return Error::conflict(format!("{port} leads to another container already"))
+            .because(cause)
+            .hint("publish another port (tsubo ps shows who has it), or 0 for any that is free");
+    }
+    let set = entry.map_or("", Entry::set);
+    if errno == Errno::NOENT {
+        return Error::new(ErrorKind::NotFound, "the packet filter's table inet tsubo is gone, or not whole")
+            .because(cause)
+            .hint("somebody removed it: start again, which makes it anew");
+    }
+    Error::io(format!("an element of the packet filter's set {set}"), cause)
+}

@@ -1,0 +1,332 @@
+//! Links, addresses, routes and neighbours, as messages.
+
+use std::net::IpAddr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use ipnet::IpNet;
+use rustix::io::Errno;
+use spec::network::{Link, Mac, Wiring};
+use spec::{Error, Result};
+
+use crate::entry::octets;
+use crate::message::{Answer, Batch, attribute, text, word};
+use crate::socket::Socket;
+use crate::uapi::netlink::{CREATE, DUMP, EXCLUSIVE, REPLACE};
+use crate::uapi::route::*;
+
+const INET: u8 = 2;
+const INET6: u8 = 10;
+const BRIDGE: u8 = 7;
+
+/// A link that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Its number.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// The number of the link at its other end, or below it; 0 for none.
+    pub peer: u32,
+    /// That of the bridge that it is a port of; 0 for none.
+    pub bridge: u32,
+    /// Its interface group.
+    pub group: u32,
+    /// It is up.
+    pub up: bool,
+    /// Bytes of a packet.
+    pub mtu: u32,
+    /// What the kernel calls its kind; empty for a device.
+    pub kind: String,
+}
+
+impl Found {
+    pub(crate) fn read(answer: &Answer<'_>) -> Option<Self> {
+        if answer.kind != NEWLINK {
+            return None;
+        }
+        let (header, body) = answer.body.split_at_checked(16)?;
+        let number = |kind| attribute(body, kind).map_or(0, |value| word(value, 0));
+        let kind = attribute(body, IFLA_LINKINFO).and_then(|info| attribute(info, IFLA_INFO_KIND));
+        Some(Self {
+            index: word(header, 4),
+            name: attribute(body, IFLA_IFNAME).map(text)?,
+            peer: number(IFLA_LINK),
+            bridge: number(IFLA_MASTER),
+            group: number(IFLA_GROUP),
+            up: word(header, 8) & IFF_UP != 0,
+            mtu: number(IFLA_MTU),
+            kind: kind.map(text).unwrap_or_default(),
+        })
+    }
+}
+
+/// Asks for a link.
+pub(crate) fn get(batch: &mut Batch, name: &str) -> u32 {
+    let number = batch.message(GETLINK, 0, &header(0, 0, 0, 0));
+    batch.put_text(IFLA_IFNAME, name);
+    batch.put_u32(IFLA_EXT_MASK, SKIP_STATS);
+    number
+}
+
+/// A link by its name, if there is one.
+pub(crate) fn find(socket: &Socket, name: &str) -> Result<Option<Found>> {
+    let mut batch = Batch::default();
+    get(&mut batch, name);
+    let mut found = None;
+    let failures = socket.ask(&mut batch, |answer| found = Found::read(answer))?;
+    match failures.first() {
+        Some(failure) if failure.errno != Errno::NODEV => {
+            Err(Error::io(format!("looking for the interface {name}"), failure.errno.into()))
+        }
+        _ => Ok(found),
+    }
+}
+
+/// All links.
+pub(crate) fn all(socket: &Socket) -> Result<Vec<Found>> {
+    let mut batch = Batch::default();
+    batch.message(GETLINK, DUMP, &header(0, 0, 0, 0));
+    batch.put_u32(IFLA_EXT_MASK, SKIP_STATS);
+    let mut found = Vec::new();
+    socket.ask(&mut batch, |answer| found.extend(Found::read(answer)))?;
+    Ok(found)
+}
+
+/// Makes a link whose inner end is in the namespace `inside`; the host's end is up. `below`: the number of the
+/// interface that it is on top of, or of the bridge that it is a port of.
+pub(crate) fn make(batch: &mut Batch, link: &Link, below: u32, inside: BorrowedFd<'_>) -> u32 {
+    match &link.wiring {
+        Wiring::Veth { host, mac, zone, .. } => {
+            // Nobody is asked for addresses on it, and nobody is answered.
+            let flags = if below == 0 { IFF_UP | IFF_NOARP } else { IFF_UP };
+            let number = batch.message(NEWLINK, CREATE | EXCLUSIVE, &header(0, 0, flags, flags));
+            batch.put_text(IFLA_IFNAME, host);
+            common(batch, *mac, link.mtu);
+            batch.put_u32(IFLA_GROUP, *zone);
+            if below != 0 {
+                batch.put_u32(IFLA_MASTER, below);
+            }
+            info(batch, "veth", |batch| {
+                // An end of a pair cannot be up before there is the other.
+                batch.nest(VETH_INFO_PEER, &header(0, 0, 0, 0), |batch| inner(batch, link, inside));
+            });
+            number
+        }
+        Wiring::Macvlan { mode, .. } => {
+            let mode = macvlan_mode(mode.as_deref()).to_ne_bytes();
+            over(batch, link, below, inside, "macvlan", |batch| batch.put(IFLA_MACVLAN_MODE, &mode))
+        }
+        Wiring::Ipvlan { mode, .. } => {
+            let mode = ipvlan_mode(mode.as_deref()).to_ne_bytes();
+            over(batch, link, below, inside, "ipvlan", |batch| batch.put(IFLA_IPVLAN_MODE, &mode))
+        }
+    }
+}
+
+fn over(
+    batch: &mut Batch,
+    link: &Link,
+    below: u32,
+    inside: BorrowedFd<'_>,
+    kind: &str,
+    data: impl FnOnce(&mut Batch),
+) -> u32 {
+    let number = batch.message(NEWLINK, CREATE | EXCLUSIVE, &header(0, 0, IFF_UP, IFF_UP));
+    batch.put_u32(IFLA_LINK, below);
+    inner(batch, link, inside);
+    info(batch, kind, data);
+    number
+}
+
+fn inner(batch: &mut Batch, link: &Link, inside: BorrowedFd<'_>) {
+    batch.put_text(IFLA_IFNAME, &link.inside);
+    if !matches!(link.wiring, Wiring::Ipvlan { .. }) {
+        batch.put(IFLA_ADDRESS, &link.mac.0);
+    }
+    if let Some(mtu) = link.mtu {
+        batch.put_u32(IFLA_MTU, mtu);
+    }
+    batch.put_u32(IFLA_NET_NS_FD, inside.as_raw_fd() as u32);
+}
+
+fn common(batch: &mut Batch, mac: Mac, mtu: Option<u32>) {
+    batch.put(IFLA_ADDRESS, &mac.0);
+    if let Some(mtu) = mtu {
+        batch.put_u32(IFLA_MTU, mtu);
+    }
+}
+
+fn info(batch: &mut Batch, kind: &str, data: impl FnOnce(&mut Batch)) {
+    batch.nest(IFLA_LINKINFO, &[], |batch| {
+        batch.put_text(IFLA_INFO_KIND, kind);
+        batch.nest(IFLA_INFO_DATA, &[], data);
+    });
+}
+
+/// Makes a bridge that is up.
+pub(crate) fn make_bridge(batch: &mut Batch, name: &str, group: u32) -> u32 {
+    let number = batch.message(NEWLINK, CREATE | EXCLUSIVE, &header(0, 0, IFF_UP, IFF_UP));
+    batch.put_text(IFLA_IFNAME, name);
+    batch.put_u32(IFLA_GROUP, group);
+    batch.nest(IFLA_LINKINFO, &[], |batch| batch.put_text(IFLA_INFO_KIND, "bridge"));
+    number
+}
+
+/// Makes a link for the tagged packets of another one.
+pub(crate) fn make_vlan(batch: &mut Batch, name: &str, parent: u32, tag: u16) -> u32 {
+    let number = batch.message(NEWLINK, CREATE | EXCLUSIVE, &header(0, 0, IFF_UP, IFF_UP));
+    batch.put_text(IFLA_IFNAME, name);
+    batch.put_u32(IFLA_LINK, parent);
+    info(batch, "vlan", |batch| batch.put(IFLA_VLAN_ID, &tag.to_ne_bytes()));
+    number
+}
+
+/// Makes a link a port of a bridge (0: of none), and up.
+pub(crate) fn enslave(batch: &mut Batch, index: u32, bridge: u32) -> u32 {
+    let number = batch.message(SETLINK, 0, &header(0, index, IFF_UP, IFF_UP));
+    batch.put_u32(IFLA_MASTER, bridge);
+    number
+}
+
+/// Puts a link up, in its group.
+pub(crate) fn raise(batch: &mut Batch, index: u32, group: u32) -> u32 {
+    let number = batch.message(SETLINK, 0, &header(0, index, IFF_UP, IFF_UP));
+    batch.put_u32(IFLA_GROUP, group);
+    number
+}
+
+/// Moves a link into a namespace, under a name.
+pub(crate) fn travel(batch: &mut Batch, index: u32, name: &str, to: BorrowedFd<'_>) -> u32 {
+    let number = batch.message(SETLINK, 0, &header(0, index, 0, 0));
+    batch.put_text(IFLA_IFNAME, name);
+    batch.put_u32(IFLA_NET_NS_FD, to.as_raw_fd() as u32);
+    number
+}
+
+/// Puts a link up.
+pub(crate) fn up(batch: &mut Batch, index: u32) -> u32 {
+    batch.message(SETLINK, 0, &header(0, index, IFF_UP, IFF_UP))
+}
+
+/// Removes a link by its name.
+pub(crate) fn remove(batch: &mut Batch, name: &str) -> u32 {
+    let number = batch.message(DELLINK, 0, &header(0, 0, 0, 0));
+    batch.put_text(IFLA_IFNAME, name);
+    number
+}
+
+/// A port of a bridge takes packets of this MAC address only.
+pub(crate) fn lock(batch: &mut Batch, index: u32, mac: Mac) {
+    batch.message(SETLINK, 0, &header(BRIDGE, index, 0, 0));
+    batch.nest(IFLA_PROTINFO, &[], |batch| {
+        batch.put(IFLA_BRPORT_LEARNING, &[0]);
+        batch.put(IFLA_BRPORT_LOCKED, &[1]);
+    });
+    neighbour_header(batch, BRIDGE, index, NUD_STATIC, NTF_MASTER);
+    batch.put(NDA_LLADDR, &mac.0);
+}
+
+/// NUD_NOARP: it is there until it is removed, and not the bridge's own.
+const NUD_STATIC: u16 = 0x40;
+
+/// Gives a link an address, usable at once.
+pub(crate) fn address(batch: &mut Batch, index: u32, address: IpNet, segment: bool) -> u32 {
+    let mut header = vec![family(address.addr()), address.prefix_len(), 0, RT_SCOPE_UNIVERSE];
+    header.extend(index.to_ne_bytes());
+    let number = batch.message(NEWADDR, CREATE | REPLACE, &header);
+    batch.put(IFA_LOCAL, &octets(address.addr()));
+    batch.put(IFA_ADDRESS, &octets(address.addr()));
+    let flags = if segment { IFA_F_NODAD } else { IFA_F_NODAD | IFA_F_NOPREFIXROUTE };
+    batch.put_u32(IFA_FLAGS, flags);
+    number
+}
+
+/// Where packets go.
+pub(crate) struct Way {
+    pub(crate) to: IpNet,
+    pub(crate) via: Option<IpAddr>,
+    pub(crate) source: Option<IpAddr>,
+}
+
+/// Makes a route, in place of another to the same addresses.
+pub(crate) fn route(batch: &mut Batch, index: u32, way: &Way) -> u32 {
+    let scope = if way.via.is_none() && way.to.addr().is_ipv4() { RT_SCOPE_LINK } else { RT_SCOPE_UNIVERSE };
+    let number = route_message(batch, NEWROUTE, CREATE | REPLACE, scope, way);
+    batch.put_u32(RTA_OIF, index);
+    number
+}
+
+/// Removes a route over a link.
+pub(crate) fn remove_route(batch: &mut Batch, index: u32, way: &Way) -> u32 {
+    // RT_SCOPE_NOWHERE: whichever it has.
+    let number = route_message(batch, DELROUTE, 0, 255, way);
+    batch.put_u32(RTA_OIF, index);
+    number
+}
+
+fn route_message(batch: &mut Batch, kind: u16, flags: u16, scope: u8, way: &Way) -> u32 {
+    let onlink = if way.via.is_some() { RTNH_F_ONLINK } else { 0 };
+    let mut header = vec![family(way.to.addr()), way.to.prefix_len(), 0, 0];
+    header.extend([RT_TABLE_MAIN, RTPROT_STATIC, scope, RTN_UNICAST]);
+    header.extend(onlink.to_ne_bytes());
+    let number = batch.message(kind, flags, &header);
+    if way.to.prefix_len() > 0 {
+        batch.put(RTA_DST, &octets(way.to.addr()));
+    }
+    if let Some(via) = way.via {
+        batch.put(RTA_GATEWAY, &octets(via));
+    }
+    if let Some(source) = way.source {
+        batch.put(RTA_PREFSRC, &octets(source));
+    }
+    number
+}
+
+/// Says which MAC address an address has.
+pub(crate) fn neighbour(batch: &mut Batch, index: u32, address: IpAddr, mac: Mac) -> u32 {
+    let number = neighbour_header(batch, family(address), index, NUD_PERMANENT, 0);
+    batch.put(NDA_DST, &octets(address));
+    batch.put(NDA_LLADDR, &mac.0);
+    number
+}
+
+fn neighbour_header(batch: &mut Batch, family: u8, index: u32, state: u16, flags: u8) -> u32 {
+    let mut header = vec![family, 0, 0, 0];
+    header.extend(index.to_ne_bytes());
+    header.extend(state.to_ne_bytes());
+    header.extend([flags, 0]);
+    batch.message(NEWNEIGH, CREATE | REPLACE, &header)
+}
+
+/// struct ifinfomsg.
+fn header(family: u8, index: u32, flags: u32, change: u32) -> [u8; 16] {
+    let mut header = [0; 16];
+    header[0] = family;
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header[8..12].copy_from_slice(&flags.to_ne_bytes());
+    header[12..].copy_from_slice(&change.to_ne_bytes());
+    header
+}
+
+fn family(address: IpAddr) -> u8 {
+    if address.is_ipv4() { INET } else { INET6 }
+}
+
+/// if_link.h, enum macvlan_mode.
+fn macvlan_mode(mode: Option<&str>) -> u32 {
+    match mode {
+        Some("private") => 1,
+        Some("vepa") => 2,
+        Some("passthru") => 8,
+        _ => 4,
+    }
+}
+
+/// if_link.h, enum ipvlan_mode.
+fn ipvlan_mode(mode: Option<&str>) -> u16 {
+    match mode {
+        Some("l3") => 1,
+        Some("l3s") => 2,
+        _ => 0,
+    }
+}

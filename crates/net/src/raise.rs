@@ -1,0 +1,157 @@
+//! What a network has on the host, whether or not a container is on it.
+
+use rustix::io::Errno;
+use spec::network::{Kind, Network, Subnet, ZONES};
+use spec::{Error, Result};
+
+use crate::entry::spoken_for;
+use crate::host::Host;
+use crate::message::Batch;
+use crate::{filter, forward, link, table};
+
+/// What the kernel says of an address or route of IPv6 where that is off.
+pub(crate) fn is_off(errno: Errno) -> bool {
+    matches!(errno, Errno::ACCESS | Errno::AFNOSUPPORT | Errno::OPNOTSUPP | Errno::ADDRNOTAVAIL)
+}
+
+impl Host {
+    /// Makes what the network has on the host, as far as it is not there. Quick if it is.
+    pub fn raise(&self, network: &Network) -> Result<()> {
+        if !self.is_raised(network)? { self.mend(network) } else { Ok(()) }
+    }
+
+    /// The same without trusting that what looks whole is.
+    pub fn mend(&self, network: &Network) -> Result<()> {
+        match &network.kind {
+            Kind::Nat | Kind::Isolated => self.raise_routed(network),
+            Kind::Pair => self.raise_bridge(network, 0).map(drop),
+            Kind::Bridge { uplink } => self.raise_uplink(network, uplink.as_deref()),
+            Kind::Macvlan { parent, .. } | Kind::Ipvlan { parent, .. } => self.raise_parent(parent).map(drop),
+        }
+    }
+
+    fn is_raised(&self, network: &Network) -> Result<bool> {
+        match &network.kind {
+            Kind::Nat | Kind::Isolated => self.is_routed(network),
+            Kind::Pair => self.is_up(&network.device()),
+            _ => Ok(false),
+        }
+    }
+
+    fn is_up(&self, device: &str) -> Result<bool> {
+        Ok(self.link(device)?.is_some_and(|found| found.up))
+    }
+
+    fn is_routed(&self, network: &Network) -> Result<bool> {
+        let spoken = || match network.kind {
+            Kind::Nat => self.is_spoken_for(network),
+            _ => Ok(true),
+        };
+        Ok(self.is_up(&network.device())?
+            && forward::is_on(false)
+            && table::missing(&self.filter)?.is_empty()
+            && spoken()?)
+    }
+
+    fn is_spoken_for(&self, network: &Network) -> Result<bool> {
+        for subnet in &network.subnets {
+            if filter::get(&self.filter, &spoken_for(subnet.net)[0])?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn raise_routed(&self, network: &Network) -> Result<()> {
+        let index = self.raise_bridge(network, ZONES)?;
+        for subnet in &network.subnets {
+            self.raise_gateway(network, index, subnet)?;
+        }
+        if !table::missing(&self.filter)?.is_empty() {
+            table::load()?;
+        }
+        if network.kind == Kind::Nat {
+            let entries: Vec<_> = network.subnets.iter().flat_map(|subnet| spoken_for(subnet.net)).collect();
+            if let Some(refusal) = filter::add(&self.filter, &entries)? {
+                return Err(Error::io(
+                    format!("letting the host speak for the network {}", network.name),
+                    refusal.errno.into(),
+                ));
+            }
+        }
+        forward::switch_on(self, false)?;
+        let v6 = network.subnets.iter().any(|subnet| subnet.net.addr().is_ipv6());
+        if v6 && forward::has_v6() { forward::switch_on(self, true) } else { Ok(()) }
+    }
+
+    /// A bridge with the network's name, up: its number.
+    pub(crate) fn raise_bridge(&self, network: &Network, group: u32) -> Result<u32> {
+        let device = network.device();
+        let made = |failure: Option<Errno>| match failure {
+            None => Ok(()),
+            Some(errno) => Err(Error::io(
+                format!("making the interface {device} of the network {}", network.name),
+                errno.into(),
+            )),
+        };
+        if self.link(&device)?.is_none() {
+            let mut batch = Batch::default();
+            link::make_bridge(&mut batch, &device, group);
+            let failed = self.route.run(&mut batch)?.first().map(|failure| failure.errno);
+            made(failed.filter(|errno| *errno != Errno::EXIST))?;
+        }
+        let found = self.link(&device)?;
+        let found =
+            found.ok_or_else(|| Error::conflict(format!("somebody removes the interface {device}")))?;
+        if !found.up || found.group != group {
+            let mut batch = Batch::default();
+            link::raise(&mut batch, found.index, group);
+            made(self.route.run(&mut batch)?.first().map(|failure| failure.errno))?;
+        }
+        Ok(found.index)
+    }
+
+    fn raise_gateway(&self, network: &Network, index: u32, subnet: &Subnet) -> Result<()> {
+        let gateway = ipnet::IpNet::new(subnet.gateway, subnet.net.prefix_len())
+            .map_err(|cause| Error::user(format!("the gateway of {}", network.name)).because(cause))?;
+        let mut batch = Batch::default();
+        link::address(&mut batch, index, gateway, true);
+        match self.route.run(&mut batch)?.first() {
+            Some(failure) if gateway.addr().is_ipv6() && is_off(failure.errno) => Ok(()),
+            Some(failure) if failure.errno != Errno::EXIST => Err(Error::io(
+                format!("giving {} the gateway's address {gateway}", network.device()),
+                failure.errno.into(),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes what the network has on the host. Other networks keep theirs.
+    pub fn lower(&self, network: &Network) -> Result<()> {
+        if !matches!(network.kind, Kind::Macvlan { .. } | Kind::Ipvlan { .. }) {
+            self.remove_link(&network.device())?;
+        }
+        let mut entries: Vec<_> = network.subnets.iter().flat_map(|subnet| spoken_for(subnet.net)).collect();
+        if !network.kind.is_routed() {
+            return Ok(());
+        }
+        let zones: Vec<u32> = network.zones.values().copied().collect();
+        for set in ["zones", "names4", "names6"] {
+            let ours = filter::list(&self.filter, set)?;
+            entries.extend(ours.into_iter().filter(|entry| {
+                zones.iter().any(|zone| entry.key.chunks(4).take(2).any(|word| word == zone.to_ne_bytes()))
+            }));
+        }
+        filter::remove(&self.filter, &entries)
+    }
+
+    fn raise_uplink(&self, _network: &Network, _uplink: Option<&str>) -> Result<()> {
+        Err(Error::unsupported("bridges with an uplink"))
+    }
+
+    pub(crate) fn raise_parent(&self, parent: &str) -> Result<u32> {
+        self.link(parent)?
+            .map(|found| found.index)
+            .ok_or_else(|| Error::not_found(format!("there is no interface {parent} on this host")))
+    }
+}

@@ -1,0 +1,95 @@
+//! Our table of the packet filter: whether it is there, and whole; it is made by nft(8), once.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use spec::{Error, Result, ResultExt};
+
+use crate::filter::{INET, TABLE};
+use crate::message::{Batch, attribute, be_word, text};
+use crate::socket::Socket;
+use crate::uapi::filter::{GETCHAIN, NEWCHAIN, NFTA_CHAIN_NAME, NFTA_CHAIN_TABLE, NFTA_CHAIN_USE};
+
+/// Its text.
+const RULES: &str = include_str!("table.nft");
+
+/// Its chains, and how many rules each has.
+const CHAINS: [(&str, u32); 7] = [
+    ("entry", 7),
+    ("tracked", 1),
+    ("published", 4),
+    ("published_here", 4),
+    ("onward", 18),
+    ("here", 8),
+    ("leaving", 5),
+];
+
+/// Asks for the chains of our table, in the last message of what is then in `batch`.
+pub(crate) fn missing(socket: &Socket) -> Result<Vec<&'static str>> {
+    let mut batch = Batch::default();
+    for (chain, _) in CHAINS {
+        batch.message(GETCHAIN, 0, &INET);
+        batch.put_text(NFTA_CHAIN_TABLE, TABLE);
+        batch.put_text(NFTA_CHAIN_NAME, chain);
+    }
+    let mut whole = Vec::new();
+    socket.ask(&mut batch, |answer| {
+        let body = answer.body.get(4..).unwrap_or_default();
+        if answer.kind == NEWCHAIN {
+            let name = attribute(body, NFTA_CHAIN_NAME).map(text).unwrap_or_default();
+            let rules = attribute(body, NFTA_CHAIN_USE).map_or(0, be_word);
+            whole.extend(CHAINS.iter().find(|(chain, wanted)| *chain == name && *wanted == rules));
+        }
+    })?;
+    let is_whole = |chain: &str| whole.iter().any(|(name, _)| *name == chain);
+    Ok(CHAINS.iter().map(|(chain, _)| *chain).filter(|chain| !is_whole(chain)).collect())
+}
+
+/// Makes the table, or its rules anew; elements that are there stay.
+pub(crate) fn load() -> Result<()> {
+    let text = format!("add table inet {TABLE}\nflush table inet {TABLE}\n{RULES}");
+    let mut nft = Command::new("nft");
+    nft.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut nft = nft.spawn().map_err(no_nft)?;
+    let mut input = nft.stdin.take();
+    let written = input.as_mut().map_or(Ok(()), |input| input.write_all(text.as_bytes()));
+    drop(input);
+    let output = nft.wait_with_output().doing(|| "waiting for nft")?;
+    if output.status.success() {
+        return written.doing(|| "telling nft the rules");
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
+    Err(Error::unsupported(format!("the packet filter's table inet {TABLE} could not be made: {said}")).hint(
+        "is it another version's (nft delete table inet tsubo, when no container runs)? has the kernel nf_tables?",
+    ))
+}
+
+fn no_nft(cause: std::io::Error) -> Error {
+    if cause.kind() == std::io::ErrorKind::NotFound {
+        return Error::unsupported("there is no nft(8), which makes the rules between containers")
+            .hint("install nftables, or use --network host or --network none");
+    }
+    Error::process("starting nft", cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_has_as_many_rules_as_are_looked_for() {
+        let mut found: Vec<(&str, u32)> = Vec::new();
+        let mut inside = false;
+        for line in RULES.lines().map(str::trim) {
+            if let Some(name) = line.strip_prefix("chain ") {
+                found.push((name.trim_end_matches(" {"), 0));
+                inside = true;
+            } else if line == "}" {
+                inside = false;
+            } else if inside && !line.starts_with("type ") {
+                found.last_mut().expect("in a chain").1 += 1;
+            }
+        }
+        assert_eq!(found, CHAINS);
+    }
+}
