@@ -83,7 +83,7 @@ fn make(networks: &Networks, known: &[Network], plan: &Plan, inside: BorrowedFd<
     match host.attach(plan, inside) {
         // Somebody else has flushed the table since we looked.
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            known.iter().try_for_each(|network| host.raise(network))?;
+            known.iter().try_for_each(|network| host.mend(network))?;
             host.attach(plan, inside)
         }
         made => made,
