@@ -26,6 +26,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("tsubo-top", 5),
     ("tsubo-audit", 5),
     ("tsubo-hook", 5),
+    ("tsubo-resolver", 5),
 ];
 
 /// Stands beside the house and imports no floor.

@@ -52,6 +52,7 @@ impl Host {
         self.all_links(plan, inner, inside, &mut numbers)?;
         let without_v6 = self.steps(plan, Side::Host, &self.route, &numbers, false)?;
         self.steps(plan, Side::Inside, inner, &numbers, without_v6)?;
+        self.activate(&numbers)?;
         for step in plan {
             if let Step::Parameter { path, value } = step {
                 let path = format!("/proc/sys/{path}");
@@ -161,13 +162,25 @@ impl Host {
         let mut off = without_v6;
         for failure in socket.run(&mut batch)? {
             let Some(step) = told.get((failure.message as usize).wrapping_sub(1)) else { continue };
-            if is_v6(step) && is_off(failure.errno) && plan.iter().any(is_v4_address) {
+            if is_v6(step) && (off || is_off(failure.errno)) && plan.iter().any(is_v4_address) {
                 off = true;
             } else {
                 return Err(step_failure(step, failure.errno));
             }
         }
         Ok(off)
+    }
+
+    /// The end of a pair that was up first carries packets only when the kernel's watch of links gets to it; to be
+    /// asked for it makes that at once. Otherwise the first packet to a container may be lost.
+    fn activate(&self, numbers: &Numbers) -> Result<()> {
+        let mut batch = Batch::default();
+        for (side, _, number) in &numbers.0 {
+            if *side == Side::Host {
+                link::get_number(&mut batch, *number);
+            }
+        }
+        self.route.run(&mut batch).map(drop)
     }
 
     fn elements(&self, plan: &Plan) -> Result<()> {
@@ -178,8 +191,21 @@ impl Host {
         }
     }
 
-    /// Makes the elements of a container that runs once more, where somebody removed them.
+    /// Makes once more what a container that runs has on the host, where somebody removed it: its routes and
+    /// elements. To be called for each after [`mend`](Self::mend).
     pub fn renew(&self, plan: &Plan) -> Result<()> {
+        let mut numbers = Numbers::default();
+        for step in plan {
+            if let Step::Link(Link { wiring: Wiring::Veth { host, .. }, .. }) = step {
+                let found = self.link(host)?;
+                let found = found.ok_or_else(|| {
+                    Error::not_found(format!("the link {host} of the container is gone"))
+                        .hint("restart the container")
+                })?;
+                numbers.learn(Side::Host, host, found.index);
+            }
+        }
+        self.steps(plan, Side::Host, &self.route, &numbers, false)?;
         self.elements(plan)
     }
 }

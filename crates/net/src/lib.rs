@@ -13,6 +13,7 @@ mod forward;
 mod host;
 mod inside;
 mod link;
+mod look;
 mod message;
 mod raise;
 mod shape;

@@ -68,6 +68,13 @@ pub(crate) fn get(batch: &mut Batch, name: &str) -> u32 {
     number
 }
 
+/// Asks for a link by its number.
+pub(crate) fn get_number(batch: &mut Batch, index: u32) -> u32 {
+    let number = batch.message(GETLINK, 0, &header(0, index, 0, 0));
+    batch.put_u32(IFLA_EXT_MASK, SKIP_STATS);
+    number
+}
+
 /// A link by its name, if there is one.
 pub(crate) fn find(socket: &Socket, name: &str) -> Result<Option<Found>> {
     let mut batch = Batch::default();
@@ -239,6 +246,25 @@ pub(crate) fn address(batch: &mut Batch, index: u32, address: IpNet, segment: bo
     let flags = if segment { IFA_F_NODAD } else { IFA_F_NODAD | IFA_F_NOPREFIXROUTE };
     batch.put_u32(IFA_FLAGS, flags);
     number
+}
+
+/// The addresses of a link.
+pub(crate) fn addresses(socket: &Socket, index: u32) -> Result<Vec<IpAddr>> {
+    let mut batch = Batch::default();
+    batch.message(GETADDR, DUMP, &[0; 8]);
+    let mut found = Vec::new();
+    socket.ask(&mut batch, |answer| {
+        if answer.kind == NEWADDR && word(answer.body, 4) == index {
+            let body = answer.body.get(8..).unwrap_or_default();
+            found.extend(attribute(body, IFA_LOCAL).or_else(|| attribute(body, IFA_ADDRESS)).and_then(ip));
+        }
+    })?;
+    Ok(found)
+}
+
+fn ip(bytes: &[u8]) -> Option<IpAddr> {
+    let v6 = || <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from);
+    <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from).or_else(v6)
 }
 
 /// Where packets go.

@@ -47,8 +47,12 @@ pub(crate) fn missing(socket: &Socket) -> Result<Vec<&'static str>> {
 
 /// Makes the table, or its rules anew; elements that are there stay.
 pub(crate) fn load() -> Result<()> {
+    load_by("nft")
+}
+
+fn load_by(program: &str) -> Result<()> {
     let text = format!("add table inet {TABLE}\nflush table inet {TABLE}\n{RULES}");
-    let mut nft = Command::new("nft");
+    let mut nft = Command::new(program);
     nft.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut nft = nft.spawn().map_err(no_nft)?;
     let mut input = nft.stdin.take();
@@ -91,5 +95,12 @@ mod tests {
             }
         }
         assert_eq!(found, CHAINS);
+    }
+
+    #[test]
+    fn without_nft_the_way_out_is_said() {
+        let error = load_by("/nonexistent/nft").expect_err("there is none");
+        assert_eq!(error.kind(), spec::ErrorKind::Unsupported);
+        assert!(error.hints()[0].contains("install nftables"));
     }
 }

@@ -1,0 +1,179 @@
+//! What others removed is noticed and mended; what ends leaves nothing; what cannot be made is not half made.
+
+mod lab;
+
+use lab::{Container, ask, lab, network, nft, publish, sh, zone};
+use spec::ErrorKind;
+use spec::network::{Kind, Networking};
+
+#[test]
+fn what_somebody_removed_is_said_and_mended() {
+    lab(|lab| {
+        let outside = lab.outside();
+        lab.serve(Some(&outside), "0.0.0.0", 80, "outside");
+        let network = network(1, Kind::Nat);
+        let ports = |networking: &mut Networking| networking.published = vec![publish(8080, 80)];
+        let web = lab.container_with(&network, 5, zone(1, 1), ports, &[]);
+        lab.serve(Some(&web.space), "0.0.0.0", 80, "web");
+        let works = || outside.ask("192.0.2.1", 8080).is_ok() && web.space.ask("192.0.2.2", 80).is_ok();
+        assert!(works());
+        let device = network.device();
+        let faults = [
+            "nft flush ruleset".to_owned(),
+            "nft delete chain inet tsubo onward".to_owned(),
+            "nft flush table inet tsubo".to_owned(),
+            format!("ip link del {device}"),
+            format!("ip link set {device} down"),
+            "sysctl -qw net.ipv4.ip_forward=0".to_owned(),
+            "nft flush set inet tsubo nat4".to_owned(),
+            format!("ip addr flush dev {device}"),
+        ];
+        for fault in faults {
+            sh(&fault);
+            let said = lab.host.look(&network).expect("look");
+            assert!(!said.is_empty(), "{fault}: nothing said");
+            lab.host.mend(&network).expect("mend");
+            lab.host.renew(&web.plan).expect("renew");
+            assert_eq!(lab.host.look(&network).expect("look"), Vec::<String>::new(), "{fault}");
+            assert!(works(), "{fault}");
+        }
+        lab.host.raise(&network).expect("raise");
+    });
+}
+
+#[test]
+fn a_start_says_that_the_hosts_part_is_gone() {
+    lab(|lab| {
+        let network = network(1, Kind::Nat);
+        lab.host.raise(&network).expect("raise");
+        for fault in ["nft delete table inet tsubo", &format!("ip addr flush dev {}", network.device())] {
+            sh(fault);
+            let one = Container::planned(&network, 5, zone(1, 1), |_| {}, &[]);
+            let error = lab.host.attach(&one.plan, one.space.fd()).expect_err(fault);
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{fault}: {error:?}");
+            assert!(!sh("ip link").contains(&one.link()), "nothing half made");
+            lab.host.mend(&network).expect("mend");
+            lab.host.attach(&one.plan, one.space.fd()).expect("again");
+            lab.host.remove_links(&one.plan).expect("remove");
+        }
+    });
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_and_nothing_is_left() {
+    lab(|lab| {
+        let network = network(1, Kind::Nat);
+        let ports = |networking: &mut Networking| networking.published = vec![publish(8080, 80)];
+        let first = lab.container_with(&network, 5, zone(1, 1), ports, &[]);
+        lab.serve(Some(&first.space), "0.0.0.0", 80, "first");
+        let second = Container::planned(&network, 6, zone(1, 1), ports, &[]);
+        let error = lab.host.attach(&second.plan, second.space.fd()).expect_err("taken");
+        assert_eq!(error.kind(), ErrorKind::Conflict);
+        assert!(error.chain().contains("8080/tcp") && !error.hints().is_empty(), "{error:?}");
+        assert!(!sh("ip link; ip route").contains(&second.link()));
+        // The end of the one that failed takes nothing from the other.
+        lab.host.detach(&second.plan).expect("detach");
+        assert!(ask(None, "192.168.0.1", 1).is_err());
+        assert!(ask(None, "127.0.0.1", 8080).is_ok());
+    });
+}
+
+#[test]
+fn leftovers_of_the_same_name_are_replaced() {
+    lab(|lab| {
+        let network = network(1, Kind::Nat);
+        let one = lab.container(&network, 5, zone(1, 1));
+        // The old namespace lives on, as it does for a while when a container was killed.
+        let again = Container::planned(&network, 5, zone(1, 1), |_| {}, &[]);
+        lab.host.attach(&again.plan, again.space.fd()).expect("attach");
+        assert!(again.space.pings("10.88.1.1") && !one.space.pings("10.88.1.1"));
+    });
+}
+
+#[test]
+fn all_is_gone_at_the_end() {
+    lab(|lab| {
+        let links = || sh("ip -o link | sed 's/^[0-9]*: //; s/[:@].*//' | sort; ip route; ip -6 route");
+        let before = links();
+        let network = network(1, Kind::Nat);
+        lab.host.raise(&network).expect("raise");
+        let raised = links();
+        for round in 0..3 {
+            let change = |networking: &mut Networking| {
+                networking.published = vec![publish(8080, 80)];
+                networking.rate.packets = Some(1000);
+                networking.rate.egress = Some(1 << 20);
+            };
+            let one = lab.container_with(&network, 5, zone(1, 1), change, &[]);
+            assert!(one.space.pings("10.88.1.1"), "round {round}");
+            lab.host.detach(&one.plan).expect("detach");
+            lab.host.detach(&one.plan).expect("once more");
+            lab.host.remove_links(&one.plan).expect("links");
+            assert_eq!(links(), raised);
+            assert_eq!(lab.host.entries().expect("entries"), Vec::new());
+            assert!(!sh("nft list limits table inet tsubo").contains("limit "));
+        }
+        lab.host.lower(&network).expect("lower");
+        assert_eq!(links(), before);
+        for set in ["zones", "names4", "names6", "nat4", "nat6"] {
+            assert!(!sh(&format!("nft list set inet tsubo {set}")).contains("elements"), "{set}");
+        }
+        lab.host.lower(&network).expect("once more");
+    });
+}
+
+#[test]
+fn what_belongs_to_nobody_can_be_found_and_removed() {
+    lab(|lab| {
+        let network = network(1, Kind::Nat);
+        let change = |networking: &mut Networking| {
+            networking.published = vec![publish(8080, 80)];
+            networking.rate.packets = Some(1000);
+        };
+        let one = lab.container_with(&network, 5, zone(1, 1), change, &[]);
+        one.space.pings("10.88.1.1");
+        let links = lab.host.links().expect("links");
+        assert_eq!(links.iter().map(|link| link.name.clone()).collect::<Vec<_>>(), [one.link()]);
+        let entries = lab.host.entries().expect("entries");
+        let to: Vec<_> =
+            entries.iter().filter_map(|entry| entry.leads_to()).map(|to| to.to_string()).collect();
+        assert!(to.contains(&one.v4) && to.contains(&one.v6), "{to:?}");
+        let all =
+            entries.iter().all(|entry| entry.leads_to().is_some() || entry.interface() == Some(one.link()));
+        assert!(all, "{entries:?}");
+        lab.host.remove_entries(&entries).expect("remove");
+        lab.host.remove_link(&one.link()).expect("remove");
+        assert!(
+            lab.host.entries().expect("entries").is_empty() && lab.host.links().expect("links").is_empty()
+        );
+    });
+}
+
+#[test]
+fn without_ipv6_all_goes_by_ipv4() {
+    lab(|lab| {
+        sh("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1");
+        let network = network(1, Kind::Nat);
+        let ports = |networking: &mut Networking| networking.published = vec![publish(8080, 80)];
+        let one = lab.container_with(&network, 5, zone(1, 1), ports, &[]);
+        assert!(one.space.pings("10.88.1.1"));
+        assert!(!one.space.sh("ip -6 addr show dev eth0").contains("fd88"), "none that leads nowhere");
+        lab.serve(Some(&one.space), "0.0.0.0", 80, "one");
+        assert!(ask(None, "127.0.0.1", 8080).is_ok());
+        let said = lab.host.look(&network).expect("look").join("\n");
+        assert!(said.contains("IPv6 is off"), "{said}");
+        lab.host.raise(&network).expect("again");
+    });
+}
+
+#[test]
+fn one_bad_element_is_nobodys_loss() {
+    lab(|lab| {
+        let network = network(1, Kind::Nat);
+        let one = lab.container(&network, 5, zone(1, 1));
+        nft("delete element inet tsubo outside { \"vc00100000005\" }"
+            .replace("vc00100000005", &one.link())
+            .as_str());
+        lab.host.detach(&one.plan).expect("what is not there is no failure");
+    });
+}

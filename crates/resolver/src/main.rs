@@ -1,0 +1,9 @@
+//! The program `tsubo-resolver`: one for each network whose containers find each other by name.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    resolver::place::main(&words)
+}
