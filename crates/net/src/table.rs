@@ -53,6 +53,8 @@ pub(crate) fn load() -> Result<()> {
 fn load_by(program: &str) -> Result<()> {
     let text = format!("add table inet {TABLE}\nflush table inet {TABLE}\n{RULES}");
     let mut nft = Command::new(program);
+    // Who keeps a container has no environment; and nobody else's program is executed as root.
+    nft.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin");
     nft.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut nft = nft.spawn().map_err(no_nft)?;
     let mut input = nft.stdin.take();
