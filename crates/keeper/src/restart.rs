@@ -176,6 +176,7 @@ impl Keeper {
         // Its ports are anybody's for this moment: they are taken with the network.
         self.ports.clear();
         let (namespaces, mut wiring) = Wiring::begin(&self.job, None)?;
+        lifecycle::networks::write_files(&self.job)?;
         let setup =
             Setup { kept, namespaces, ..Setup::of(self.group.as_ref(), self.job.input, self.job.size) };
         let (job, group, times) = (&self.job, self.group.as_ref(), self.restarts.times);

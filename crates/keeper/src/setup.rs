@@ -224,6 +224,7 @@ fn make(job: &Job, mut early: Early, aside: &mut dyn FnMut()) -> Result<Made> {
     let signals = signals.map_err(std::io::Error::from).doing(|| "watching signals")?;
     let (group, entry) = early.take_groups(job)?;
     let (namespaces, mut wiring) = Wiring::begin(job, early.users.take())?;
+    lifecycle::networks::write_files(job)?;
     let kept = lifecycle::volumes::attach(&job.spec)?;
     let setup = Setup { entry, namespaces, kept, ..Setup::of(group.as_ref(), job.input, job.size) };
     let mut desk = None;

@@ -17,7 +17,7 @@ use crate::events::{Events, Watch, What};
 use crate::hooks::{self, Detail, Owner};
 use crate::ledger::{self, Ledger};
 use crate::lock::{ImagesLock, Lock};
-use crate::networks::Networks;
+use crate::networks::{Networks, show_files};
 use crate::record::{self, Record, Status};
 use crate::tenants::Tenants;
 use crate::{Home, Reason, RunOptions, damaged, new_id, rename, resolve, volumes};
@@ -94,6 +94,7 @@ impl Containers {
         let (mut spec, mut notes) = resolve::explained(source.portable, source.tree, &options)?;
         notes.retain(|reason| reason.notable);
         spec.id = id;
+        show_files(&mut spec, source.tree, &dir);
         if let Some(group) = &spec.group {
             Tenants::must_know(self.home(), group)?;
         }
@@ -124,9 +125,9 @@ impl Containers {
         };
         let durable = if remove { Durable::No } else { Durable::Yes };
         let new_volumes = Some(volumes.clone()).filter(|volumes| !volumes.exists());
-        let made = networks
-            .lease(&mut record.spec)
-            .and_then(|()| volumes::prepare(source.portable, source.tree, &volumes, wanted, &mut record.spec));
+        let made = networks.lease(&mut record.spec).and_then(|()| {
+            volumes::prepare(source.portable, source.tree, &volumes, wanted, &mut record.spec)
+        });
         let made = made.and_then(|unlimited| {
             notes.extend(unlimited.as_ref().map(Reason::of_volumes));
             disk::write_json(&dir.join("container.json"), &record, durable)

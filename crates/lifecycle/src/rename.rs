@@ -92,16 +92,18 @@ pub(crate) fn finish(dir: &Path, name: &Name) -> Result<()> {
         }
     }
     move_sources(&mut record.spec, &from, &to);
+    move_sources(&mut record.spec, &dir.with_file_name(old.as_str()), dir);
     let durable = if record.remove { Durable::No } else { Durable::Yes };
     disk::write_json(&file, &record, durable)
 }
 
-/// Makes a spec that is in use follow as well: its name, and where its declared volumes are now.
+/// Makes a spec that is in use follow as well: its name, and where its declared volumes and files are now.
 pub fn follow(spec: &mut Spec, dir: &Path, name: Name) {
     let volumes = dir.ancestors().nth(2).unwrap_or(dir).join("volumes");
     let old = std::mem::replace(&mut spec.name, name);
     let (from, to) = (volumes.join(&old), volumes.join(&spec.name));
     move_sources(spec, &from, &to);
+    move_sources(spec, &dir.with_file_name(old.as_str()), dir);
 }
 
 fn move_sources(spec: &mut Spec, from: &Path, to: &Path) {
@@ -132,9 +134,11 @@ mod tests {
             what: MountKind::Bind(Bind::of(source)),
             flags: MountFlags::default(),
         };
-        spec.mounts = vec![bound("/lib/volumes/old/data"), bound("/srv/old")];
+        spec.mounts =
+            ["/lib/volumes/old/data", "/lib/containers/old/etc/hosts", "/srv/old"].map(bound).to_vec();
         follow(&mut spec, Path::new("/lib/containers/new"), "new".parse().expect("name"));
-        assert_eq!(spec.mounts, [bound("/lib/volumes/new/data"), bound("/srv/old")]);
+        let moved = ["/lib/volumes/new/data", "/lib/containers/new/etc/hosts", "/srv/old"].map(bound);
+        assert_eq!(spec.mounts, moved);
         assert_eq!(spec.name.as_str(), "new");
     }
 }

@@ -34,7 +34,10 @@ impl EarlyNetwork {
     /// Where the kernel makes none.
     pub fn make() -> io::Result<Self> {
         let thread = Builder::new().stack_size(STACK).spawn(make)?;
-        thread.join().map_err(|_| io::Error::other("the thread has died"))?.map(|file| Self(Stage::Made(file)))
+        thread
+            .join()
+            .map_err(|_| io::Error::other("the thread has died"))?
+            .map(|file| Self(Stage::Made(file)))
     }
 
     /// The one that is there.

@@ -53,7 +53,8 @@ fn take_all(publish: &Publish) -> Result<(u16, Vec<OwnedFd>), Errno> {
                 held.push(socket);
             }
             // A host without IPv6.
-            Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) if publish.address.is_none() && address.is_ipv6() => {}
+            Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL)
+                if publish.address.is_none() && address.is_ipv6() => {}
             Err(errno) => return Err(errno),
         }
     }
@@ -84,7 +85,8 @@ fn bound(at: SocketAddr, protocol: Protocol) -> Result<(OwnedFd, u16), Errno> {
 fn explain(publish: &Publish, errno: Errno) -> Error {
     let Publish { host, protocol, container, .. } = publish;
     let at = publish.address.map_or_else(String::new, |address| format!(" of {address}"));
-    let what = format!("port {host}/{}{at}, which is to lead to port {container} of the container", protocol.word());
+    let what =
+        format!("port {host}/{}{at}, which is to lead to port {container} of the container", protocol.word());
     match errno {
         Errno::ADDRINUSE => Error::conflict(format!("{what}, is taken by another program or container"))
             .hint(format!("choose another: -p PORT:{container}, or any that is free: -p 0:{container}; `ss -lntup` shows who has it")),
@@ -117,7 +119,8 @@ mod tests {
 
     #[test]
     fn a_published_port_is_taken_for_all_addresses() {
-        let (found, _held) = reserve(&[Publish { address: None, ..publish(0, Protocol::Tcp) }]).expect("free");
+        let (found, _held) =
+            reserve(&[Publish { address: None, ..publish(0, Protocol::Tcp) }]).expect("free");
         std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, found[0].host)).expect_err("taken");
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use spec::container::Spec;
+use spec::container::{Mount, MountKind, Namespace, Spec};
 use spec::limits::GroupName;
 use spec::network::{Allow, Attachment, Network, Networking, Peer, Permit, Place, Plan, Publish, Whom, plan};
 use spec::{Error, ErrorKind, Name, Result};
@@ -16,6 +16,9 @@ use spec::{Error, ErrorKind, Name, Result};
 use super::{Networks, files, names, ports};
 use crate::disk;
 use crate::job::Job;
+
+/// Of the host's files those that speak of its network.
+const FILES: [&[u8]; 2] = [b"/etc/resolv.conf", b"/etc/hosts"];
 
 /// How a running container is connected, as its state says it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,11 +67,9 @@ pub fn wire(job: &Job, inside: BorrowedFd<'_>) -> Result<Wired> {
     let (published, held) = ports::reserve(&networking.published)?;
     let networking = Networking { published: published.clone(), ..networking.clone() };
     let permits = permits(&networks, &networking.allow, &places)?;
-    let on: Vec<Place<'_>> =
-        places.iter().map(|(network, zone)| Place { network, zone: *zone }).collect();
+    let on: Vec<Place<'_>> = places.iter().map(|(network, zone)| Place { network, zone: *zone }).collect();
     let plan = plan(job.spec.id, &networking, &on, &permits);
     let known: Vec<Network> = places.iter().map(|(network, _)| network.clone()).collect();
-    write_files(job, &networking, &known)?;
     make(&networks, &known, &plan, inside)?;
     Ok(Wired { connected: Connected { published, plan }, ports: held })
 }
@@ -114,7 +115,9 @@ fn permits(networks: &Networks, allow: &[Allow], places: &[(Network, u32)]) -> R
             Peer::Container(name) => networks.addresses(name)?.into_iter().map(Whom::Net).collect(),
             Peer::Group(group) => places
                 .iter()
-                .map(|(network, _)| zoned(networks, network.clone(), Some(group)).map(|(_, zone)| Whom::Zone(zone)))
+                .map(|(network, _)| {
+                    zoned(networks, network.clone(), Some(group)).map(|(_, zone)| Whom::Zone(zone))
+                })
                 .collect::<Result<_>>()?,
         };
         permits.extend(whom.into_iter().map(|whom| Permit { inward: *inward, whom, port: *port }));
@@ -122,10 +125,33 @@ fn permits(networks: &Networks, allow: &[Allow], places: &[(Network, u32)]) -> R
     Ok(permits)
 }
 
-fn write_files(job: &Job, networking: &Networking, known: &[Network]) -> Result<()> {
+/// Writes the files that tell a container of its network, which are mounted at its start.
+///
+/// # Errors
+/// Not found for a network that is gone; when they cannot be written.
+pub fn write_files(job: &Job) -> Result<()> {
+    let Some(networking) = job.spec.network.as_deref() else { return Ok(()) };
+    let known = Networks::beside(job).of_container(&job.spec)?;
     let name = &job.spec.name;
     let hostname = job.spec.hostname.as_deref().unwrap_or(name.as_str());
-    files::write(&files::directory(&job.dir), networking, known, name, hostname)
+    files::write(&files::directory(&job.dir), networking, &known, name, hostname)
+}
+
+/// Shows these files in a container that is about to be made, in the place of the host's.
+pub(crate) fn show_files(spec: &mut Spec, tree: &Path, dir: &Path) {
+    if spec.network.is_none() || !spec.owns(Namespace::Mount) {
+        return;
+    }
+    let is_hosts = |mount: &Mount| match &mount.what {
+        // Somebody may have said what is to be there.
+        MountKind::Bind(bind) => {
+            std::fs::canonicalize(mount.at.as_path()).is_ok_and(|hosts| bind.source == hosts)
+        }
+        _ => false,
+    };
+    spec.mounts.retain(|mount| !is_hosts(mount) || !FILES.contains(&mount.at.as_bytes()));
+    let mounts = files::mounts(tree, &files::directory(dir), &spec.mounts);
+    spec.mounts.extend(mounts);
 }
 
 /// Takes back the network of a container that ends. What went with its namespace is gone already, or about
@@ -155,8 +181,7 @@ pub(crate) fn forget(spec: &Spec, dir: &Path, run: &Path) -> Result<()> {
     let networks = Networks::around(dir, run);
     let Ok(places) = places(&networks, spec) else { return Ok(()) };
     let permits = permits(&networks, &networking.allow, &places)?;
-    let on: Vec<Place<'_>> =
-        places.iter().map(|(network, zone)| Place { network, zone: *zone }).collect();
+    let on: Vec<Place<'_>> = places.iter().map(|(network, zone)| Place { network, zone: *zone }).collect();
     net::Host::open()?.detach(&plan(spec.id, networking, &on, &permits))
 }
 
