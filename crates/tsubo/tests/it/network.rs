@@ -15,8 +15,12 @@ fn house() -> Option<(House, Wires)> {
     let files = |tar| {
         let tar = ["httpd", "hostname", "ip", "ping", "ping6", "nslookup", "wget", "udhcpd", "arping"]
             .iter()
-            .fold(tar, |tar: crate::support::forge::Tar, name| tar.symlink(&format!("bin/{name}"), "busybox"));
-        ["resolv.conf", "hosts", "hostname"].iter().fold(tar, |tar, name| file(tar, &format!("etc/{name}"), b"", 0o644))
+            .fold(tar, |tar: crate::support::forge::Tar, name| {
+                tar.symlink(&format!("bin/{name}"), "busybox")
+            });
+        ["resolv.conf", "hosts", "hostname"]
+            .iter()
+            .fold(tar, |tar, name| file(tar, &format!("etc/{name}"), b"", 0o644))
     };
     // The world comes first: all that is started is on it.
     let wires = Wires::new();
@@ -30,9 +34,8 @@ fn run(house: &House, name: &str, words: &[&str]) {
 
 /// Its address on its first network, as `inspect` tells it; the fourth version, or the sixth.
 fn address(house: &House, name: &str, sixth: bool) -> String {
-    let told: Value = house.json_elsewhere(["inspect", name]);
-    let attachment = &told[0]["record"]["spec"]["network"]["attachments"][0]["network"];
-    let attachment = if attachment.is_null() { find(&told, "attachments").expect("attachments")[0]["network"].clone() } else { attachment.clone() };
+    let told = house.json_elsewhere(["inspect", name]);
+    let attachment = &find(&told, "attachments").expect("attachments")[0]["network"];
     let addresses = attachment["addresses"].as_array().expect("addresses").clone();
     let mut texts = addresses.iter().map(|one| one.as_str().expect("text").to_owned());
     let found = texts.find(|one| one.contains(':') == sixth).expect("one of the family");
@@ -48,10 +51,22 @@ fn find<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
     }
 }
 
+/// The number of its keeper.
+fn keeper(house: &House, name: &str) -> i64 {
+    let rows = house.json_elsewhere(["ps", "-a", "--format", "json"]);
+    let rows = rows.as_array().expect("rows");
+    let row = rows.iter().find(|row| row["name"] == name).expect("the container");
+    let state =
+        house.elsewhere().join("run/containers").join(row["id"].as_str().expect("id")).join("state.json");
+    let state: Value = serde_json::from_slice(&std::fs::read(state).expect("state")).expect("JSON");
+    state["keeper"]["pid"].as_i64().expect("its number")
+}
+
 /// Runs a shell script in a container; whether it succeeds, and what it says.
 fn inside(house: &House, name: &str, script: &str) -> (bool, String) {
     let output = house.command_elsewhere(["exec", name, "/bin/sh", "-c", script]).output().expect("exec");
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     (output.status.success(), text)
 }
 
@@ -60,14 +75,19 @@ fn gets(house: &House, name: &str, url: &str) -> (bool, String) {
 }
 
 fn curl(url: &str) -> String {
-    format!("python3 -c \"import urllib.request as r; print(r.urlopen('http://{url}/name', timeout=3).read().decode())\"")
+    format!(
+        "python3 -c \"import urllib.request as r; print(r.urlopen('http://{url}/name', timeout=3).read().decode())\""
+    )
 }
 
 /// Links and elements of ours that are there.
 fn traces() -> String {
     let links = ip("-o link show");
-    let links: Vec<&str> = links.lines().filter(|line| line.contains("group 19629") || line.contains(": v")).collect();
-    let (_, table) = here("nft list table inet tsubo 2>/dev/null | grep -A3 -E 'map published|set outside' | grep elements");
+    let links: Vec<&str> =
+        links.lines().filter(|line| line.contains("@if") && line.contains(": v")).collect();
+    let (_, table) = here(
+        "nft list table inet tsubo 2>/dev/null | grep -A3 -E 'map published|set outside' | grep elements",
+    );
     format!("{}{table}", links.join("\n"))
 }
 
@@ -109,7 +129,7 @@ fn containers_of_one_network_find_each_other_by_name() {
 fn groups_are_closed_to_each_other_and_the_host_to_all() {
     let Some((house, _wires)) = house() else { return };
     for group in ["shop", "bank"] {
-        house.ok_elsewhere(["group", "create", group]);
+        house.ok_elsewhere(["group", "set", group, "--pids-limit", "500"]);
     }
     run(&house, "shop1", &["--network", "tsubo", "--group", "shop"]);
     run(&house, "shop2", &["--network", "tsubo", "--group", "shop"]);
@@ -156,9 +176,7 @@ fn an_address_is_kept_and_nothing_stays_of_a_keeper_that_is_killed() {
     assert_eq!(address(&house, "web1", false), before);
     assert_ne!(address(&house, "web2", false), before);
     until("an answer", || asks("127.0.0.1", 8080).is_some());
-    let told = house.json_elsewhere(["inspect", "web1"]);
-    let keeper = find(&told, "keeper").expect("a keeper")["pid"].as_i64().expect("its number");
-    assert!(here(&format!("kill -9 {keeper}")).0);
+    assert!(here(&format!("kill -9 {}", keeper(&house, "web1"))).0);
     house.ok_elsewhere(["gc"]);
     assert_eq!(asks("127.0.0.1", 8080), None, "nobody is behind the port");
     house.ok_elsewhere(["rm", "-f", "web1", "web2"]);

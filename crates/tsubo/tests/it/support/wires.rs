@@ -89,7 +89,8 @@ pub fn ip(words: &str) -> String {
 /// Runs a shell script on the test's host; whether it succeeds, and what it says.
 pub fn here(script: &str) -> (bool, String) {
     let output = Command::new("sh").args(["-c", script]).stdin(Stdio::null()).output().expect("sh");
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     (output.status.success(), text)
 }
 
