@@ -23,5 +23,5 @@ mod uapi;
 
 pub use entry::Entry;
 pub use host::Host;
-pub use inside::give_back;
+pub use inside::{Inside, give_back};
 pub use link::Found;

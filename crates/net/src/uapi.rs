@@ -40,6 +40,8 @@ pub(crate) mod route {
     pub(crate) const IFLA_GROUP: u16 = 27;
     pub(crate) const IFLA_NET_NS_FD: u16 = 28;
     pub(crate) const IFLA_EXT_MASK: u16 = 29;
+    pub(crate) const IFLA_NUM_TX_QUEUES: u16 = 31;
+    pub(crate) const IFLA_NUM_RX_QUEUES: u16 = 32;
     pub(crate) const IFLA_INFO_KIND: u16 = 1;
     pub(crate) const IFLA_INFO_DATA: u16 = 2;
     pub(crate) const VETH_INFO_PEER: u16 = 1;
