@@ -103,7 +103,9 @@ impl Host {
                 .link(name)?
                 .map(|found| found.index)
                 .ok_or_else(|| Error::not_found(format!("the interface {name} of the network is gone"))),
-            Wiring::Macvlan { parent, .. } | Wiring::Ipvlan { parent, .. } => self.raise_parent(parent),
+            Wiring::Macvlan { parent, .. } | Wiring::Ipvlan { parent, .. } => {
+                self.raise_parent(parent).map(|found| found.index)
+            }
         }
     }
 

@@ -20,6 +20,7 @@ mod shape;
 mod socket;
 mod table;
 mod uapi;
+mod uplink;
 
 pub use entry::Entry;
 pub use host::Host;

@@ -195,6 +195,7 @@ pub(crate) fn make_vlan(batch: &mut Batch, name: &str, parent: u32, tag: u16) ->
     let number = batch.message(NEWLINK, CREATE | EXCLUSIVE, &header(0, 0, IFF_UP, IFF_UP));
     batch.put_text(IFLA_IFNAME, name);
     batch.put_u32(IFLA_LINK, parent);
+    batch.put_u32(IFLA_GROUP, spec::network::ZONES);
     info(batch, "vlan", |batch| batch.put(IFLA_VLAN_ID, &tag.to_ne_bytes()));
     number
 }

@@ -49,7 +49,7 @@ pub(crate) mod route {
     pub(crate) const IFLA_IPVLAN_MODE: u16 = 1;
     pub(crate) const IFLA_VLAN_ID: u16 = 1;
     pub(crate) const IFLA_BRPORT_LEARNING: u16 = 8;
-    pub(crate) const IFLA_BRPORT_LOCKED: u16 = 42;
+    pub(crate) const IFLA_BRPORT_LOCKED: u16 = 39;
     /// RTEXT_FILTER_SKIP_STATS
     pub(crate) const SKIP_STATS: u32 = 8;
 
