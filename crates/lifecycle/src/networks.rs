@@ -8,6 +8,8 @@ mod gc;
 mod inspect;
 mod lease;
 pub mod names;
+#[allow(dead_code, reason = "wiring comes next")]
+pub(crate) mod pasta;
 mod ports;
 mod store;
 mod subnets;

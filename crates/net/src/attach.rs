@@ -8,11 +8,12 @@ use spec::{Error, ErrorKind, Result, ResultExt};
 
 use crate::entry::{Entry, entries, spoken};
 use crate::host::Host;
+use crate::inside::{self, Inside};
 use crate::link::{self, Way};
 use crate::message::Batch;
 use crate::raise::is_off;
 use crate::socket::{Failure, Socket};
-use crate::{filter, inside, shape};
+use crate::{filter, shape};
 
 /// What became of the names of a plan: the numbers of its interfaces.
 #[derive(Default)]
@@ -35,23 +36,33 @@ impl Host {
     /// [`ErrorKind::NotFound`] where the host's part of a network is gone ([`mend`](Self::mend) it and try
     /// again), [`ErrorKind::Conflict`] where a published port leads to another container already.
     pub fn attach(&self, plan: &Plan, inside: BorrowedFd<'_>) -> Result<()> {
-        let inner = inside::socket(inside)?;
-        self.wire(plan, &inner, inside).inspect_err(|_| {
+        self.attach_by(plan, &Inside::of(inside)?)
+    }
+
+    /// The same where the inner side is at hand.
+    pub fn attach_by(&self, plan: &Plan, inside: &Inside) -> Result<()> {
+        self.wire(plan, inside).inspect_err(|_| {
             // What is undone here was made here: the error that is told is the first one.
             let _ = self.remove_links(plan);
             for step in plan {
                 if let Step::Move { host, inside: name } = step {
-                    let _ = inside::give_back(inside, name, host);
+                    let _ = inside::give_back(inside.namespace(), name, host);
                 }
             }
         })
     }
 
-    fn wire(&self, plan: &Plan, inner: &Socket, inside: BorrowedFd<'_>) -> Result<()> {
+    fn wire(&self, plan: &Plan, inside: &Inside) -> Result<()> {
         let mut numbers = Numbers::default();
-        self.all_links(plan, inner, inside, &mut numbers)?;
+        for step in plan {
+            match step {
+                Step::Link(link) => self.link_up(link, inside, &mut numbers)?,
+                Step::Move { host, inside: name } => self.move_in(host, name, inside, &mut numbers)?,
+                _ => {}
+            }
+        }
         let without_v6 = self.steps(plan, Side::Host, &self.route, &numbers, false)?;
-        self.steps(plan, Side::Inside, inner, &numbers, without_v6)?;
+        self.steps(plan, Side::Inside, &inside.route, &numbers, without_v6)?;
         self.activate(&numbers)?;
         for step in plan {
             if let Step::Parameter { path, value } = step {
@@ -62,46 +73,22 @@ impl Host {
         self.elements(plan)
     }
 
-    /// The links of the plan, and their numbers.
-    fn all_links(
-        &self,
-        plan: &Plan,
-        inner: &Socket,
-        inside: BorrowedFd<'_>,
-        numbers: &mut Numbers,
-    ) -> Result<()> {
-        for step in plan {
-            match step {
-                Step::Link(link) => self.link_up(link, inner, inside, numbers)?,
-                Step::Move { host, inside: name } => self.move_in(host, name, inner, inside, numbers)?,
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn link_up(
-        &self,
-        link: &Link,
-        inner: &Socket,
-        inside: BorrowedFd<'_>,
-        numbers: &mut Numbers,
-    ) -> Result<()> {
+    fn link_up(&self, link: &Link, inside: &Inside, numbers: &mut Numbers) -> Result<()> {
         let below = self.below(link)?;
         let mut tries = 0;
         loop {
             let mut batch = Batch::default();
-            link::make(&mut batch, link, below, inside);
+            link::make(&mut batch, link, below, inside.namespace());
             if let Wiring::Veth { host, .. } = &link.wiring {
                 link::get(&mut batch, host);
             }
             let mut found = None;
             let failures = self.route.ask(&mut batch, |answer| found = link::Found::read(answer))?;
             match failures.first() {
-                None => return learn(link, found, inner, numbers),
+                None => return learn(link, found, &inside.route, numbers),
                 Some(failure) if failure.errno == Errno::EXIST && tries == 0 => {
                     tries += 1;
-                    clear_away(self, link, inner)?;
+                    clear_away(self, link, &inside.route)?;
                 }
                 Some(failure) => return Err(link_failure(link, failure.errno)),
             }
@@ -116,30 +103,25 @@ impl Host {
                 .link(name)?
                 .map(|found| found.index)
                 .ok_or_else(|| Error::not_found(format!("the interface {name} of the network is gone"))),
-            Wiring::Macvlan { parent, .. } | Wiring::Ipvlan { parent, .. } => self.raise_parent(parent),
+            Wiring::Macvlan { parent, .. } | Wiring::Ipvlan { parent, .. } => {
+                self.raise_parent(parent).map(|found| found.index)
+            }
         }
     }
 
-    fn move_in(
-        &self,
-        host: &str,
-        name: &str,
-        inner: &Socket,
-        inside: BorrowedFd<'_>,
-        numbers: &mut Numbers,
-    ) -> Result<()> {
+    fn move_in(&self, host: &str, name: &str, inside: &Inside, numbers: &mut Numbers) -> Result<()> {
         let found = self.link(host)?.ok_or_else(|| {
             Error::not_found(format!("there is no interface {host} on this host"))
                 .hint("ip link shows those that are")
         })?;
         let mut batch = Batch::default();
-        link::travel(&mut batch, found.index, name, inside);
+        link::travel(&mut batch, found.index, name, inside.namespace());
         refuse(self.route.run(&mut batch)?, || format!("moving the interface {host} into the container"))?;
-        let there = link::find(inner, name)?
+        let there = link::find(&inside.route, name)?
             .ok_or_else(|| Error::internal(format!("{host} is not where it was moved to")))?;
         let mut batch = Batch::default();
         link::up(&mut batch, there.index);
-        refuse(inner.run(&mut batch)?, || format!("putting up the interface {name}"))?;
+        refuse(inside.route.run(&mut batch)?, || format!("putting up the interface {name}"))?;
         numbers.learn(Side::Inside, name, there.index);
         Ok(())
     }

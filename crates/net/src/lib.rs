@@ -20,8 +20,9 @@ mod shape;
 mod socket;
 mod table;
 mod uapi;
+mod uplink;
 
 pub use entry::Entry;
 pub use host::Host;
-pub use inside::give_back;
+pub use inside::{Inside, give_back};
 pub use link::Found;

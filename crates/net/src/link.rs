@@ -110,12 +110,16 @@ pub(crate) fn make(batch: &mut Batch, link: &Link, below: u32, inside: BorrowedF
             batch.put_text(IFLA_IFNAME, host);
             common(batch, *mac, link.mtu);
             batch.put_u32(IFLA_GROUP, *zone);
+            one_queue(batch);
             if below != 0 {
                 batch.put_u32(IFLA_MASTER, below);
             }
             info(batch, "veth", |batch| {
                 // An end of a pair cannot be up before there is the other.
-                batch.nest(VETH_INFO_PEER, &header(0, 0, 0, 0), |batch| inner(batch, link, inside));
+                batch.nest(VETH_INFO_PEER, &header(0, 0, 0, 0), |batch| {
+                    inner(batch, link, inside);
+                    one_queue(batch);
+                });
             });
             number
         }
@@ -128,6 +132,13 @@ pub(crate) fn make(batch: &mut Batch, link: &Link, below: u32, inside: BorrowedF
             over(batch, link, below, inside, "ipvlan", |batch| batch.put(IFLA_IPVLAN_MODE, &mode))
         }
     }
+}
+
+/// A pair has a queue for each processor otherwise, with files below /sys that cost more than all else; its packets
+/// never wait in them.
+fn one_queue(batch: &mut Batch) {
+    batch.put_u32(IFLA_NUM_TX_QUEUES, 1);
+    batch.put_u32(IFLA_NUM_RX_QUEUES, 1);
 }
 
 fn over(
@@ -184,6 +195,7 @@ pub(crate) fn make_vlan(batch: &mut Batch, name: &str, parent: u32, tag: u16) ->
     let number = batch.message(NEWLINK, CREATE | EXCLUSIVE, &header(0, 0, IFF_UP, IFF_UP));
     batch.put_text(IFLA_IFNAME, name);
     batch.put_u32(IFLA_LINK, parent);
+    batch.put_u32(IFLA_GROUP, spec::network::ZONES);
     info(batch, "vlan", |batch| batch.put(IFLA_VLAN_ID, &tag.to_ne_bytes()));
     number
 }

@@ -131,10 +131,10 @@ impl Host {
         if !matches!(network.kind, Kind::Macvlan { .. } | Kind::Ipvlan { .. }) {
             self.remove_link(&network.device())?;
         }
-        let mut entries: Vec<_> = network.subnets.iter().flat_map(|subnet| spoken_for(subnet.net)).collect();
         if !network.kind.is_routed() {
-            return Ok(());
+            return self.lower_parent(&network.kind);
         }
+        let mut entries: Vec<_> = network.subnets.iter().flat_map(|subnet| spoken_for(subnet.net)).collect();
         let zones: Vec<u32> = network.zones.values().copied().collect();
         for set in ["zones", "names4", "names6"] {
             let ours = filter::list(&self.filter, set)?;
@@ -143,15 +143,5 @@ impl Host {
             }));
         }
         filter::remove(&self.filter, &entries)
-    }
-
-    fn raise_uplink(&self, _network: &Network, _uplink: Option<&str>) -> Result<()> {
-        Err(Error::unsupported("bridges with an uplink"))
-    }
-
-    pub(crate) fn raise_parent(&self, parent: &str) -> Result<u32> {
-        self.link(parent)?
-            .map(|found| found.index)
-            .ok_or_else(|| Error::not_found(format!("there is no interface {parent} on this host")))
     }
 }

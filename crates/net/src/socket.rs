@@ -20,6 +20,12 @@ pub(crate) struct Failure {
 /// The kernel's end is synchronous: when `send` returns, all is done and all answers wait.
 pub(crate) struct Socket(OwnedFd);
 
+impl From<OwnedFd> for Socket {
+    fn from(socket: OwnedFd) -> Self {
+        Self(socket)
+    }
+}
+
 impl Socket {
     /// For links, addresses, routes and neighbours.
     pub(crate) fn route() -> Result<Self> {

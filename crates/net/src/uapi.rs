@@ -40,6 +40,8 @@ pub(crate) mod route {
     pub(crate) const IFLA_GROUP: u16 = 27;
     pub(crate) const IFLA_NET_NS_FD: u16 = 28;
     pub(crate) const IFLA_EXT_MASK: u16 = 29;
+    pub(crate) const IFLA_NUM_TX_QUEUES: u16 = 31;
+    pub(crate) const IFLA_NUM_RX_QUEUES: u16 = 32;
     pub(crate) const IFLA_INFO_KIND: u16 = 1;
     pub(crate) const IFLA_INFO_DATA: u16 = 2;
     pub(crate) const VETH_INFO_PEER: u16 = 1;
@@ -47,7 +49,7 @@ pub(crate) mod route {
     pub(crate) const IFLA_IPVLAN_MODE: u16 = 1;
     pub(crate) const IFLA_VLAN_ID: u16 = 1;
     pub(crate) const IFLA_BRPORT_LEARNING: u16 = 8;
-    pub(crate) const IFLA_BRPORT_LOCKED: u16 = 42;
+    pub(crate) const IFLA_BRPORT_LOCKED: u16 = 39;
     /// RTEXT_FILTER_SKIP_STATS
     pub(crate) const SKIP_STATS: u32 = 8;
 

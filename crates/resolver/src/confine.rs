@@ -31,7 +31,6 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_clock_gettime,
     libc::SYS_close,
     libc::SYS_connect,
-    libc::SYS_dup3,
     libc::SYS_exit,
     libc::SYS_exit_group,
     libc::SYS_fcntl,

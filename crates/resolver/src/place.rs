@@ -73,8 +73,12 @@ pub fn main(words: &[OsString]) -> ExitCode {
 /// Whoever waits hears it over the pipe, and a person reads it.
 fn complain(error: &Error) {
     let words = error.chain();
-    let _ = std::io::stdout().write_all(words.as_bytes());
-    let _ = writeln!(std::io::stderr(), "error: {words}");
+    let (mut told, mut seen) = (std::io::stdout(), std::io::stderr());
+    let _ = told.write_all(words.as_bytes()).and_then(|()| told.flush());
+    let _ = writeln!(seen, "error: {words}");
+    for hint in error.hints() {
+        let _ = writeln!(seen, "hint: {hint}");
+    }
 }
 
 impl Job {
@@ -118,10 +122,11 @@ impl Job {
         // By the path: what we keep of it cannot be written through.
         let pid = rustix::process::getpid().as_raw_nonzero().to_string();
         std::fs::write(path, pid).doing(|| "saying that it is there")?;
-        let null = File::options().write(true).open("/dev/null").doing(|| "opening /dev/null")?;
+        let told = apart().doing(|| "leaving its standard output")?;
         let confined = confine::confine(&self.leases).map_err(std::io::Error::from);
         confined.doing(|| "giving up what it does not need")?;
-        ready(&null).doing(|| "saying that it is there")?;
+        (&told).write_all(READY).doing(|| "saying that it is there")?;
+        drop(told);
         while server.run().doing(|| "waiting for queries")? == End::Idle {
             // Who comes now finds the lock free, and begins another; who came before is seen.
             let _ = rustix::fs::flock(lock, FlockOperation::Unlock);
@@ -173,11 +178,10 @@ fn take(lock: &File) -> std::io::Result<bool> {
     }
 }
 
-/// Says so to whoever waits, who hears nothing more.
-fn ready(null: &File) -> std::io::Result<()> {
-    let mut said = std::io::stdout();
-    said.write_all(READY)?;
-    said.flush()?;
+/// Leaves the standard output, on which somebody waits who hears the end of it.
+fn apart() -> std::io::Result<File> {
+    let told = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
+    let null = File::options().write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdout(null)?;
-    Ok(())
+    Ok(told.into())
 }

@@ -81,7 +81,6 @@ impl Server {
                 return Ok(end);
             }
             let ready = self.wait()?;
-            self.leases.refresh();
             self.take_in(&ready);
             let now = Instant::now();
             for answered in self.exchanges.overdue(now) {
@@ -195,6 +194,8 @@ impl Server {
     }
 
     fn query(&mut self, query: &Query<'_>, asker: Asker) -> Option<Answered> {
+        // What was written before somebody asked is known when he is answered.
+        self.leases.refresh();
         let (source, table) = (asker.source().ip(), self.leases.table());
         self.turn = self.turn.wrapping_add(1);
         match self.zone.decide(&query.name, query.kind, source, table, self.turn) {

@@ -17,6 +17,7 @@ use super::store::{Networks, unknown};
 use super::subnets::{is_host, nth, offset};
 use crate::disk;
 use crate::home::new_id;
+use crate::lock::FileLock;
 
 /// The files of addresses, below a network's run directory.
 pub(super) const LEASES: &str = "leases";
@@ -98,7 +99,9 @@ impl Networks {
         let Attachment::Network { addresses, mac, dhcp, .. } = attachment else { return Ok(()) };
         *dhcp |= from_outside(network, addresses, *dhcp)?;
         let hands = by_hand(network, addresses)?;
-        let _pair = (network.kind == Kind::Pair).then(|| self.lock()).transpose()?;
+        // Another than that of networks, which may be wanted within.
+        let pair = || FileLock::take(self.lib(), "pairs");
+        let _pair = (network.kind == Kind::Pair).then(pair).transpose()?;
         let claim = Claim::new(self, network, lease)?;
         if network.kind == Kind::Pair {
             claim.must_be_two()?;

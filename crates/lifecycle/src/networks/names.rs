@@ -68,7 +68,7 @@ pub fn program() -> Result<PathBuf> {
 /// Not found; the note cannot be written.
 pub fn remember(run: &Path) -> Result<PathBuf> {
     let program = program()?;
-    let (noted, new) = (run.join(PLACE), run.join(PLACE).with_extension("new"));
+    let (noted, new) = (run.join(PLACE), run.join(format!("{PLACE}.{}", std::process::id())));
     if std::fs::read(&noted).is_ok_and(|there| there == program.as_os_str().as_bytes()) {
         return Ok(program);
     }
@@ -99,7 +99,7 @@ pub fn ensure(network: &Network, leases: &Path, run: &Path) -> Result<()> {
             return start(network, leases, run, lock).doing(doing);
         }
         // Somebody has it; whether that answers already is in the file.
-        if pid_in(&path).is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok()) {
+        if pid_in(&path).is_some_and(is_alive) {
             return Ok(());
         }
         if Instant::now() > deadline {
@@ -162,6 +162,14 @@ fn take(lock: &File) -> std::io::Result<bool> {
         Err(Errno::WOULDBLOCK) => Ok(false),
         result => result.map(|()| true).map_err(std::io::Error::from),
     }
+}
+
+/// The number may still be that of the one before, which has ended and waits to be reaped.
+fn is_alive(pid: Pid) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    rustix::process::pidfd_open(pid, PidfdFlags::empty()).is_ok_and(|pidfd| {
+        rustix::event::poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&now)) == Ok(0)
+    })
 }
 
 fn pid_in(path: &Path) -> Option<Pid> {

@@ -1,1 +1,8 @@
-#![allow(missing_docs)]
+//! The program itself, in network namespaces that the tests make.
+
+mod client;
+mod forward;
+mod harness;
+mod hostile;
+mod life;
+mod names;

@@ -1,0 +1,145 @@
+//! Containers that share a segment with machines outside, or have an interface for themselves.
+
+mod lab;
+
+use lab::{Container, ask, lab, network, sh, zone};
+use spec::ErrorKind;
+use spec::network::{Kind, Network, Subnet};
+
+/// A network on the segment of `up0`: 192.0.2.0/24.
+fn segment(number: u8, kind: Kind) -> Network {
+    let subnet = Subnet {
+        net: "192.0.2.0/24".parse().expect("net"),
+        gateway: "192.0.2.2".parse().expect("gateway"),
+        range: None,
+    };
+    Network { subnets: vec![subnet], ..network(number, kind) }
+}
+
+#[test]
+fn macvlan_is_on_the_segment_of_its_parent() {
+    lab(|lab| {
+        let outside = lab.outside();
+        outside.sh("ip addr add 203.0.113.1/32 dev lo");
+        let network = segment(1, Kind::Macvlan { parent: "up0".into(), mode: None });
+        let one = lab.container(&network, 10, zone(1, 1));
+        let two = lab.container(&network, 11, zone(1, 1));
+        assert!(outside.pings("192.0.2.10") && one.space.pings("192.0.2.11"));
+        assert!(one.space.pings("203.0.113.1"), "by the gateway");
+        assert!(outside.sh("ip neigh").contains("02:74:c0:00:02:0a"), "its own MAC address");
+        lab.host.detach(&two.plan).expect("detach");
+        assert!(lab.host.look(&network).expect("look").is_empty());
+        lab.host.lower(&network).expect("lower");
+        assert!(sh("ip link").contains("up0"), "the host's interface stays");
+    });
+}
+
+#[test]
+fn ipvlan_is_made_or_refused_in_words() {
+    lab(|lab| {
+        let outside = lab.outside();
+        let network = segment(1, Kind::Ipvlan { parent: "up0".into(), mode: None });
+        let one = Container::planned(&network, 10, zone(1, 1), |_| {}, &[]);
+        match lab.host.attach(&one.plan, one.space.fd()) {
+            Ok(()) => assert!(outside.pings("192.0.2.10")),
+            Err(error) => {
+                println!("SKIPPED: this kernel has no ipvlan");
+                assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
+                assert!(error.to_string().contains("ipvlan") && !error.hints().is_empty());
+            }
+        }
+    });
+}
+
+#[test]
+fn tagged_parents_are_made_or_refused_in_words() {
+    lab(|lab| {
+        let outside = lab.outside();
+        let network = segment(1, Kind::Macvlan { parent: "up0.100".into(), mode: None });
+        match lab.host.raise(&network) {
+            Ok(()) => {
+                outside.sh("ip link add link up1 name up1.100 type vlan id 100; ip link set up1.100 up");
+                outside.sh("ip addr add 192.0.2.3/24 dev up1.100");
+                let one = lab.container(&network, 10, zone(1, 1));
+                assert!(one.space.pings("192.0.2.3"));
+                drop(one);
+                lab.host.lower(&network).expect("lower");
+            }
+            Err(error) => {
+                println!("SKIPPED: this kernel has no VLAN");
+                assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
+                assert!(error.hints()[0].contains("8021q"));
+            }
+        }
+        for parent in ["nothing", "nothing.7", "up0.5000"] {
+            let bad = segment(2, Kind::Macvlan { parent: parent.into(), mode: None });
+            assert_eq!(lab.host.raise(&bad).expect_err(parent).kind(), ErrorKind::NotFound);
+        }
+    });
+}
+
+#[test]
+fn a_bridge_has_its_uplink_as_a_port_and_ports_are_locked() {
+    lab(|lab| {
+        let outside = lab.outside();
+        let network = segment(1, Kind::Bridge { uplink: Some("up0".into()) });
+        let error = lab.host.raise(&network).expect_err("the host has addresses on it");
+        assert_eq!(error.kind(), ErrorKind::Conflict);
+        assert!(error.hints()[0].contains("macvlan"), "{error:?}");
+        assert!(!sh("ip link").contains(&network.device()), "refused before anything is done");
+        sh("ip addr flush dev up0");
+        let one = lab.container(&network, 10, zone(1, 1));
+        let two = lab.container(&network, 11, zone(1, 1));
+        assert!(outside.pings("192.0.2.10") && one.space.pings("192.0.2.11"));
+        assert!(lab.host.look(&network).expect("look").is_empty());
+        // With the MAC address of another, nothing gets through.
+        let mac = two
+            .space
+            .sh("cat /proc/net/arp >/dev/null; ip -o link show eth0 | sed 's/.*ether \\([^ ]*\\).*/\\1/'");
+        one.space.sh(&format!("ip link set eth0 address {}", mac.trim()));
+        assert!(!one.space.pings("192.0.2.2"), "a false MAC address");
+        assert!(outside.pings("192.0.2.11"), "nobody else notices");
+        sh("ip link set up0 nomaster");
+        assert!(lab.host.look(&network).expect("look").join("").contains("no port"));
+        lab.host.raise(&network).expect("mended");
+        assert!(outside.pings("192.0.2.11"));
+        lab.host.lower(&network).expect("lower");
+        assert!(!sh("ip link").contains(&network.device()));
+    });
+}
+
+#[test]
+fn two_of_a_pair_have_nobody_else() {
+    lab(|lab| {
+        let pair = network(3, Kind::Pair);
+        let one = lab.container(&pair, 5, zone(3, 1));
+        let two = lab.container(&pair, 6, zone(3, 1));
+        lab.serve(Some(&two.space), "0.0.0.0", 80, "two");
+        assert!(one.space.ask(&two.v4, 80).is_ok());
+        assert!(one.space.pings(&two.v6));
+        assert!(ask(None, &two.v4, 80).is_err(), "not even the host");
+        assert!(one.space.sh("ip route show default").is_empty());
+    });
+}
+
+#[test]
+fn an_interface_is_moved_in_and_given_back() {
+    lab(|lab| {
+        let outside = lab.outside();
+        let interface = spec::network::Attachment::Interface {
+            host: "up0".into(),
+            interface: "wan0".into(),
+            addresses: vec!["192.0.2.9/24".parse().expect("address")],
+        };
+        let networking = spec::network::Networking { attachments: vec![interface], ..Default::default() };
+        let plan = spec::network::plan(spec::Id::from_bytes([7; 6]), &networking, &[], &[]);
+        let space = lab::Space::new();
+        lab.host.attach(&plan, space.fd()).expect("attach");
+        assert!(outside.pings("192.0.2.9") && !sh("ip link").contains("up0"));
+        let error = lab.host.attach(&plan, lab::Space::new().fd()).expect_err("it is away");
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        tsubo_net::give_back(space.fd(), "wan0", "up0").expect("give back");
+        assert!(sh("ip link").contains("up0") && !space.sh("ip link").contains("wan0"));
+        tsubo_net::give_back(space.fd(), "wan0", "up0").expect("once more is no failure");
+    });
+}
