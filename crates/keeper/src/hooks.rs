@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use lifecycle::events::What;
 use lifecycle::hooks::{Detail, Owner, Running};
+use lifecycle::networks;
 use rustix::event::{PollFd, PollFlags};
 use serde::{Deserialize, Serialize};
 use spec::hooks::{Event, Hook, Outcome, Verdict, When};
@@ -191,6 +192,9 @@ impl Keeper {
         if let (Some(hooks), Some(earlier)) = (&mut self.hooks, earlier) {
             hooks.follow(*earlier);
         }
+        if networks::is_wired(&self.job.spec) {
+            self.happen(&When::After(Event::Network), Detail::new());
+        }
         self.happen(&When::After(Event::Start), Detail::new());
         if is_again {
             self.happen(&When::After(Event::Restart), Detail::new());
@@ -236,7 +240,10 @@ impl Keeper {
 
     /// Asks whether it is started again: the answer is [`Keeper::gate`].
     pub(crate) fn ask_restart(&mut self, code: i32) {
-        let numbers = self.owner().at(&When::Before(Event::Restart));
+        let mut numbers = self.owner().at(&When::Before(Event::Restart));
+        if networks::is_wired(&self.job.spec) {
+            numbers.extend(self.owner().at(&When::Before(Event::Network)));
+        }
         if !numbers.is_empty() {
             let detail = Detail::from([("code".to_owned(), code.into())]);
             self.begin_chain(numbers, detail, true);

@@ -223,6 +223,11 @@ fn make(job: &Job, mut early: Early, aside: &mut dyn FnMut()) -> Result<Made> {
     let signals = sys::signal::descriptor(&watched(job));
     let signals = signals.map_err(std::io::Error::from).doing(|| "watching signals")?;
     let (group, entry) = early.take_groups(job)?;
+    // Who carries an ordinary user's packets is noted there.
+    let is_wired = lifecycle::networks::is_wired(&job.spec);
+    if is_wired {
+        state::prepare(job)?;
+    }
     let (namespaces, mut wiring) = Wiring::begin(job, early.users.take())?;
     lifecycle::networks::write_files(job)?;
     let kept = lifecycle::volumes::attach(&job.spec)?;
@@ -231,7 +236,9 @@ fn make(job: &Job, mut early: Early, aside: &mut dyn FnMut()) -> Result<Made> {
     // The new process has the longer way to go.
     let task = Task::first(&lifecycle::plan(job)?, setup, |first| {
         aside();
-        state::prepare(job)?;
+        if !is_wired {
+            state::prepare(job)?;
+        }
         let (listener, log) = (listen(job)?, Writer::new(&job.dir, job.spec.logs)?);
         let (network, ports) = wiring.end()?.map(Wired::into_parts).unzip();
         desk = Some((listener, log, ports.unwrap_or_default()));

@@ -80,18 +80,20 @@ impl Owner<'_> {
     }
 }
 
-/// Whether a moment is one of those that a container of this host can come to.
+/// Whether a moment is one of those that a container of this host can come to; whether its network is made
+/// for it is told.
 ///
 /// # Errors
 /// Unsupported, with what there is instead.
-pub fn must_come(hook: &Hook) -> Result<()> {
+pub fn must_come(hook: &Hook, is_wired: bool) -> Result<()> {
     use spec::hooks::{Event, When};
     let (When::Before(event) | When::After(event)) = &hook.when else { return Ok(()) };
     let why = match event {
-        Event::Network => "containers have the host's network, or none: nothing is made for them",
+        Event::Network if is_wired => return Ok(()),
+        Event::Network => "its network is the host's, another's, or none: nothing is made for it",
         Event::Snapshot => "no pictures are taken of containers",
         _ => return Ok(()),
     };
     Err(Error::unsupported(format!("hook {:?} would never be done: {why}", hook.name))
-        .hint("use \"before start\" or \"after start\""))
+        .hint("use \"before start\" or \"after start\", or give it a network of its own: --network NAME"))
 }

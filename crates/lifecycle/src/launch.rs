@@ -19,6 +19,7 @@ use crate::hooks::{self, Detail};
 use crate::job::{self, Job};
 use crate::ledger::{self, Asking, Ledger};
 use crate::lock::Lock;
+use crate::networks;
 use crate::pinned::Pinned;
 use crate::resolve;
 use crate::session::Session;
@@ -83,7 +84,12 @@ impl Container {
 
     /// Whether its hooks let it start.
     pub(crate) fn ask_start(&self) -> Result<()> {
-        hooks::before(&self.owner("created", None), Event::Start, &Detail::new())
+        let owner = self.owner("created", None);
+        hooks::before(&owner, Event::Start, &Detail::new())?;
+        match networks::is_wired(&self.record().spec) {
+            true => hooks::before(&owner, Event::Network, &Detail::new()),
+            false => Ok(()),
+        }
     }
 
     pub(crate) fn start_keeper(

@@ -29,7 +29,8 @@ impl Resolving<'_> {
         if given.is_empty() {
             return Ok(());
         }
-        given.list.iter().try_for_each(hooks::must_come)?;
+        let is_wired = crate::networks::is_wired(spec);
+        given.list.iter().try_for_each(|hook| hooks::must_come(hook, is_wired))?;
         given.program = hooks::program()?;
         // Where an ordinary user's containers are is said there.
         let own: &[&str] =

@@ -61,7 +61,8 @@ pub fn load(place: &Path, set: &[String]) -> Result<Defined> {
         (definition, hooks)
     };
     hooks.check().doing(|| format!("reading {shown}"))?;
-    hooks.list.iter().try_for_each(lifecycle::hooks::must_come)?;
+    // Which network its containers have is decided when they are made.
+    hooks.list.iter().try_for_each(|hook| lifecycle::hooks::must_come(hook, true))?;
     Ok(Defined { definition, hooks, folder })
 }
 
