@@ -179,6 +179,7 @@ impl Container {
                 // What stays bears its id: `tsubo gc` finds it.
                 let _ = networks::disconnect(connected);
             }
+            networks::pasta::disconnect(&self.run)?;
         }
         let ended = self.record_loss(note)?;
         self.forgive();
@@ -355,6 +356,7 @@ impl Container {
     fn remove_all(&self) -> Result<()> {
         let group = cgroup::Group::of(self.id())?;
         group.kill().and_then(|()| group.remove())?;
+        networks::pasta::disconnect(&self.run)?;
         remove_tree(&self.run)?;
         disk::retire(&self.dir)?;
         Networks::around(&self.dir, &self.run).release(&self.record.spec);

@@ -366,6 +366,7 @@ impl Containers {
         let lost = ledger::settle(&Ledger::beside(&self.run.join("any")), self)?;
         removed.extend((lost > 0).then(|| format!("promises to {lost} containers that are gone")));
         removed.extend(self.networks().gc()?);
+        removed.extend(self.networks().sweep()?);
         // Before the containers are listed: those that are started meanwhile are not looked at.
         let entries: Vec<_> = fs::read_dir(&self.run).into_iter().flatten().flatten().collect();
         let known: Vec<String> = self.list()?.iter().map(|container| container.id().to_string()).collect();

@@ -19,7 +19,7 @@ use crate::hooks::{self, Detail};
 use crate::job::{self, Job};
 use crate::ledger::{self, Asking, Ledger};
 use crate::lock::Lock;
-use crate::networks;
+use crate::networks::{self, Networks};
 use crate::pinned::Pinned;
 use crate::resolve;
 use crate::session::Session;
@@ -98,6 +98,11 @@ impl Container {
         spare: Option<Spare>,
         lock: Option<&Lock>,
     ) -> Result<Session> {
+        // What its networks have given it is its own, also after a boot.
+        if let Err(refused) = Networks::around(self.dir(), self.run_dir()).hold(&self.record().spec) {
+            spare.into_iter().for_each(give_up);
+            return Err(refused);
+        }
         let promised = !self.record().spec.promised().is_empty();
         let overcommit = launch.overcommit || self.record().overcommit;
         let spare = spare.map_or_else(|| Spare::of(launch.keeper.clone(), self.id()), Ok)?;

@@ -6,9 +6,9 @@
 pub mod files;
 mod gc;
 mod inspect;
+mod kernel;
 mod lease;
 pub mod names;
-#[allow(dead_code, reason = "wiring comes next")]
 pub(crate) mod pasta;
 mod ports;
 mod store;

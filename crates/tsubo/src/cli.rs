@@ -99,6 +99,10 @@ pub enum Verb {
     Update(verbs::update::Args),
     /// Groups of containers that share limits
     Group(verbs::group::Args),
+    /// Networks that containers hang on
+    Network(verbs::network::Args),
+    /// Show which ports of the host lead to a container
+    Port(verbs::port::Args),
     /// Give a container another name
     Rename(verbs::rename::Args),
     /// Ask a container to stop, and end it if it does not
@@ -252,6 +256,8 @@ fn dispatch(verb: Verb, place: &verbs::Place, spare: Option<Spare>) -> spec::Res
         Verb::Unpause(args) => verbs::unpause::run(&args, place),
         Verb::Update(args) => verbs::update::run(&args, place),
         Verb::Group(args) => verbs::group::run(args, place),
+        Verb::Network(args) => verbs::network::run(args, place),
+        Verb::Port(args) => verbs::port::run(&args, place),
         Verb::Rename(args) => verbs::rename::run(&args, place),
         Verb::Ps(args) => verbs::ps::run(&args, place),
         Verb::Logs(args) => verbs::logs::run(&args, place),

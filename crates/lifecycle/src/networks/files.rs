@@ -15,6 +15,8 @@ use spec::container::{Bind, Mount, MountFlags, MountKind};
 use spec::network::{Attachment, Network, Networking};
 use spec::{Error, Name, Result, ResultExt, RootPath};
 
+use super::pasta;
+
 /// What lies in the directory, and where it is shown.
 const FILES: [&str; 3] = ["resolv.conf", "hosts", "hostname"];
 
@@ -79,13 +81,16 @@ fn replace(path: &Path, text: &str) -> std::io::Result<()> {
 
 /// Whom a container asks about names. The resolvers of its networks, which know their containers and ask
 /// others about everybody else; else those that it was given; else those that the host asks, unless only
-/// the host itself can reach them.
+/// the host itself can reach them; then those of an ordinary user ask who carries their packets.
 pub fn resolv_conf(networking: &Networking, networks: &[Network], host_conf: &str) -> String {
     let host = Conf::of(host_conf);
     let ours = resolvers(networking, networks);
     let outside = networking.attachments.iter().any(|attachment| leads_out(attachment, networks));
     let servers: Vec<String> = match (&ours[..], &networking.servers[..]) {
-        ([], []) if outside => host.servers().map(str::to_owned).collect(),
+        ([], []) if outside => match host.servers().map(str::to_owned).collect::<Vec<_>>() {
+            none if none.is_empty() && pasta::is_for(networking) => vec![pasta::RESOLVER.to_string()],
+            servers => servers,
+        },
         ([], given) => given.iter().map(ToString::to_string).collect(),
         (ours, _) => ours.iter().map(ToString::to_string).collect(),
     };

@@ -13,6 +13,7 @@ use spec::container::Spec;
 use spec::network::{Attachment, GATEWAY, Kind, Mac, Network, Networking, Subnet};
 use spec::{Error, Id, Name, Result, ResultExt};
 
+use super::names;
 use super::store::{Networks, unknown};
 use super::subnets::{is_host, nth, offset};
 use crate::disk;
@@ -186,10 +187,13 @@ impl Networks {
         if self.run_dir(name).is_dir() {
             return Ok(());
         }
-        if self.get(name)?.is_none() {
-            return Err(unknown(name.as_str()));
+        let network = self.get(name)?.ok_or_else(|| unknown(name.as_str()))?;
+        self.remember(name)?;
+        if network.names {
+            // Whoever begins the resolver says what is missing.
+            let _ = names::remember(&self.run_dir(name));
         }
-        self.remember(name)
+        Ok(())
     }
 
     /// The same for who has the lock.

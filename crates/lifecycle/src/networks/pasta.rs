@@ -1,9 +1,9 @@
 //! The network of an ordinary user's container: a process (pasta, or slirp4netns where that is missing) carries its
 //! packets as if they were the user's own, and holds the ports of the host that lead to it.
 //!
-//! The process belongs to no one start: it stays when the keeper executes itself, and whoever finds the
-//! container's run directory can end it. Its name is noted there as soon as it has one, and until then a mark,
-//! so that also who was killed in between leaves nothing that is not found.
+//! The process stays when the keeper executes itself, and whoever finds the container can end it: which one it
+//! is stands in a directory beside the container's run directory, which begins anew at each start. Before it can
+//! be noted there is a mark, so that also who was killed in between leaves nothing that is not found.
 
 mod ports;
 mod slirp;
@@ -11,11 +11,12 @@ mod slirp;
 mod tests;
 mod words;
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::Read;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -28,15 +29,19 @@ use spec::{Error, Result, ResultExt};
 
 use crate::disk::{self, Durable};
 use crate::pinned::{Pinned, ends_within};
+use ports::Reserved;
 
 /// Where names are asked for inside, if only the host itself can reach whom the host asks: passed on to him.
 pub(crate) const RESOLVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
 
+/// Beside the directory of run directories, with one of the same name for each container.
+const PLACE: &str = "pasta";
+
 /// Says which process it is.
-const NOTE: &str = "pasta.json";
+const NOTE: &str = "note.json";
 
 /// Made before there is a process, which then writes its number into it.
-const MARK: &str = "pasta.pid";
+const MARK: &str = "pid";
 
 /// So long may it take to begin, and to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -46,7 +51,7 @@ const COMPLAINT: u64 = 4 << 10;
 
 /// A way out, as long as its process runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Helper {
+pub(crate) struct Helper {
     /// Its process.
     pub process: Pinned,
     /// What it passes on, with the ports that were chosen.
@@ -57,11 +62,30 @@ pub struct Helper {
 struct Way<'a> {
     inside: BorrowedFd<'a>,
     interface: &'a str,
-    run: &'a Path,
+    /// Where it is noted.
+    place: &'a Path,
 }
 
-/// Connects the network namespace `inside`, and publishes ports there. Ports 0 are chosen. What of it is
-/// noted in the run directory is for [`disconnect`], also if this fails.
+/// Whether a container is connected so.
+pub(crate) fn is_for(networking: &Networking) -> bool {
+    interface(networking).is_some()
+}
+
+fn interface(networking: &Networking) -> Option<&str> {
+    networking.attachments.iter().find_map(|attachment| match attachment {
+        Attachment::User { interface } => Some(interface.as_str()),
+        _ => None,
+    })
+}
+
+/// Where it is noted which process connects the container of this run directory.
+fn place(run: &Path) -> PathBuf {
+    let all = run.parent().and_then(Path::parent).unwrap_or(Path::new("/")).join(PLACE);
+    run.file_name().map(|id| all.join(id)).unwrap_or(all)
+}
+
+/// Connects the network namespace `inside`, and publishes ports there. Ports 0 are chosen. If this fails
+/// nothing is left of it.
 ///
 /// # Errors
 /// Unsupported where neither program is there, or this host does not let it work; Conflict where a port is
@@ -72,55 +96,38 @@ pub(crate) fn connect(
     published: &[Publish],
     run: &Path,
 ) -> Result<Helper> {
-    let interface = networking.attachments.iter().find_map(|attachment| match attachment {
-        Attachment::User { interface } => Some(interface.as_str()),
-        _ => None,
-    });
-    let way = Way { inside, interface: interface.unwrap_or("eth0"), run };
+    let interface = interface(networking).ok_or_else(|| Error::internal("a user without an interface"))?;
+    // One of a start before, whose keeper was killed.
+    disconnect(run)?;
     let reserved = ports::reserve(published)?;
-    File::create(run.join(MARK)).doing(|| "noting that a network begins")?;
-    let (process, published) = match (found("pasta"), found("slirp4netns")) {
-        (Some(program), slirp) => {
-            let published = reserved.published();
-            match (way.pasta(&program, &published), slirp) {
-                (Err(error), Some(slirp)) if words::is_without_route(&error) => {
-                    (way.slirp(&slirp, reserved).map_err(|_| error)?, published)
-                }
-                (process, _) => (process?, published),
-            }
-        }
-        (None, Some(program)) => {
-            let published = reserved.published();
-            (way.slirp(&program, reserved)?, published)
-        }
-        (None, None) => return Err(neither()),
-    };
-    Ok(Helper { process, published })
+    let place = place(run);
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&place);
+    made.and_then(|()| File::create(place.join(MARK))).doing(|| "noting that a network begins")?;
+    let connected = Way { inside, interface, place: &place }.connect(reserved);
+    if connected.is_err() {
+        // The failure is the one to tell.
+        let _ = disconnect(run);
+    }
+    connected
 }
 
-/// Says what connects the container of this run directory, if something does.
-pub(crate) fn connected(run: &Path) -> Option<Helper> {
-    let helper: Helper = disk::read_json(&run.join(NOTE)).ok()??;
-    helper.process.open().map(|_| helper)
-}
-
-/// Ends what connects the container of this run directory, if something does. Before the directory goes.
+/// Ends what connects the container of this run directory, if something does.
 ///
 /// # Errors
 /// When it cannot be ended.
 pub(crate) fn disconnect(run: &Path) -> Result<()> {
-    let mark = run.join(MARK);
+    let place = place(run);
     // By far the most have none.
-    if !mark.exists() {
+    if !place.exists() {
         return Ok(());
     }
     let doing = || "ending the process that carries its packets";
-    match disk::read_json::<Helper>(&run.join(NOTE)) {
+    match disk::read_json::<Helper>(&place.join(NOTE)) {
         Ok(Some(helper)) => end(helper.process.find()?, helper.process.pid).doing(doing)?,
         // Whoever began it was killed before it could say so.
-        _ => begun_for(run).into_iter().try_for_each(|(pidfd, pid)| end(Some(pidfd), pid)).doing(doing)?,
+        _ => begun_for(&place).into_iter().try_for_each(|(pidfd, pid)| end(Some(pidfd), pid)).doing(doing)?,
     }
-    [NOTE, MARK, slirp::SOCKET].iter().try_for_each(|name| disk::remove_file(&run.join(name)))
+    disk::remove_tree(&place)
 }
 
 fn end(process: Option<OwnedFd>, pid: i32) -> Result<()> {
@@ -136,23 +143,38 @@ fn end(process: Option<OwnedFd>, pid: i32) -> Result<()> {
     Ok(())
 }
 
-/// Processes whose arguments name this run directory's mark or socket.
-fn begun_for(run: &Path) -> Vec<(OwnedFd, i32)> {
+/// Processes whose arguments name the mark or the socket of this place.
+fn begun_for(place: &Path) -> Vec<(OwnedFd, i32)> {
     let all = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let ours = |pid: i32| {
         let pidfd = rustix::process::pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
         // Looked at after opening: the number cannot change hands while the descriptor is held.
         let arguments = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-        words::name(&arguments, &[&run.join(MARK), &run.join(slirp::SOCKET)]).then_some((pidfd, pid))
+        words::name(&arguments, &[&place.join(MARK), &place.join(slirp::SOCKET)]).then_some((pidfd, pid))
     };
     pids.filter_map(ours).collect()
 }
 
 impl Way<'_> {
+    fn connect(&self, reserved: Reserved) -> Result<Helper> {
+        let published = reserved.published();
+        let process = match (found("pasta"), found("slirp4netns")) {
+            (Some(pasta), slirp) => match (self.pasta(&pasta, &published), slirp) {
+                (Err(error), Some(slirp)) if words::is_without_route(&error) => {
+                    self.slirp(&slirp, reserved).map_err(|_| error)?
+                }
+                (process, _) => process?,
+            },
+            (None, Some(slirp)) => self.slirp(&slirp, reserved)?,
+            (None, None) => return Err(neither()),
+        };
+        Ok(Helper { process, published })
+    }
+
     /// It goes into the background when it is ready.
     fn pasta(&self, program: &Path, published: &[Publish]) -> Result<Pinned> {
-        let mark = self.run.join(MARK);
+        let mark = self.place.join(MARK);
         let mut command = self.command(program)?;
         command.args(words::pasta(self.interface, published)).arg("--pid").arg(&mark);
         let mut child = command
@@ -188,7 +210,7 @@ impl Way<'_> {
 
     fn note(&self, process: Pinned, published: &[Publish]) -> Result<Pinned> {
         let helper = Helper { process, published: published.to_vec() };
-        disk::write_json(&self.run.join(NOTE), &helper, Durable::No)?;
+        disk::write_json(&self.place.join(NOTE), &helper, Durable::No)?;
         Ok(process)
     }
 }
@@ -218,6 +240,14 @@ fn found(name: &str) -> Option<PathBuf> {
     let files = dirs.map(|dir| Path::new(std::ffi::OsStr::from_bytes(dir)).join(name));
     let executable = |file: &PathBuf| rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok();
     files.filter(|file| file.is_absolute() && file.is_file()).find(executable)
+}
+
+/// Whether there is a program that carries packets.
+///
+/// # Errors
+/// Unsupported where there is none.
+pub(crate) fn must_be_there() -> Result<()> {
+    found("pasta").or_else(|| found("slirp4netns")).map(drop).ok_or_else(neither)
 }
 
 fn neither() -> Error {

@@ -232,7 +232,7 @@ impl Networks {
         disk::write_json(&self.file(&network.name), network, Durable::Yes)
     }
 
-    /// Forgets one that no container uses; what it has in the kernel is the caller's to remove.
+    /// Removes one that no container uses, with what it has on the host.
     ///
     /// # Errors
     /// Not found; conflict while containers use it, also such as do not run.
@@ -245,6 +245,9 @@ impl Networks {
         };
         let _lock = self.lock()?;
         self.must_be_unused(&name)?;
+        if let Ok(Some(network)) = self.get(&name) {
+            self.lower(&network, &self.set_aside(&name))?;
+        }
         disk::remove_file(&self.file(&name))?;
         disk::remove_tree(&self.set_aside(&name))?;
         Ok(name)

@@ -13,7 +13,7 @@ use spec::limits::GroupName;
 use spec::network::{Allow, Attachment, Network, Networking, Peer, Permit, Place, Plan, Publish, Whom, plan};
 use spec::{Error, ErrorKind, Name, Result};
 
-use super::{Networks, files, names, ports};
+use super::{Networks, files, names, pasta, ports};
 use crate::disk;
 use crate::job::Job;
 
@@ -61,6 +61,10 @@ pub fn wire(job: &Job, inside: BorrowedFd<'_>) -> Result<Wired> {
     let Some(networking) = wired(&job.spec) else {
         return Err(Error::internal("a container without a network"));
     };
+    if pasta::is_for(networking) {
+        let published = pasta::connect(inside, networking, &networking.published, &job.run)?.published;
+        return Ok(Wired { connected: Connected { published, plan: Plan::default() }, ports: Vec::new() });
+    }
     let networks = Networks::beside(job);
     networks.hold(&job.spec)?;
     let places = places(&networks, &job.spec)?;
@@ -160,8 +164,9 @@ pub(crate) fn show_files(spec: &mut Spec, tree: &Path, dir: &Path) {
 /// # Errors
 /// Whatever the kernel refuses; the rest is taken back all the same.
 pub fn unwire(job: &Job) -> Result<()> {
-    if !is_wired(&job.spec) {
-        return Ok(());
+    let Some(networking) = wired(&job.spec) else { return Ok(()) };
+    if pasta::is_for(networking) {
+        return pasta::disconnect(&job.run);
     }
     let state = disk::read_json::<crate::Running>(&job.run.join(crate::state::STATE))?;
     match state.and_then(|state| state.network) {
@@ -178,6 +183,9 @@ pub(crate) fn disconnect(connected: &Connected) -> Result<()> {
 /// Takes back what may have been made for a container that has no state: all that a start would make.
 pub(crate) fn forget(spec: &Spec, dir: &Path, run: &Path) -> Result<()> {
     let Some(networking) = wired(spec) else { return Ok(()) };
+    if pasta::is_for(networking) {
+        return pasta::disconnect(run);
+    }
     let networks = Networks::around(dir, run);
     let Ok(places) = places(&networks, spec) else { return Ok(()) };
     let permits = permits(&networks, &networking.allow, &places)?;

@@ -1,5 +1,6 @@
 //! From a portable spec to a spec: every default of a production container, for this host.
 
+mod carried;
 mod facts;
 mod files;
 mod hooks;

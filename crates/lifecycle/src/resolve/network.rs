@@ -26,8 +26,8 @@ enum Usual {
 }
 
 /// What was decided, and why.
-struct Decided {
-    choice: Choice,
+pub(super) struct Decided {
+    pub(super) choice: Choice,
     why: String,
     /// It was a flag that said so.
     asked: bool,
@@ -39,7 +39,8 @@ impl Resolving<'_> {
     pub(super) fn network(&self, spec: &mut Spec, reasons: &mut Reasons) -> Result<Origin> {
         let flags = &self.options.network;
         let table = self.portable.network.clone().merged(flags.clone());
-        let decided = self.decide(&table)?;
+        let mut decided = self.decide(&table)?;
+        self.for_users(&mut decided, &table, reasons);
         let mut networking = table.networking()?;
         let origin = match decided.choice {
             Choice::Host => Origin::Host,
@@ -47,7 +48,7 @@ impl Resolving<'_> {
             Choice::Container(ref name) => Origin::Container(name.clone()),
             Choice::Path(ref path) => Origin::Path(path.clone()),
             Choice::User => {
-                networking.attachments = vec![Attachment::User { interface: "eth0".to_owned() }];
+                self.carried(&mut networking, &table, reasons)?;
                 Origin::Own
             }
             Choice::Attached(ref wishes) => {

@@ -62,6 +62,7 @@ impl Net {
         for address in ["fd99::1/64", "fd99::5/64"] {
             run("ip", &["address", "add", address, "dev", "lo", "nodad"]);
         }
+        six_works();
         std::fs::create_dir_all(net.leases()).expect("a directory");
         std::fs::create_dir(net.dir.path().join("etc")).expect("a directory");
         // Nobody has to find its way here.
@@ -152,6 +153,17 @@ impl Drop for Resolver {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// The kernel loses what is sent in the first moments of an address.
+fn six_works() {
+    let one = UdpSocket::bind(SocketAddr::new(ip(GATEWAY6), 0)).expect("a socket");
+    let other = UdpSocket::bind(SocketAddr::new(ip(WEB6), 0)).expect("a socket");
+    one.set_read_timeout(Some(Duration::from_millis(50))).expect("a limit");
+    soon("IPv6", || {
+        let _ = other.send_to(b"?", one.local_addr().expect("an address"));
+        one.recv(&mut [0; 1]).is_ok()
+    });
 }
 
 pub fn run(program: &str, words: &[&str]) {

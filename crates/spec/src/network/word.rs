@@ -10,7 +10,8 @@ use super::{DEFAULT, Mac};
 use crate::{Error, Name, Result};
 
 /// Words for something else than a network of this name.
-const TAKEN: [&str; 8] = ["host", "none", "own", "private", "pasta", "bridge", "default", "outside"];
+const TAKEN: [&str; 9] =
+    ["host", "none", "own", "private", "pasta", "slirp4netns", "bridge", "default", "outside"];
 
 /// The longest name of an interface (IFNAMSIZ, less the end).
 const LONGEST_INTERFACE: usize = 15;
@@ -112,7 +113,7 @@ impl FromStr for Choice {
             None if text.is_empty() => Err(bad("the network is empty".to_owned())),
             None if text == "host" => Ok(Self::Host),
             None if matches!(text, "none" | "own" | "private") => Ok(Self::None),
-            None if text == "pasta" => Ok(Self::User),
+            None if matches!(text, "pasta" | "slirp4netns") => Ok(Self::User),
             _ if text.starts_with('/') => Ok(Self::Path(text.into())),
             Some(("container", "")) => Err(bad("container: names no container".to_owned())),
             Some(("container", name)) => Ok(Self::Container(name.to_owned())),
@@ -127,7 +128,7 @@ impl FromStr for Choice {
                 let cni = cni.ok_or_else(|| bad(format!("{name:?} is no name of a CNI configuration")))?;
                 Ok(Wish { cni: Some(cni), ..Wish::default() })
             }),
-            Some((word @ ("host" | "none" | "pasta" | "own" | "private"), _)) => {
+            Some((word @ ("host" | "none" | "pasta" | "slirp4netns" | "own" | "private"), _)) => {
                 Err(bad(format!("the network {word:?} takes no options")))
             }
             _ => attached(text, |name| {
@@ -292,7 +293,7 @@ mod tests {
         assert_eq!(one("container:web"), Choice::Container("web".into()));
         assert_eq!(one("ns:/run/netns/a"), Choice::Path("/run/netns/a".into()));
         assert_eq!(one("/proc/1/ns/net"), Choice::Path("/proc/1/ns/net".into()));
-        assert_eq!(one("pasta"), Choice::User);
+        assert_eq!((one("pasta"), one("slirp4netns")), (Choice::User, Choice::User));
         for pair in [["host", "none"], ["a", "host"], ["container:a", "b"], ["pasta", "a"]] {
             assert!(of(&pair).expect_err("together").to_string().contains("no other"), "{pair:?}");
         }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use spec::{Error, ErrorKind, Name, Result};
 
 use super::Place;
+use super::network_words::{addresses, passed};
 use crate::ui;
 
 /// Show everything that is known of a container, else of an image, else of a development container.
@@ -76,8 +77,9 @@ fn describe(container: &Container) -> Result<Value> {
         }
         Status::Created => json!({ "running": false }),
     };
+    let published: Vec<_> = passed(record, &status).iter().map(|port| port.0).collect();
     Ok(
-        json!({ "kind": "container", "name": container.name(), "id": container.id(), "status": status.word(), "state": state,
+        json!({ "kind": "container", "addresses": addresses(record), "published": published, "name": container.name(), "id": container.id(), "status": status.word(), "state": state,
         "image": record.image, "created": record.created, "remove": record.remove, "ports": record.ports,
         "restart_policy": record.life.restart.to_string(), "life": record.life, "directory": container.dir(), "spec": record.spec }),
     )

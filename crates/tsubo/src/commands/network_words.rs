@@ -1,6 +1,9 @@
 //! Networks of containers in a few words, for people.
 
-use spec::network::Attachment;
+use std::net::{IpAddr, Ipv4Addr};
+
+use lifecycle::{Record, Running, Status};
+use spec::network::{Attachment, Publish};
 
 /// One interface, on one line.
 pub fn attachment(attachment: &Attachment) -> String {
@@ -20,4 +23,56 @@ pub fn attachment(attachment: &Attachment) -> String {
         Attachment::Cni { name, interface } => format!("{interface}: as the CNI configuration {name} says"),
         Attachment::User { interface } => format!("{interface}: carried by pasta"),
     }
+}
+
+/// A port of the host that leads to a container.
+#[derive(Debug, Clone, Copy)]
+pub struct Passed(pub Publish);
+
+impl Passed {
+    /// The container's side, as in `80/tcp`.
+    pub fn inside(self) -> String {
+        format!("{}/{}", self.0.container, self.0.protocol.word())
+    }
+
+    /// The host's side, as in `0.0.0.0:8080`; a port that is chosen at each start has no number before.
+    pub fn outside(self) -> String {
+        let address = self.0.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        match (self.0.host, address) {
+            (0, IpAddr::V6(address)) => format!("[{address}]:any"),
+            (0, address) => format!("{address}:any"),
+            (port, address) => std::net::SocketAddr::new(address, port).to_string(),
+        }
+    }
+
+    /// On as little room as can be, as in `8080->80`.
+    pub fn short(self) -> String {
+        let udp = if self.0.protocol == spec::network::Protocol::Udp { "/udp" } else { "" };
+        let host = if self.0.host == 0 { "any".to_owned() } else { self.0.host.to_string() };
+        match self.0.address {
+            Some(IpAddr::V6(address)) => format!("[{address}]:{host}->{}{udp}", self.0.container),
+            Some(address) => format!("{address}:{host}->{}{udp}", self.0.container),
+            None => format!("{host}->{}{udp}", self.0.container),
+        }
+    }
+}
+
+/// The ports of the host that lead to a container: as they are while it runs, else as they were asked for.
+pub fn passed(record: &Record, status: &Status) -> Vec<Passed> {
+    if let Status::Running(Running { network: Some(connected), .. }) = status {
+        return connected.published.iter().copied().map(Passed).collect();
+    }
+    record.spec.network.iter().flat_map(|network| network.published.iter().copied().map(Passed)).collect()
+}
+
+/// Its addresses on networks of ours.
+pub fn addresses(record: &Record) -> Vec<IpAddr> {
+    let attachments = record.spec.network.iter().flat_map(|network| &network.attachments);
+    let nets = attachments.flat_map(|attachment| match attachment {
+        Attachment::Network { addresses, .. } | Attachment::Interface { addresses, .. } => {
+            addresses.as_slice()
+        }
+        Attachment::Cni { .. } | Attachment::User { .. } => &[],
+    });
+    nets.map(ipnet::IpNet::addr).collect()
 }

@@ -6,6 +6,7 @@ use spec::{Error, Name, Result};
 use workshop::dev::record::Record;
 
 use super::Place;
+use super::network_words::{addresses, passed};
 use crate::ui;
 
 /// List running containers; with -a also created and ended ones and development containers.
@@ -48,8 +49,12 @@ pub fn run(args: &Args, place: &Place) -> Result<u8> {
         let created = row["created"].as_u64().map(ui::age).unwrap_or_default();
         let command: Vec<&str> =
             row["command"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        let ports: Vec<&str> =
-            row["ports"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        // What leads to it says more than what it listens on.
+        let words = |key: &str| -> Vec<&str> {
+            row[key].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+        };
+        let ports =
+            Some(words("published")).filter(|ports| !ports.is_empty()).unwrap_or_else(|| words("ports"));
         table.add_row([
             text(row, "name"),
             text(row, "id"),
@@ -81,11 +86,12 @@ fn production(container: &Container, status: &Status) -> Value {
     };
     let ports: Vec<String> =
         record.ports.iter().map(|port| format!("{}/{}", port.port, port.protocol)).collect();
+    let published: Vec<String> = passed(record, status).iter().map(|port| port.short()).collect();
     json!({ "name": container.name(), "id": container.id(), "stage": "production", "status": status.word(),
         "running": status.is_running(), "pid": pid, "exit_code": code, "from": record.image,
         "created": record.created / 1000, "command": record.spec.process.argv,
         "paused": paused, "health": health, "restarts": restarts, "restart_policy": record.life.restart.to_string(),
-        "ports": ports })
+        "ports": ports, "published": published, "addresses": addresses(record) })
 }
 
 /// One that cannot be read is there too, whether it runs or not.

@@ -16,8 +16,8 @@ use super::ports::Reserved;
 use super::{PATIENCE, Way, complaint, words};
 use crate::pinned::Pinned;
 
-/// Where it takes orders, in the run directory.
-pub(super) const SOCKET: &str = "pasta.sock";
+/// Where it takes orders.
+pub(super) const SOCKET: &str = "orders";
 
 /// What it is told besides its socket, the namespace and the interface. The network inside is its usual one
 /// (10.0.2.0/24), on which it answers for names at [`RESOLVER`](super::RESOLVER).
@@ -43,7 +43,7 @@ impl Way<'_> {
             return Err(Error::unsupported(format!("slirp4netns cannot publish {six}: it knows no IPv6"))
                 .hint("install the package passt"));
         }
-        let socket = self.run.join(SOCKET);
+        let socket = self.place.join(SOCKET);
         let mut command = self.command(program)?;
         sys::child::apart(&mut command).args(ALWAYS).arg("--api-socket").arg(&socket);
         command.args(["/proc/self/fd/0", self.interface]).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -28,35 +28,49 @@ fn ports_are_nobody_elses() {
     assert!(foreign.expect_err("not ours").to_string().contains("no address 192.0.2.77"));
 }
 
+/// A container's run directory, and where its network is noted.
+fn run_directory() -> (tempfile::TempDir, PathBuf, PathBuf) {
+    let home = tempfile::tempdir().expect("directory");
+    let run = home.path().join("containers/one");
+    let noted = home.path().join("pasta/one");
+    fs::create_dir_all(&noted).expect("mkdir");
+    (home, run, noted)
+}
+
+/// Says what connects the container of this run directory, if something does.
+fn connected(run: &Path) -> Option<Helper> {
+    let helper: Helper = disk::read_json(&place(run).join(NOTE)).ok()??;
+    helper.process.open().map(|_| helper)
+}
+
 #[test]
 fn what_was_begun_and_not_noted_is_found() {
-    let run = tempfile::tempdir().expect("directory");
-    disconnect(run.path()).expect("nothing there");
-    let mark = run.path().join(MARK);
+    let (_home, run, noted) = run_directory();
+    let mark = noted.join(MARK);
     File::create(&mark).expect("mark");
     let mut begun = Command::new("sh").args(["-c", "sleep 60; :"]).arg(&mark).spawn().expect("sh");
     let pid = begun.id() as i32;
-    assert_eq!(begun_for(run.path()).iter().map(|(_, pid)| *pid).collect::<Vec<_>>(), [pid]);
-    disconnect(run.path()).expect("ended");
+    assert_eq!(begun_for(&noted).iter().map(|(_, pid)| *pid).collect::<Vec<_>>(), [pid]);
+    disconnect(&run).expect("ended");
     assert!(Pinned::of(pid).is_err() && begun.wait().is_err(), "it is gone, and reaped");
-    assert_eq!(fs::read_dir(run.path()).expect("directory").count(), 0);
+    assert!(!noted.exists());
+    disconnect(&run).expect("nothing there");
 }
 
 #[test]
 fn what_is_noted_is_ended_and_nobody_else() {
-    let run = tempfile::tempdir().expect("directory");
-    File::create(run.path().join(MARK)).expect("mark");
+    let (_home, run, noted) = run_directory();
     let mut begun = Command::new("sleep").arg("60").spawn().expect("sleep");
     let process = Pinned::of(begun.id() as i32).expect("process");
     let stranger = Helper { process: Pinned { start: process.start + 1, ..process }, published: Vec::new() };
-    disk::write_json(&run.path().join(NOTE), &stranger, Durable::No).expect("note");
-    assert_eq!(connected(run.path()), None);
-    disconnect(run.path()).expect("gone already");
+    disk::write_json(&noted.join(NOTE), &stranger, Durable::No).expect("note");
+    assert_eq!(connected(&run), None);
+    disconnect(&run).expect("gone already");
     assert!(process.open().is_some(), "the number was another's by now");
-    File::create(run.path().join(MARK)).expect("mark");
+    fs::create_dir_all(&noted).expect("mkdir");
     let helper = Helper { process, ..stranger };
-    disk::write_json(&run.path().join(NOTE), &helper, Durable::No).expect("note");
-    assert_eq!(connected(run.path()), Some(helper));
-    disconnect(run.path()).expect("ended");
+    disk::write_json(&noted.join(NOTE), &helper, Durable::No).expect("note");
+    assert_eq!(connected(&run), Some(helper));
+    disconnect(&run).expect("ended");
     assert!(begun.try_wait().is_err() && process.open().is_none());
 }
