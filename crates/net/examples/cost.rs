@@ -12,6 +12,9 @@ use tsubo_net::{Host, Inside};
 /// Rounds of each measurement.
 const ROUNDS: usize = 50;
 
+/// Which steps are measured.
+type Keep = fn(&Step) -> bool;
+
 fn main() -> Result<()> {
     let links: u16 = std::env::args().nth(1).and_then(|word| word.parse().ok()).unwrap_or(50);
     sys::namespace::unshare(sys::namespace::NET).expect("a network namespace: are we root?");
@@ -31,7 +34,7 @@ fn main() -> Result<()> {
         kept.push(space());
         Ok(micros(start))
     })?;
-    let keep: [(&str, fn(&Step) -> bool); 4] = [
+    let keep: [(&str, Keep); 4] = [
         ("a pair of links", |step| matches!(step, Step::Link(_))),
         ("+ addresses, routes", |step| !matches!(step, Step::Element(_) | Step::Parameter { .. })),
         ("+ elements", |step| !matches!(step, Step::Parameter { .. })),
@@ -63,7 +66,7 @@ fn many(host: &Host, network: &Network, links: u16) -> Result<()> {
 }
 
 /// The steps that are kept, of many containers; none ends while others are measured, as that takes the kernel a while.
-fn parts(host: &Host, network: &Network, what: &str, keep: fn(&Step) -> bool) -> Result<()> {
+fn parts(host: &Host, network: &Network, what: &str, keep: Keep) -> Result<()> {
     let mut kept = Vec::new();
     report(what, || {
         let (mut plan, space) = (planned(10 + kept.len() as u16, network), space());

@@ -63,7 +63,7 @@ impl Entry {
     }
 
     /// The published port, if it is about one.
-    pub(crate) fn port(&self) -> Option<u16> {
+    pub fn port(&self) -> Option<u16> {
         let two = self.key.get(self.key.len().checked_sub(4)?..)?;
         self.set.starts_with("published").then(|| u16::from_be_bytes([two[0], two[1]]))
     }

@@ -289,25 +289,12 @@ pub(crate) struct Way {
 /// Makes a route, in place of another to the same addresses.
 pub(crate) fn route(batch: &mut Batch, index: u32, way: &Way) -> u32 {
     let scope = if way.via.is_none() && way.to.addr().is_ipv4() { RT_SCOPE_LINK } else { RT_SCOPE_UNIVERSE };
-    let number = route_message(batch, NEWROUTE, CREATE | REPLACE, scope, way);
-    batch.put_u32(RTA_OIF, index);
-    number
-}
-
-/// Removes a route over a link.
-pub(crate) fn remove_route(batch: &mut Batch, index: u32, way: &Way) -> u32 {
-    // RT_SCOPE_NOWHERE: whichever it has.
-    let number = route_message(batch, DELROUTE, 0, 255, way);
-    batch.put_u32(RTA_OIF, index);
-    number
-}
-
-fn route_message(batch: &mut Batch, kind: u16, flags: u16, scope: u8, way: &Way) -> u32 {
     let onlink = if way.via.is_some() { RTNH_F_ONLINK } else { 0 };
     let mut header = vec![family(way.to.addr()), way.to.prefix_len(), 0, 0];
     header.extend([RT_TABLE_MAIN, RTPROT_STATIC, scope, RTN_UNICAST]);
     header.extend(onlink.to_ne_bytes());
-    let number = batch.message(kind, flags, &header);
+    let number = batch.message(NEWROUTE, CREATE | REPLACE, &header);
+    batch.put_u32(RTA_OIF, index);
     if way.to.prefix_len() > 0 {
         batch.put(RTA_DST, &octets(way.to.addr()));
     }

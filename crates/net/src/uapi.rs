@@ -23,7 +23,6 @@ pub(crate) mod route {
     pub(crate) const NEWADDR: u16 = 20;
     pub(crate) const GETADDR: u16 = 22;
     pub(crate) const NEWROUTE: u16 = 24;
-    pub(crate) const DELROUTE: u16 = 25;
     pub(crate) const NEWNEIGH: u16 = 28;
     pub(crate) const NEWQDISC: u16 = 36;
 
@@ -96,7 +95,6 @@ pub(crate) mod filter {
 
     pub(crate) const NEWCHAIN: u16 = SUBSYSTEM | 3;
     pub(crate) const GETCHAIN: u16 = SUBSYSTEM | 4;
-    pub(crate) const DELTABLE: u16 = SUBSYSTEM | 2;
     pub(crate) const NEWSETELEM: u16 = SUBSYSTEM | 12;
     pub(crate) const GETSETELEM: u16 = SUBSYSTEM | 13;
     pub(crate) const DELSETELEM: u16 = SUBSYSTEM | 14;
@@ -106,7 +104,6 @@ pub(crate) mod filter {
     pub(crate) const DESTROYSETELEM: u16 = SUBSYSTEM | 30;
     pub(crate) const DESTROYOBJ: u16 = SUBSYSTEM | 31;
 
-    pub(crate) const NFTA_TABLE_NAME: u16 = 1;
     pub(crate) const NFTA_CHAIN_TABLE: u16 = 1;
     pub(crate) const NFTA_CHAIN_NAME: u16 = 3;
     pub(crate) const NFTA_CHAIN_HOOK: u16 = 4;

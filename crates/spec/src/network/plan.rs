@@ -429,3 +429,6 @@ fn host_mac(Mac(mut bytes): Mac) -> Mac {
     bytes[0] = 0xfe;
     Mac(bytes)
 }
+
+#[cfg(test)]
+mod tests;
