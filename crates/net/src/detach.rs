@@ -12,7 +12,7 @@ use crate::link::{self, Found};
 use crate::message::Batch;
 
 /// The sets that hold elements of single containers.
-const OF_CONTAINERS: [&str; 17] = [
+const OF_CONTAINERS: [&str; 21] = [
     "outside",
     "speak4",
     "speak6",
@@ -30,6 +30,10 @@ const OF_CONTAINERS: [&str; 17] = [
     "connections",
     "packets",
     "egress",
+    "locked",
+    "port4",
+    "port6",
+    "target6",
 ];
 
 impl Host {

@@ -9,6 +9,9 @@ use spec::network::{Element, Permit, Protocol, Whom};
 /// The name of an interface, as in a register.
 const NAME: usize = 16;
 
+/// The sets of the table for ports of bridges.
+pub(crate) const BRIDGED: [&str; 4] = ["locked", "port4", "port6", "target6"];
+
 /// One element.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Entry {
@@ -45,7 +48,8 @@ impl Entry {
     /// The interface of the host that it is about, if it is about one.
     pub fn interface(&self) -> Option<String> {
         let named = ["outside", "speak", "hear", "connections", "packets", "egress"];
-        let is_named = named.iter().any(|start| self.set.starts_with(start));
+        let is_named =
+            named.iter().any(|start| self.set.starts_with(start)) || BRIDGED.contains(&self.set.as_str());
         (is_named && self.key.len() >= NAME).then(|| crate::message::text(&self.key[..NAME]))
     }
 
@@ -82,6 +86,7 @@ pub(crate) fn entries(element: &Element) -> Vec<Entry> {
         Element::Outside(interface) => vec![Entry::new("outside", name(interface))],
         Element::Published { .. } => vec![published(element)],
         Element::Allow { interface, permit } => allowed(interface, permit),
+        Element::Port { interface, address } => port(interface, *address),
         Element::Packets { interface, packets } => vec![limited("packets", interface, *packets, false)],
         Element::Egress { interface, bytes } => vec![limited("egress", interface, *bytes, true)],
     }
@@ -125,6 +130,19 @@ fn published(element: &Element) -> Entry {
     key.extend(port_word(*port));
     let data = [octets(*to), port_word(*to_port).to_vec()].concat();
     Entry { data: Some(data), ..Entry::new(&set, key) }
+}
+
+/// What a port of a bridge says comes from this address, or is about it.
+fn port(interface: &str, address: IpAddr) -> Vec<Entry> {
+    let key = [name(interface), octets(address)].concat();
+    let mut entries = vec![
+        Entry::new("locked", name(interface)),
+        Entry::new(&format!("port{}", family(address)), key.clone()),
+    ];
+    if address.is_ipv6() {
+        entries.push(Entry::new("target6", key));
+    }
+    entries
 }
 
 /// A permission for one protocol and port, or for all of both.

@@ -3,17 +3,22 @@
 use rustix::io::Errno;
 use spec::Result;
 
-use crate::entry::{Entry, Limit};
+use crate::entry::{BRIDGED, Entry, Limit};
 use crate::message::{Batch, attribute, attributes, text};
 use crate::socket::{Failure, Socket};
 use crate::uapi::filter::*;
 use crate::uapi::netlink::{CREATE, DUMP};
 
-/// The name of our table, of family inet.
+/// The name of our tables.
 pub(crate) const TABLE: &str = "tsubo";
 
 /// The fixed part of each message about a table of family inet.
-pub(crate) const INET: [u8; 4] = [NFPROTO_INET, 0, 0, 0];
+const INET: [u8; 4] = [NFPROTO_INET, 0, 0, 0];
+
+/// The same for the table that a set is in.
+fn table_of(set: &str) -> [u8; 4] {
+    if BRIDGED.contains(&set) { [NFPROTO_BRIDGE, 0, 0, 0] } else { INET }
+}
 
 /// Which set or object was refused, and why.
 pub(crate) struct Refusal<'a> {
@@ -90,7 +95,7 @@ fn refusal<'a>(failure: &Failure, entries: &'a [Entry], last_of: &[u32]) -> Refu
 }
 
 fn element(batch: &mut Batch, kind: u16, flags: u16, entry: &Entry) {
-    batch.message(kind, flags, &INET);
+    batch.message(kind, flags, &table_of(&entry.set));
     batch.put_text(NFTA_SET_ELEM_LIST_TABLE, TABLE);
     batch.put_text(NFTA_SET_ELEM_LIST_SET, &entry.set);
     batch.nest(NFTA_SET_ELEM_LIST_ELEMENTS, &[], |batch| {
@@ -134,7 +139,7 @@ fn object(batch: &mut Batch, kind: u16, flags: u16, limit: &Limit) {
 /// What is in a set.
 pub(crate) fn list(socket: &Socket, set: &str) -> Result<Vec<Entry>> {
     let mut batch = Batch::default();
-    batch.message(GETSETELEM, DUMP, &INET);
+    batch.message(GETSETELEM, DUMP, &table_of(set));
     batch.put_text(NFTA_SET_ELEM_LIST_TABLE, TABLE);
     batch.put_text(NFTA_SET_ELEM_LIST_SET, set);
     collect(socket, &mut batch, set)

@@ -10,9 +10,10 @@ use crate::entry::spoken_for;
 use crate::filter::{self, TABLE};
 use crate::host::Host;
 use crate::message::{Batch, attribute, be_word, text};
+use crate::table::{BRIDGED, ROUTED, Table};
 use crate::uapi::filter::*;
 use crate::uapi::netlink::DUMP;
-use crate::{forward, link, table};
+use crate::{forward, link};
 
 impl Host {
     /// What is missing or odd; empty if all is well.
@@ -26,6 +27,7 @@ impl Host {
             }
             Kind::Bridge { .. } | Kind::Pair => {
                 self.look_at_device(&network.device(), &mut said)?;
+                self.is_whole(&BRIDGED, &mut said)?;
             }
             Kind::Macvlan { parent, .. } | Kind::Ipvlan { parent, .. } => {
                 self.look_at_device(parent, &mut said)?;
@@ -77,12 +79,7 @@ impl Host {
     }
 
     fn look_at_table(&self, network: &Network, said: &mut Vec<String>) -> Result<()> {
-        let missing = table::missing(&self.filter)?;
-        if !missing.is_empty() {
-            said.push(format!(
-                "the packet filter's table inet {TABLE} is not whole (chains {}): the next start mends it",
-                missing.join(", ")
-            ));
+        if !self.is_whole(&ROUTED, said)? {
             return Ok(());
         }
         for subnet in network.subnets.iter().filter(|_| network.kind == Kind::Nat) {
@@ -91,6 +88,18 @@ impl Host {
             }
         }
         Ok(())
+    }
+
+    fn is_whole(&self, table: &Table, said: &mut Vec<String>) -> Result<bool> {
+        let missing = table.missing(&self.filter)?;
+        if !missing.is_empty() {
+            said.push(format!(
+                "the packet filter's table {} is not whole (chains {}): the next start mends it",
+                table.name(),
+                missing.join(", ")
+            ));
+        }
+        Ok(missing.is_empty())
     }
 
     /// What of the host's own packet filter may drop packets of containers. It is obeyed, never gone around.

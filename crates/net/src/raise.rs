@@ -7,7 +7,8 @@ use spec::{Error, Result};
 use crate::entry::spoken_for;
 use crate::host::Host;
 use crate::message::Batch;
-use crate::{filter, forward, link, table};
+use crate::table::{BRIDGED, ROUTED};
+use crate::{filter, forward, link};
 
 /// What the kernel says of an address or route of IPv6 where that is off.
 pub(crate) fn is_off(errno: Errno) -> bool {
@@ -24,7 +25,7 @@ impl Host {
     pub fn mend(&self, network: &Network) -> Result<()> {
         match &network.kind {
             Kind::Nat | Kind::Isolated => self.raise_routed(network),
-            Kind::Pair => self.raise_bridge(network, 0).map(drop),
+            Kind::Pair => self.raise_segment(network),
             Kind::Bridge { uplink } => self.raise_uplink(network, uplink.as_deref()),
             Kind::Macvlan { parent, .. } | Kind::Ipvlan { parent, .. } => self.raise_parent(parent).map(drop),
         }
@@ -33,7 +34,7 @@ impl Host {
     fn is_raised(&self, network: &Network) -> Result<bool> {
         match &network.kind {
             Kind::Nat | Kind::Isolated => self.is_routed(network),
-            Kind::Pair => self.is_up(&network.device()),
+            Kind::Pair => Ok(self.is_up(&network.device())? && BRIDGED.missing(&self.filter)?.is_empty()),
             _ => Ok(false),
         }
     }
@@ -49,7 +50,7 @@ impl Host {
         };
         Ok(self.is_up(&network.device())?
             && forward::is_on(false)
-            && table::missing(&self.filter)?.is_empty()
+            && ROUTED.missing(&self.filter)?.is_empty()
             && spoken()?)
     }
 
@@ -67,9 +68,7 @@ impl Host {
         for subnet in &network.subnets {
             self.raise_gateway(network, index, subnet)?;
         }
-        if !table::missing(&self.filter)?.is_empty() {
-            table::load()?;
-        }
+        ROUTED.raise(&self.filter)?;
         if network.kind == Kind::Nat {
             let entries: Vec<_> = network.subnets.iter().flat_map(|subnet| spoken_for(subnet.net)).collect();
             if let Some(refusal) = filter::add(&self.filter, &entries)? {
@@ -82,6 +81,11 @@ impl Host {
         forward::switch_on(self, false)?;
         let v6 = network.subnets.iter().any(|subnet| subnet.net.addr().is_ipv6());
         if v6 && forward::has_v6() { forward::switch_on(self, true) } else { Ok(()) }
+    }
+
+    fn raise_segment(&self, network: &Network) -> Result<()> {
+        self.raise_bridge(network, 0)?;
+        BRIDGED.raise(&self.filter)
     }
 
     /// A bridge with the network's name, up: its number.

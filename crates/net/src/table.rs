@@ -1,73 +1,103 @@
-//! Our table of the packet filter: whether it is there, and whole; it is made by nft(8), once.
+//! Our tables of the packet filter: whether they are there, and whole; they are made by nft(8), once.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
 
 use spec::{Error, Result, ResultExt};
 
-use crate::filter::{INET, TABLE};
+use crate::filter::TABLE;
 use crate::message::{Batch, attribute, be_word, text};
 use crate::socket::Socket;
-use crate::uapi::filter::{GETCHAIN, NEWCHAIN, NFTA_CHAIN_NAME, NFTA_CHAIN_TABLE, NFTA_CHAIN_USE};
+use crate::uapi::filter::{
+    GETCHAIN, NEWCHAIN, NFPROTO_BRIDGE, NFPROTO_INET, NFTA_CHAIN_NAME, NFTA_CHAIN_TABLE, NFTA_CHAIN_USE,
+};
 
-/// Its text.
-const RULES: &str = include_str!("table.nft");
+/// One of our two tables.
+pub(crate) struct Table {
+    family: u8,
+    /// Its family, for nft.
+    word: &'static str,
+    text: &'static str,
+    /// Its chains, and how many rules each has.
+    chains: &'static [(&'static str, u32)],
+}
 
-/// Its chains, and how many rules each has.
-const CHAINS: [(&str, u32); 7] = [
-    ("entry", 7),
-    ("tracked", 1),
-    ("published", 4),
-    ("published_here", 4),
-    ("onward", 18),
-    ("here", 8),
-    ("leaving", 5),
-];
+/// That for links of their own.
+pub(crate) const ROUTED: Table = Table {
+    family: NFPROTO_INET,
+    word: "inet",
+    text: include_str!("table.nft"),
+    chains: &[
+        ("entry", 7),
+        ("tracked", 1),
+        ("published", 4),
+        ("published_here", 4),
+        ("onward", 18),
+        ("here", 8),
+        ("leaving", 5),
+    ],
+};
 
-/// Asks for the chains of our table, in the last message of what is then in `batch`.
-pub(crate) fn missing(socket: &Socket) -> Result<Vec<&'static str>> {
-    let mut batch = Batch::default();
-    for (chain, _) in CHAINS {
-        batch.message(GETCHAIN, 0, &INET);
-        batch.put_text(NFTA_CHAIN_TABLE, TABLE);
-        batch.put_text(NFTA_CHAIN_NAME, chain);
-    }
-    let mut whole = Vec::new();
-    socket.ask(&mut batch, |answer| {
-        let body = answer.body.get(4..).unwrap_or_default();
-        if answer.kind == NEWCHAIN {
-            let name = attribute(body, NFTA_CHAIN_NAME).map(text).unwrap_or_default();
-            let rules = attribute(body, NFTA_CHAIN_USE).map_or(0, be_word);
-            whole.extend(CHAINS.iter().find(|(chain, wanted)| *chain == name && *wanted == rules));
+/// That for ports of bridges.
+pub(crate) const BRIDGED: Table = Table {
+    family: NFPROTO_BRIDGE,
+    word: "bridge",
+    text: include_str!("bridge.nft"),
+    chains: &[("entry", 11)],
+};
+
+impl Table {
+    /// The chains that are not there, or not whole.
+    pub(crate) fn missing(&self, socket: &Socket) -> Result<Vec<&'static str>> {
+        let mut batch = Batch::default();
+        for (chain, _) in self.chains {
+            batch.message(GETCHAIN, 0, &[self.family, 0, 0, 0]);
+            batch.put_text(NFTA_CHAIN_TABLE, TABLE);
+            batch.put_text(NFTA_CHAIN_NAME, chain);
         }
-    })?;
-    let is_whole = |chain: &str| whole.iter().any(|(name, _)| *name == chain);
-    Ok(CHAINS.iter().map(|(chain, _)| *chain).filter(|chain| !is_whole(chain)).collect())
-}
-
-/// Makes the table, or its rules anew; elements that are there stay.
-pub(crate) fn load() -> Result<()> {
-    load_by("nft")
-}
-
-fn load_by(program: &str) -> Result<()> {
-    let text = format!("add table inet {TABLE}\nflush table inet {TABLE}\n{RULES}");
-    let mut nft = Command::new(program);
-    // Who keeps a container has no environment; and nobody else's program is executed as root.
-    nft.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin");
-    nft.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut nft = nft.spawn().map_err(no_nft)?;
-    let mut input = nft.stdin.take();
-    let written = input.as_mut().map_or(Ok(()), |input| input.write_all(text.as_bytes()));
-    drop(input);
-    let output = nft.wait_with_output().doing(|| "waiting for nft")?;
-    if output.status.success() {
-        return written.doing(|| "telling nft the rules");
+        let mut whole = Vec::new();
+        socket.ask(&mut batch, |answer| {
+            let body = answer.body.get(4..).unwrap_or_default();
+            if answer.kind == NEWCHAIN {
+                let name = attribute(body, NFTA_CHAIN_NAME).map(text).unwrap_or_default();
+                let rules = attribute(body, NFTA_CHAIN_USE).map_or(0, be_word);
+                whole.extend(self.chains.iter().find(|(chain, wanted)| *chain == name && *wanted == rules));
+            }
+        })?;
+        let is_whole = |chain: &str| whole.iter().any(|(name, _)| *name == chain);
+        Ok(self.chains.iter().map(|(chain, _)| *chain).filter(|chain| !is_whole(chain)).collect())
     }
-    let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
-    Err(Error::unsupported(format!("the packet filter's table inet {TABLE} could not be made: {said}")).hint(
+
+    /// What it is called.
+    pub(crate) fn name(&self) -> String {
+        format!("{} {TABLE}", self.word)
+    }
+
+    /// Makes it, or its rules anew, if it is not whole; elements that are there stay.
+    pub(crate) fn raise(&self, socket: &Socket) -> Result<()> {
+        if self.missing(socket)?.is_empty() { Ok(()) } else { self.load_by("nft") }
+    }
+
+    fn load_by(&self, program: &str) -> Result<()> {
+        let name = self.name();
+        let text = format!("add table {name}\nflush table {name}\n{}", self.text);
+        let mut nft = Command::new(program);
+        // Who keeps a container has no environment; and nobody else's program is executed as root.
+        nft.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin");
+        nft.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut nft = nft.spawn().map_err(no_nft)?;
+        let mut input = nft.stdin.take();
+        let written = input.as_mut().map_or(Ok(()), |input| input.write_all(text.as_bytes()));
+        drop(input);
+        let output = nft.wait_with_output().doing(|| "waiting for nft")?;
+        if output.status.success() {
+            return written.doing(|| "telling nft the rules");
+        }
+        let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
+        Err(Error::unsupported(format!("the packet filter's table {name} could not be made: {said}")).hint(
         "is it another version's (nft delete table inet tsubo, when no container runs)? has the kernel nf_tables?",
     ))
+    }
 }
 
 fn no_nft(cause: std::io::Error) -> Error {
@@ -83,10 +113,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_text_has_as_many_rules_as_are_looked_for() {
+    fn the_texts_have_as_many_rules_as_are_looked_for() {
+        for table in [ROUTED, BRIDGED] {
+            assert_eq!(rules(table.text), table.chains, "{}", table.name());
+        }
+    }
+
+    fn rules(text: &str) -> Vec<(&str, u32)> {
         let mut found: Vec<(&str, u32)> = Vec::new();
         let mut inside = false;
-        for line in RULES.lines().map(str::trim) {
+        for line in text.lines().map(str::trim) {
             if let Some(name) = line.strip_prefix("chain ") {
                 found.push((name.trim_end_matches(" {"), 0));
                 inside = true;
@@ -96,12 +132,12 @@ mod tests {
                 found.last_mut().expect("in a chain").1 += 1;
             }
         }
-        assert_eq!(found, CHAINS);
+        found
     }
 
     #[test]
     fn without_nft_the_way_out_is_said() {
-        let error = load_by("/nonexistent/nft").expect_err("there is none");
+        let error = ROUTED.load_by("/nonexistent/nft").expect_err("there is none");
         assert_eq!(error.kind(), spec::ErrorKind::Unsupported);
         assert!(error.hints()[0].contains("install nftables"));
     }

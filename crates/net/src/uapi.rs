@@ -91,6 +91,7 @@ pub(crate) mod filter {
     pub(crate) const NFPROTO_UNSPEC: u8 = 0;
     pub(crate) const NFPROTO_INET: u8 = 1;
     pub(crate) const NFPROTO_IPV4: u8 = 2;
+    pub(crate) const NFPROTO_BRIDGE: u8 = 7;
     pub(crate) const NFPROTO_IPV6: u8 = 10;
 
     pub(crate) const NEWCHAIN: u16 = SUBSYSTEM | 3;

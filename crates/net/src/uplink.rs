@@ -7,10 +7,12 @@ use spec::{Error, Result};
 use crate::host::Host;
 use crate::link::{self, Found};
 use crate::message::Batch;
+use crate::table::BRIDGED;
 
 impl Host {
     /// A bridge that has the uplink as a port.
     pub(crate) fn raise_uplink(&self, network: &Network, uplink: Option<&str>) -> Result<()> {
+        BRIDGED.raise(&self.filter)?;
         let Some(uplink) = uplink else { return self.raise_bridge(network, 0).map(drop) };
         let port = self.raise_parent(uplink)?;
         let bridge = self.link(&network.device())?.map(|found| found.index);

@@ -92,6 +92,16 @@ fn a_bridge_has_its_uplink_as_a_port_and_ports_are_locked() {
         let two = lab.container(&network, 11, zone(1, 1));
         assert!(outside.pings("192.0.2.10") && one.space.pings("192.0.2.11"));
         assert!(lab.host.look(&network).expect("look").is_empty());
+        // With the address of another, neither.
+        one.space.sh("ip addr add 192.0.2.11/24 dev eth0; ip addr add 192.0.2.12/24 dev eth0");
+        for false_one in ["192.0.2.11", "192.0.2.12"] {
+            let flag = format!("busybox ping -c1 -W1 -I {false_one} 192.0.2.2 >/dev/null");
+            assert!(!one.space.ok(&flag), "{false_one}");
+        }
+        one.space.sh("busybox arping -c1 -U -I eth0 -s 192.0.2.11 192.0.2.11 >/dev/null || true");
+        assert!(one.space.ok("busybox ping -c1 -W1 -I 192.0.2.10 192.0.2.2 >/dev/null"), "its own");
+        assert!(outside.pings("192.0.2.11"));
+        assert!(outside.sh("ip neigh show 192.0.2.11").contains("02:74:c0:00:02:0b"), "nobody believed it");
         // With the MAC address of another, nothing gets through.
         let mac = two
             .space

@@ -27,6 +27,12 @@ impl Mac {
         Self([0x02, 0x74, tail[0], tail[1], tail[2], tail[3]])
     }
 
+    /// The address of IPv6 that an interface gives itself (RFC 4291, appendix A).
+    pub fn link_local(self) -> IpAddr {
+        let [a, b, c, d, e, f] = self.0;
+        [0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f].into()
+    }
+
     /// Whether an interface may have it: it names one receiver, and is not nothing.
     pub fn is_ordinary(self) -> bool {
         self.0[0] & 1 == 0 && self.0 != [0; 6]
@@ -80,6 +86,7 @@ mod tests {
     fn addresses_give_theirs_and_words_are_checked() {
         assert_eq!(Mac::of([10, 88, 0, 5].into()).to_string(), "02:74:0a:58:00:05");
         assert_eq!("02-74-0a-58-00-05".parse::<Mac>().expect("dashes"), Mac::of([10, 88, 0, 5].into()));
+        assert_eq!(Mac::of([10, 88, 0, 5].into()).link_local().to_string(), "fe80::74:aff:fe58:5");
         for bad in
             ["", "02:74", "01:00:5e:00:00:01", "00:00:00:00:00:00", "2:74:a:58:0:5", "zz:74:0a:58:00:05"]
         {

@@ -163,6 +163,13 @@ pub enum Element {
         /// What it is allowed.
         permit: Permit,
     },
+    /// `port*`, `locked`: what comes from this port of a bridge comes from this address, or from another of its.
+    Port {
+        /// The interface of the host.
+        interface: String,
+        /// The address.
+        address: IpAddr,
+    },
     /// `packets`: no more than so many packets a second come from this interface.
     Packets {
         /// The interface of the host.
@@ -252,7 +259,7 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     fn attach(&mut self, index: usize, attachment: &Attachment, place: &Place<'_>) {
-        let Attachment::Network { interface, addresses, mac, mtu, .. } = attachment else { return };
+        let Attachment::Network { interface, addresses, mac, mtu, dhcp, .. } = attachment else { return };
         let network = place.network;
         let wiring = self.wiring(index, *mac, place);
         let link = Link { wiring, inside: interface.clone(), mac: *mac, mtu: mtu.or(network.mtu) };
@@ -262,6 +269,9 @@ impl Planner<'_> {
         let ways: Vec<_> = addresses.iter().filter_map(|address| Way::of(network, *address)).collect();
         if !segment {
             self.hang(index, *mac, interface, &ways, place);
+        }
+        if matches!(network.kind, Kind::Bridge { .. } | Kind::Pair) && !dhcp {
+            self.lock(index, *mac, addresses);
         }
         if network.kind != Kind::Pair {
             self.routes(index == 0, segment, interface, &ways);
@@ -319,6 +329,13 @@ impl Planner<'_> {
         }
         self.limit(&host);
         self.ends.push((host, ways.iter().map(|way| IpNet::from(way.address)).collect()));
+    }
+
+    /// A port of a bridge speaks for its own addresses only.
+    fn lock(&mut self, index: usize, mac: Mac, addresses: &[IpNet]) {
+        let own = addresses.iter().map(IpNet::addr).chain([mac.link_local()]);
+        let interface = link_name(self.id, index);
+        self.elements.extend(own.map(|address| Element::Port { interface: interface.clone(), address }));
     }
 
     fn limit(&mut self, host: &str) {

@@ -67,6 +67,7 @@ fn word(step: &Step) -> String {
         }
         Step::Element(Element::Zones(from, to)) => format!("zones {from:x} {to:x}"),
         Step::Element(Element::Names(zone, gateway)) => format!("names {zone:x} {gateway}"),
+        Step::Element(Element::Port { interface, address }) => format!("port {interface} {address}"),
         Step::Element(Element::Outside(interface)) => format!("outside {interface}"),
         Step::Element(element) => format!("{element:?}"),
     }
@@ -128,19 +129,21 @@ fn the_second_network_is_reached_by_its_gateway() {
 }
 
 #[test]
-fn segments_have_no_elements() {
+fn segments_lock_their_ports() {
     let networking = Networking { attachments: vec![on("eth0", &["10.88.0.5/24"])], ..Networking::default() };
     let steps = planned(&networking, &[Kind::Bridge { uplink: Some("eth9".into()) }], &[]);
     let expected = [
         "veth vabababababab0 75000007 eth0 ts010101010101",
         "address eth0 10.88.0.5/24 segment",
         "inside route 0.0.0.0/0 eth0 via 10.88.0.1",
+        "port vabababababab0 10.88.0.5",
+        "port vabababababab0 fe80::74:aff:fe58:5",
     ];
     assert_eq!(steps, expected);
-    assert_eq!(planned(&networking, &[Kind::Pair], &[]), expected[..2]);
+    assert_eq!(planned(&networking, &[Kind::Pair], &[]), [&expected[..2], &expected[3..]].concat());
     let steps = planned(&networking, &[Kind::Macvlan { parent: "eth9".into(), mode: None }], &[]);
     assert!(steps[0].starts_with("Macvlan { parent: \"eth9\""), "{steps:?}");
-    assert_eq!(steps[1..], expected[1..]);
+    assert_eq!(steps[1..], expected[1..3]);
 }
 
 #[test]
