@@ -355,3 +355,48 @@ fn ipvlan_mode(mode: Option<&str>) -> u16 {
         _ => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::message::answers;
+
+    /// The data of the kind of link that a message makes.
+    fn data(batch: &mut Batch, kind: &str) -> Vec<u8> {
+        let bytes = batch.finished().to_vec();
+        let message = answers(&bytes).next().expect("a message");
+        let info = attribute(&message.body[16..], IFLA_LINKINFO).expect("information");
+        assert_eq!(attribute(info, IFLA_INFO_KIND).map(text).as_deref(), Some(kind));
+        attribute(info, IFLA_INFO_DATA).expect("data").to_vec()
+    }
+
+    fn made(wiring: Wiring, kind: &str) -> Vec<u8> {
+        let link = Link { wiring, inside: "eth0".into(), mac: Mac([2; 6]), mtu: None };
+        let mut batch = Batch::default();
+        make(&mut batch, &link, 7, std::io::stdin().as_fd());
+        data(&mut batch, kind)
+    }
+
+    #[test]
+    fn links_on_others_are_as_ip_writes_them() {
+        let parent = || "eth0".to_owned();
+        for (mode, number) in [(None, 0_u16), (Some("l2"), 0), (Some("l3"), 1), (Some("l3s"), 2)] {
+            let data = made(Wiring::Ipvlan { parent: parent(), mode: mode.map(str::to_owned) }, "ipvlan");
+            assert_eq!(attribute(&data, IFLA_IPVLAN_MODE), Some(&number.to_ne_bytes()[..]), "{mode:?}");
+        }
+        for (mode, number) in [(None, 4_u32), (Some("private"), 1), (Some("vepa"), 2), (Some("passthru"), 8)]
+        {
+            let data = made(Wiring::Macvlan { parent: parent(), mode: mode.map(str::to_owned) }, "macvlan");
+            assert_eq!(attribute(&data, IFLA_MACVLAN_MODE), Some(&number.to_ne_bytes()[..]), "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn tags_are_as_ip_writes_them() {
+        let mut batch = Batch::default();
+        make_vlan(&mut batch, "eth0.100", 7, 100);
+        assert_eq!(attribute(&data(&mut batch, "vlan"), IFLA_VLAN_ID), Some(&100_u16.to_ne_bytes()[..]));
+    }
+}

@@ -31,7 +31,9 @@ impl Host {
         }
     }
 
-    fn is_raised(&self, network: &Network) -> Result<bool> {
+    /// Whether what the network has on the host is there. Where it is not, running containers have lost theirs, too:
+    /// [`mend`](Self::mend), then [`renew`](Self::renew) each.
+    pub fn is_raised(&self, network: &Network) -> Result<bool> {
         match &network.kind {
             Kind::Nat | Kind::Isolated => self.is_routed(network),
             Kind::Pair => Ok(self.is_up(&network.device())? && BRIDGED.missing(&self.filter)?.is_empty()),

@@ -32,6 +32,8 @@ fn containers_reach_the_gateway_their_zone_and_the_outside() {
 #[test]
 fn a_published_port_is_reached_from_everywhere() {
     lab(|lab| {
+        // As strict as hosts are.
+        sh("sysctl -qw net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.default.rp_filter=1");
         let outside = lab.outside();
         let network = network(1, Kind::Nat);
         let ports = |networking: &mut spec::network::Networking| {
@@ -55,5 +57,45 @@ fn a_published_port_is_reached_from_everywhere() {
         assert!(left.iter().all(|entry| entry.interface() == Some(other.link())), "{left:?}");
         lab.host.remove_links(&web.plan).expect("links");
         assert!(!sh("ip link; ip route; ip -6 route").contains(&web.link()));
+    });
+}
+
+#[test]
+fn a_port_of_one_address_and_of_datagrams() {
+    lab(|lab| {
+        let outside = lab.outside();
+        let network = network(1, Kind::Nat);
+        let ports = |networking: &mut spec::network::Networking| {
+            let here = Some([127, 0, 0, 1].into());
+            let datagrams = spec::network::Protocol::Udp;
+            networking.published = vec![
+                spec::network::Publish { address: here, ..publish(8080, 80) },
+                spec::network::Publish { protocol: datagrams, ..publish(5353, 53) },
+            ];
+        };
+        let web = lab.container_with(&network, 5, zone(1, 1), ports, &[]);
+        lab.serve(Some(&web.space), "0.0.0.0", 80, "web");
+        let echo = "import socket\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\ns.bind(('0.0.0.0',53))\n\
+                    print('ready',flush=True)\nwhile True:\n d,a=s.recvfrom(99)\n s.sendto(d,a)\n";
+        lab.spawn(Some(&web.space), echo);
+        assert!(ask(None, "127.0.0.1", 8080).is_ok());
+        assert!(outside.ask("192.0.2.1", 8080).is_err(), "this address only");
+        let question = "import socket\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\ns.settimeout(2)\n\
+                        s.sendto(b'x',('192.0.2.1',5353))\nassert s.recvfrom(9)[1]==('192.0.2.1',5353)";
+        assert!(outside.ok(&format!("python3 -c \"{question}\"")));
+    });
+}
+
+#[test]
+fn fifty_containers_are_all_there() {
+    lab(|lab| {
+        let network = network(1, Kind::Nat);
+        let all: Vec<_> = (10..60).map(|last| lab.container(&network, last, zone(1, 1))).collect();
+        for pair in all.chunks(10) {
+            assert!(pair[0].space.pings(&pair[9].v4) && pair[9].space.pings(&pair[0].v6));
+        }
+        assert_eq!(lab.host.links().expect("links").len(), 50);
+        assert_eq!(lab.host.look(&network).expect("look"), Vec::<String>::new());
+        all.iter().try_for_each(|one| lab.host.detach(&one.plan)).expect("detach");
     });
 }
