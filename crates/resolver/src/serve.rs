@@ -16,6 +16,9 @@ use crate::upstream::Upstream;
 /// So many queries are taken from one socket before others have their turn.
 const BATCH: usize = 64;
 
+/// After so long without anything to do its memory is given back.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// The longest message over UDP.
 const LONGEST: usize = 65_535;
 
@@ -32,6 +35,8 @@ pub struct Server {
     turn: usize,
     idle: Duration,
     since: Option<Instant>,
+    /// Nothing has happened since its memory was given back.
+    settled: bool,
 }
 
 /// Why it does not go on.
@@ -66,8 +71,9 @@ impl Server {
     /// One that ends after so long without any lease.
     pub fn new(zone: Zone, leases: Leases, upstream: Upstream, listeners: Listeners, idle: Duration) -> Self {
         let (exchanges, connections) = (Exchanges::default(), Connections::default());
-        let buffer = vec![0; LONGEST];
-        Self { zone, leases, upstream, listeners, exchanges, connections, buffer, turn: 0, idle, since: None }
+        let buffer = Vec::new();
+        let (turn, since, settled) = (0, None, false);
+        Self { zone, leases, upstream, listeners, exchanges, connections, buffer, turn, idle, since, settled }
     }
 
     /// Answers, until there is nobody left to answer.
@@ -80,8 +86,10 @@ impl Server {
             if let Some(end) = self.end() {
                 return Ok(end);
             }
-            let ready = self.wait()?;
-            self.take_in(&ready);
+            match self.wait()? {
+                Some(ready) => self.take_in(&ready),
+                None => self.rest(),
+            }
             let now = Instant::now();
             for answered in self.exchanges.overdue(now) {
                 self.reply(answered);
@@ -109,7 +117,17 @@ impl Server {
         (since.elapsed() >= self.idle).then_some(End::Idle)
     }
 
-    fn wait(&self) -> std::io::Result<Ready> {
+    /// Most of the time nobody asks: then only what is known takes memory.
+    fn rest(&mut self) {
+        if self.exchanges.deadline().is_none() && self.connections.deadline().is_none() {
+            self.buffer = Vec::new();
+            sys::memory::settle();
+            self.settled = true;
+        }
+    }
+
+    /// What is ready; None when nothing was for a while.
+    fn wait(&self) -> std::io::Result<Option<Ready>> {
         let (datagrams, streams) = (&self.listeners.datagrams, &self.listeners.streams);
         let mut places = vec![Place::Changes];
         let mut fds = vec![PollFd::from_borrowed_fd(self.leases.changes(), PollFlags::IN)];
@@ -130,17 +148,19 @@ impl Server {
             fds.push(PollFd::from_borrowed_fd(fd, awaited));
         }
         match rustix::event::poll(&mut fds, self.patience().as_ref()) {
+            Ok(0) => return Ok(None),
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
         let told = fds.iter().map(PollFd::revents).zip(places).filter(|(told, _)| !told.is_empty());
-        Ok(told.fold(Ready::default(), Ready::with))
+        Ok(Some(told.fold(Ready::default(), Ready::with)))
     }
 
     /// Until the next thing is overdue.
     fn patience(&self) -> Option<Timespec> {
         let idle = self.since.map(|since| since + self.idle);
-        let all = [self.exchanges.deadline(), self.connections.deadline(), idle];
+        let quiet = (!self.settled).then(|| Instant::now() + QUIET);
+        let all = [self.exchanges.deadline(), self.connections.deadline(), idle, quiet];
         let next = all.into_iter().flatten().min()?;
         // Rounded up: it would only be looked too early.
         let left = next.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
@@ -148,6 +168,8 @@ impl Server {
     }
 
     fn take_in(&mut self, ready: &Ready) {
+        self.settled = false;
+        self.buffer.resize(LONGEST, 0);
         for at in &ready.datagrams {
             self.datagrams(*at);
         }

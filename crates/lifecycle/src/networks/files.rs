@@ -13,15 +13,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use spec::container::{Bind, Mount, MountFlags, MountKind};
 use spec::network::{Attachment, Network, Networking};
-use spec::{Error, Name, Result, ResultExt, RootPath};
+use spec::{Name, Result, ResultExt, RootPath};
 
 use super::pasta;
 
 /// What lies in the directory, and where it is shown.
 const FILES: [&str; 3] = ["resolv.conf", "hosts", "hostname"];
-
-/// The word for the host, in `--add-host NAME:host-gateway`.
-pub const HOST_GATEWAY: &str = "host-gateway";
 
 /// So many name servers glibc asks; musl too.
 const MOST_SERVERS: usize = 3;
@@ -179,30 +176,6 @@ fn addresses(attachment: &Attachment) -> Vec<IpAddr> {
         }
         Attachment::Cni { .. } | Attachment::User { .. } => Vec::new(),
     }
-}
-
-/// `NAME:ADDRESS` or `NAME=ADDRESS`; the address may be in brackets, or the word for the host, which is the
-/// gateway of the first network.
-///
-/// # Errors
-/// What is no name or no address; the host where no network leads there.
-pub fn extra_host(word: &str, networks: &[Network]) -> Result<(String, IpAddr)> {
-    let bad = |why: String| {
-        let error = Error::user(format!("a host cannot be added by {word:?}: {why}"));
-        error.hint("as in db:10.0.0.7, db=fd00::7, or host.internal:host-gateway")
-    };
-    let (name, address) =
-        word.split_once(['=', ':']).ok_or_else(|| bad("it takes a name and an address".to_owned()))?;
-    if !is_word(name) || name.len() > 253 {
-        return Err(bad(format!("{name:?} is no host name")));
-    }
-    let address = match address {
-        HOST_GATEWAY => networks.iter().find_map(|network| network.subnets.first()).map(|net| net.gateway),
-        address => address.trim_start_matches('[').trim_end_matches(']').parse().ok(),
-    };
-    let address =
-        address.ok_or_else(|| bad("its address is none, or no network leads to the host".to_owned()))?;
-    Ok((name.to_owned(), address))
 }
 
 /// Whether it stays one word in these files.

@@ -4,7 +4,7 @@
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
@@ -46,9 +46,45 @@ pub struct Lease {
     /// What else its network knows it by.
     #[serde(default)]
     pub aliases: Vec<String>,
+    /// Whom the resolver asks for it about everybody else; empty for whom the network asks.
+    #[serde(default)]
+    pub servers: Vec<IpAddr>,
+    /// It is on further networks with names, and asks their resolvers about what this one does not know.
+    #[serde(default)]
+    pub more: bool,
+}
+
+/// What the resolvers of its networks are told of a container besides its names.
+struct Asks {
+    servers: Vec<IpAddr>,
+    named: Vec<Name>,
+}
+
+impl Asks {
+    fn lease(&self, id: Id, name: Name, network: &Name, aliases: &[String]) -> Lease {
+        let more = self.named.iter().any(|other| other != network);
+        Lease { id, name, aliases: aliases.to_vec(), servers: self.servers.clone(), more }
+    }
 }
 
 impl Networks {
+    /// Networks are looked at only where there are several.
+    fn asks(&self, networking: Option<&Networking>) -> Asks {
+        let on =
+            networking.into_iter().flat_map(|networking| &networking.attachments).filter_map(|attachment| {
+                match attachment {
+                    Attachment::Network { network, .. } => Some(network),
+                    _ => None,
+                }
+            });
+        let several = on.clone().count() > 1;
+        let named = |name: &&Name| {
+            several && self.get(name).is_ok_and(|known| known.is_some_and(|known| known.names))
+        };
+        let servers = networking.map(|networking| networking.servers.clone()).unwrap_or_default();
+        Asks { servers, named: on.filter(named).cloned().collect() }
+    }
+
     /// Refuses what no container could have, before anything is done: networks that are not there, addresses
     /// that are not theirs.
     ///
@@ -78,12 +114,12 @@ impl Networks {
     }
 
     fn lease_all(&self, spec: &Spec, networking: &mut Networking, group: &str) -> Result<()> {
-        let mut gateway = None;
+        let (mut gateway, asks) = (None, self.asks(Some(networking)));
         for attachment in &mut networking.attachments {
             let Attachment::Network { network, aliases, .. } = attachment else { continue };
             let network = self.with_zone(self.must_have(network)?, group)?;
             gateway = gateway.or(network.subnets.first().map(|subnet| subnet.gateway));
-            let lease = Lease { id: spec.id, name: spec.name.clone(), aliases: aliases.clone() };
+            let lease = asks.lease(spec.id, spec.name.clone(), &network.name, aliases);
             self.attach(&network, &lease, attachment)?;
         }
         for (name, address) in networking.hosts.iter_mut().filter(|(_, address)| *address == GATEWAY) {
@@ -138,7 +174,8 @@ impl Networks {
                 continue;
             }
             let network = self.must_have(network)?;
-            let lease = Lease { id: spec.id, name: spec.name.clone(), aliases: aliases.clone() };
+            let asks = self.asks(spec.network.as_deref());
+            let lease = asks.lease(spec.id, spec.name.clone(), &network.name, aliases);
             let claim = Claim::new(self, &network, &lease)?;
             for address in addresses {
                 claim.must_take(LEASES, &address.addr().to_string())?;
@@ -167,7 +204,7 @@ impl Networks {
         let attachments = spec.network.iter().flat_map(|network| &network.attachments);
         for attachment in attachments {
             let Attachment::Network { network, addresses, mac, aliases, .. } = attachment else { continue };
-            let lease = Lease { id: spec.id, name: to.clone(), aliases: aliases.clone() };
+            let lease = self.asks(spec.network.as_deref()).lease(spec.id, to.clone(), network, aliases);
             let dir = self.run_dir(network);
             for file in files(&dir, addresses, *mac) {
                 if holder(&file).is_some_and(|now| now.id == spec.id && now.name != *to) {
@@ -202,7 +239,8 @@ impl Networks {
         disk::remove_tree(&dir)?;
         let doing = || format!("making {}", dir.display());
         for inner in [LEASES, MACS] {
-            DirBuilder::new().recursive(true).mode(0o700).create(dir.join(inner)).doing(doing)?;
+            // The resolver, which is nobody, reads them; no way leads here for others.
+            DirBuilder::new().recursive(true).mode(0o755).create(dir.join(inner)).doing(doing)?;
         }
         for record in self.records()? {
             let attachments = record.spec.network.iter().flat_map(|network| &network.attachments);
@@ -214,7 +252,8 @@ impl Networks {
                     continue;
                 }
                 let (id, own) = (record.spec.id, record.spec.name.clone());
-                let new = written(&dir, &Lease { id, name: own, aliases: aliases.clone() }).doing(doing)?;
+                let lease = self.asks(record.spec.network.as_deref()).lease(id, own, name, aliases);
+                let new = written(&dir, &lease).doing(doing)?;
                 for file in files(&dir, addresses, *mac) {
                     match fs::hard_link(&new, &file) {
                         // Two records with one address: who starts second is told.
@@ -302,7 +341,10 @@ pub(super) fn holder(file: &Path) -> Option<Lease> {
 fn written(dir: &Path, lease: &Lease) -> std::io::Result<PathBuf> {
     let file = dir.join(format!("{NEW}{}", lease.id));
     let text = serde_json::to_vec(lease)?;
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&file)?.write_all(&text)?;
+    let mut new = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&file)?;
+    // Whatever the umask of whoever starts a container says.
+    new.set_permissions(fs::Permissions::from_mode(0o644))?;
+    new.write_all(&text)?;
     Ok(file)
 }
 

@@ -88,20 +88,6 @@ fn it_knows_itself_and_who_was_given() {
 }
 
 #[test]
-fn hosts_are_added_by_words() {
-    let networks = [network("one", Kind::Nat, 1, true)];
-    let parse = |word| extra_host(word, &networks).map(|(name, address)| format!("{name} {address}"));
-    assert_eq!(parse("db:10.0.0.7").expect("a host"), "db 10.0.0.7");
-    assert_eq!(parse("db=fd00::7").expect("a host"), "db fd00::7");
-    assert_eq!(parse("db:[fd00::7]").expect("a host"), "db fd00::7");
-    assert_eq!(parse("host.internal:host-gateway").expect("a host"), "host.internal 10.88.1.1");
-    for bad in ["db", "db:", ":10.0.0.7", "db:10.0.0", "a b:10.0.0.7", "a\nb:10.0.0.7"] {
-        assert!(parse(bad).is_err(), "{bad:?}");
-    }
-    assert!(extra_host("h:host-gateway", &[]).is_err());
-}
-
-#[test]
 fn what_the_image_has_is_covered() {
     let top = tempfile::tempdir().expect("a directory");
     let (tree, dir) = (top.path().join("tree"), top.path().join("etc"));
