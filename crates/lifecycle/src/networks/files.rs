@@ -73,6 +73,8 @@ fn replace(path: &Path, text: &str) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o644).open(&new)?;
     file.write_all(text.as_bytes())?;
+    // Whatever who made it usually leaves to others: everybody inside reads it.
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644))?;
     std::fs::rename(new, path)
 }
 

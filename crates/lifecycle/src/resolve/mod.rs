@@ -167,6 +167,7 @@ impl Resolving<'_> {
         self.privileges(&mut spec, reasons)?;
         self.files(&mut spec, reasons)?;
         spec.sysctls = self.layers.table(|layer| &layer.sysctls);
+        self.usual_parameters(&mut spec);
         spec.init = self.options.init || self.layers.value(|layer| layer.init).unwrap_or(false);
         spec.controllers = self.layers.value(|layer| layer.controllers.clone());
         self.limits(&mut spec, reasons)?;

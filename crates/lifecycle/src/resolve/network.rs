@@ -1,6 +1,6 @@
 //! Where a container's network comes from: what was said, by whom, and what nobody has to say.
 
-use spec::container::{Namespace, Spec};
+use spec::container::{IDS, Namespace, Spec};
 use spec::isolation::Origin;
 use spec::network::{Attachment, Choice, DEFAULT, NetworkTable, Networking, Wish};
 use spec::{Error, Result};
@@ -96,6 +96,23 @@ impl Resolving<'_> {
         match USUAL {
             Usual::Host => decided(Choice::Host, "default; a network of its own is asked for", false),
             Usual::Network => decided(self.own(), "default", false),
+        }
+    }
+
+    /// On a network of its own nobody needs a privilege to send an echo request or to listen on a low port.
+    pub(super) fn usual_parameters(&self, spec: &mut Spec) {
+        if !crate::networks::is_wired(spec) || !spec.owns(Namespace::Net) {
+            return;
+        }
+        // Groups that are not mapped cannot be named.
+        let groups =
+            spec.users.as_ref().and_then(|users| users.gids.first()).map_or(IDS, |range| range.count);
+        let usual = [
+            ("net.ipv4.ping_group_range", format!("0 {}", groups.saturating_sub(1))),
+            ("net.ipv4.ip_unprivileged_port_start", "0".to_owned()),
+        ];
+        for (name, value) in usual {
+            spec.sysctls.entry(name.to_owned()).or_insert(value);
         }
     }
 

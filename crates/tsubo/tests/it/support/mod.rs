@@ -234,7 +234,20 @@ fn remove_containers(house: &House, root: &Path) -> Vec<String> {
             eprintln!("tsubo rm: {}", String::from_utf8_lossy(&removed.stderr));
         }
     }
+    remove_networks(house, root);
     ids
+}
+
+/// With whoever answers for names there.
+fn remove_networks(house: &House, root: &Path) {
+    let files = std::fs::read_dir(root.join("networks")).into_iter().flatten().flatten();
+    let names = files.filter_map(|file| file.path().file_stem()?.to_str().map(str::to_owned));
+    for name in names {
+        let removed = house.command_in(root, ["network", "rm", &name]).output().expect("tsubo network rm");
+        if !removed.status.success() {
+            eprintln!("tsubo network rm: {}", String::from_utf8_lossy(&removed.stderr));
+        }
+    }
 }
 
 /// Runs a command that must succeed.
