@@ -10,6 +10,9 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 /// So long is waited for one that is about to end to free the port.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
+/// What waits to be read: a flood of one container should not push out what others ask.
+const WAITING: usize = 1 << 20;
+
 /// Queries over TCP that wait to be taken.
 const BACKLOG: i32 = 64;
 
@@ -77,6 +80,10 @@ fn bound(address: SocketAddr, kind: SocketType) -> Result<OwnedFd, Errno> {
     } else {
         sockopt::set_ipv6_freebind(&socket, true)?;
         sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    if kind == SocketType::DGRAM {
+        // Without the right to more, it is what everybody has.
+        let _ = sockopt::set_socket_recv_buffer_size_force(&socket, WAITING);
     }
     if kind == SocketType::STREAM {
         // Connections of one that has ended are no reason to wait.

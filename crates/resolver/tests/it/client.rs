@@ -44,6 +44,20 @@ pub fn ask_from(source: &str, name: &str, kind: u16) -> String {
     hear(&socket)
 }
 
+/// As libraries do: asks again, where the kernel has dropped what was too much.
+pub fn ask_again(source: &str, name: &str, kind: u16) -> String {
+    let socket = from(source);
+    socket.set_read_timeout(Some(Duration::from_millis(500))).expect("a limit");
+    for _ in 0..20 {
+        socket.send(&query(77, name, kind)).expect("sent");
+        match hear(&socket) {
+            silent if silent == "WouldBlock" => {}
+            words => return words,
+        }
+    }
+    "silence".to_owned()
+}
+
 pub fn hear(socket: &UdpSocket) -> String {
     let mut room = [0; 65_535];
     match socket.recv(&mut room) {
