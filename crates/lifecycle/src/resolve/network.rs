@@ -104,9 +104,9 @@ impl Resolving<'_> {
         if !crate::networks::is_wired(spec) || !spec.owns(Namespace::Net) {
             return;
         }
-        // Groups that are not mapped cannot be named.
-        let groups =
-            spec.users.as_ref().and_then(|users| users.gids.first()).map_or(IDS, |range| range.count);
+        // Groups that are not mapped cannot be named; an ordinary user may have none but his own.
+        let mapped = spec.users.as_ref().and_then(|users| users.gids.first()).map(|range| range.count);
+        let groups = mapped.unwrap_or(if self.facts.rootless { 1 } else { IDS });
         let usual = [
             ("net.ipv4.ping_group_range", format!("0 {}", groups.saturating_sub(1))),
             ("net.ipv4.ip_unprivileged_port_start", "0".to_owned()),

@@ -10,7 +10,7 @@ use super::succeed;
 
 /// Addresses of the host, as the world sees it.
 pub const HOST: [&str; 2] = ["192.0.2.1", "2001:db8::1"];
-/// The machine outside.
+/// The machine outside, which answers requests on port 80.
 pub const OUTSIDE: [&str; 2] = ["192.0.2.2", "2001:db8::2"];
 
 /// The host and the world; both are gone with it.
@@ -28,7 +28,7 @@ impl Wires {
         }
         ip("link set lo up");
         let outside = Command::new("unshare")
-            .args(["-n", "sleep", "600"])
+            .args(["-n", "busybox", "httpd", "-f", "-p", "80", "-h", "/proc/sys/kernel"])
             .stdin(Stdio::null())
             .spawn()
             .expect("unshare");
