@@ -288,13 +288,21 @@ pub(crate) struct Way {
 
 /// Makes a route, in place of another to the same addresses.
 pub(crate) fn route(batch: &mut Batch, index: u32, way: &Way) -> u32 {
-    let scope = if way.via.is_none() && way.to.addr().is_ipv4() { RT_SCOPE_LINK } else { RT_SCOPE_UNIVERSE };
     let onlink = if way.via.is_some() { RTNH_F_ONLINK } else { 0 };
+    let (table, scope, kind) = match way.to.addr() {
+        to if to.is_loopback() => (RT_TABLE_LOCAL, RT_SCOPE_HOST, RTN_LOCAL),
+        IpAddr::V4(_) if way.via.is_none() => (RT_TABLE_MAIN, RT_SCOPE_LINK, RTN_UNICAST),
+        _ => (RT_TABLE_MAIN, RT_SCOPE_UNIVERSE, RTN_UNICAST),
+    };
     let mut header = vec![family(way.to.addr()), way.to.prefix_len(), 0, 0];
-    header.extend([RT_TABLE_MAIN, RTPROT_STATIC, scope, RTN_UNICAST]);
+    header.extend([table, RTPROT_STATIC, scope, kind]);
     header.extend(onlink.to_ne_bytes());
     let number = batch.message(NEWROUTE, CREATE | REPLACE, &header);
     batch.put_u32(RTA_OIF, index);
+    if table == RT_TABLE_LOCAL {
+        // Each interface has one of its own, behind that of the loopback.
+        batch.put_u32(RTA_PRIORITY, 1024 + index);
+    }
     if way.to.prefix_len() > 0 {
         batch.put(RTA_DST, &octets(way.to.addr()));
     }

@@ -61,13 +61,17 @@ pub(crate) mod route {
     pub(crate) const RTA_DST: u16 = 1;
     pub(crate) const RTA_OIF: u16 = 4;
     pub(crate) const RTA_GATEWAY: u16 = 5;
+    pub(crate) const RTA_PRIORITY: u16 = 6;
     pub(crate) const RTA_PREFSRC: u16 = 7;
     pub(crate) const RT_TABLE_MAIN: u8 = 254;
     /// The owner of a route: it was made by hand, in the eyes of routing daemons.
     pub(crate) const RTPROT_STATIC: u8 = 4;
     pub(crate) const RT_SCOPE_UNIVERSE: u8 = 0;
     pub(crate) const RT_SCOPE_LINK: u8 = 253;
+    pub(crate) const RT_SCOPE_HOST: u8 = 254;
+    pub(crate) const RT_TABLE_LOCAL: u8 = 255;
     pub(crate) const RTN_UNICAST: u8 = 1;
+    pub(crate) const RTN_LOCAL: u8 = 2;
     pub(crate) const RTNH_F_ONLINK: u32 = 4;
 
     pub(crate) const NDA_DST: u16 = 1;

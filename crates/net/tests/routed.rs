@@ -47,6 +47,18 @@ fn a_published_port_is_reached_from_everywhere() {
         assert_eq!(outside.ask("2001:db8::1", 8081).as_deref(), Ok("web 2001:db8::2"));
         assert_eq!(ask(None, "192.0.2.1", 8080).as_deref(), Ok("web 192.0.2.1"), "the host's address");
         assert!(ask(None, "127.0.0.1", 8080).is_ok_and(|said| said.starts_with("web ")), "the loopback");
+        assert!(ask(None, "::1", 8081).is_ok_and(|said| said.starts_with("web ")), "that of IPv6");
+        let more =
+            |networking: &mut spec::network::Networking| networking.published = vec![publish(8083, 81)];
+        let second = lab.container_with(&network, 7, zone(1, 1), more, &[]);
+        lab.serve(Some(&second.space), "::", 81, "second");
+        for (port, name) in [(8081, "web "), (8083, "second ")] {
+            assert!(ask(None, "::1", port).is_ok_and(|said| said.starts_with(name)), "{name}");
+        }
+        lab.host.detach(&second.plan).expect("detach");
+        lab.host.remove_links(&second.plan).expect("remove");
+        lab.serve(None, "::1", 8082, "host");
+        assert_eq!(ask(None, "::1", 8082).as_deref(), Ok("host ::1"), "the host's own are as before");
         assert!(other.space.ask("192.0.2.1", 8080).is_ok(), "another container");
         assert!(other.space.ask("10.88.1.1", 8080).is_ok(), "by the gateway's address");
         assert!(web.space.ask("192.0.2.1", 8080).is_ok(), "itself");

@@ -168,9 +168,11 @@ fn the_hosts_loopback_is_not_reached_from_inside() {
         assert_eq!(sh(&format!("cat /proc/sys/net/ipv4/conf/{}/route_localnet", evil.link())).trim(), "1");
         listen(lab, None, "AF_INET", "127.0.0.1", 53, &log);
         listen(lab, None, "AF_INET", "10.88.1.1", 53, &log);
+        listen(lab, None, "AF_INET6", "::1", 53, &log);
         send(
             &evil,
             "for source in ('10.88.1.5','127.0.0.1'):\n\x20udp4(source,'127.0.0.1',53,b'false')\n\
+             for source in ('fd88:1::5','::1'):\n\x20udp6(source,'::1',53,b'false')\n\
              udp4('10.88.1.5','10.88.1.1',53,b'true')\n",
         );
         until("the honest one arrives", || read(&log).contains("true"));

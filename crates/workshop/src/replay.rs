@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use lifecycle::RunOptions;
 use observe::{Asked, CAPABILITY_CHECKS, Opens, SYSTEM_CALLS, Seen, Settings, Watch};
 use spec::container::Spec;
+use spec::network::NetworkTable;
 use spec::observation::{Port, Use};
 use spec::portable::Policy;
 use spec::seccomp::Choice;
@@ -133,6 +134,8 @@ impl<'a> Replay<'a> {
         portable.cwd.clone_from(&setup.cwd);
         portable.user.clone_from(&setup.user);
         portable.policy = policy.cloned();
+        // Its exercises come from this host, whatever network its containers are on.
+        portable.network = NetworkTable::default();
         // Nothing may outlive a replay: what would be a volume is fresh.
         portable.writable.append(&mut portable.volumes);
         let mut options = RunOptions::named(self.development.record.name.clone());

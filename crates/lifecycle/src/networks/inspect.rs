@@ -1,8 +1,9 @@
 //! Who is on a network.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::path::Path;
+use std::os::unix::fs::DirEntryExt;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use spec::network::Mac;
@@ -40,13 +41,19 @@ impl Networks {
             self.rebuild(name)?;
         }
         let mut all: BTreeMap<(Name, Id), Member> = BTreeMap::new();
-        for (mac, lease) in entries(&dir.join(MACS)) {
-            let member = self.member(&mut all, lease);
-            member.mac = mac.parse().ok();
-        }
-        for (address, lease) in entries(&dir.join(LEASES)) {
-            let member = self.member(&mut all, lease);
-            member.addresses.extend(address.parse::<IpAddr>().ok());
+        // All that a container has is mostly one file with several names: it is read once.
+        let mut read: HashMap<u64, Lease> = HashMap::new();
+        for (kind, is_mac) in [(MACS, true), (LEASES, false)] {
+            for (what, inode, path) in places(&dir.join(kind)) {
+                let known = read.get(&inode).cloned().or_else(|| holder(&path));
+                let Some(lease) = known else { continue };
+                read.entry(inode).or_insert_with(|| lease.clone());
+                let member = self.member(&mut all, lease);
+                match is_mac {
+                    true => member.mac = what.parse().ok(),
+                    false => member.addresses.extend(what.parse::<IpAddr>().ok()),
+                }
+            }
         }
         let mut members: Vec<Member> = all.into_values().collect();
         members.iter_mut().for_each(|member| member.addresses.sort());
@@ -72,10 +79,15 @@ impl Networks {
 
 /// What files there are, and who has what they stand for.
 pub(super) fn entries(dir: &Path) -> Vec<(String, Lease)> {
+    places(dir).into_iter().filter_map(|(name, _, path)| Some((name, holder(&path)?))).collect()
+}
+
+/// What files there are, with their numbers.
+fn places(dir: &Path) -> Vec<(String, u64, PathBuf)> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let named = entries.filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())));
-    let placed = named.filter(|(name, _)| !name.starts_with(NEW));
-    placed.filter_map(|(name, path)| Some((name, holder(&path)?))).collect()
+    let named =
+        entries.filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.ino(), entry.path())));
+    named.filter(|(name, ..)| !name.starts_with(NEW)).collect()
 }
 
 /// The names of all who have something of a network.

@@ -5,6 +5,7 @@ use cgroup::Room;
 use spec::container::{Capabilities, DEFAULT_CAPABILITIES, Namespace, RootChange, capability_names};
 use spec::isolation::{Isolation, MountType, MountWord, Origin, rlimit_number};
 use spec::limits::Limits;
+use spec::network::{Choice, DEFAULT, NetworkTable, Peer};
 use spec::portable::{Portable, is_reserved};
 use spec::resources::Limit;
 use spec::{Error, Result};
@@ -18,6 +19,7 @@ use crate::{log, volumes};
 pub(super) fn check(portable: &Portable) -> Result<()> {
     let mut asked = loosened(&portable.isolation)?;
     asked.extend(unlimited(&portable.limits));
+    asked.extend(connected(&portable.network)?);
     if asked.is_empty() {
         return Ok(());
     }
@@ -124,6 +126,43 @@ fn unlimited(limits: &Limits) -> Vec<String> {
     more.iter().filter(|(asked, _)| *asked).map(|(_, what)| (*what).to_owned()).collect()
 }
 
+/// The lowest port that is not kept for services of the host's root.
+const FIRST_PORT: u16 = 1024;
+
+/// What of the host's networks is not for everybody: its own interfaces and services, others' networks and
+/// containers, and ports that people take for the host's. What comes in by a published port is meant to.
+fn connected(table: &NetworkTable) -> Result<Vec<String>> {
+    if table.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut asked = Vec::new();
+    match table.choice()? {
+        None | Some(Choice::None | Choice::User) => {}
+        Some(Choice::Host) => asked.push("the host's network".to_owned()),
+        Some(Choice::Container(name)) => asked.push(format!("the network of container {name}")),
+        Some(Choice::Path(path)) => asked.push(format!("the network {}", path.display())),
+        Some(Choice::Attached(wishes)) => {
+            for wish in &wishes {
+                asked.extend(wish.host.iter().map(|name| format!("the host's interface {name}")));
+                asked.extend(wish.cni.iter().map(|name| format!("the CNI configuration {name}")));
+                let others = wish.network.iter().filter(|name| name.as_str() != DEFAULT);
+                asked.extend(others.map(|name| format!("the network {name}")));
+            }
+        }
+    }
+    let networking = table.networking()?;
+    let low = networking.published.iter().filter(|port| (1..FIRST_PORT).contains(&port.host));
+    asked.extend(low.map(|port| format!("port {} of the host", port.host)));
+    // To the outside it may talk anyway; and who else may talk to it is its own business, but for everybody.
+    let beyond = networking.allow.iter().filter(|allow| match (&allow.peer, allow.inward) {
+        (Peer::Outside, inward) => inward,
+        (Peer::Container(_) | Peer::Group(_), inward) => !inward,
+        (Peer::Host | Peer::Net(_), _) => true,
+    });
+    asked.extend(beyond.map(|allow| format!("to talk beyond its network ({allow})")));
+    Ok(asked)
+}
+
 /// What a mount shows of the host. The usual ones are there without a word; one more proc, say,
 /// would be one without what is masked in the usual one.
 fn mount(word: &MountWord) -> Option<String> {
@@ -191,6 +230,44 @@ mod tests {
             "unified={ \"memory.oom.group\" = \"0\" }",
         ] {
             assert!(limited(hostile).is_err(), "{hostile}");
+        }
+    }
+
+    fn networked(words: &str) -> Result<()> {
+        let mut portable = Portable::new("web".parse()?, Vec::new());
+        portable.network = serde_json::from_str(words).expect(words);
+        check(&portable)
+    }
+
+    #[test]
+    fn the_hosts_networks_are_not_for_everybody() {
+        for hostile in [
+            "{\"networks\":[\"host\"]}",
+            "{\"networks\":[\"container:db\"]}",
+            "{\"networks\":[\"ns:/proc/1/ns/net\"]}",
+            "{\"networks\":[\"interface:eth0\"]}",
+            "{\"networks\":[\"cni:ptp\"]}",
+            "{\"networks\":[\"tsubo\",\"others\"]}",
+            "{\"publish\":[\"80:80\"]}",
+            "{\"publish\":[\"1020-1030:20-30\"]}",
+            "{\"allow\":[\"host\"]}",
+            "{\"allow\":[\"from:host:80\"]}",
+            "{\"allow\":[\"from:outside\"]}",
+            "{\"allow\":[\"db:5432\"]}",
+            "{\"allow\":[\"group:tenant-a\"]}",
+            "{\"allow\":[\"from:0.0.0.0/0\"]}",
+        ] {
+            let error = networked(hostile).expect_err(hostile);
+            assert!(error.hints()[0].contains("--as-packaged"), "{error:?}");
+        }
+        for harmless in [
+            "{\"networks\":[\"tsubo:alias=db\"]}",
+            "{\"networks\":[\"none\"]}",
+            "{\"publish\":[\"8080:80\",\"80\",\"5353:53/udp\"]}",
+            "{\"allow\":[\"outside:443\",\"from:web\",\"from:group:tenant-a\"],\"closed\":true}",
+            "{\"dns\":[\"9.9.9.9\"],\"ingress\":\"1M\",\"aliases\":[\"db\"]}",
+        ] {
+            networked(harmless).expect(harmless);
         }
     }
 

@@ -52,7 +52,7 @@ pub enum Step {
         side: Side,
         /// Over which interface.
         interface: String,
-        /// To whom.
+        /// To whom; `::1`: what comes in by this interface for the loopback is the host's.
         to: IpNet,
         /// By whom, who need not be in any subnet of the interface; None: it is on the segment itself.
         via: Option<IpAddr>,
@@ -375,10 +375,11 @@ impl Planner<'_> {
 
     /// Ports lead to the first routed link that has an address of their family.
     fn publish(&mut self) {
-        let mut local = Vec::new();
+        let (mut local4, mut local6) = (Vec::new(), Vec::new());
         for publish in &self.networking.published {
             for (host, to) in destinations(&self.ends, publish) {
-                if to.is_ipv4() && !local.contains(&host) {
+                let local = if to.is_ipv4() { &mut local4 } else { &mut local6 };
+                if !local.contains(&host) {
                     local.push(host);
                 }
                 self.elements.push(Element::Published {
@@ -390,10 +391,17 @@ impl Planner<'_> {
                 });
             }
         }
-        // What comes from 127.0.0.1 may leave by these links only, and get back.
-        self.steps.extend(local.into_iter().map(|host| Step::Parameter {
+        // What comes from 127.0.0.1 or ::1 may leave by these links only, and get back.
+        self.steps.extend(local4.into_iter().map(|host| Step::Parameter {
             path: format!("net/ipv4/conf/{host}/route_localnet"),
             value: "1".to_owned(),
+        }));
+        self.steps.extend(local6.into_iter().map(|interface| Step::Route {
+            side: Side::Host,
+            interface,
+            to: IpNet::from(IpAddr::from(std::net::Ipv6Addr::LOCALHOST)),
+            via: None,
+            source: None,
         }));
     }
 

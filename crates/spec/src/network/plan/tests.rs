@@ -100,6 +100,7 @@ fn a_link_of_its_own() {
         "inside route 0.0.0.0/0 eth0 via 10.88.0.1",
         "inside route ::/0 eth0 via fd88::1",
         "net/ipv4/conf/vabababababab0/route_localnet=1",
+        "host route ::1/128 vabababababab0",
         "names 75000007 10.88.0.1",
         "names 75000007 fd88::1",
         "zones 75000007 75000007",
