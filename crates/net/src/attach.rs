@@ -6,10 +6,11 @@ use rustix::io::Errno;
 use spec::network::{Element, Link, Plan, Side, Step, Wiring};
 use spec::{Error, ErrorKind, Result, ResultExt};
 
+use crate::address::{self, Way};
 use crate::entry::{Entry, entries, spoken};
 use crate::host::Host;
 use crate::inside::{self, Inside};
-use crate::link::{self, Way};
+use crate::link;
 use crate::message::Batch;
 use crate::raise::is_off;
 use crate::socket::{Failure, Socket};
@@ -206,17 +207,17 @@ fn write(batch: &mut Batch, step: &Step, on: Side, numbers: &Numbers) {
     match step {
         Step::Address { side, interface, address, segment } => {
             if let Some(index) = number(*side, interface) {
-                link::address(batch, index, *address, *segment);
+                address::give(batch, index, *address, *segment);
             }
         }
         Step::Route { side, interface, to, via, source } => {
             if let Some(index) = number(*side, interface) {
-                link::route(batch, index, &Way { to: *to, via: *via, source: *source });
+                address::route(batch, index, &Way { to: *to, via: *via, source: *source });
             }
         }
         Step::Neighbour { side, interface, address, mac } => {
             if let Some(index) = number(*side, interface) {
-                link::neighbour(batch, index, *address, *mac);
+                address::neighbour(batch, index, *address, *mac);
             }
         }
         Step::Link(link) => {

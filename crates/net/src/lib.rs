@@ -5,6 +5,7 @@
 //! this process.
 #![forbid(unsafe_code)]
 
+mod address;
 mod attach;
 mod detach;
 mod entry;

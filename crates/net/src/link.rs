@@ -1,21 +1,17 @@
-//! Links, addresses, routes and neighbours, as messages.
+//! Links, as messages.
 
-use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use ipnet::IpNet;
 use rustix::io::Errno;
 use spec::network::{Link, Mac, Wiring};
 use spec::{Error, Result};
 
-use crate::entry::octets;
+use crate::address;
 use crate::message::{Answer, Batch, attribute, text, word};
 use crate::socket::Socket;
-use crate::uapi::netlink::{CREATE, DUMP, EXCLUSIVE, REPLACE};
+use crate::uapi::netlink::{CREATE, DUMP, EXCLUSIVE};
 use crate::uapi::route::*;
 
-const INET: u8 = 2;
-const INET6: u8 = 10;
 const BRIDGE: u8 = 7;
 
 /// A link that exists.
@@ -241,95 +237,12 @@ pub(crate) fn lock(batch: &mut Batch, index: u32, mac: Mac) {
         batch.put(IFLA_BRPORT_LEARNING, &[0]);
         batch.put(IFLA_BRPORT_LOCKED, &[1]);
     });
-    neighbour_header(batch, BRIDGE, index, NUD_STATIC, NTF_MASTER);
+    address::neighbour_header(batch, BRIDGE, index, NUD_STATIC, NTF_MASTER);
     batch.put(NDA_LLADDR, &mac.0);
 }
 
 /// NUD_NOARP: it is there until it is removed, and not the bridge's own.
 const NUD_STATIC: u16 = 0x40;
-
-/// Gives a link an address, usable at once.
-pub(crate) fn address(batch: &mut Batch, index: u32, address: IpNet, segment: bool) -> u32 {
-    let mut header = vec![family(address.addr()), address.prefix_len(), 0, RT_SCOPE_UNIVERSE];
-    header.extend(index.to_ne_bytes());
-    let number = batch.message(NEWADDR, CREATE | REPLACE, &header);
-    batch.put(IFA_LOCAL, &octets(address.addr()));
-    batch.put(IFA_ADDRESS, &octets(address.addr()));
-    let flags = if segment { IFA_F_NODAD } else { IFA_F_NODAD | IFA_F_NOPREFIXROUTE };
-    batch.put_u32(IFA_FLAGS, flags);
-    number
-}
-
-/// The addresses of a link.
-pub(crate) fn addresses(socket: &Socket, index: u32) -> Result<Vec<IpAddr>> {
-    let mut batch = Batch::default();
-    batch.message(GETADDR, DUMP, &[0; 8]);
-    let mut found = Vec::new();
-    socket.ask(&mut batch, |answer| {
-        if answer.kind == NEWADDR && word(answer.body, 4) == index {
-            let body = answer.body.get(8..).unwrap_or_default();
-            found.extend(attribute(body, IFA_LOCAL).or_else(|| attribute(body, IFA_ADDRESS)).and_then(ip));
-        }
-    })?;
-    Ok(found)
-}
-
-fn ip(bytes: &[u8]) -> Option<IpAddr> {
-    let v6 = || <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from);
-    <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from).or_else(v6)
-}
-
-/// Where packets go.
-pub(crate) struct Way {
-    pub(crate) to: IpNet,
-    pub(crate) via: Option<IpAddr>,
-    pub(crate) source: Option<IpAddr>,
-}
-
-/// Makes a route, in place of another to the same addresses.
-pub(crate) fn route(batch: &mut Batch, index: u32, way: &Way) -> u32 {
-    let onlink = if way.via.is_some() { RTNH_F_ONLINK } else { 0 };
-    let (table, scope, kind) = match way.to.addr() {
-        to if to.is_loopback() => (RT_TABLE_LOCAL, RT_SCOPE_HOST, RTN_LOCAL),
-        IpAddr::V4(_) if way.via.is_none() => (RT_TABLE_MAIN, RT_SCOPE_LINK, RTN_UNICAST),
-        _ => (RT_TABLE_MAIN, RT_SCOPE_UNIVERSE, RTN_UNICAST),
-    };
-    let mut header = vec![family(way.to.addr()), way.to.prefix_len(), 0, 0];
-    header.extend([table, RTPROT_STATIC, scope, kind]);
-    header.extend(onlink.to_ne_bytes());
-    let number = batch.message(NEWROUTE, CREATE | REPLACE, &header);
-    batch.put_u32(RTA_OIF, index);
-    if table == RT_TABLE_LOCAL {
-        // Each interface has one of its own, behind that of the loopback.
-        batch.put_u32(RTA_PRIORITY, 1024 + index);
-    }
-    if way.to.prefix_len() > 0 {
-        batch.put(RTA_DST, &octets(way.to.addr()));
-    }
-    if let Some(via) = way.via {
-        batch.put(RTA_GATEWAY, &octets(via));
-    }
-    if let Some(source) = way.source {
-        batch.put(RTA_PREFSRC, &octets(source));
-    }
-    number
-}
-
-/// Says which MAC address an address has.
-pub(crate) fn neighbour(batch: &mut Batch, index: u32, address: IpAddr, mac: Mac) -> u32 {
-    let number = neighbour_header(batch, family(address), index, NUD_PERMANENT, 0);
-    batch.put(NDA_DST, &octets(address));
-    batch.put(NDA_LLADDR, &mac.0);
-    number
-}
-
-fn neighbour_header(batch: &mut Batch, family: u8, index: u32, state: u16, flags: u8) -> u32 {
-    let mut header = vec![family, 0, 0, 0];
-    header.extend(index.to_ne_bytes());
-    header.extend(state.to_ne_bytes());
-    header.extend([flags, 0]);
-    batch.message(NEWNEIGH, CREATE | REPLACE, &header)
-}
 
 /// struct ifinfomsg.
 fn header(family: u8, index: u32, flags: u32, change: u32) -> [u8; 16] {
@@ -339,10 +252,6 @@ fn header(family: u8, index: u32, flags: u32, change: u32) -> [u8; 16] {
     header[8..12].copy_from_slice(&flags.to_ne_bytes());
     header[12..].copy_from_slice(&change.to_ne_bytes());
     header
-}
-
-fn family(address: IpAddr) -> u8 {
-    if address.is_ipv4() { INET } else { INET6 }
 }
 
 /// if_link.h, enum macvlan_mode.

@@ -13,7 +13,7 @@ use crate::message::{Batch, attribute, be_word, text};
 use crate::table::{BRIDGED, ROUTED, Table};
 use crate::uapi::filter::*;
 use crate::uapi::netlink::DUMP;
-use crate::{forward, link};
+use crate::{address, forward};
 
 impl Host {
     /// What is missing or odd; empty if all is well.
@@ -65,7 +65,7 @@ impl Host {
     fn look_at_gateway(&self, network: &Network, said: &mut Vec<String>) -> Result<()> {
         let device = network.device();
         let Some(index) = self.look_at_device(&device, said)? else { return Ok(()) };
-        let there = link::addresses(&self.route, index)?;
+        let there = address::all(&self.route, index)?;
         for subnet in &network.subnets {
             if subnet.gateway.is_ipv6() && !forward::has_v6() {
                 said.push(format!("IPv6 is off on this host: nobody has an address of {}", subnet.net));

@@ -8,7 +8,7 @@ use crate::entry::spoken_for;
 use crate::host::Host;
 use crate::message::Batch;
 use crate::table::{BRIDGED, ROUTED};
-use crate::{filter, forward, link};
+use crate::{address, filter, forward, link};
 
 /// What the kernel says of an address or route of IPv6 where that is off.
 pub(crate) fn is_off(errno: Errno) -> bool {
@@ -121,7 +121,7 @@ impl Host {
         let gateway = ipnet::IpNet::new(subnet.gateway, subnet.net.prefix_len())
             .map_err(|cause| Error::user(format!("the gateway of {}", network.name)).because(cause))?;
         let mut batch = Batch::default();
-        link::address(&mut batch, index, gateway, true);
+        address::give(&mut batch, index, gateway, true);
         match self.route.run(&mut batch)?.first() {
             Some(failure) if gateway.addr().is_ipv6() && is_off(failure.errno) => Ok(()),
             Some(failure) if failure.errno != Errno::EXIST => Err(Error::io(

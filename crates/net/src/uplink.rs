@@ -4,6 +4,7 @@ use rustix::io::Errno;
 use spec::network::{Kind, Network, ZONES};
 use spec::{Error, Result};
 
+use crate::address;
 use crate::host::Host;
 use crate::link::{self, Found};
 use crate::message::Batch;
@@ -46,7 +47,7 @@ impl Host {
                 )
             });
         }
-        let own = link::addresses(&self.route, port.index)?;
+        let own = address::all(&self.route, port.index)?;
         if own.iter().any(|address| !is_link_local(address)) {
             return refused("the host has addresses on it, which a port of a bridge cannot use").map_err(|error| {
                 error.hint(
