@@ -1,6 +1,5 @@
 //! What it gives up when it has all that it needs: it reads what anybody in a container may send, and is begun by root.
 
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -77,14 +76,25 @@ pub fn confine(leases: &Path) -> Result<()> {
     // It may have fewer, and manages.
     let _ = rustix::process::setrlimit(Resource::Nofile, limit);
     rustix::thread::set_no_new_privs(true)?;
+    let open = is_open(leases).unwrap_or(false);
     files(leases)?;
-    let open =
-        File::open(leases).and_then(|dir| dir.metadata()).is_ok_and(|meta| meta.mode() & 0o005 == 0o005);
     if open {
         become_nobody()?;
     }
     sys::capability::set(0)?;
     filter()
+}
+
+/// Whether anybody who comes there may read all leases.
+fn is_open(leases: &Path) -> std::io::Result<bool> {
+    let all =
+        |path: &Path, mode: u32| Ok::<_, std::io::Error>(std::fs::metadata(path)?.mode() & mode == mode);
+    let mut open = all(leases, 0o005)?;
+    for entry in std::fs::read_dir(leases)?.flatten() {
+        // One that goes meanwhile is read by nobody.
+        open &= all(&entry.path(), 0o004).unwrap_or(true);
+    }
+    Ok(open)
 }
 
 /// Where users cannot be changed, in a namespace with one, it stays who it is.

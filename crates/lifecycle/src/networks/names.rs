@@ -2,11 +2,11 @@
 //! gone a while after the last. A lock says that it is there; it is handed to the process by whoever begins it,
 //! so that of many who begin at once one does, and the others wait.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -181,6 +181,9 @@ fn start(network: &Network, leases: &Path, run: &Path, lock: File) -> Result<()>
     let program = remembered(run)?;
     // What the one before has left.
     File::options().write(true).truncate(true).open(run.join(LOCK)).doing(|| "clearing its lock")?;
+    // It reads them as nobody, whatever the umask of whoever has made the directory; no way leads there for others.
+    let open = std::fs::set_permissions(leases, Permissions::from_mode(0o755));
+    open.doing(|| format!("opening {}", leases.display()))?;
     let record = run.join(RECORD);
     let text = serde_json::to_vec(network).map_err(|cause| Error::internal("writing JSON").because(cause))?;
     let mut file = File::create(&record).doing(|| "telling it about the network")?;
