@@ -29,7 +29,7 @@ pub(crate) fn finish(mut keeper: Keeper, code: i32) {
     // Who is told of its end can have what it had.
     state::forgive(&keeper.job);
     // What stays is found by `tsubo gc`, and by whoever is given its address.
-    let _ = lifecycle::networks::unwire(&keeper.job);
+    let _ = lifecycle::networks::unwire(&keeper.job, &keeper.ports);
     keeper.ports.clear();
     if keeper.job.remove {
         vanish(&mut keeper, code);
@@ -105,6 +105,6 @@ fn end_exec(connection: &mut Connection, code: i32) -> i32 {
 pub(crate) fn undo(job: &Job) {
     // The failure of the start is the one to tell.
     let _ = cgroup::Group::of(job.spec.id).and_then(|group| group.end());
-    let _ = lifecycle::networks::unwire(job);
+    let _ = lifecycle::networks::unwire(job, &[]);
     let _ = std::fs::remove_dir_all(&job.run);
 }

@@ -159,7 +159,7 @@ impl Keeper {
             let _ = group.end();
         }
         // Nobody is behind its ports now; what stays is replaced by the next start.
-        let _ = lifecycle::networks::unwire(&self.job);
+        let _ = lifecycle::networks::unwire(&self.job, &self.ports);
         self.restarts.rest(code);
         self.tell_hooks_of_end(code);
         None

@@ -15,6 +15,7 @@ mod store;
 mod subnets;
 #[cfg(test)]
 mod tests;
+mod wanted;
 mod wire;
 
 pub use inspect::Member;

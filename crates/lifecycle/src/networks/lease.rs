@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use spec::container::Spec;
-use spec::network::{Attachment, GATEWAY, Kind, Mac, Network, Networking, Subnet};
+use spec::network::{Attachment, GATEWAY, Kind, Mac, Network, Networking, Rate, Subnet};
 use spec::{Error, Id, Name, Result, ResultExt};
 
 use super::names;
@@ -97,6 +97,15 @@ impl Networks {
             let network = self.must_have(network)?;
             by_hand(&network, addresses)?;
             from_outside(&network, addresses, *dhcp)?;
+            let rate = spec.network.as_ref().map(|networking| networking.rate).unwrap_or_default();
+            if rate != Rate::default() && !network.kind.is_routed() {
+                return Err(Error::unsupported(format!(
+                    "what goes over network {} cannot be limited: its kind is {}",
+                    network.name,
+                    network.kind.word()
+                ))
+                .hint("networks of kind nat and isolated can"));
+            }
         }
         Ok(())
     }

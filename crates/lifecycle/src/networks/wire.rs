@@ -3,19 +3,22 @@
 //! What is made follows from the container's record and its networks' alone, and bears its id: whoever
 //! finds a container that was killed half way can take all of it back.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use spec::container::{Mount, MountKind, Namespace, Spec};
 use spec::limits::GroupName;
-use spec::network::{Allow, Attachment, Network, Networking, Peer, Permit, Place, Plan, Publish, Whom, plan};
-use spec::{Error, ErrorKind, Name, Result};
+use spec::network::{
+    Allow, Attachment, Network, Networking, Peer, Permit, Place, Plan, Publish, Step, Whom, plan,
+};
+use spec::{Error, ErrorKind, Name, Result, ResultExt};
 
 use super::{Networks, files, names, pasta, ports};
 use crate::disk;
 use crate::job::Job;
+use crate::state::STATE;
 
 /// Of the host's files those that speak of its network.
 const FILES: [&[u8]; 2] = [b"/etc/resolv.conf", b"/etc/hosts"];
@@ -37,7 +40,8 @@ pub struct Wired {
 }
 
 impl Wired {
-    /// What the state says of it, and what holds the ports of the host.
+    /// What the state says of it, and what is to be held as long as it runs: the ports of the host, and last the
+    /// namespace, if interfaces of the host are in it.
     pub fn into_parts(self) -> (Connected, Vec<OwnedFd>) {
         (self.connected, self.ports)
     }
@@ -68,31 +72,55 @@ pub fn wire(job: &Job, inside: BorrowedFd<'_>) -> Result<Wired> {
     let networks = Networks::beside(job);
     networks.hold(&job.spec)?;
     let places = places(&networks, &job.spec)?;
-    let (published, held) = ports::reserve(&networking.published)?;
+    let (published, mut held) = ports::reserve(&networking.published)?;
     let networking = Networking { published: published.clone(), ..networking.clone() };
     let permits = permits(&networks, &networking.allow, &places)?;
     let on: Vec<Place<'_>> = places.iter().map(|(network, zone)| Place { network, zone: *zone }).collect();
     let plan = plan(job.spec.id, &networking, &on, &permits);
     let known: Vec<Network> = places.iter().map(|(network, _)| network.clone()).collect();
     make(&networks, &known, &plan, inside)?;
+    let namespace = plan.iter().any(|step| matches!(step, Step::Move { .. }));
+    let namespace = namespace.then(|| inside.try_clone_to_owned()).transpose();
+    held.extend(namespace.doing(|| "keeping a namespace")?);
+    networks.note(job.spec.id, &networking)?;
+    // Who is not there any more needs no permission.
+    let _ = net::Host::open()?.renew(&networks.wanted(&job.spec));
     Ok(Wired { connected: Connected { published, plan }, ports: held })
 }
 
 /// What of the host's a container reaches: each is raised first, and again if it has gone in the meantime.
 fn make(networks: &Networks, known: &[Network], plan: &Plan, inside: BorrowedFd<'_>) -> Result<()> {
     let host = net::Host::open()?;
-    known.iter().try_for_each(|network| host.raise(network))?;
+    raise(networks, known, &host)?;
     for network in known.iter().filter(|network| network.names) {
         networks.resolver(network)?;
     }
     match host.attach(plan, inside) {
         // Somebody else has flushed the table since we looked.
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            known.iter().try_for_each(|network| host.mend(network))?;
+            raise(networks, known, &host)?;
             host.attach(plan, inside)
         }
         made => made,
     }
+}
+
+/// Whatever of the host's part was removed is gone for all containers: theirs is made again as well.
+fn raise(networks: &Networks, known: &[Network], host: &net::Host) -> Result<()> {
+    let mut damaged = false;
+    for network in known {
+        if !host.is_raised(network)? {
+            host.mend(network)?;
+            damaged = true;
+        }
+    }
+    if damaged {
+        for connected in networks.connected() {
+            // One that is just ending has no link any more.
+            let _ = host.renew(&connected.plan);
+        }
+    }
+    Ok(())
 }
 
 /// Each network that it is on, with the number of its zone there.
@@ -159,19 +187,36 @@ pub(crate) fn show_files(spec: &mut Spec, tree: &Path, dir: &Path) {
 }
 
 /// Takes back the network of a container that ends. What went with its namespace is gone already, or about
-/// to go.
+/// to go. `held` is what its start has given to be held: interfaces of the host are in the namespace among
+/// it, if there is one.
 ///
 /// # Errors
 /// Whatever the kernel refuses; the rest is taken back all the same.
-pub fn unwire(job: &Job) -> Result<()> {
+pub fn unwire(job: &Job, held: &[OwnedFd]) -> Result<()> {
     let Some(networking) = wired(&job.spec) else { return Ok(()) };
     if pasta::is_for(networking) {
         return pasta::disconnect(&job.run);
     }
-    let state = disk::read_json::<crate::Running>(&job.run.join(crate::state::STATE))?;
+    let networks = Networks::beside(job);
+    networks.forget_notes(job.spec.id, networking);
+    let _ = net::Host::open()?.detach(&networks.wanted(&job.spec));
+    let state = disk::read_json::<crate::Running>(&job.run.join(STATE))?;
     match state.and_then(|state| state.network) {
-        Some(connected) => disconnect(&connected),
+        Some(connected) => {
+            give_back(&connected.plan, held);
+            disconnect(&connected)
+        }
         None => forget(&job.spec, &job.dir, &job.run),
+    }
+}
+
+/// Interfaces that were moved in go back; the kernel itself gives back only those that are not virtual.
+fn give_back(plan: &Plan, held: &[OwnedFd]) {
+    let Some(inside) = held.last() else { return };
+    for step in plan {
+        if let Step::Move { host, inside: name } = step {
+            let _ = net::give_back(inside.as_fd(), name, host);
+        }
     }
 }
 
@@ -194,7 +239,7 @@ pub(crate) fn forget(spec: &Spec, dir: &Path, run: &Path) -> Result<()> {
 }
 
 /// The addresses of a container's interfaces on networks of ours.
-pub(crate) fn addresses(networking: &Networking) -> impl Iterator<Item = IpNet> {
+pub(super) fn addresses(networking: &Networking) -> impl Iterator<Item = IpNet> {
     networking.attachments.iter().flat_map(|attachment| match attachment {
         Attachment::Network { addresses, .. } => addresses.clone(),
         _ => Vec::new(),
@@ -208,6 +253,14 @@ impl Networks {
         let found = records.iter().find(|record| record.spec.name == *name);
         let networking = found.and_then(|record| record.spec.network.as_deref());
         Ok(networking.into_iter().flat_map(addresses).map(|net| IpNet::from(net.addr())).collect())
+    }
+
+    /// How the containers that run are connected.
+    fn connected(&self) -> impl Iterator<Item = Connected> {
+        let all = std::fs::read_dir(self.run_dirs().with_file_name("containers"));
+        let state =
+            |dir: std::fs::DirEntry| disk::read_json::<crate::Running>(&dir.path().join(STATE)).ok()?;
+        all.into_iter().flatten().flatten().filter_map(move |dir| state(dir)?.network)
     }
 
     /// Has the resolver of a network run.
