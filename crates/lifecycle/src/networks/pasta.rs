@@ -131,14 +131,13 @@ pub(crate) fn disconnect(run: &Path) -> Result<()> {
 }
 
 fn end(process: Option<OwnedFd>, pid: i32) -> Result<()> {
-    if let Some(process) = process {
-        // One that has just ended is as good.
-        let _ = rustix::process::pidfd_send_signal(&process, Signal::KILL);
-        if !ends_within(&process, PATIENCE) {
-            return Err(Error::internal(format!("process {pid} does not end")));
-        }
+    let Some(process) = process else { return Ok(()) };
+    // One that has just ended is as good.
+    let _ = rustix::process::pidfd_send_signal(&process, Signal::KILL);
+    if !ends_within(&process, PATIENCE) {
+        return Err(Error::internal(format!("process {pid} does not end")));
     }
-    // Perhaps it was a child of ours.
+    // Perhaps it was a child of ours; until then the number is no other's.
     let _ = sys::process::reap(pid, false);
     Ok(())
 }

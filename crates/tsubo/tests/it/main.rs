@@ -30,6 +30,8 @@ mod long;
 mod lxcfs;
 mod minimal;
 mod network;
+mod network_rootless;
+mod network_verbs;
 mod oddities;
 mod own_files;
 mod packing;
