@@ -79,7 +79,7 @@ pub(crate) fn machine(folder: &Path, aloud: impl Fn(say::Said)) -> Result<(Vm, L
     let vm = Vm::new(Bounds { memory: MEMORY, deadline: Instant::now() + TIME })?;
     let said = say::Said::default();
     let wrong = |error: &script::mlua::Error| Error::from(vm.mistake(error));
-    say::give(vm.lua(), &said).map_err(|error| wrong(&error))?;
+    say::give(&vm, &said);
     let loaded = modules::give(vm.lua(), finder(folder)).map_err(|error| wrong(&error))?;
     aloud(said);
     Ok((vm, loaded))

@@ -3,7 +3,7 @@
 use mlua::{Lua, LuaOptions, Result, StdLib, Value};
 
 use crate::mistake::Mistake;
-use crate::vm::compile;
+use crate::vm::compile_once;
 
 /// What could load code, look into other functions, or make what has no bounds.
 const TAKEN: [&str; 11] = [
@@ -56,7 +56,7 @@ pub(crate) fn bare() -> Result<Lua> {
         other => other.to_string(),
     })?;
     let catch: Value = globals.raw_get("pcall")?;
-    let made = compile(&lua, "tsubo:catch", CATCHING)?.call::<Value>((catch, spell))?;
+    let made = compile_once(&lua, "tsubo:catch", CATCHING)?.call::<Value>((catch, spell))?;
     globals.raw_set("pcall", made)?;
     let os: mlua::Table = globals.get("os")?;
     for pair in os.clone().pairs::<String, Value>() {

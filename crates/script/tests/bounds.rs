@@ -7,7 +7,7 @@ use script::{Bounds, Mistake, Vm, mlua, modules, say};
 fn vm(milliseconds: u64, memory: u64) -> Vm {
     let deadline = Instant::now() + Duration::from_millis(milliseconds);
     let vm = Vm::new(Bounds { memory, deadline }).expect("a machine");
-    say::give(vm.lua(), &say::Said::default()).expect("log");
+    say::give(&vm, &say::Said::default());
     modules::give(vm.lua(), Box::new(|name| Ok(script::library::find(name)))).expect("require");
     vm.seal().expect("sealed");
     vm

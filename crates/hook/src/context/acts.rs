@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use lifecycle::{Container, Containers, Record};
-use script::mlua::{Lua, Result, Table, Value, Variadic};
+use script::mlua::{Function, Lua, Result, Table, Value, Variadic};
 use script::{refused, value};
 use serde_json::json;
 use spec::hooks::{Act, Event, Hooks, When};
@@ -22,33 +22,23 @@ const LINES: usize = 10_000;
 /// So many containers of one image a hook may ask for.
 const SIBLINGS: u32 = 100;
 
-/// Gives them to `ctx`.
-pub(super) fn give(lua: &Lua, host: &Host, ctx: &Table) -> Result<()> {
+/// One of them; None where there is none of this name.
+pub(super) fn function(lua: &Lua, host: &Host, name: &str) -> Result<Option<Function>> {
     let own = host.clone();
-    ctx.raw_set(
-        "exec",
-        lua.create_function(move |lua, (_, argv, options): (Value, Vec<String>, Option<Table>)| {
+    let made = match name {
+        "exec" => lua.create_function(move |lua, (_, argv, options): (Value, Vec<String>, Option<Table>)| {
             exec(lua, &own, &argv, options)
-        })?,
-    )?;
-    let own = host.clone();
-    ctx.raw_set(
-        "logs",
-        lua.create_function(move |lua, (_, count): (Value, Option<usize>)| {
+        }),
+        "logs" => lua.create_function(move |lua, (_, count): (Value, Option<usize>)| {
             logs(lua, &own, count.unwrap_or(100))
-        })?,
-    )?;
-    for name in ["stop", "restart"] {
-        let own = host.clone();
-        ctx.raw_set(name, lua.create_function(move |lua, _: Variadic<Value>| end(lua, &own, name))?)?;
-    }
-    let own = host.clone();
-    ctx.raw_set(
-        "replace",
-        lua.create_function(move |lua, (_, image): (Value, String)| replace(lua, &own, &image))?,
-    )?;
-    let own = host.clone();
-    ctx.raw_set("scale", lua.create_function(move |lua, (_, count): (Value, u32)| scale(lua, &own, count))?)
+        }),
+        "stop" => lua.create_function(move |lua, _: Variadic<Value>| end(lua, &own, "stop")),
+        "restart" => lua.create_function(move |lua, _: Variadic<Value>| end(lua, &own, "restart")),
+        "replace" => lua.create_function(move |lua, (_, image): (Value, String)| replace(lua, &own, &image)),
+        "scale" => lua.create_function(move |lua, (_, count): (Value, u32)| scale(lua, &own, count)),
+        _ => return Ok(None),
+    };
+    made.map(Some)
 }
 
 /// In the container, as `tsubo exec` does: what it starts is ended with it.
