@@ -18,7 +18,7 @@ use crate::{Error, Result};
 
 pub use allow::Allow;
 pub use firing::{Change, Firing, Outcome, Subject, VERSION, Verdict};
-pub use table::{HookTable, HooksTable};
+pub use table::{HookTable, HooksTable, line};
 pub use when::{Event, Resource, When, milliseconds};
 
 /// A hook that is given no other time may take so long.
