@@ -8,7 +8,7 @@ use mlua::thread::ThreadStatus;
 use mlua::{Function, IntoLuaMulti, Lua, MultiValue};
 
 use crate::interrupt::Watch;
-use crate::mistake::Mistake;
+use crate::mistake::{Mistake, Raised};
 use crate::shelf::Shelf;
 use crate::{plain, sandbox, shelf};
 
@@ -27,6 +27,7 @@ pub struct Vm {
     lua: Lua,
     watch: Rc<Watch>,
     shelf: Shelf,
+    raised: Raised,
 }
 
 impl Vm {
@@ -36,7 +37,8 @@ impl Vm {
     /// When there is not even memory for that.
     pub fn new(bounds: Bounds) -> Result<Self, Mistake> {
         let make = || -> mlua::Result<Self> {
-            let lua = sandbox::bare()?;
+            let raised = Raised::default();
+            let lua = sandbox::bare(&raised)?;
             // Nothing of what is made until the first call is ever free.
             lua.gc_stop();
             lua.set_memory_limit(usize::try_from(bounds.memory).unwrap_or(usize::MAX))?;
@@ -45,7 +47,7 @@ impl Vm {
             plain::give(&lua, &shelf, &watch)?;
             let own = watch.clone();
             lua.set_interrupt(move |lua| own.answer(lua));
-            Ok(Self { lua, watch, shelf })
+            Ok(Self { lua, watch, shelf, raised })
         };
         make().map_err(|error| Mistake::of(&error))
     }
@@ -125,7 +127,10 @@ impl Vm {
             };
             return Mistake::Overdue(self.watch.place().or_else(|| place_in(&text)));
         }
-        Mistake::of(error)
+        match Mistake::of(error) {
+            Mistake::Error(text) => Mistake::Error(self.raised.told(text)),
+            overdue => overdue,
+        }
     }
 }
 
