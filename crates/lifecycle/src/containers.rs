@@ -119,6 +119,7 @@ impl Containers {
             life: options.life,
             ports: source.portable.ports.clone(),
             overcommit: options.overcommit,
+            asked: options.asked,
         };
         let durable = if remove { Durable::No } else { Durable::Yes };
         let new_volumes = Some(volumes.clone()).filter(|volumes| !volumes.exists());

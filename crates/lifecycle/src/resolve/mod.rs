@@ -83,6 +83,8 @@ pub struct RunOptions {
     pub overcommit: bool,
     /// Where presets of one's own are.
     pub presets: Vec<PathBuf>,
+    /// What was said, for others like it.
+    pub asked: Option<crate::Asked>,
 }
 
 impl RunOptions {
@@ -105,6 +107,7 @@ impl RunOptions {
             as_packaged: false,
             overcommit: false,
             presets: Vec::new(),
+            asked: None,
         }
     }
 }
