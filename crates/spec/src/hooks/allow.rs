@@ -14,7 +14,6 @@ pub struct Allow {
     pub http: Vec<String>,
     /// A file of the host with the certificates (PEM) of those who vouch for `https` servers, instead of the well-known
     /// ones.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub ca: Option<PathBuf>,
     /// Names of variables of the keeper's environment.
     pub env: BTreeSet<String>,
