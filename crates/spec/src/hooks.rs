@@ -236,4 +236,14 @@ mod tests {
         assert!(hooks.list.len() == 2 && hooks.allow == Allow::default());
         assert_eq!((hooks.list[0].timeout, hooks.list[1].when.to_string().as_str()), (TIMEOUT, "every 1s"));
     }
+
+    #[test]
+    fn what_goes_to_a_keeper_comes_there() {
+        let mut hooks = Hooks { allow: Allow { limits: true, ..Allow::default() }, ..Hooks::default() };
+        for ca in [None, Some("/etc/ssl/own.pem".into())] {
+            hooks.allow.ca = ca;
+            let bytes = postcard::to_stdvec(&hooks).expect("bytes");
+            assert_eq!(postcard::from_bytes::<Hooks>(&bytes).expect("hooks"), hooks);
+        }
+    }
 }
