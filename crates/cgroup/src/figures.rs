@@ -173,6 +173,19 @@ impl Tasks {
     }
 }
 
+/// What there are figures of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Processors.
+    Cpu,
+    /// Memory.
+    Memory,
+    /// Tasks.
+    Pids,
+    /// Block devices.
+    Io,
+}
+
 /// Knows in which hierarchy each file of a group is.
 #[derive(Debug, Clone, Default)]
 pub struct Meter {
@@ -203,6 +216,21 @@ impl Meter {
         }
     }
 
+    /// For whoever wants one kind of figures: the files of others are not looked for.
+    pub fn of_one(group: &Group, kind: Kind) -> Self {
+        let all = || group.directories.iter().map(|(version, directory)| Place::new(*version, directory));
+        let with = |file: &str| all().find(|place| place.has(file));
+        let own = Self { unified: all().find(Place::is_two), ..Self::default() };
+        match kind {
+            Kind::Cpu => Self { cpuacct: with("cpuacct.usage"), cpu: with("cpu.cfs_quota_us"), ..own },
+            Kind::Memory => {
+                Self { memory: with("memory.usage_in_bytes").or_else(|| with("memory.current")), ..own }
+            }
+            Kind::Pids => Self { pids: with("pids.current"), ..own },
+            Kind::Io => Self { blkio: with("blkio.throttle.io_service_bytes_recursive"), ..own },
+        }
+    }
+
     /// Processor time in nanoseconds: one small file, which tells whether anybody did anything at all.
     pub fn cpu_time(&self) -> Option<u64> {
         match &self.cpuacct {
@@ -224,10 +252,14 @@ impl Meter {
     pub fn read(&self) -> Figures {
         Figures {
             cpu: self.cpu(),
-            memory: self.memory.as_ref().map(memory::memory).unwrap_or_default(),
+            memory: self.memory(),
             pids: self.pids(),
             io: self.io(),
-            pressure: self.pressure(),
+            pressure: Pressures {
+                cpu: self.pressure(Kind::Cpu),
+                memory: self.pressure(Kind::Memory),
+                io: self.pressure(Kind::Io),
+            },
             tasks: self.tasks(),
         }
     }
@@ -242,7 +274,13 @@ impl Meter {
         self.members.as_ref().is_some_and(|place| place.has("cgroup.procs"))
     }
 
-    fn cpu(&self) -> Cpu {
+    /// Memory by kind.
+    pub fn memory(&self) -> Memory {
+        self.memory.as_ref().map(memory::memory).unwrap_or_default()
+    }
+
+    /// Processor time, and how much of it there may be.
+    pub fn cpu(&self) -> Cpu {
         let two = self.unified.as_ref().and_then(|place| place.text("cpu.stat"));
         let micros = |key: &str| Some(two.as_ref()?.key(key)? * MICRO);
         let one = self.cpuacct.as_ref().and_then(|place| place.number("cpuacct.usage"));
@@ -279,17 +317,25 @@ impl Meter {
         (period > 0).then(|| quota as f64 / period as f64)
     }
 
-    fn pids(&self) -> Pids {
+    /// Tasks.
+    pub fn pids(&self) -> Pids {
         let number = |file: &str| self.pids.as_ref()?.number(file);
         Pids { current: number("pids.current"), limit: number("pids.max") }
     }
 
-    fn pressure(&self) -> Pressures {
-        let read = |file: &str| self.unified.as_ref()?.text(file)?.pressure();
-        Pressures { cpu: read("cpu.pressure"), memory: read("memory.pressure"), io: read("io.pressure") }
+    /// How long somebody waited for something; None where the kernel does not tell.
+    pub fn pressure(&self, kind: Kind) -> Option<Pressure> {
+        let file = match kind {
+            Kind::Cpu => "cpu.pressure",
+            Kind::Memory => "memory.pressure",
+            Kind::Io => "io.pressure",
+            Kind::Pids => return None,
+        };
+        self.unified.as_ref()?.text(file)?.pressure()
     }
 
-    fn io(&self) -> Option<Vec<Io>> {
+    /// Transfers by device; None where nobody counts them.
+    pub fn io(&self) -> Option<Vec<Io>> {
         if let Some(text) = self.unified.as_ref().and_then(|place| place.text("io.stat")) {
             return Some(files::io_two(&text));
         }

@@ -194,12 +194,23 @@ impl Group {
 
     /// What was used at most.
     pub fn peak(&self) -> Peak {
-        let most = |names: &[&str]| {
-            let mut files =
-                self.directories.iter().flat_map(|(_, dir)| names.iter().map(move |name| dir.join(name)));
-            files.find_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok()).unwrap_or(0)
-        };
-        Peak { memory: most(&["memory.peak", "memory.max_usage_in_bytes"]), tasks: most(&["pids.peak"]) }
+        Peak { memory: self.peak_memory(), tasks: self.peak_tasks() }
+    }
+
+    /// Of memory, in bytes; 0 where nobody tells.
+    pub fn peak_memory(&self) -> u64 {
+        self.most(&["memory.peak", "memory.max_usage_in_bytes"])
+    }
+
+    /// Of tasks; 0 where nobody tells.
+    pub fn peak_tasks(&self) -> u64 {
+        self.most(&["pids.peak"])
+    }
+
+    fn most(&self, names: &[&str]) -> u64 {
+        let mut files =
+            self.directories.iter().flat_map(|(_, dir)| names.iter().map(move |name| dir.join(name)));
+        files.find_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok()).unwrap_or(0)
     }
 
     /// The file of this name in the first of its directories that has one.

@@ -30,9 +30,9 @@ fn check(directory: &Path, file: &str, functions: &[&str]) -> Result<BTreeMap<St
         return Err(Error::user(format!("{file:?} is no script of the definition's folder"))
             .hint("as in script = \"hooks.luau\": beside the definition, or below it"));
     }
-    let text = eval::read(&directory.join(file))?;
+    let text = eval::read_below(directory, file)?;
     let (vm, loaded) = eval::machine(directory, |_| ())?;
-    reach::give_played(&vm, Path::new("/var/lib/tsubo"))?;
+    reach::give_played(&vm, Path::new("/var/lib/tsubo"));
     vm.seal()?;
     let main = vm.compile(file, &text)?;
     let Some(Value::Table(table)) = vm.call(main, ())?.pop_front() else {

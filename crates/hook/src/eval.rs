@@ -1,8 +1,12 @@
 //! Definitions that compute, and the modules around them.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 use script::modules::{self, Find, Loaded};
 use script::{Bounds, Vm, definition, library, say};
 use serde_json::{Value as Json, json};
@@ -58,13 +62,40 @@ pub(crate) fn name_of(file: &Path) -> Result<String> {
 
 /// The text of a script.
 pub(crate) fn read(file: &Path) -> Result<String> {
-    let meta = std::fs::metadata(file).doing(|| format!("opening {}", file.display()))?;
-    if !meta.is_file() || meta.len() > BYTES {
-        return Err(Error::user(format!("{} is no script: a file of at most 1 MiB", file.display())));
+    let opened = rustix::fs::open(file, READING, Mode::empty()).map_err(std::io::Error::from);
+    text_of(opened.doing(|| format!("opening {}", file.display()))?.into(), file)
+}
+
+/// A script of a definition's folder: what is a link may lead elsewhere in it, and nowhere else.
+pub(crate) fn read_below(folder: &Path, name: &str) -> Result<String> {
+    let shown = folder.join(name);
+    let doing = || format!("opening {}", shown.display());
+    let place = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let below = rustix::fs::open(place, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let below = below.map_err(std::io::Error::from).doing(doing)?;
+    let how = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    match rustix::fs::openat2(below, name, READING, Mode::empty(), how) {
+        Ok(file) => text_of(file.into(), &shown),
+        Err(Errno::XDEV | Errno::LOOP) => {
+            Err(Error::user(format!("{} leads out of the definition's folder", shown.display()))
+                .hint("copy the script there, or put it into /etc/tsubo/lib or ~/.config/tsubo/lib"))
+        }
+        Err(errno) => Err(std::io::Error::from(errno)).doing(doing),
     }
-    let bytes = std::fs::read(file).doing(|| format!("reading {}", file.display()))?;
+}
+
+/// What is no file holds nobody up.
+const READING: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
+
+fn text_of(file: File, shown: &Path) -> Result<String> {
+    let meta = file.metadata().doing(|| format!("opening {}", shown.display()))?;
+    if !meta.is_file() || meta.len() > BYTES {
+        return Err(Error::user(format!("{} is no script: a file of at most 1 MiB", shown.display())));
+    }
+    let mut bytes = Vec::new();
+    file.take(BYTES).read_to_end(&mut bytes).doing(|| format!("reading {}", shown.display()))?;
     String::from_utf8(bytes).map_err(|_| {
-        Error::user(format!("{} is no text", file.display()))
+        Error::user(format!("{} is no text", shown.display()))
             .hint("scripts are given as text, never compiled")
     })
 }
@@ -79,7 +110,7 @@ pub(crate) fn machine(folder: &Path, aloud: impl Fn(say::Said)) -> Result<(Vm, L
     let vm = Vm::new(Bounds { memory: MEMORY, deadline: Instant::now() + TIME })?;
     let said = say::Said::default();
     let wrong = |error: &script::mlua::Error| Error::from(vm.mistake(error));
-    say::give(vm.lua(), &said).map_err(|error| wrong(&error))?;
+    say::give(&vm, &said);
     let loaded = modules::give(vm.lua(), finder(folder)).map_err(|error| wrong(&error))?;
     aloud(said);
     Ok((vm, loaded))
@@ -90,14 +121,19 @@ fn say_aloud(_: say::Said) {}
 
 /// Where modules are looked for: beside the definition, for the host, for the user, in what ships with us.
 fn finder(folder: &Path) -> Find {
-    let mut folders = vec![folder.to_owned(), PathBuf::from("/etc/tsubo/lib")];
+    let beside = folder.to_owned();
+    let mut folders = vec![PathBuf::from("/etc/tsubo/lib")];
     let own = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
     let own = own.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".config")));
     folders.extend(own.map(|config| config.join("tsubo/lib")));
     Box::new(move |name| {
         let file = modules::file_of(name);
+        if beside.join(&file).is_file() {
+            return read_below(&beside, &file).map(|text| Some((file, text)));
+        }
+        // What the host's or the user's own lead to is their business.
         for folder in &folders {
-            let path = if folder.as_os_str().is_empty() { PathBuf::from(&file) } else { folder.join(&file) };
+            let path = folder.join(&file);
             if path.is_file() {
                 return read(&path).map(|text| Some((file, text)));
             }

@@ -14,15 +14,13 @@ use crate::{follow_up, program, scripted};
 /// The largest firing that is read.
 const BYTES: u64 = 64 << 20;
 
-/// What the machine and a small script take of the heap.
-const HEAP: usize = 384 << 10;
-
 /// So much later than its script should have ended a process ends whatever it does.
 const GRACE: Duration = Duration::from_millis(250);
 
 /// Runs the mode.
 pub(crate) fn run() -> Result<()> {
     let start = Instant::now();
+    leave_directory();
     let gone = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     gone.map_err(|errno| Error::io("asking to end with the keeper", errno.into()))?;
     let mut text = Vec::new();
@@ -44,7 +42,6 @@ pub(crate) fn run() -> Result<()> {
     let overdue = format!("hook {:?} took longer than {} ms", firing.hook.name, firing.hook.timeout);
     sys::deadline::arm(deadline.saturating_duration_since(start) + GRACE, json(&Verdict::Overdue(overdue)));
     tell_panics();
-    sys::memory::foresee(HEAP);
     limit(firing.hook.timeout, firing.hook.memory);
     let host = Host::new(firing, deadline);
     let outcome = scripted::fire(&host);
@@ -53,6 +50,12 @@ pub(crate) fn run() -> Result<()> {
     crate::processes::end_all();
     write(&outcome)?;
     follow_up::start(&host, steps)
+}
+
+/// Whoever has started us may be anywhere: hooks are done in `/`.
+pub(crate) fn leave_directory() {
+    // It can always be gone to.
+    let _ = rustix::process::chdir("/");
 }
 
 /// What the limits were before they became ours.

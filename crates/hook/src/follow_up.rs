@@ -2,7 +2,7 @@
 //! container ends the keeper, and with it whatever the keeper has started.
 
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -23,16 +23,24 @@ pub(crate) struct Step {
     run: Vec<String>,
     /// What is done then, whatever comes of each.
     or: Vec<Vec<String>>,
+    /// Where, if that matters.
+    #[serde(default)]
+    folder: Option<PathBuf>,
 }
 
 impl Step {
     pub(crate) fn new(run: Vec<String>) -> Self {
-        Self { run, or: Vec::new() }
+        Self { run, or: Vec::new(), folder: None }
     }
 
     /// What is done where it fails.
     pub(crate) fn or(self, or: impl IntoIterator<Item = Vec<String>>) -> Self {
         Self { or: or.into_iter().collect(), ..self }
+    }
+
+    /// Where relative paths in it begin.
+    pub(crate) fn within(self, folder: Option<PathBuf>) -> Self {
+        Self { folder, ..self }
     }
 }
 
@@ -104,11 +112,12 @@ fn tell(asked: &Asked, own: &Container, outcome: &Outcome, begun: Instant) {
 }
 
 fn step(step: &Step) -> Result<()> {
-    let done = command(&step.run);
+    let folder = step.folder.as_deref();
+    let done = command(&step.run, folder);
     let Err(mut error) = done else { return Ok(()) };
     for (number, words) in step.or.iter().enumerate() {
         // Those before the last only clear the way, where there is something in it.
-        if let (Err(other), true) = (command(words), number + 1 == step.or.len()) {
+        if let (Err(other), true) = (command(words, folder), number + 1 == step.or.len()) {
             error = Error::failed(format!("{}; then {}", error.chain(), other.chain()));
         }
     }
@@ -116,7 +125,7 @@ fn step(step: &Step) -> Result<()> {
 }
 
 /// Into a file of its own: what it leaves running keeps no pipe open.
-fn command(words: &[String]) -> Result<()> {
+fn command(words: &[String], folder: Option<&Path>) -> Result<()> {
     let Some((program, rest)) = words.split_first() else { return Ok(()) };
     let doing = || format!("running {}", words.join(" "));
     let said = rustix::fs::memfd_create(c"said", rustix::fs::MemfdFlags::CLOEXEC);
@@ -125,6 +134,9 @@ fn command(words: &[String]) -> Result<()> {
     let copy = said.try_clone().doing(doing)?;
     let mut command = Command::new(program);
     command.args(rest).stdin(Stdio::null()).stdout(Stdio::null()).stderr(copy);
+    if let Some(folder) = folder {
+        command.current_dir(folder);
+    }
     let status = command.status().doing(doing)?;
     if status.success() {
         return Ok(());

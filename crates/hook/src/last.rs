@@ -9,6 +9,7 @@ const MOST: u64 = 16 << 20;
 
 /// Runs the mode.
 pub(crate) fn run() -> Result<()> {
+    crate::fire::leave_directory();
     let mut text = Vec::new();
     std::io::stdin()
         .lock()

@@ -47,8 +47,9 @@ fn done(host: &Host) -> Result<BTreeMap<String, Json>, Mistake> {
         let file = modules::file_of(name);
         Ok(files.get(&file).map(|text| (file, text.clone())).or_else(|| library::find(name)))
     };
-    let given = say::give(lua, host.said()).and_then(|()| modules::give(lua, Box::new(find)).map(drop));
-    given.and_then(|()| reach::give(lua, host)).map_err(|error| vm.mistake(&error))?;
+    say::give(&vm, host.said());
+    modules::give(lua, Box::new(find)).map_err(|error| vm.mistake(&error))?;
+    reach::give(&vm, host);
     let function = function(&vm, host)?;
     let ctx = context::make(lua, host).map_err(|error| vm.mistake(&error))?;
     vm.call(function, &ctx)?;
@@ -71,7 +72,7 @@ fn function(vm: &Vm, host: &Host) -> Result<Function, Mistake> {
             Mistake::Error(format!("{file}: evaluated again, it has no hook called {function:?}\nhint: what it registers must depend on host and flags only"))
         });
     }
-    reach::give_live_host(vm, host)?;
+    reach::give_live_host(vm, host);
     vm.seal()?;
     let main = vm.compile(file, text)?;
     match vm.call(main, ())?.pop_front() {

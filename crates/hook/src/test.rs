@@ -56,7 +56,7 @@ fn one(file: &Path, name: &str) -> Result<()> {
 fn load(file: &Path) -> Result<(script::Vm, Table, Table)> {
     let (name, text) = (eval::name_of(file)?, eval::read(file)?);
     let (vm, _) = eval::machine(file.parent().unwrap_or(Path::new(".")), |_| ())?;
-    reach::give_played(&vm, Path::new("/var/lib/tsubo"))?;
+    reach::give_played(&vm, Path::new("/var/lib/tsubo"));
     let wrong = |mistake: Mistake| Error::from(mistake);
     let play = vm.compile("tsubo:played", PLAYED).and_then(|main| vm.call(main, ())).map_err(wrong)?;
     let Some(Value::Table(play)) = play.into_iter().next() else {

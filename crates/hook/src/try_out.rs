@@ -136,7 +136,8 @@ fn beside(folder: &Path) -> Result<BTreeMap<String, String>> {
     for entry in std::fs::read_dir(folder).doing(|| format!("reading {}", folder.display()))?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.ends_with(modules::ENDING) && entry.path().is_file() {
-            files.insert(name, eval::read(&entry.path())?);
+            let text = eval::read_below(folder, &name)?;
+            files.insert(name, text);
         }
     }
     Ok(files)

@@ -18,7 +18,8 @@ use crate::hooks::{self, Detail, Owner};
 use crate::ledger::{self, Ledger};
 use crate::lock::{ImagesLock, Lock};
 use crate::networks::{Networks, show_files};
-use crate::record::{self, Record, Status};
+use crate::pinned::boot_id;
+use crate::record::{self, Record, Running, Status};
 use crate::tenants::Tenants;
 use crate::{Home, Reason, RunOptions, damaged, new_id, rename, resolve, volumes};
 
@@ -122,6 +123,7 @@ impl Containers {
             life: options.life,
             ports: source.portable.ports.clone(),
             overcommit: options.overcommit,
+            asked: options.asked,
         };
         let durable = if remove { Durable::No } else { Durable::Yes };
         let new_volumes = Some(volumes.clone()).filter(|volumes| !volumes.exists());
@@ -321,6 +323,23 @@ impl Containers {
                     .hint("tsubo ps -a lists them all"))
             }
         }
+    }
+
+    /// The container with this id as it runs, where its keeper says so and it has this name: without what was
+    /// written when it was made, which is a hundred times as much. None is no answer.
+    ///
+    /// # Errors
+    /// What is there and cannot be read.
+    pub fn running(&self, id: &str, name: &str) -> Result<Option<Running>> {
+        let (Ok(id), Ok(name)) = (id.parse::<spec::Id>(), name.parse::<Name>()) else { return Ok(None) };
+        if self.lib.join(&name).join("exit.json").exists() {
+            return Ok(None);
+        }
+        let state = disk::read_json::<Running>(&self.run_dir_of(id).join(crate::state::STATE))?;
+        let Some(state) = state.filter(|state| boot_id().is_ok_and(|boot| boot == state.boot)) else {
+            return Ok(None);
+        };
+        Ok(state.keeper.find()?.map(|_| state))
     }
 
     /// Removes the one with this name or id; with `force` also one that runs, or cannot be read.

@@ -1,6 +1,7 @@
 //! What the state directory holds of a container.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,20 @@ pub struct Record {
     /// It is started also where that breaks promises made to others.
     #[serde(default)]
     pub overcommit: bool,
+    /// What was said when it was made, where its hooks may make others like it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
+}
+
+/// What was said to `tsubo run` or `tsubo create`, but for the name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Its options.
+    pub options: Vec<String>,
+    /// A command line in place of the package's.
+    pub args: Vec<String>,
+    /// Where relative paths of them begin.
+    pub folder: PathBuf,
 }
 
 /// `state.json` in the run directory: true while it runs, and only on this boot.

@@ -8,7 +8,7 @@ use spec::hooks::When;
 
 use crate::mistake::Mistake;
 use crate::value;
-use crate::vm::{Vm, compile};
+use crate::vm::{Vm, compile_once};
 
 /// What of the file `tsubo` is, in Luau.
 const PRELUDE: &str = include_str!("../lib/definition.luau");
@@ -87,7 +87,7 @@ fn give_tsubo(vm: &Vm) -> mlua::Result<(Table, Table, Table)> {
             Err(error) => (None, Some(spelt(&error))),
         })
     })?;
-    let prelude = compile(lua, "tsubo:definition", PRELUDE)?;
+    let prelude = compile_once(lua, "tsubo:definition", PRELUDE)?;
     let (tsubo, hooks, containers, auto) =
         prelude.call::<(Table, Table, Table, Table)>((moment, "\nhint: "))?;
     lua.globals().raw_set("tsubo", tsubo)?;

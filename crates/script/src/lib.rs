@@ -12,6 +12,7 @@ pub mod modules;
 pub mod plain;
 mod sandbox;
 pub mod say;
+mod shelf;
 pub mod value;
 mod vm;
 

@@ -1,6 +1,11 @@
 //! What went wrong in a script, with the file and the line.
 
-use mlua::{Error, Lua};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use mlua::{Error, Lua, Value};
+
+use crate::value;
 
 /// How deep the stack is searched for a line of a script.
 const DEEP: usize = 32;
@@ -25,6 +30,35 @@ impl Mistake {
             Self::Error(text) => text.clone(),
             Self::Overdue(Some(place)) => format!("{place}: the script took too long"),
             Self::Overdue(None) => "the script took too long".to_owned(),
+        }
+    }
+}
+
+/// The last thing that a script has raised that is no text: what is told of it at the end would be an address.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Raised(Rc<RefCell<Option<(String, String)>>>);
+
+impl Raised {
+    /// Remembers it, with the line that is running.
+    pub(crate) fn note(&self, lua: &Lua, why: &Value) -> mlua::Result<()> {
+        let what = match why {
+            Value::Nil => "it fails, and says nothing of why: error(nil)".to_owned(),
+            Value::Table(table) if table.metatable().is_none() => match value::to_json(why, "it", true) {
+                Ok(json) => format!("it fails with a table: {}", first_part(&json.to_string())),
+                Err(_) => "it fails with a table, which is no plain data".to_owned(),
+            },
+            other => first_part(&other.to_string()?),
+        };
+        let told = here(lua).map_or(what.clone(), |place| format!("{place}: {what}"));
+        *self.0.borrow_mut() = Some((first_part(&why.to_string()?), told));
+        Ok(())
+    }
+
+    /// What is to be told instead.
+    pub(crate) fn told(&self, text: String) -> String {
+        match &*self.0.borrow() {
+            Some((raw, told)) if *raw == text => told.clone(),
+            _ => text,
         }
     }
 }

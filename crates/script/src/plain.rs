@@ -7,19 +7,22 @@ use mlua::{Lua, Result, Table, Value};
 
 use crate::interrupt::Watch;
 use crate::mistake::refused;
+use crate::shelf::Shelf;
 use crate::value;
 
 /// The largest text that is made or understood.
 const JSON_BYTES: usize = 4 << 20;
 
 /// Gives them.
-pub(crate) fn give(lua: &Lua, watch: &Rc<Watch>) -> Result<()> {
+pub(crate) fn give(lua: &Lua, shelf: &Shelf, watch: &Rc<Watch>) -> Result<()> {
     let globals = lua.globals();
     for (name, size) in [("KiB", 1_u64 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)] {
         globals.raw_set(name, size as f64)?;
     }
-    globals.raw_set("json", json(lua)?)?;
-    globals.raw_set("time", time(lua, watch.clone())?)
+    shelf.put("json", Box::new(|lua| json(lua).map(Value::Table)));
+    let (start, watch) = (Instant::now(), watch.clone());
+    shelf.put("time", Box::new(move |lua| time(lua, start, watch.clone()).map(Value::Table)));
+    Ok(())
 }
 
 fn json(lua: &Lua) -> Result<Table> {
@@ -57,9 +60,8 @@ fn message(error: &mlua::Error) -> String {
     }
 }
 
-fn time(lua: &Lua, watch: Rc<Watch>) -> Result<Table> {
+fn time(lua: &Lua, start: Instant, watch: Rc<Watch>) -> Result<Table> {
     let table = lua.create_table()?;
-    let start = Instant::now();
     table.raw_set("now", lua.create_function(|_, ()| Ok(now()))?)?;
     table.raw_set("monotonic", lua.create_function(move |_, ()| Ok(start.elapsed().as_secs_f64()))?)?;
     table.raw_set("iso", lua.create_function(|_, at: Option<f64>| Ok(iso(at.unwrap_or_else(now))))?)?;

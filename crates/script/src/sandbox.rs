@@ -2,8 +2,8 @@
 
 use mlua::{Lua, LuaOptions, Result, StdLib, Value};
 
-use crate::mistake::Mistake;
-use crate::vm::compile;
+use crate::mistake::{Mistake, Raised};
+use crate::vm::compile_once;
 
 /// What could load code, look into other functions, or make what has no bounds.
 const TAKEN: [&str; 11] = [
@@ -23,8 +23,9 @@ const TAKEN: [&str; 11] = [
 /// Of the library `os` only what tells the time is there.
 const TIMES: [&str; 4] = ["time", "date", "clock", "difftime"];
 
-/// Errors of ours are objects: whoever catches one gets its text, as of any other.
-const CATCHING: &str = "local catch, spell = ...
+/// Errors of ours are objects: whoever catches one gets its text, as of any other. What is no text says nothing of
+/// where it was raised, so that is noted.
+const CATCHING: &str = "local catch, spell, fail, note = ...
 local function plain(ok, why, ...)
     if not ok and type(why) == 'userdata' then
         return ok, spell(why)
@@ -33,10 +34,15 @@ local function plain(ok, why, ...)
 end
 return function(...)
     return plain(catch(...))
+end, function(why, level)
+    if type(why) ~= 'string' and type(why) ~= 'number' then
+        note(why)
+    end
+    fail(why, if type(level) == 'number' and level > 0 then level + 1 else level or 2)
 end";
 
 /// A new machine without what is taken; its globals can still be set.
-pub(crate) fn bare() -> Result<Lua> {
+pub(crate) fn bare(raised: &Raised) -> Result<Lua> {
     let libs = StdLib::COROUTINE
         | StdLib::TABLE
         | StdLib::OS
@@ -55,9 +61,13 @@ pub(crate) fn bare() -> Result<Lua> {
         Value::Error(error) => Ok(Mistake::of(error).text()),
         other => other.to_string(),
     })?;
-    let catch: Value = globals.raw_get("pcall")?;
-    let made = compile(&lua, "tsubo:catch", CATCHING)?.call::<Value>((catch, spell))?;
-    globals.raw_set("pcall", made)?;
+    let (catch, fail): (Value, Value) = (globals.raw_get("pcall")?, globals.raw_get("error")?);
+    let raised = raised.clone();
+    let note = lua.create_function(move |lua, why: Value| raised.note(lua, &why))?;
+    let made = compile_once(&lua, "tsubo:catch", CATCHING)?;
+    let (caught, failing) = made.call::<(Value, Value)>((catch, spell, fail, note))?;
+    globals.raw_set("pcall", caught)?;
+    globals.raw_set("error", failing)?;
     let os: mlua::Table = globals.get("os")?;
     for pair in os.clone().pairs::<String, Value>() {
         let (name, _) = pair?;

@@ -5,6 +5,8 @@ use std::rc::Rc;
 
 use mlua::{Lua, Result, Table, Value, Variadic};
 
+use crate::Vm;
+
 /// So much is kept of what one script says.
 const BYTES: usize = 64 << 10;
 
@@ -47,18 +49,17 @@ impl Said {
 }
 
 /// Gives `log` and `print`.
-///
-/// # Errors
-/// When there is no memory.
-pub fn give(lua: &Lua, said: &Said) -> Result<()> {
+pub fn give(vm: &Vm, said: &Said) {
+    let own = said.clone();
+    vm.give_lazily("log", move |lua| log(lua, &own));
+    let own = said.clone();
+    vm.give_lazily("print", move |lua| lua.create_function(saying(&own, "")));
+}
+
+fn log(lua: &Lua, said: &Said) -> Result<Table> {
     let log = lua.create_table()?;
     for (name, before) in [("info", ""), ("warn", "warning: "), ("error", "error: ")] {
-        let said = said.clone();
-        let say = move |_: &Lua, values: Variadic<Value>| {
-            said.add(&format!("{before}{}", words(&values)?));
-            Ok(())
-        };
-        log.raw_set(name, lua.create_function(say)?)?;
+        log.raw_set(name, lua.create_function(saying(said, before))?)?;
     }
     let own = said.clone();
     let called = move |_: &Lua, (_, values): (Table, Variadic<Value>)| {
@@ -68,9 +69,16 @@ pub fn give(lua: &Lua, said: &Said) -> Result<()> {
     let meta = lua.create_table()?;
     meta.raw_set("__call", lua.create_function(called)?)?;
     log.set_metatable(Some(meta))?;
-    let print: mlua::Function = log.raw_get("info")?;
-    lua.globals().raw_set("log", log)?;
-    lua.globals().raw_set("print", print)
+    Ok(log)
+}
+
+/// Adds what it is called with.
+fn saying(said: &Said, before: &'static str) -> impl Fn(&Lua, Variadic<Value>) -> Result<()> + use<> {
+    let said = said.clone();
+    move |_: &Lua, values: Variadic<Value>| {
+        said.add(&format!("{before}{}", words(&values)?));
+        Ok(())
+    }
 }
 
 fn words(values: &[Value]) -> Result<String> {

@@ -3,13 +3,14 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use mlua::chunk::ChunkMode;
+use mlua::chunk::{ChunkMode, Compiler};
 use mlua::thread::ThreadStatus;
 use mlua::{Function, IntoLuaMulti, Lua, MultiValue};
 
 use crate::interrupt::Watch;
-use crate::mistake::Mistake;
-use crate::{plain, sandbox};
+use crate::mistake::{Mistake, Raised};
+use crate::shelf::Shelf;
+use crate::{plain, sandbox, shelf};
 
 /// What a script may take.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +26,8 @@ pub struct Bounds {
 pub struct Vm {
     lua: Lua,
     watch: Rc<Watch>,
+    shelf: Shelf,
+    raised: Raised,
 }
 
 impl Vm {
@@ -34,13 +37,17 @@ impl Vm {
     /// When there is not even memory for that.
     pub fn new(bounds: Bounds) -> Result<Self, Mistake> {
         let make = || -> mlua::Result<Self> {
-            let lua = sandbox::bare()?;
+            let raised = Raised::default();
+            let lua = sandbox::bare(&raised)?;
+            // Nothing of what is made until the first call is ever free.
+            lua.gc_stop();
             lua.set_memory_limit(usize::try_from(bounds.memory).unwrap_or(usize::MAX))?;
             let watch = Rc::new(Watch::new(bounds.deadline));
-            plain::give(&lua, &watch)?;
+            let shelf = Shelf::behind(&lua)?;
+            plain::give(&lua, &shelf, &watch)?;
             let own = watch.clone();
             lua.set_interrupt(move |lua| own.answer(lua));
-            Ok(Self { lua, watch })
+            Ok(Self { lua, watch, shelf, raised })
         };
         make().map_err(|error| Mistake::of(&error))
     }
@@ -56,6 +63,20 @@ impl Vm {
     /// When there is no memory.
     pub fn give(&self, name: &str, value: impl mlua::IntoLua) -> Result<(), Mistake> {
         self.lua.globals().raw_set(name, value).map_err(|error| Mistake::of(&error))
+    }
+
+    /// Likewise, made when a script first asks for it.
+    pub fn give_lazily<T: mlua::IntoLua>(
+        &self,
+        name: &'static str,
+        make: impl Fn(&Lua) -> mlua::Result<T> + 'static,
+    ) {
+        self.shelf.put(name, Box::new(move |lua| make(lua)?.into_lua(lua)));
+    }
+
+    /// Another name of what was given.
+    pub fn give_alias(&self, name: &'static str, of: &'static str) {
+        self.give_lazily(name, move |lua| shelf::alias(lua, of));
     }
 
     /// From here on all that was given is read-only, and a script's own globals are its own.
@@ -84,6 +105,7 @@ impl Vm {
     /// # Errors
     /// The script's mistake, or that its time was over.
     pub fn call(&self, function: Function, arguments: impl IntoLuaMulti) -> Result<MultiValue, Mistake> {
+        self.lua.gc_restart();
         let called = || -> mlua::Result<Option<MultiValue>> {
             let thread = self.lua.create_thread(function)?;
             let values = thread.resume::<MultiValue>(arguments)?;
@@ -105,7 +127,10 @@ impl Vm {
             };
             return Mistake::Overdue(self.watch.place().or_else(|| place_in(&text)));
         }
-        Mistake::of(error)
+        match Mistake::of(error) {
+            Mistake::Error(text) => Mistake::Error(self.raised.told(text)),
+            overdue => overdue,
+        }
     }
 }
 
@@ -114,6 +139,16 @@ fn place_in(text: &str) -> Option<String> {
     let mut parts = text.splitn(3, ':');
     let (file, line) = (parts.next()?, parts.next()?);
     line.parse::<u32>().ok().map(|line| format!("{file}:{line}"))
+}
+
+/// Of ours: it is compiled at each firing, and runs once.
+pub(crate) fn compile_once(lua: &Lua, file: &str, text: &str) -> mlua::Result<Function> {
+    let quickly = Compiler::new().set_optimization_level(0);
+    lua.load(text)
+        .set_name(format!("={file}"))
+        .set_mode(ChunkMode::Text)
+        .set_compiler(quickly)
+        .into_function()
 }
 
 /// Text only: bytecode could break the machine.

@@ -7,7 +7,7 @@ use script::{Bounds, Mistake, Vm, mlua, modules, say};
 fn vm(milliseconds: u64, memory: u64) -> Vm {
     let deadline = Instant::now() + Duration::from_millis(milliseconds);
     let vm = Vm::new(Bounds { memory, deadline }).expect("a machine");
-    say::give(vm.lua(), &say::Said::default()).expect("log");
+    say::give(&vm, &say::Said::default());
     modules::give(vm.lua(), Box::new(|name| Ok(script::library::find(name)))).expect("require");
     vm.seal().expect("sealed");
     vm
@@ -28,6 +28,31 @@ fn endless(text: &str) {
         Mistake::Overdue(Some(place)) => assert!(place.starts_with("bad.luau:"), "{place}: {text}"),
         other => panic!("{other:?}: {text}"),
     }
+}
+
+#[test]
+fn what_is_raised_and_is_no_text_has_a_line_too() {
+    for (text, wanted) in [
+        ("\nerror({})", "bad.luau:2: it fails with a table: {}"),
+        ("\n\nerror({ code = 5 })", "bad.luau:3: it fails with a table: {\"code\":5}"),
+        ("error({ print })", "bad.luau:1: it fails with a table, which is no plain data"),
+        ("\nerror(nil)", "bad.luau:2: it fails, and says nothing of why: error(nil)"),
+        ("\nerror()", "bad.luau:2: it fails, and says nothing of why: error(nil)"),
+        (
+            "local ok, why = pcall(error, { a = 1 })\nerror(why)",
+            "bad.luau:2: it fails with a table: {\"a\":1}",
+        ),
+        ("error(setmetatable({}, { __tostring = function() return 'mine' end }))", "bad.luau:1: mine"),
+        ("coroutine.wrap(function()\nerror({}) end)()", "bad.luau:2: it fails with a table: {}"),
+        ("pcall(error, {}) local function deep()\nerror('text') end deep()", "bad.luau:2: text"),
+        ("local function deep() error('of the caller', 2) end\ndeep()", "bad.luau:2: of the caller"),
+        ("error('nowhere', 0)", "nowhere"),
+    ] {
+        assert_eq!(fails(text).text(), wanted, "{text}");
+    }
+    let kept = "local ok, why = pcall(function() error({ code = 5 }) end) return why.code";
+    let said = run_in(&vm(5000, 32 << 20), kept).expect("caught").pop_front();
+    assert_eq!(said.map(|value| value.to_string().expect("text")).as_deref(), Some("5"), "it is what it was");
 }
 
 #[test]

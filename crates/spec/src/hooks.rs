@@ -18,7 +18,7 @@ use crate::{Error, Result};
 
 pub use allow::Allow;
 pub use firing::{Change, Firing, Outcome, Subject, VERSION, Verdict};
-pub use table::{HookTable, HooksTable};
+pub use table::{HookTable, HooksTable, line};
 pub use when::{Event, Resource, When, milliseconds};
 
 /// A hook that is given no other time may take so long.
@@ -235,5 +235,15 @@ mod tests {
         assert_eq!(hooks.confine(), ["a", "c"]);
         assert!(hooks.list.len() == 2 && hooks.allow == Allow::default());
         assert_eq!((hooks.list[0].timeout, hooks.list[1].when.to_string().as_str()), (TIMEOUT, "every 1s"));
+    }
+
+    #[test]
+    fn what_goes_to_a_keeper_comes_there() {
+        let mut hooks = Hooks { allow: Allow { limits: true, ..Allow::default() }, ..Hooks::default() };
+        for ca in [None, Some("/etc/ssl/own.pem".into())] {
+            hooks.allow.ca = ca;
+            let bytes = postcard::to_stdvec(&hooks).expect("bytes");
+            assert_eq!(postcard::from_bytes::<Hooks>(&bytes).expect("hooks"), hooks);
+        }
     }
 }

@@ -26,25 +26,6 @@ pub fn settle() {
     give_back(start.next_multiple_of(PAGE), end & !(PAGE - 1));
 }
 
-/// The heap will soon have so many bytes: they come at once, which is cheaper than a fault for each page.
-pub fn foresee(bytes: usize) {
-    let more = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
-    // SAFETY: a setting of the allocator, a look at where its heap ends, and a block that is given back at once.
-    let (start, end) = unsafe {
-        libc::mallopt(libc::M_TOP_PAD, more);
-        let start = libc::sbrk(0) as usize;
-        // Less than what the allocator maps apart, more than it has left.
-        let block = libc::malloc(100 << 10);
-        libc::free(std::hint::black_box(block));
-        (start, libc::sbrk(0) as usize)
-    };
-    let start = start.next_multiple_of(PAGE);
-    if end > start && end - start <= 2 * bytes.max(1 << 20) {
-        // SAFETY: these pages are the heap's, and only get what a first touch would give them.
-        unsafe { libc::madvise(start as *mut c_void, end - start, libc::MADV_POPULATE_WRITE) };
-    }
-}
-
 const PAGE: usize = 4096;
 
 fn give_back(start: usize, end: usize) {

@@ -299,21 +299,42 @@ fn target(flags: &Flags, runtime: &Runtime, passed: Vec<OsString>) -> Result<(Ta
 /// The package that `tsubo build` makes of the definition in this folder.
 fn defined_here() -> Result<Option<String>> {
     let path = Path::new("tsubo.toml");
-    if !path.exists() {
-        return Ok(None);
-    }
-    let text = std::fs::read_to_string(path).doing(|| "reading tsubo.toml".to_owned())?;
-    let definition = spec::definition::Definition::parse(&text, "tsubo.toml")?;
+    let computed = Path::new("tsubo.luau").exists();
+    let (file, output) = match (path.exists(), computed) {
+        (false, false) => return Ok(None),
+        (true, false) => {
+            let text = std::fs::read_to_string(path).doing(|| "reading tsubo.toml".to_owned())?;
+            let definition = spec::definition::Definition::parse(&text, "tsubo.toml")?;
+            let output = definition.output.unwrap_or_else(|| format!("{}.tsubo", definition.name));
+            ("tsubo.toml", output)
+        }
+        // Or there are both, which is refused in its words.
+        (_, true) => ("tsubo.luau", computed_output()?),
+    };
     // As `tsubo build` writes it: as seen from the folder of the definition, which is this one.
-    let output = definition.output.unwrap_or_else(|| format!("{}.tsubo", definition.name));
     let package = Path::new(".").join(&output);
     if !package.exists() {
-        return Err(Error::not_found(format!(
-            "the package {output} of this folder's tsubo.toml is not there"
-        ))
-        .hint("tsubo build makes it"));
+        return Err(Error::not_found(format!("the package {output} of this folder's {file} is not there"))
+            .hint("tsubo build makes it"));
     }
     Ok(Some(package.to_string_lossy().into_owned()))
+}
+
+/// Where the package of a definition that computes is: `tsubo` computes it.
+fn computed_output() -> Result<String> {
+    let program = sister("tsubo")?;
+    let told = std::process::Command::new(&program).args(["spec", "--format", "json"]).output();
+    let told = told.doing(|| format!("executing {}", program.display()))?;
+    if !told.status.success() {
+        let why = String::from_utf8_lossy(&told.stderr);
+        let why = why.trim().trim_start_matches("error: ").to_owned();
+        return Err(Error::user(why).hint("or name the package: tsubo audit web.tsubo"));
+    }
+    let told: serde_json::Value = serde_json::from_slice(&told.stdout)
+        .map_err(|cause| Error::internal("tsubo spec prints no JSON").because(cause))?;
+    let definition = &told["definition"];
+    let name = definition["name"].as_str().unwrap_or_default();
+    Ok(definition["output"].as_str().map_or_else(|| format!("{name}.tsubo"), str::to_owned))
 }
 
 /// Becomes true when somebody asks from outside.

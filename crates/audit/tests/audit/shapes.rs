@@ -56,6 +56,13 @@ fn the_definition_here_says_where_its_package_is() {
         let (verdicts, _) = house.verdicts("mount", &SMALL);
         assert_eq!(verdicts["mount"], "held", "{output}");
     }
+    // Computed, it says the same.
+    std::fs::remove_file(house.dir.path().join("tsubo.toml")).expect("remove");
+    let text =
+        "local c = tsubo.container('web')\nc.command = { '/x' }\nc.output = 'other/' .. c.name .. '.tsubo'";
+    std::fs::write(house.dir.path().join("tsubo.luau"), text).expect("write");
+    let (verdicts, _) = house.verdicts("mount", &SMALL);
+    assert_eq!(verdicts["mount"], "held", "a definition that computes");
     std::fs::remove_file(package).expect("remove");
     let output = house.audit(&["--only", "mount"]).output().expect("audit");
     let said = String::from_utf8_lossy(&output.stderr);

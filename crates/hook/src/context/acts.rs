@@ -1,9 +1,10 @@
 //! What a hook has done to its container and to others of the same image.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 
 use lifecycle::{Container, Containers, Record};
-use script::mlua::{Lua, Result, Table, Value, Variadic};
+use script::mlua::{Function, Lua, Result, Table, Value, Variadic};
 use script::{refused, value};
 use serde_json::json;
 use spec::hooks::{Act, Event, Hooks, When};
@@ -22,33 +23,23 @@ const LINES: usize = 10_000;
 /// So many containers of one image a hook may ask for.
 const SIBLINGS: u32 = 100;
 
-/// Gives them to `ctx`.
-pub(super) fn give(lua: &Lua, host: &Host, ctx: &Table) -> Result<()> {
+/// One of them; None where there is none of this name.
+pub(super) fn function(lua: &Lua, host: &Host, name: &str) -> Result<Option<Function>> {
     let own = host.clone();
-    ctx.raw_set(
-        "exec",
-        lua.create_function(move |lua, (_, argv, options): (Value, Vec<String>, Option<Table>)| {
+    let made = match name {
+        "exec" => lua.create_function(move |lua, (_, argv, options): (Value, Vec<String>, Option<Table>)| {
             exec(lua, &own, &argv, options)
-        })?,
-    )?;
-    let own = host.clone();
-    ctx.raw_set(
-        "logs",
-        lua.create_function(move |lua, (_, count): (Value, Option<usize>)| {
+        }),
+        "logs" => lua.create_function(move |lua, (_, count): (Value, Option<usize>)| {
             logs(lua, &own, count.unwrap_or(100))
-        })?,
-    )?;
-    for name in ["stop", "restart"] {
-        let own = host.clone();
-        ctx.raw_set(name, lua.create_function(move |lua, _: Variadic<Value>| end(lua, &own, name))?)?;
-    }
-    let own = host.clone();
-    ctx.raw_set(
-        "replace",
-        lua.create_function(move |lua, (_, image): (Value, String)| replace(lua, &own, &image))?,
-    )?;
-    let own = host.clone();
-    ctx.raw_set("scale", lua.create_function(move |lua, (_, count): (Value, u32)| scale(lua, &own, count))?)
+        }),
+        "stop" => lua.create_function(move |lua, _: Variadic<Value>| end(lua, &own, "stop")),
+        "restart" => lua.create_function(move |lua, _: Variadic<Value>| end(lua, &own, "restart")),
+        "replace" => lua.create_function(move |lua, (_, image): (Value, String)| replace(lua, &own, &image)),
+        "scale" => lua.create_function(move |lua, (_, count): (Value, u32)| scale(lua, &own, count)),
+        _ => return Ok(None),
+    };
+    made.map(Some)
 }
 
 /// In the container, as `tsubo exec` does: what it starts is ended with it.
@@ -124,10 +115,7 @@ fn replace(lua: &Lua, host: &Host, image: &str) -> Result<()> {
 fn replacing(host: &Host, old: &Container, image: &str) -> spec::Result<Vec<Step>> {
     let (name, id) = (old.name().as_str(), old.id().to_string());
     let kept = kept(old.record());
-    let run = |image: &str| {
-        let words = ["run", "-d", "--name", name].into_iter().chain(kept.iter().map(String::as_str));
-        host.tsubo(&words.chain([image]).collect::<Vec<_>>())
-    };
+    let run = |image: &str| host.tsubo(&kept.words(name, image));
     let (stop, back) = (Step::new(host.tsubo(&["stop", &id])?), host.tsubo(&["start", &id])?);
     let has_volumes = Containers::of(&host.home()).volumes(old.name()).exists();
     if old.record().remove || has_volumes {
@@ -138,7 +126,7 @@ fn replacing(host: &Host, old: &Container, image: &str) -> spec::Result<Vec<Step
         if !old.record().remove {
             steps.push(Step::new(host.tsubo(&["rm", &id])?).or([host.tsubo(&["start", &id])?]));
         }
-        steps.push(Step::new(run(image)?).or(again));
+        steps.push(Step::new(run(image)?).within(kept.folder).or(again));
         return Ok(steps);
     }
     let aside = format!("{}-{id}", name.get(..40).unwrap_or(name));
@@ -146,13 +134,33 @@ fn replacing(host: &Host, old: &Container, image: &str) -> spec::Result<Vec<Step
     Ok(vec![
         stop.or([back.clone()]),
         Step::new(host.tsubo(&["rename", &id, &aside])?).or([back]),
-        Step::new(run(image)?).or(again),
+        Step::new(run(image)?).within(kept.folder).or(again),
         Step::new(host.tsubo(&["rm", "-f", &id])?),
     ])
 }
 
-/// What of the old one is said of the new one too, as words of `tsubo run`.
-fn kept(record: &Record) -> Vec<String> {
+/// What is said of another one too, as words of `tsubo run`.
+#[derive(Debug, Default)]
+struct Kept {
+    options: Vec<String>,
+    args: Vec<String>,
+    folder: Option<PathBuf>,
+}
+
+impl Kept {
+    fn words<'a>(&'a self, name: &'a str, image: &'a str) -> Vec<&'a str> {
+        let options = self.options.iter().map(String::as_str);
+        let words = ["run", "-d", "--name", name].into_iter().chain(options);
+        words.chain([image]).chain(self.args.iter().map(String::as_str)).collect()
+    }
+}
+
+/// All that was said of it; of one that was made before that was written down, what its record tells.
+fn kept(record: &Record) -> Kept {
+    if let Some(asked) = &record.asked {
+        let (options, args) = (asked.options.clone(), asked.args.clone());
+        return Kept { options, args, folder: Some(asked.folder.clone()) };
+    }
     let mut words = Vec::new();
     if record.remove {
         words.push("--rm".to_owned());
@@ -167,7 +175,7 @@ fn kept(record: &Record) -> Vec<String> {
     if record.spec.hooks.as_deref().is_some_and(is_trusted) {
         words.push("--as-packaged".to_owned());
     }
-    words
+    Kept { options: words, ..Kept::default() }
 }
 
 /// Of `web@0123456789ab`, without what else people are told of it.
@@ -205,8 +213,8 @@ fn scale(lua: &Lua, host: &Host, count: u32) -> Result<()> {
     let name = host.firing().container.name.as_str();
     // By its digest: another package may have the name by now, and that would be no sibling.
     let image = digest_of(&host.firing().container.image);
-    let kept = || -> spec::Result<Vec<String>> {
-        if host.is_dry() { Ok(Vec::new()) } else { host.look().map(|own| kept(own.record())) }
+    let kept = || -> spec::Result<Kept> {
+        if host.is_dry() { Ok(Kept::default()) } else { host.look().map(|own| kept(own.record())) }
     };
     let kept = kept().map_err(|error| failed(lua, &error))?;
     let commands = || -> spec::Result<Vec<Vec<String>>> {
@@ -224,9 +232,7 @@ fn scale(lua: &Lua, host: &Host, count: u32) -> Result<()> {
                 Some(true) if number > count => commands.push(host.tsubo(&["rm", "-f", &other])?),
                 Some(false) if number <= count => commands.push(host.tsubo(&["start", &other])?),
                 None if number <= count => {
-                    let words = ["run", "-d", "--name", &other].into_iter();
-                    let words = words.chain(kept.iter().map(String::as_str)).chain([image]);
-                    commands.push(host.tsubo(&words.collect::<Vec<_>>())?);
+                    commands.push(host.tsubo(&kept.words(&other, image))?);
                 }
                 _ => {}
             }
@@ -235,7 +241,7 @@ fn scale(lua: &Lua, host: &Host, count: u32) -> Result<()> {
     };
     let commands = commands().map_err(|error| failed(lua, &error))?;
     if host.changes_to("scale", json!(count)) {
-        host.then(commands.into_iter().map(Step::new));
+        host.then(commands.into_iter().map(|words| Step::new(words).within(kept.folder.clone())));
     }
     Ok(())
 }

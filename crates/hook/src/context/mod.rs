@@ -4,7 +4,7 @@ mod acts;
 mod limits;
 mod stats;
 
-use script::mlua::{Lua, Result, Table, Value};
+use script::mlua::{Function, Lua, Result, Table, Value};
 use script::{refused, value};
 use serde_json::json;
 use spec::hooks::When;
@@ -25,9 +25,6 @@ pub(crate) fn make(lua: &Lua, host: &Host) -> Result<Table> {
     ctx.raw_set("dry", host.is_dry())?;
     ctx.raw_set("detail", value::from_json(lua, &json!(host.firing().detail))?)?;
     ctx.raw_set("state", value::from_json(lua, &json!(host.state()))?)?;
-    ctx.raw_set("limits", limits::table(lua, host)?)?;
-    veto(lua, host, &ctx)?;
-    acts::give(lua, host, &ctx)?;
     let meta = lua.create_table()?;
     let (own, seen) = (host.clone(), lua.create_table()?);
     let look = move |lua: &Lua, (_, key): (Table, String)| -> Result<Value> {
@@ -37,8 +34,13 @@ pub(crate) fn make(lua: &Lua, host: &Host) -> Result<Table> {
         }
         let made = match key.as_str() {
             "stats" => stats::look(lua, &own)?,
+            "limits" => Value::Table(limits::table(lua, &own)?),
             "siblings" => acts::siblings(lua, &own)?,
-            _ => return Ok(Value::Nil),
+            "veto" => Value::Function(veto(lua, &own)?),
+            other => match acts::function(lua, &own, other)? {
+                Some(function) => Value::Function(function),
+                None => return Ok(Value::Nil),
+            },
         };
         seen.raw_set(key, &made)?;
         Ok(made)
@@ -57,7 +59,7 @@ pub(crate) fn make(lua: &Lua, host: &Host) -> Result<Table> {
 }
 
 /// `ctx:veto(reason)`: whatever the script does then, it has said no.
-fn veto(lua: &Lua, host: &Host, ctx: &Table) -> Result<()> {
+fn veto(lua: &Lua, host: &Host) -> Result<Function> {
     let own = host.clone();
     let veto = move |lua: &Lua, (_, why): (Value, Option<String>)| -> Result<()> {
         if !matches!(own.firing().hook.when, When::Before(_)) {
@@ -71,5 +73,5 @@ fn veto(lua: &Lua, host: &Host, ctx: &Table) -> Result<()> {
         own.set_veto(why.clone());
         Err(refused(lua, format!("veto: {why}")))
     };
-    ctx.raw_set("veto", lua.create_function(veto)?)
+    lua.create_function(veto)
 }

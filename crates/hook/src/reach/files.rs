@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use script::mlua::{Lua, LuaString, Result, Table};
 use script::refused;
@@ -28,6 +28,14 @@ pub(super) fn table(lua: &Lua, host: &Host) -> Result<Table> {
                 .as_ref()
                 .map_or(Ok(false), |options| options.get::<Option<bool>>(name).map(|is| is == Some(true)))
         };
+        let replacing =
+            options.as_ref().map_or(Ok(None), |options| options.get::<Option<LuaString>>("replacing"))?;
+        if let Some(old) = replacing {
+            if is("append")? || is("exclusive")? {
+                return Err(refused(lua, "replacing excludes append and exclusive"));
+            }
+            return replace(lua, &own, &path, &old.as_bytes(), &text.as_bytes());
+        }
         let how = match (is("append")?, is("exclusive")?) {
             (true, true) => return Err(refused(lua, "append and exclusive exclude each other")),
             (true, false) => How::Append,
@@ -163,6 +171,32 @@ fn write(lua: &Lua, host: &Host, path: &str, text: &[u8], how: How) -> Result<bo
         Err(Errno::EXIST) if how == How::Exclusive => Ok(false),
         Err(errno) => Err(refused(lua, format!("{path}: {}", words(errno)))),
     }
+}
+
+/// Only where this was in it: of many who have seen the same one succeeds. Each locks the file that it has looked
+/// at, and whoever finds another in its place then has come too late.
+fn replace(lua: &Lua, host: &Host, path: &str, old: &[u8], text: &[u8]) -> Result<bool> {
+    let (base, rest) = place(lua, host, path, true)?;
+    let fd = match open_below(&base, &rest, OFlags::RDONLY | OFlags::NOFOLLOW) {
+        Err(Errno::NOENT) => return Ok(false),
+        opened => opened.map_err(|errno| refused(lua, format!("{path}: {}", words(errno))))?,
+    };
+    must_be_file(lua, &fd, path)?;
+    let wrong = |errno: Errno| refused(lua, format!("{path}: {}", words(errno)));
+    match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => return Ok(false),
+        locked => locked.map_err(wrong)?,
+    }
+    let identity = |fd: &OwnedFd| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
+    let now = open_below(&base, &rest, OFlags::PATH | OFlags::NOFOLLOW);
+    let is_there = now.is_ok_and(|now| identity(&now).is_ok() && identity(&now) == identity(&fd));
+    let mut there = Vec::new();
+    let read = File::from(fd.try_clone().map_err(|cause| refused(lua, format!("{path}: {cause}")))?)
+        .take(BYTES + 1)
+        .read_to_end(&mut there);
+    read.map_err(|cause| refused(lua, format!("{path}: {cause}")))?;
+    // The lock is held until the new one has its name.
+    if is_there && there == old { write(lua, host, path, text, How::Whole) } else { Ok(false) }
 }
 
 fn in_place(lua: &Lua, host: &Host, path: &str, text: &[u8], how: How) -> Result<()> {

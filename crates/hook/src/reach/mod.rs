@@ -14,14 +14,14 @@ use crate::follow_up::Step;
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Instant;
 
 use lifecycle::{Container, Containers, Home, Running, Status};
 use script::mlua::{self, Lua, Result, Table, Value};
 use script::say::Said;
-use script::{Mistake, Vm, refused, value};
+use script::{Vm, refused, value};
 use serde_json::Value as Json;
 use spec::hooks::{Allow, Change, Event, Firing, When};
 
@@ -183,6 +183,10 @@ impl Host {
 
     /// As it runs.
     pub(crate) fn running(&self) -> spec::Result<Running> {
+        let (id, name) = (&self.firing().container.id, &self.firing().container.name);
+        if let Some(state) = Containers::of(&self.home()).running(id, name)? {
+            return Ok(state);
+        }
         match self.container()?.status()? {
             Status::Running(state) => Ok(state),
             other => Err(spec::Error::conflict(format!(
@@ -248,41 +252,48 @@ pub(crate) fn failed(lua: &Lua, error: &spec::Error) -> mlua::Error {
     refused(lua, format!("{}{hints}", error.chain()))
 }
 
-/// Gives all that may be reached.
-pub(crate) fn give(lua: &Lua, host: &Host) -> Result<()> {
-    let globals = lua.globals();
-    globals.raw_set("env", environment(lua, host)?)?;
-    globals.raw_set("fs", files::table(lua, host)?)?;
-    globals.raw_set("run", programs::function(lua, host)?)?;
-    globals.raw_set("http", http::table(lua, host)?)?;
-    globals.raw_set("cgroup", groups::table(lua, host)?)?;
-    globals.raw_set("sysctl", sysctl::table(lua, host)?)?;
-    globals.raw_set("net", net::table(lua, host)?)?;
-    let metrics = metrics::table(lua, host)?;
-    globals.raw_set("statsd", &metrics)?;
-    globals.raw_set("metrics", metrics)?;
-    globals.raw_set("store", store(lua, host)?)
+/// Makes one of what may be reached.
+type Made = fn(&Lua, &Host) -> Result<Value>;
+
+/// Gives all that may be reached; each is made when it is asked for.
+pub(crate) fn give(vm: &Vm, host: &Host) {
+    let all: [(&str, Made); 9] = [
+        ("env", |lua, host| environment(lua, host).map(Value::Table)),
+        ("fs", |lua, host| files::table(lua, host).map(Value::Table)),
+        ("run", |lua, host| programs::function(lua, host).map(Value::Function)),
+        ("http", |lua, host| http::table(lua, host).map(Value::Table)),
+        ("cgroup", |lua, host| groups::table(lua, host).map(Value::Table)),
+        ("sysctl", |lua, host| sysctl::table(lua, host).map(Value::Table)),
+        ("net", |lua, host| net::table(lua, host).map(Value::Table)),
+        ("metrics", |lua, host| metrics::table(lua, host).map(Value::Table)),
+        ("store", |lua, host| store(lua, host).map(Value::Table)),
+    ];
+    for (name, make) in all {
+        let own = host.clone();
+        vm.give_lazily(name, move |lua| make(lua, &own));
+    }
+    vm.give_alias("statsd", "metrics");
 }
 
 /// In scripts that are no definitions `host` is asked when it is looked into, and as it is now.
-pub(crate) fn give_live_host(vm: &Vm, host: &Host) -> std::result::Result<(), Mistake> {
-    let give = || -> mlua::Result<()> {
-        let lua = vm.lua();
-        let (table, meta) = (lua.create_table()?, lua.create_table()?);
-        let (cache, lib) = (lua.create_table()?, host.firing().container.lib.clone());
-        let look = move |lua: &Lua, (_, key): (Table, String)| {
-            if cache.is_empty() {
-                for (key, value) in crate::facts::host(&lib) {
-                    cache.raw_set(key, value::from_json(lua, &value)?)?;
-                }
+pub(crate) fn give_live_host(vm: &Vm, host: &Host) {
+    let lib = host.firing().container.lib.clone();
+    vm.give_lazily("host", move |lua| live_host(lua, lib.clone()));
+}
+
+fn live_host(lua: &Lua, lib: PathBuf) -> Result<Table> {
+    let (table, meta, cache) = (lua.create_table()?, lua.create_table()?, lua.create_table()?);
+    let look = move |lua: &Lua, (_, key): (Table, String)| {
+        if cache.is_empty() {
+            for (key, value) in crate::facts::host(&lib) {
+                cache.raw_set(key, value::from_json(lua, &value)?)?;
             }
-            cache.raw_get::<Value>(key)
-        };
-        meta.raw_set("__index", lua.create_function(look)?)?;
-        table.set_metatable(Some(meta))?;
-        lua.globals().raw_set("host", table)
+        }
+        cache.raw_get::<Value>(key)
     };
-    give().map_err(|error| vm.mistake(&error))
+    meta.raw_set("__index", lua.create_function(look)?)?;
+    table.set_metatable(Some(meta))?;
+    Ok(table)
 }
 
 fn environment(lua: &Lua, host: &Host) -> Result<Table> {
@@ -320,8 +331,8 @@ fn store(lua: &Lua, host: &Host) -> Result<Table> {
 }
 
 /// All that may be reached, as a hook that may reach nothing of it has it: for a look at a script.
-pub(crate) fn give_played(vm: &Vm, lib: &Path) -> std::result::Result<(), Mistake> {
+pub(crate) fn give_played(vm: &Vm, lib: &Path) {
     let host = Host::new(crate::try_out::played(lib), Instant::now() + std::time::Duration::from_secs(10));
-    give(vm.lua(), &host).map_err(|error| vm.mistake(&error))?;
-    give_live_host(vm, &host)
+    give(vm, &host);
+    give_live_host(vm, &host);
 }

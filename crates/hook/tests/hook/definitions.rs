@@ -119,6 +119,12 @@ fn mistakes_have_a_line_and_a_way_out() {
         ("", "it returns no table"),
         ("return { name = 'x', command = { print } }", "command[1] is a function"),
         ("while true do end", "tsubo.luau:1: the script took too long"),
+        (
+            "table.sort({ 3, 2, 1 }, function() while true do pcall(function() while true do end end) end end)",
+            "tsubo.luau:1: the script took too long",
+        ),
+        ("\nerror({ code = 5 })", "tsubo.luau:2: it fails with a table: {\"code\":5}"),
+        ("\nerror(nil)", "tsubo.luau:2: it fails, and says nothing of why"),
         ("require('../x')", "tsubo.luau:1: \"../x\" is no name of a module"),
         ("\nrequire('missing')", "tsubo.luau:2: there is no module \"missing\""),
         ("host.memory = 5", "tsubo.luau:1: attempt to modify a readonly table"),
@@ -148,6 +154,24 @@ fn scripts_are_checked_when_they_are_taken_along() {
     assert_eq!(files["files"].as_object().expect("files").len(), 2);
     assert!(bundle("hooks.luau#cold").error.contains("has no function \"cold\""));
     assert!(bundle("broken.luau#a").error.contains("broken.luau:2: "));
+    // A link within the folder is one of it; another leads to what nobody has said.
+    let outside = tempfile::tempdir().expect("folder");
+    std::fs::write(outside.path().join("out.luau"), "return { go = function() end }").expect("written");
+    std::os::unix::fs::symlink("help.luau", folder.path().join("near.luau")).expect("link");
+    std::os::unix::fs::symlink(outside.path().join("out.luau"), folder.path().join("far.luau"))
+        .expect("link");
+    std::os::unix::fs::symlink(outside.path(), folder.path().join("far")).expect("link");
+    assert_eq!(bundle("near.luau#go").code, 0);
+    for name in ["far.luau#go", "far/out.luau#go"] {
+        assert!(
+            bundle(name).error.contains("leads out of the definition's folder"),
+            "{}",
+            bundle(name).error
+        );
+    }
+    write("asks.luau", "local far = require('far')\nreturn { a = function() end }");
+    let asked = bundle("asks.luau#a").error;
+    assert!(asked.contains("asks.luau:1: ") && asked.contains("leads out"), "{asked}");
     assert!(bundle("../x.luau").error.contains("no script of the definition's folder"));
     assert!(hook(&["types"], "", Path::new("/")).out.contains("declare"));
 }

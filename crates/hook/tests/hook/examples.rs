@@ -18,6 +18,39 @@ fn the_examples_do_what_they_say() {
 }
 
 #[test]
+fn of_many_who_find_a_lock_that_has_run_out_one_has_it() {
+    let folder = tempfile::tempdir().expect("folder");
+    let lock = folder.path().join("lock");
+    let text = format!(
+        "local lock = require('tsubo/leader').file('{}', {{ owner = ctx.name }})\nlog(lock.hold(ctx))",
+        lock.display()
+    );
+    for round in 0..3 {
+        let old = ["{\"owner\":\"gone\",\"till\":1}", "nonsense", ""][round];
+        if old.is_empty() {
+            std::fs::remove_file(&lock).expect("removed");
+        } else {
+            std::fs::write(&lock, old).expect("written");
+        }
+        let takers = (0..50).map(|number| {
+            let mut own = crate::inside(&text);
+            own["container"]["name"] = serde_json::json!(format!("taker-{number}"));
+            own["allow"] = serde_json::json!({ "write": [folder.path()] });
+            std::thread::spawn(move || crate::fire(&own))
+        });
+        let takers: Vec<_> = takers.collect();
+        let told: Vec<Value> = takers.into_iter().map(|taker| taker.join().expect("an outcome")).collect();
+        let leaders: Vec<&str> =
+            told.iter().filter_map(|one| one["log"][0].as_str()?.strip_prefix("true ")).collect();
+        assert_eq!(leaders.len(), 1, "{old:?}: {told:?}");
+        let written: Value = serde_json::from_slice(&std::fs::read(&lock).expect("a lock")).expect("JSON");
+        assert_eq!(written["owner"], leaders[0], "{old:?}");
+        assert!(told.iter().all(|one| one["verdict"]["is"] == "done"), "{told:?}");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("folder").count(), 1, "nothing else is left");
+    }
+}
+
+#[test]
 fn each_can_be_taken_along() {
     for file in [
         "autoscaler.luau#memory",

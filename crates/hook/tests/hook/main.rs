@@ -5,6 +5,7 @@ mod examples;
 mod firing;
 mod programs;
 mod reach;
+mod tls;
 
 use std::io::Write;
 use std::path::Path;

@@ -244,7 +244,8 @@ trait Executed {
 impl Executed for Hooks {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        command.stderr(Stdio::null()).current_dir("/").env_clear().envs(&self.env).env(INSIDE, "1");
+        // It goes to `/` itself: with a directory to go to we would be copied for it, not only lent.
+        command.stderr(Stdio::null()).env_clear().envs(&self.env).env(INSIDE, "1");
         command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command
     }

@@ -88,6 +88,8 @@ pub struct RunOptions {
     pub overcommit: bool,
     /// Where presets of one's own are.
     pub presets: Vec<PathBuf>,
+    /// What was said, for others like it.
+    pub asked: Option<crate::Asked>,
 }
 
 impl RunOptions {
@@ -111,6 +113,7 @@ impl RunOptions {
             as_packaged: false,
             overcommit: false,
             presets: Vec::new(),
+            asked: None,
         }
     }
 }

@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 pub struct Allow {
     /// Beginnings of URLs that may be asked for, as in `https://hooks.example.com/web/`.
     pub http: Vec<String>,
+    /// A file of the host with the certificates (PEM) of those who vouch for `https` servers, instead of the well-known
+    /// ones.
+    pub ca: Option<PathBuf>,
     /// Names of variables of the keeper's environment.
     pub env: BTreeSet<String>,
     /// Files and directories of the host that may be read.
@@ -40,8 +43,9 @@ impl Allow {
     /// Each thing that is allowed, in words, for people.
     pub fn words(&self) -> Vec<String> {
         let paths = |set: &BTreeSet<PathBuf>| set.iter().map(|path| path.display().to_string()).collect();
-        let lists: [(&str, Vec<String>); 8] = [
+        let lists: [(&str, Vec<String>); 9] = [
             ("http", self.http.clone()),
+            ("ca", self.ca.iter().map(|path| path.display().to_string()).collect()),
             ("env", self.env.iter().cloned().collect()),
             ("read", paths(&self.read)),
             ("write", paths(&self.write)),

@@ -66,20 +66,27 @@ impl HooksTable {
             let hook =
                 hook.doing(|| format!("{}hook {} of the definition", line(text, number), number + 1))?;
             if !names.insert(hook.name.clone()) {
-                return Err(Error::user(format!("two hooks are called {:?}", hook.name))
-                    .hint("give each a name of its own: name = \"…\""));
+                return Err(Error::user(format!(
+                    "{}two hooks are called {:?}",
+                    line(text, number),
+                    hook.name
+                ))
+                .hint("give each a name of its own: name = \"…\""));
             }
             list.push(hook);
         }
-        self.allow.check()?;
+        self.allow.check().doing(|| format!("{}[hooks.allow]", line_of(text, "[hooks.allow]", 0)))?;
         Ok(Hooks { list, allow: self.allow.clone(), ..Hooks::default() })
     }
 }
 
-/// Where the table of this hook begins, if it is written so.
-fn line(text: &str, number: usize) -> String {
-    let mut heads =
-        text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with("[[hooks.hook]]"));
+/// Where the table of this hook begins, if it is written so: the beginning of a message.
+pub fn line(text: &str, number: usize) -> String {
+    line_of(text, "[[hooks.hook]]", number)
+}
+
+fn line_of(text: &str, head: &str, number: usize) -> String {
+    let mut heads = text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with(head));
     heads.nth(number).map_or_else(String::new, |(line, _)| format!("line {}: ", line + 1))
 }
 
@@ -141,6 +148,14 @@ impl Allow {
             let rest =
                 url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).unwrap_or_default();
             // Without the slash `https://example.com` would allow `https://example.com.evil.org` too.
+            let escaped = ["%2e", "%2f", "%5c", "%25", "%3b", "/../", "/./", "..;"];
+            let lower = rest.to_ascii_lowercase();
+            if let Some(bad) = escaped.iter().find(|bad| lower.contains(*bad)) {
+                return Err(Error::user(format!(
+                    "hooks.allow.http: {url:?} can never be asked for: it has {bad}"
+                ))
+                .hint("servers read that in several ways: say the path plainly"));
+            }
             if !rest.contains('/') || rest.starts_with('/') || rest.contains('@') {
                 return Err(Error::user(format!("hooks.allow.http: {url:?} is no beginning of URLs"))
                     .hint("with the slash after the host: https://example.com/"));
@@ -168,7 +183,7 @@ impl Allow {
             return Err(Error::user(format!("hooks.allow.metrics: {bad:?} is no address"))
                 .hint("with the port: metrics = [\"127.0.0.1:8125\"]"));
         }
-        let paths = self.read.iter().chain(&self.write).chain(&self.run);
+        let paths = self.read.iter().chain(&self.write).chain(&self.run).chain(&self.ca);
         for path in paths {
             let is_plain = path.components().all(|part| !matches!(part, std::path::Component::ParentDir));
             if !path.is_absolute() || !is_plain {
@@ -222,7 +237,14 @@ mod tests {
             let error = table.hooks(None, "").expect_err("nonsense");
             assert!(!error.hints().is_empty(), "{hook:?}: {}", error.chain());
         }
-        for url in ["https://example.com", "ftp://a/", "https:///x", "http://a@b/"] {
+        for url in [
+            "https://example.com",
+            "ftp://a/",
+            "https:///x",
+            "http://a@b/",
+            "http://a/%252e/",
+            "http://a/..;/",
+        ] {
             let allow = Allow { http: vec![url.into()], ..Allow::default() };
             assert!(HooksTable { allow, ..HooksTable::default() }.hooks(None, "").is_err(), "{url}");
         }

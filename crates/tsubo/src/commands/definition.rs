@@ -57,7 +57,7 @@ pub fn load(place: &Path, set: &[String]) -> Result<Defined> {
         must_compute(set)?;
         let definition = Definition::parse(&text, &shown)?;
         let mut hooks = definition.hooks.hooks(None, &text).doing(|| format!("reading {shown}"))?;
-        bundle(&mut hooks, &folder)?;
+        bundle(&mut hooks, &folder, &text).doing(|| format!("reading {shown}"))?;
         (definition, hooks)
     };
     hooks.check().doing(|| format!("reading {shown}"))?;
@@ -110,7 +110,7 @@ fn computed(file: &Path, text: &str, shown: &str, name: &str, set: &[String]) ->
 }
 
 /// The texts of the scripts that hooks name; each is compiled, and has the functions.
-fn bundle(hooks: &mut Hooks, folder: &Path) -> Result<()> {
+fn bundle(hooks: &mut Hooks, folder: &Path, text: &str) -> Result<()> {
     let script = |act: &Act| match act {
         Act::Script { file, function, .. } => Some(format!("{file}#{function}")),
         Act::Program(_) => None,
@@ -120,7 +120,17 @@ fn bundle(hooks: &mut Hooks, folder: &Path) -> Result<()> {
         return Ok(());
     }
     let words = ["bundle".to_owned(), folder.to_string_lossy().into_owned()];
-    let bundle: Bundle = asked(&[&words[..], &scripts].concat())?;
+    let all: Result<Bundle> = asked(&[&words[..], &scripts].concat());
+    let bundle = all.map_err(|error| {
+        // Which of them it is about is known when each is looked at by itself.
+        for (number, hook) in hooks.list.iter().enumerate() {
+            let own = script(&hook.act).map(|own| asked::<Bundle>(&[&words[..], &[own]].concat()));
+            if let Some(Err(error)) = own {
+                return error.context(format!("{}hook {:?}", spec::hooks::line(text, number), hook.name));
+            }
+        }
+        error
+    })?;
     hooks.files = bundle.files;
     Ok(())
 }

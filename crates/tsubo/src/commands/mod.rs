@@ -1,5 +1,6 @@
 //! One file for each verb.
 
+mod asked;
 pub mod attach;
 pub mod audit;
 pub mod boot;

@@ -138,7 +138,12 @@ pub fn make(args: &Args, place: &Place, standing: bool, id: Option<Id>) -> Resul
     let label = format!("{}@{}", image.name, image.digest.short());
     let source = Source { portable: &image.portable, tree: &image.tree, image: &label };
     let create = |name| {
-        let options = RunOptions { id, life: life.clone(), ..options(args, &image, name)? };
+        let options = RunOptions {
+            id,
+            life: life.clone(),
+            asked: super::asked::of(args, &image.portable.hooks)?,
+            ..options(args, &image, name)?
+        };
         containers.create(source, options, args.rm)
     };
     let container = match &args.name {

@@ -17,6 +17,7 @@ mod guest;
 mod handover;
 mod history;
 mod hooks;
+mod hooks_live;
 mod hostile;
 mod import_haco;
 mod injected;

@@ -29,7 +29,7 @@ fn as_user(house: &House, script: &str) -> Option<String> {
     }
     let programs = std::path::Path::new(env!("CARGO_BIN_EXE_tsubo")).parent().expect("a folder");
     std::fs::create_dir_all(house.path("bin")).expect("mkdir");
-    for name in ["tsubo", "tsubo-keeper"] {
+    for name in ["tsubo", "tsubo-keeper", "tsubo-hook"] {
         std::fs::copy(programs.join(name), house.path("bin").join(name)).expect(name);
     }
     let output = Command::new("unshare")
@@ -71,6 +71,45 @@ fn an_ordinary_user_has_containers() {
     );
     let owner = std::fs::metadata(house.path("home/.local/share/tsubo")).expect("state");
     assert_eq!(std::os::unix::fs::MetadataExt::uid(&owner), USER, "in the user's own directory");
+}
+
+#[test]
+fn hooks_are_done_as_the_user() {
+    let text = "return {
+        it = function(ctx)
+            ctx.state.times = (ctx.state.times or 0) + 1
+            local done = ctx:exec({ '/bin/sh', '-c', 'echo inside as $(id -u)' })
+            log((done.output:gsub('%s+$', '')), 'times', ctx.state.times, ctx:logs(1)[1])
+            log('stats', ctx.stats.started > 0, pcall(fs.read, '/etc/shadow'))
+            if ctx.state.times == 2 then ctx:stop() end
+        end,
+    }";
+    let act = json!({"script": {"file": "hooks.luau", "function": "it", "definition": false}});
+    let told = json!(["/bin/sh", "-c", "echo a program as $(id -u)"]);
+    let hook = |name: &str, when: &str, act: serde_json::Value| json!({"name": name, "when": when, "act": act, "timeout": 5000, "on_error": "warn", "memory": 33_554_432});
+    let hooks = json!({
+        "list": [hook("script", "signal USR1", act), hook("program", "after start", json!({"program": told}))],
+        "allow": {"read": ["/etc/shadow"]},
+        "files": {"hooks.luau": text},
+    });
+    let change = json!({"command": ["/bin/sh", "-c", "echo up; exec sleep 1000"], "hooks": hooks});
+    let Some(house) = installed(|tar| tar, change) else { return };
+    let script = "tsubo install web.tsubo >/dev/null\n\
+        tsubo run -d --as-packaged --name one web >/dev/null\n\
+        waits() { for n in $(seq 50); do tsubo hooks --log one | grep -q \"$1\" && return; sleep 0.2; done; tsubo hooks --log one; exit 1; }\n\
+        waits 'a program as'\n\
+        tsubo signal one USR1\n\
+        waits 'times 1'\n\
+        tsubo signal one USR1\n\
+        waits 'times 2'\n\
+        for n in $(seq 50); do tsubo ps -a | grep -q exited && break; sleep 0.2; done\n\
+        tsubo hooks --log one\n\
+        tsubo ps -a | grep -c exited\n\
+        tsubo rm one >/dev/null";
+    let Some(said) = as_user(&house, script) else { return };
+    assert!(said.contains("inside as 0 times 1 up"), "{said}");
+    assert!(said.contains("stats true false") && said.contains("ermission denied"), "{said}");
+    assert!(said.contains("a program as ") && said.trim_end().ends_with('1'), "{said}");
 }
 
 #[test]
