@@ -1,5 +1,4 @@
 //! Networks that belong to a test alone: a host, containers, and the outside, each a network namespace.
-#![allow(dead_code)]
 
 use std::collections::BTreeMap;
 use std::fs::File;

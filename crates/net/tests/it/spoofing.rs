@@ -1,10 +1,8 @@
 //! Containers that pretend: nobody believes them, and nobody else notices.
 
-mod lab;
-
 use std::path::Path;
 
-use lab::{Container, Lab, Space, lab, network, sh, until, zone};
+use crate::lab::{Container, Lab, Space, lab, network, sh, until, zone};
 use spec::network::Kind;
 
 /// Datagrams to this port are written to `log`, one line for each: who sent it, and what it says.
@@ -126,7 +124,7 @@ fn answers_to_arp_and_neighbour_discovery_reach_nobody() {
         );
         assert_eq!(neighbours(), before);
         assert!(sh("ip -6 route show default").is_empty(), "no way by a router that is none");
-        assert!(evil.space.ask(&victim.v4, 80).is_ok() && lab::ask(None, &victim.v4, 80).is_ok());
+        assert!(evil.space.ask(&victim.v4, 80).is_ok() && crate::lab::ask(None, &victim.v4, 80).is_ok());
         assert!(victim.space.pings("10.88.1.1"));
     });
 }
@@ -162,8 +160,9 @@ fn the_hosts_loopback_is_not_reached_from_inside() {
         let directory = tempfile::tempdir().expect("directory");
         let log = directory.path().join("log");
         let network = network(1, Kind::Nat);
-        let ports =
-            |networking: &mut spec::network::Networking| networking.published = vec![lab::publish(80, 80)];
+        let ports = |networking: &mut spec::network::Networking| {
+            networking.published = vec![crate::lab::publish(80, 80)]
+        };
         let evil = lab.container_with(&network, 5, zone(1, 1), ports, &[]);
         assert_eq!(sh(&format!("cat /proc/sys/net/ipv4/conf/{}/route_localnet", evil.link())).trim(), "1");
         listen(lab, None, "AF_INET", "127.0.0.1", 53, &log);

@@ -1,8 +1,6 @@
 //! Containers that share a segment with machines outside, or have an interface for themselves.
 
-mod lab;
-
-use lab::{Container, ask, lab, network, sh, zone};
+use crate::lab::{Container, ask, lab, network, sh, zone};
 use spec::ErrorKind;
 use spec::network::{Kind, Network, Subnet};
 
@@ -143,10 +141,10 @@ fn an_interface_is_moved_in_and_given_back() {
         };
         let networking = spec::network::Networking { attachments: vec![interface], ..Default::default() };
         let plan = spec::network::plan(spec::Id::from_bytes([7; 6]), &networking, &[], &[]);
-        let space = lab::Space::new();
+        let space = crate::lab::Space::new();
         lab.host.attach(&plan, space.fd()).expect("attach");
         assert!(outside.pings("192.0.2.9") && !sh("ip link").contains("up0"));
-        let error = lab.host.attach(&plan, lab::Space::new().fd()).expect_err("it is away");
+        let error = lab.host.attach(&plan, crate::lab::Space::new().fd()).expect_err("it is away");
         assert_eq!(error.kind(), ErrorKind::NotFound);
         tsubo_net::give_back(space.fd(), "wan0", "up0").expect("give back");
         assert!(sh("ip link").contains("up0") && !space.sh("ip link").contains("wan0"));

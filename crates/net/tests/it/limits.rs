@@ -1,10 +1,8 @@
 //! What a container may use up.
 
-mod lab;
-
 use std::time::Instant;
 
-use lab::{Container, Lab, lab, network, sh, zone};
+use crate::lab::{Container, Lab, lab, network, sh, zone};
 use spec::network::{Kind, Networking};
 
 /// How many seconds it takes to get `bytes` from the host's end to `address`, or the other way round.
@@ -71,7 +69,7 @@ fn packets_a_second_are_limited() {
             container.space.sh(&format!("python3 -c \"{flood}\""));
             received() - before
         };
-        lab::nft(
+        crate::lab::nft(
             "table inet probe { chain seen { type filter hook input priority -300; udp dport 53 counter; }; }",
         );
         assert!(count(&one) < 1000);

@@ -1,8 +1,6 @@
 //! What others removed is noticed and mended; what ends leaves nothing; what cannot be made is not half made.
 
-mod lab;
-
-use lab::{Container, ask, lab, network, nft, publish, sh, zone};
+use crate::lab::{Container, ask, lab, network, nft, publish, sh, zone};
 use spec::ErrorKind;
 use spec::network::{Kind, Networking};
 

@@ -1,10 +1,8 @@
 //! Who may talk to whom.
 
-mod lab;
-
 use std::net::IpAddr;
 
-use lab::{ask, lab, network, nft, publish, sh, zone};
+use crate::lab::{ask, lab, network, nft, publish, sh, zone};
 use spec::network::{Kind, Networking, Permit, Protocol, Whom};
 
 fn permit(inward: bool, whom: Whom, port: Option<u16>) -> Permit {
@@ -25,7 +23,7 @@ fn the_hosts_services_are_closed_but_for_names_and_what_is_allowed() {
         assert!(one.space.ask("10.88.1.1", 53).is_ok(), "names");
         assert!(trusted.space.ask("10.88.1.1", 22).is_ok());
         assert!(trusted.space.ask("10.88.1.1", 23).is_err(), "this port only");
-        let second = lab::network(2, Kind::Isolated);
+        let second = crate::lab::network(2, Kind::Isolated);
         let far = lab.container(&second, 5, zone(2, 1));
         assert!(far.space.ask("10.88.1.1", 53).is_err(), "the names of another network");
         assert!(far.space.ask("10.88.2.1", 53).is_ok(), "its own");
@@ -140,7 +138,7 @@ fn the_host_does_not_become_a_router_for_others() {
     lab(|lab| {
         let outside = lab.outside();
         // A machine on the other side of the host, which no container is.
-        let inner = lab::Space::new();
+        let inner = crate::lab::Space::new();
         sh(
             "ip link add lan0 type veth peer name lan1; ip addr add 198.51.100.1/24 dev lan0; ip link set lan0 up",
         );

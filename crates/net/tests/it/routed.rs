@@ -1,8 +1,6 @@
 //! Containers that hang on links of their own: whom they reach, and whom not.
 
-mod lab;
-
-use lab::{ask, lab, network, publish, sh, zone};
+use crate::lab::{ask, lab, network, publish, sh, zone};
 use spec::network::Kind;
 
 #[test]
