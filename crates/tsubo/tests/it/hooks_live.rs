@@ -77,7 +77,7 @@ fn a_script_looks_at_its_container_changes_its_limits_and_stops_it() {
         "exec 3 false out x y err",
         "late true",
         "stats true true true true",
-        "again true table table",
+        "again true table nil",
         "logs it is up",
         "state 1 one running signal USR1",
         "state 2 one running signal USR1",
@@ -112,7 +112,7 @@ const SCALER: &str = "return {
 
 /// What a container says of how it was made.
 fn made_as_asked(house: &House, name: &str) {
-    let inside = "cat /data/page; printenv KEPT; id -u; cat /proc/1/cmdline | tr '\\0' ' '";
+    let inside = "cat /srv/page; printenv KEPT; id -u; cat /proc/1/cmdline | tr '\\0' ' '";
     let said = house.ok_elsewhere(["exec", name, "/bin/sh", "-c", inside]);
     assert_eq!(said, "a page\na b\n0\n/bin/sleep 2000 ", "{name}");
     let told = house.json_elsewhere(["inspect", name]);
@@ -137,7 +137,7 @@ fn siblings_and_who_takes_its_place_are_made_as_it_was() {
         "-e",
         "KEPT=a b",
         "-v",
-        "./data:/data:ro",
+        "./data:/srv:ro",
         "--limit",
         "pids=77",
         "--restart",
