@@ -274,9 +274,9 @@ for attempt in range(20):
         pass
 END
         eva 'tsubo run -d --name one -p 5000/udp -p 80 --writable -v /usr:/usr:ro -v $HOME/echo.py:/tmp/echo.py:ro web $(readlink -f /lib64/ld-linux-x86-64.so.2) /usr/bin/python3 /tmp/echo.py >/dev/null 2>&1'
-        ports=$(eva 'cat $XDG_RUNTIME_DIR/tsubo/pasta/*/note.json')
-        udp=$(echo "$ports" | grep -o '"host":[0-9]*' | head -1 | grep -o '[0-9]*')
-        tcp=$(echo "$ports" | grep -o '"host":[0-9]*' | tail -1 | grep -o '[0-9]*')
+        ports=$(eva 'tsubo ps -a')
+        udp=$(echo "$ports" | grep -o '[0-9]*->5000/udp' | grep -o '^[0-9]*')
+        tcp=$(echo "$ports" | grep -o '[0-9]*->80' | grep -o '^[0-9]*')
         [ $udp -gt 1023 ] && [ $tcp -gt 1023 ] && echo chosen
         outside /usr/bin/python3 ask.py $udp
         eva 'tsubo rm -f one > /dev/null'

@@ -24,16 +24,18 @@ const SAID: &str = "said";
 
 /// What it is told besides its socket, the namespace and the interface. The network inside is its usual one
 /// (10.0.2.0/24), on which it answers for names at [`RESOLVER`](super::RESOLVER).
-const ALWAYS: [&str; 8] = [
+const ALWAYS: [&str; 7] = [
     "--configure",
     "--mtu=65520",
     "--cidr=10.0.2.0/24",
     "--disable-host-loopback",
-    "--enable-sandbox",
     "--enable-seccomp",
     "--netns-type=path",
     "--ready-fd=1",
 ];
+
+/// It sees no files of the host then but these: its socket must be there.
+const SANDBOX: (&str, &str) = ("--enable-sandbox", "/run");
 
 /// The container's address on that network.
 const INSIDE: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 100);
@@ -49,6 +51,7 @@ impl Way<'_> {
         let socket = self.place.join(SOCKET);
         let mut command = self.command(program)?;
         sys::child::apart(&mut command).args(ALWAYS).arg("--api-socket").arg(&socket);
+        command.args(self.place.starts_with(SANDBOX.1).then_some(SANDBOX.0));
         // It goes on telling: nobody need listen.
         let said = File::options().read(true).append(true).create(true).open(self.place.join(SAID));
         let said = said.doing(|| "making a file for what slirp4netns says")?;
