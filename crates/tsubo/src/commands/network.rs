@@ -14,11 +14,11 @@ use crate::ui;
 
 const EXAMPLES: &str = "\
 Examples:
-  tsubo network create front                      links of their own to the host, which speaks for them outside
+  tsubo network create front                      the host routes, and speaks for them outside
   tsubo network create back --isolated            the same without any way out
-  tsubo network create lan --driver macvlan --parent eth0 --subnet 192.168.1.0/24 --ip-range 192.168.1.192/27
-  tsubo network create office --driver macvlan --parent eth0.100       a tagged VLAN, addresses by DHCP
-  tsubo network create wire --driver bridge --uplink eth1              one segment with a physical interface
+  tsubo network create lan --driver macvlan --parent eth0 --subnet 192.168.1.0/24
+  tsubo network create office --driver macvlan --parent eth0.100      VLAN 100, addresses by DHCP
+  tsubo network create wire --driver bridge --uplink eth1             with a physical interface
   tsubo run -d --network front -p 8080:80 web     on it; port 8080 of the host leads to it
   tsubo run -d --network front:ip=10.88.0.7,alias=db db.tsubo
   tsubo network inspect front                     who is on it, and whether all of it is there

@@ -110,7 +110,7 @@ fn show_network(spec: &Spec) {
         ui::line(format!("     may talk: {allowed}"));
     }
     if network.closed {
-        ui::line("     closed: it may not talk to the outside".to_owned());
+        ui::line("     closed: it may not talk to the outside");
     }
 }
 

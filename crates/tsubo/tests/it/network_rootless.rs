@@ -39,6 +39,7 @@ eva() {
 fetch() { curl -s -f -m 5 "$1"; }
 # Within five seconds.
 until_fetched() { n=0; until fetch "$1"; do n=$((n+1)); [ $n -lt 50 ] || return 1; sleep 0.1; done; }
+keepers() { ps -e -o pid=,comm= | grep 'tsubo-keeper$' | sed 's/^ *//; s/ .*//'; }
 # Processes that carry packets, zombies not counted.
 carriers() { ps -e -o stat=,comm= | grep -E '^[^Z].*(passt|pasta|slirp4netns)' | wc -l; }
 no_carriers() { n=0; while [ $(carriers) != 0 ]; do n=$((n+1)); [ $n -lt 50 ] || { ps -ef; return 1; }; sleep 0.1; done; }
@@ -47,8 +48,18 @@ eva 'tsubo install web.tsubo > /dev/null'
 
 /// Runs a script on such a host; what it says, or None where this machine lacks something, which was said.
 fn on_a_host(script: &str) -> Option<String> {
-    let tools =
-        ["pasta", "slirp4netns", "newuidmap", "newgidmap", "setpriv", "unshare", "ip", "nsenter", "ps", "curl"];
+    let tools = [
+        "pasta",
+        "slirp4netns",
+        "newuidmap",
+        "newgidmap",
+        "setpriv",
+        "unshare",
+        "ip",
+        "nsenter",
+        "ps",
+        "curl",
+    ];
     if !have(&tools) {
         return None;
     }
@@ -78,7 +89,7 @@ fn on_a_host(script: &str) -> Option<String> {
 fn house() -> Option<House> {
     let serves = "hostname > /tmp/name; exec httpd -f -p 80 -h /tmp";
     let files = |tar: Tar| {
-        let applets = ["httpd", "hostname", "wget", "nslookup", "ip"];
+        let applets = ["httpd", "hostname", "wget", "nslookup"];
         let tar = applets.iter().fold(tar, |tar, name| tar.symlink(&format!("bin/{name}"), "busybox"));
         let names = ["resolv.conf", "hosts", "hostname"];
         names.iter().fold(tar, |tar, name| file(tar, &format!("etc/{name}"), b"", 0o644))
@@ -94,10 +105,10 @@ fn words(said: &str) -> Vec<&str> {
 #[test]
 fn it_reaches_the_outside_and_is_reached_by_its_ports_alone() {
     let script = r#"
-        eva 'tsubo run --rm --network pasta web /bin/sh -c "wget -q -T 5 -O - http://192.0.2.1:8000/page"'
+        eva 'tsubo run --rm --network pasta web /bin/sh -c "busybox timeout 5 wget -q -O - http://192.0.2.1:8000/page"'
         # The host itself: its loopback is nobody else's, whichever address is tried.
         eva 'tsubo run --rm --network pasta web /bin/sh -c "
-            for host in 127.0.0.1 192.0.2.2 10.0.2.2 10.0.2.3 169.254.1.1; do wget -q -T 1 -O - http://\$host:9999/page && echo open; done; true"'
+            for host in 127.0.0.1 192.0.2.2 10.0.2.2 10.0.2.3 169.254.1.1; do busybox timeout 1 wget -q -O - http://\$host:9999/page && echo open; done; true"'
         # Of two with the same port inside each is itself.
         eva 'tsubo run -d --name one -p 8081:80 web >/dev/null; tsubo run -d --name two -p 127.0.0.1:8082:80 web >/dev/null' 2> notes
         grep -c 'without root the network tsubo is pasta' notes
@@ -180,19 +191,18 @@ fn what_cannot_be_is_said_and_leaves_nothing() {
 #[test]
 fn nothing_stays_of_a_network_however_its_container_ends() {
     let script = r#"
-        pids() { eva "cat \$XDG_RUNTIME_DIR/tsubo/containers/*/state.json" | grep -o '"keeper":{"pid":[0-9]*' | grep -o '[0-9]*$'; }
         eva 'tsubo run -d --name one -p 8081:80 web >/dev/null 2>&1'
         until_fetched http://127.0.0.1:8081/name
         echo carriers $(carriers)
-        kill -9 $(pids)
+        kill -9 $(keepers)
         eva 'tsubo gc > /dev/null; tsubo ps -a'  | grep -c exited
         no_carriers
         eva 'tsubo start one > /dev/null'
         until_fetched http://127.0.0.1:8081/name
         # While it begins: whoever was killed in between leaves nothing that is not found.
         for wait in 0.01 0.03 0.06 0.1; do
-            eva 'tsubo rm -f one > /dev/null 2>&1; timeout -s KILL '$wait' tsubo run -d --name one -p 8081:80 web > /dev/null 2>&1 || true'
-            kill -9 $(ps -e -o pid=,args= | grep '[t]subo-keeper' | sed 's/^ *//; s/ .*//') 2> /dev/null || true
+            eva 'tsubo rm -f one > /dev/null 2>&1 || true; timeout -s KILL '$wait' tsubo run -d --name one -p 8081:80 web > /dev/null 2>&1 || true'
+            kill -9 $(keepers) 2> /dev/null || true
             sleep 0.3
             eva 'tsubo gc > /dev/null 2>&1; tsubo ps -a > /dev/null; tsubo rm -f one > /dev/null 2>&1 || true; ls $XDG_RUNTIME_DIR/tsubo/pasta | wc -l'
             no_carriers
@@ -225,9 +235,9 @@ fn who_is_started_again_is_reached_again() {
 fn slirp4netns_does_where_pasta_is_missing() {
     let script = r#"
         mount --bind /dev/null $(readlink -f $(command -v pasta))
-        eva 'tsubo run --rm --network pasta web /bin/sh -c "wget -q -T 5 -O - http://192.0.2.1:8000/page"'
+        eva 'tsubo run --rm --network pasta web /bin/sh -c "busybox timeout 5 wget -q -O - http://192.0.2.1:8000/page"'
         eva 'tsubo run --rm --network pasta web /bin/sh -c "
-            for host in 127.0.0.1 192.0.2.2 10.0.2.2; do wget -q -T 1 -O - http://\$host:9999/page && echo open; done; true"'
+            for host in 127.0.0.1 192.0.2.2 10.0.2.2; do busybox timeout 1 wget -q -O - http://\$host:9999/page && echo open; done; true"'
         eva 'tsubo run -d --name one -p 8081:80 web >/dev/null 2>&1'
         until_fetched http://127.0.0.1:8081/name
         outside curl -s -m 5 http://192.0.2.2:8081/name
@@ -263,10 +273,10 @@ for attempt in range(20):
     except OSError:
         pass
 END
-        eva 'tsubo run -d --name one -p 5000/udp -p 80 -v /usr:/usr:ro -v $HOME/echo.py:/srv/echo.py:ro web /usr/lib64/ld-linux-x86-64.so.2 /usr/bin/python3 /srv/echo.py >/dev/null 2>&1'
-        ports=$(eva 'cat $XDG_RUNTIME_DIR/tsubo/pasta/*/note.json')
-        udp=$(echo "$ports" | grep -o '"host":[0-9]*' | head -1 | grep -o '[0-9]*')
-        tcp=$(echo "$ports" | grep -o '"host":[0-9]*' | tail -1 | grep -o '[0-9]*')
+        eva 'tsubo run -d --name one -p 5000/udp -p 80 --writable -v /usr:/usr:ro -v $HOME/echo.py:/tmp/echo.py:ro web $(readlink -f /lib64/ld-linux-x86-64.so.2) /usr/bin/python3 /tmp/echo.py >/dev/null 2>&1'
+        ports=$(eva 'tsubo ps -a')
+        udp=$(echo "$ports" | grep -o '[0-9]*->5000/udp' | grep -o '^[0-9]*')
+        tcp=$(echo "$ports" | grep -o '[0-9]*->80' | grep -o '^[0-9]*')
         [ $udp -gt 1023 ] && [ $tcp -gt 1023 ] && echo chosen
         outside /usr/bin/python3 ask.py $udp
         eva 'tsubo rm -f one > /dev/null'

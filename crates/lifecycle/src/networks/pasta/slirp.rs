@@ -1,8 +1,8 @@
 //! slirp4netns, where pasta is missing: IPv4 only, and ports are asked for over a socket.
 
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::{Read, Seek, Write};
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -19,18 +19,23 @@ use crate::pinned::Pinned;
 /// Where it takes orders.
 pub(super) const SOCKET: &str = "orders";
 
+/// What it says.
+const SAID: &str = "said";
+
 /// What it is told besides its socket, the namespace and the interface. The network inside is its usual one
 /// (10.0.2.0/24), on which it answers for names at [`RESOLVER`](super::RESOLVER).
-const ALWAYS: [&str; 8] = [
+const ALWAYS: [&str; 7] = [
     "--configure",
     "--mtu=65520",
     "--cidr=10.0.2.0/24",
     "--disable-host-loopback",
-    "--enable-sandbox",
     "--enable-seccomp",
     "--netns-type=path",
     "--ready-fd=1",
 ];
+
+/// It sees no files of the host then but these: its socket must be there.
+const SANDBOX: (&str, &str) = ("--enable-sandbox", "/run");
 
 /// The container's address on that network.
 const INSIDE: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 100);
@@ -46,12 +51,17 @@ impl Way<'_> {
         let socket = self.place.join(SOCKET);
         let mut command = self.command(program)?;
         sys::child::apart(&mut command).args(ALWAYS).arg("--api-socket").arg(&socket);
-        command.args(["/proc/self/fd/0", self.interface]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(self.place.starts_with(SANDBOX.1).then_some(SANDBOX.0));
+        // It goes on telling: nobody need listen.
+        let said = File::options().read(true).append(true).create(true).open(self.place.join(SAID));
+        let said = said.doing(|| "making a file for what slirp4netns says")?;
+        let copy = said.try_clone().doing(|| "copying a descriptor")?;
+        command.args(["/proc/self/fd/0", self.interface]).stdout(Stdio::piped()).stderr(copy);
         let mut child = command.spawn().doing(|| format!("executing {}", program.display()))?;
         drop(command);
         // It shares no port with anybody.
         drop(reserved);
-        let begun = ready(&mut child)
+        let begun = ready(&mut child, said)
             .and_then(|()| Pinned::of(child.id() as i32))
             .and_then(|process| self.note(process, &published))
             .and_then(|process| published.iter().try_for_each(|one| publish(&socket, one)).map(|()| process));
@@ -62,7 +72,7 @@ impl Way<'_> {
     }
 }
 
-fn ready(child: &mut Child) -> Result<()> {
+fn ready(child: &mut Child, told: File) -> Result<()> {
     let said = child.stdout.take().ok_or_else(|| Error::internal("no output"))?;
     let limit = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
     let mut wait = || rustix::event::poll(&mut [PollFd::new(&said, PollFlags::IN)], Some(&limit));
@@ -72,7 +82,9 @@ fn ready(child: &mut Child) -> Result<()> {
         return Ok(());
     }
     let _ = child.kill();
-    let said = complaint(child.stderr.take().map(OwnedFd::from));
+    // It is read from its beginning.
+    let _ = (&told).rewind();
+    let said = complaint(Some(told.into()));
     let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let error = Error::unsupported("slirp4netns does not begin");
     Err(error
