@@ -180,12 +180,17 @@ impl Keeper {
         let setup =
             Setup { kept, namespaces, ..Setup::of(self.group.as_ref(), self.job.input, self.job.size) };
         let (job, group, times) = (&self.job, self.group.as_ref(), self.restarts.times);
-        let mut ports = None;
+        let (mut ports, mut made) = (None, None);
         let task = Task::first(&plan, setup, |first| {
             let (network, taken) = wiring.end()?.map(Wired::into_parts).unzip();
-            ports = taken;
+            (ports, made) = (taken, network.clone());
             living::runs_again(job, first, group, times, network)
-        })?;
+        });
+        if let (Err(_), Some(network)) = (&task, &made) {
+            // What its state says is of the life before.
+            let _ = lifecycle::networks::disconnect(network);
+        }
+        let task = task?;
         (self.task, self.ports) = (task, ports.unwrap_or_default());
         self.begin_checks();
         self.begin_hooks(true);

@@ -72,7 +72,7 @@ pub fn wire(job: &Job, inside: BorrowedFd<'_>) -> Result<Wired> {
     let networks = Networks::beside(job);
     networks.hold(&job.spec)?;
     let places = places(&networks, &job.spec)?;
-    let (published, mut held) = ports::reserve(&networking.published)?;
+    let (published, mut held) = reserve(job, &networking.published)?;
     let networking = Networking { published: published.clone(), ..networking.clone() };
     let permits = permits(&networks, &networking.allow, &places)?;
     let on: Vec<Place<'_>> = places.iter().map(|(network, zone)| Place { network, zone: *zone }).collect();
@@ -83,9 +83,24 @@ pub fn wire(job: &Job, inside: BorrowedFd<'_>) -> Result<Wired> {
     let namespace = namespace.then(|| inside.try_clone_to_owned()).transpose();
     held.extend(namespace.doing(|| "keeping a namespace")?);
     networks.note(job.spec.id, &networking)?;
-    // Who is not there any more needs no permission.
-    let _ = net::Host::open()?.renew(&networks.wanted(&job.spec));
+    let host = net::Host::open()?;
+    for step in networks.wanted(&job.spec) {
+        // Who is not there any more needs no permission; one that is part of another is there already.
+        let _ = host.renew(&vec![step]);
+    }
     Ok(Wired { connected: Connected { published, plan }, ports: held })
+}
+
+/// Ports that may be any stay what they were in the life before, as long as nobody else has them.
+fn reserve(job: &Job, wanted: &[Publish]) -> Result<(Vec<Publish>, Vec<OwnedFd>)> {
+    let state = disk::read_json::<crate::Running>(&job.run.join(STATE)).ok().flatten();
+    let before = state.and_then(|state| state.network).map(|network| network.published).unwrap_or_default();
+    let same = |now: &Publish| {
+        let mut same = before.iter().filter(|then| Publish { host: 0, ..**then } == *now);
+        same.next().copied().unwrap_or(*now)
+    };
+    let again: Vec<Publish> = wanted.iter().map(same).collect();
+    ports::reserve(&again).or_else(|error| if again == wanted { Err(error) } else { ports::reserve(wanted) })
 }
 
 /// What of the host's a container reaches: each is raised first, and again if it has gone in the meantime.
@@ -154,7 +169,27 @@ fn permits(networks: &Networks, allow: &[Allow], places: &[(Network, u32)]) -> R
         };
         permits.extend(whom.into_iter().map(|whom| Permit { inward: *inward, whom, port: *port }));
     }
-    Ok(permits)
+    Ok(outermost(permits))
+}
+
+/// Without those that are part of another: the kernel takes no two that overlap.
+fn outermost(permits: Vec<Permit>) -> Vec<Permit> {
+    let mut least: Vec<Permit> = Vec::new();
+    for permit in permits {
+        if !least.iter().any(|other| is_within(&permit, other)) {
+            least.retain(|other| !is_within(other, &permit));
+            least.push(permit);
+        }
+    }
+    least
+}
+
+fn is_within(inner: &Permit, outer: &Permit) -> bool {
+    let whom = match (inner.whom, outer.whom) {
+        (Whom::Net(inner), Whom::Net(outer)) => outer.contains(&inner),
+        (inner, outer) => inner == outer,
+    };
+    whom && inner.inward == outer.inward && (outer.port.is_none() || inner.port == outer.port)
 }
 
 /// Writes the files that tell a container of its network, which are mounted at its start.
@@ -220,8 +255,11 @@ fn give_back(plan: &Plan, held: &[OwnedFd]) {
     }
 }
 
-/// Takes back what the state of a container says was made for it.
-pub(crate) fn disconnect(connected: &Connected) -> Result<()> {
+/// Takes back what was made for a container, as its state says it.
+///
+/// # Errors
+/// Whatever the kernel refuses.
+pub fn disconnect(connected: &Connected) -> Result<()> {
     net::Host::open()?.detach(&connected.plan)
 }
 
@@ -267,5 +305,28 @@ impl Networks {
     fn resolver(&self, network: &Network) -> Result<()> {
         let run = self.run_dir(&network.name);
         names::ensure(network, &run.join(super::lease::LEASES), &run)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use spec::network::Protocol;
+
+    #[test]
+    fn a_permission_that_is_part_of_another_is_left_out_in_either_order() {
+        let net = |text: &str| Whom::Net(text.parse().expect("a net"));
+        let permit = |whom, port: Option<u16>| Permit {
+            inward: false,
+            whom,
+            port: port.map(|port| (Protocol::Tcp, port)),
+        };
+        let all = permit(net("10.0.0.0/8"), None);
+        let some = [permit(net("10.1.0.0/16"), None), permit(net("10.2.0.7/32"), Some(443)), all];
+        assert_eq!(outermost(some.to_vec()), [all]);
+        assert_eq!(outermost(some.into_iter().rev().collect()), [all]);
+        let apart =
+            vec![permit(Whom::Outside, Some(443)), permit(Whom::Outside, Some(80)), permit(Whom::Host, None)];
+        assert_eq!(outermost(apart.clone()), apart);
     }
 }

@@ -112,7 +112,7 @@ const SCALER: &str = "return {
 
 /// What a container says of how it was made.
 fn made_as_asked(house: &House, name: &str) {
-    let inside = "cat /srv/page; printenv KEPT; id -u; cat /proc/1/cmdline | tr '\\0' ' '";
+    let inside = "cat /srv/page; echo $KEPT; id -u; cat /proc/1/cmdline | tr '\\0' ' '";
     let said = house.ok_elsewhere(["exec", name, "/bin/sh", "-c", inside]);
     assert_eq!(said, "a page\na b\n0\n/bin/sleep 2000 ", "{name}");
     let told = house.json_elsewhere(["inspect", name]);
