@@ -32,8 +32,8 @@ impl Early {
         Self::adopting(id, Some(Group::create(id)))
     }
 
-    /// And the ways into them, and users. What fails is tried again when it is needed, and told then.
-    pub(crate) fn all(id: Id) -> Self {
+    /// And the ways into them, and users, with a network if that is likely. What fails is tried again when it is needed, and told then.
+    pub(crate) fn all(id: Id, network: bool) -> Self {
         let mut early = Self::groups(id);
         if let Some(Ok(Some(group))) = &early.group {
             early.wished = Room::of_host().one();
@@ -43,7 +43,7 @@ impl Early {
         }
         early.claim = lifecycle::find_place().ok();
         let users = early.claim.as_ref().map(|claim| Users::anywhere().at(claim.base()));
-        early.users = users.and_then(|users| EarlyUsers::make(users, false).ok());
+        early.users = users.and_then(|users| EarlyUsers::make(users, network).ok());
         early
     }
 

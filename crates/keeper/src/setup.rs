@@ -51,10 +51,11 @@ pub fn executed() -> u8 {
     keep(keeper)
 }
 
-/// A copy of the program that starts the container `id`, with a connection as standard input.
-pub fn forked(id: Id) -> u8 {
+/// A copy of the program that starts the container `id`, with a connection as standard input. `network`: it
+/// will probably have a network of its own.
+pub fn forked(id: Id, network: bool) -> u8 {
     name_process();
-    keep(copied_for(id))
+    keep(copied_for(id, network))
 }
 
 /// Becomes another program by all that can be seen; returns where the small one is. What its caller
@@ -90,10 +91,10 @@ fn executed_for(id: Id) -> Option<Box<Keeper>> {
 }
 
 #[inline(never)]
-fn copied_for(id: Id) -> Option<Box<Keeper>> {
+fn copied_for(id: Id, network: bool) -> Option<Box<Keeper>> {
     let socket = leave_caller().ok()?;
     enter_house();
-    let early = Early::all(id);
+    let early = Early::all(id, network);
     // From the program that we are a copy of, so it is understood.
     let received = job::receive(&socket).ok()?;
     // Not a program that somebody inside could write to (2019-5736).

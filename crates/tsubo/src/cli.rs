@@ -151,7 +151,7 @@ impl Verb {
 /// Runs the command line `args`; the code is the process's exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     let args: Vec<OsString> = args.into_iter().collect();
-    let spare = if is_start(&args) { spare() } else { None };
+    let spare = if is_start(&args) { spare(is_networked(&args)) } else { None };
     let cli = match parse(&args) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -184,9 +184,9 @@ fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
 
 /// A keeper that gets ready meanwhile, unless another program shall be it. What goes wrong now goes
 /// wrong again when there is something to start, and is told then.
-fn spare() -> Option<Spare> {
+fn spare(network: bool) -> Option<Spare> {
     let copies = lifecycle::rootless::is_root() && std::env::var_os("TSUBO_KEEPER").is_none();
-    if copies { Spare::fork(keeper::forked).ok() } else { None }
+    if copies { Spare::fork(|id| keeper::forked(id, network)).ok() } else { None }
 }
 
 /// Whether this is `tsubo [--root DIR] run …`.
@@ -197,6 +197,23 @@ fn is_start(args: &[OsString]) -> bool {
         [root, "run", ..] => root.starts_with("--root="),
         _ => false,
     }
+}
+
+/// Whether it looks as if the container is to have a network of its own: what is made for that early is of no use
+/// otherwise, and does no harm.
+fn is_networked(args: &[OsString]) -> bool {
+    let mut words = args.iter().filter_map(|word| word.to_str()).peekable();
+    let mut networked = false;
+    while let Some(word) = words.next() {
+        let (flag, value) = word.split_once('=').map_or((word, None), |(flag, value)| (flag, Some(value)));
+        let shared = || matches!(value.or_else(|| words.peek().copied()), Some("host" | "none"));
+        match flag {
+            "--network" => networked |= !shared(),
+            "-p" | "--publish" => networked = true,
+            _ => {}
+        }
+    }
+    networked
 }
 
 /// Help and version go to stdout with success; a bad command line is 125, as with Docker.

@@ -5,6 +5,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -83,10 +84,15 @@ pub fn wire(job: &Job, inside: BorrowedFd<'_>) -> Result<Wired> {
     let namespace = namespace.then(|| inside.try_clone_to_owned()).transpose();
     held.extend(namespace.doing(|| "keeping a namespace")?);
     networks.note(job.spec.id, &networking)?;
-    let host = net::Host::open()?;
-    for step in networks.wanted(&job.spec) {
-        // Who is not there any more needs no permission; one that is part of another is there already.
-        let _ = host.renew(&vec![step]);
+    let wanted = networks.wanted(&job.spec);
+    if !wanted.is_empty() {
+        with_host(|host| {
+            for step in wanted {
+                // Who is not there any more needs no permission; one that is part of another is there already.
+                let _ = host.renew(&vec![step]);
+            }
+            Ok(())
+        })?;
     }
     Ok(Wired { connected: Connected { published, plan }, ports: held })
 }
@@ -105,18 +111,31 @@ fn reserve(job: &Job, wanted: &[Publish]) -> Result<(Vec<Publish>, Vec<OwnedFd>)
 
 /// What of the host's a container reaches: each is raised first, and again if it has gone in the meantime.
 fn make(networks: &Networks, known: &[Network], plan: &Plan, inside: BorrowedFd<'_>) -> Result<()> {
-    let host = net::Host::open()?;
-    raise(networks, known, &host)?;
+    with_host(|host| raise(networks, known, host))?;
     for network in known.iter().filter(|network| network.names) {
         networks.resolver(network)?;
     }
-    match host.attach(plan, inside) {
+    with_host(|host| match host.attach(plan, inside) {
         // Somebody else has flushed the table since we looked.
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            raise(networks, known, &host)?;
+            raise(networks, known, host)?;
             host.attach(plan, inside)
         }
         made => made,
+    })
+}
+
+/// The kernel's end of our talk with it, once for the process: to close a socket of the packet filter waits
+/// until what anybody has removed there is given back, for milliseconds.
+static HOST: Mutex<Option<net::Host>> = Mutex::new(None);
+
+/// Does something on the host, in the network namespace of whoever does the first thing.
+fn with_host<T>(act: impl FnOnce(&net::Host) -> Result<T>) -> Result<T> {
+    // Nothing that panics half way leaves it in a state that matters.
+    let mut host = HOST.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*host {
+        Some(host) => act(host),
+        None => act(host.insert(net::Host::open()?)),
     }
 }
 
@@ -234,7 +253,10 @@ pub fn unwire(job: &Job, held: &[OwnedFd]) -> Result<()> {
     }
     let networks = Networks::beside(job);
     networks.forget_notes(job.spec.id, networking);
-    let _ = net::Host::open()?.detach(&networks.wanted(&job.spec));
+    let wanted = networks.wanted(&job.spec);
+    if !wanted.is_empty() {
+        let _ = with_host(|host| host.detach(&wanted));
+    }
     let state = disk::read_json::<crate::Running>(&job.run.join(STATE))?;
     match state.and_then(|state| state.network) {
         Some(connected) => {
@@ -260,7 +282,7 @@ fn give_back(plan: &Plan, held: &[OwnedFd]) {
 /// # Errors
 /// Whatever the kernel refuses.
 pub fn disconnect(connected: &Connected) -> Result<()> {
-    net::Host::open()?.detach(&connected.plan)
+    with_host(|host| host.detach(&connected.plan))
 }
 
 /// Takes back what may have been made for a container that has no state: all that a start would make.
@@ -273,7 +295,7 @@ pub(crate) fn forget(spec: &Spec, dir: &Path, run: &Path) -> Result<()> {
     let Ok(places) = places(&networks, spec) else { return Ok(()) };
     let permits = permits(&networks, &networking.allow, &places)?;
     let on: Vec<Place<'_>> = places.iter().map(|(network, zone)| Place { network, zone: *zone }).collect();
-    net::Host::open()?.detach(&plan(spec.id, networking, &on, &permits))
+    with_host(|host| host.detach(&plan(spec.id, networking, &on, &permits)))
 }
 
 /// The addresses of a container's interfaces on networks of ours.
