@@ -53,6 +53,22 @@ impl Entry {
         (is_named && self.key.len() >= NAME).then(|| crate::message::text(&self.key[..NAME]))
     }
 
+    /// The one address that a permission is about, if it is about one.
+    pub fn about(&self) -> Option<IpAddr> {
+        let length = match self.set.as_str() {
+            "speak4" | "hear4" => 4,
+            "speak6" | "hear6" => 16,
+            _ => return None,
+        };
+        let place = NAME..NAME + length;
+        let whose = self.key.get(place.clone())?;
+        if self.end.as_ref().is_some_and(|end| end.get(place) != Some(whose)) {
+            return None;
+        }
+        let four = || <[u8; 4]>::try_from(whose).ok().map(IpAddr::from);
+        four().or_else(|| <[u8; 16]>::try_from(whose).ok().map(IpAddr::from))
+    }
+
     /// The address of the container that it leads to, if it is about a published port.
     pub fn leads_to(&self) -> Option<IpAddr> {
         if !self.set.starts_with("published") {

@@ -202,18 +202,13 @@ fn is_start(args: &[OsString]) -> bool {
 /// Whether it looks as if the container is to have a network of its own: what is made for that early is of no use
 /// otherwise, and does no harm.
 fn is_networked(args: &[OsString]) -> bool {
-    let mut words = args.iter().filter_map(|word| word.to_str()).peekable();
-    let mut networked = false;
-    while let Some(word) = words.next() {
-        let (flag, value) = word.split_once('=').map_or((word, None), |(flag, value)| (flag, Some(value)));
-        let shared = || matches!(value.or_else(|| words.peek().copied()), Some("host" | "none"));
-        match flag {
-            "--network" => networked |= !shared(),
-            "-p" | "--publish" => networked = true,
-            _ => {}
-        }
-    }
-    networked
+    let words: Vec<&str> = args.iter().filter_map(|word| word.to_str()).collect();
+    words.iter().enumerate().any(|(place, word)| match word.split_once('=').unwrap_or((word, "")) {
+        ("--network", "") => !matches!(words.get(place + 1), Some(&"host" | &"none")),
+        ("--network", value) => !matches!(value, "host" | "none"),
+        ("-p" | "--publish", _) => true,
+        _ => false,
+    })
 }
 
 /// Help and version go to stdout with success; a bad command line is 125, as with Docker.

@@ -196,6 +196,9 @@ impl Networks {
 
     /// Gives back what a container had that is gone.
     pub fn release(&self, spec: &Spec) {
+        if let Some(networking) = &spec.network {
+            self.forget_addresses(networking);
+        }
         let attachments = spec.network.iter().flat_map(|network| &network.attachments);
         for attachment in attachments {
             let Attachment::Network { network, addresses, mac, .. } = attachment else { continue };

@@ -2,6 +2,7 @@
 //! whichever address they have then: who has one leaves a note, which the other reads when it comes and goes.
 
 use std::fs::{self, DirBuilder};
+use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
@@ -12,7 +13,7 @@ use spec::network::{Allow, Element, Networking, Peer, Permit, Plan, Protocol, St
 use spec::{Id, Name, Result, ResultExt};
 
 use super::Networks;
-use super::wire::addresses;
+use super::wire::{addresses, with_host};
 use crate::disk::{self, Durable};
 
 /// What is permitted about somebody.
@@ -25,8 +26,27 @@ struct Note {
 }
 
 impl Networks {
+    fn all_notes(&self) -> PathBuf {
+        self.run_dirs().with_file_name("permits")
+    }
+
     fn notes(&self, about: &Name) -> PathBuf {
-        self.run_dirs().join(".wanted").join(about)
+        self.all_notes().join(about)
+    }
+
+    /// Nobody is permitted anything any more about addresses that are to be somebody else's.
+    pub(super) fn forget_addresses(&self, networking: &Networking) {
+        if !self.all_notes().is_dir() {
+            return;
+        }
+        let own: Vec<IpAddr> = addresses(networking).map(|net| net.addr()).collect();
+        // Where the packet filter is not there, there are no permissions either.
+        let _ = with_host(|host| {
+            let about = |entry: &net::Entry| entry.about().is_some_and(|address| own.contains(&address));
+            let mut entries = host.entries()?;
+            entries.retain(about);
+            host.remove_entries(&entries)
+        });
     }
 
     /// Leaves notes about the containers that a container's permissions name.
@@ -59,7 +79,15 @@ impl Networks {
     pub(super) fn wanted(&self, spec: &Spec) -> Plan {
         let Some(networking) = spec.network.as_deref() else { return Plan::new() };
         let files = fs::read_dir(self.notes(&spec.name)).into_iter().flatten().flatten();
-        let notes = files.filter_map(|file| disk::read_json::<Note>(&file.path()).ok()?);
+        let containers = self.run_dirs().with_file_name("containers");
+        let notes = files.filter_map(|file| {
+            if containers.join(file.file_name()).is_dir() {
+                return disk::read_json::<Note>(&file.path()).ok()?;
+            }
+            // Its keeper was killed.
+            let _ = fs::remove_file(file.path());
+            None
+        });
         let own: Vec<IpNet> = addresses(networking).map(|net| IpNet::from(net.addr())).collect();
         notes.flat_map(|note| elements(note, own.clone())).collect()
     }

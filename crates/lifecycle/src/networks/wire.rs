@@ -130,7 +130,7 @@ fn make(networks: &Networks, known: &[Network], plan: &Plan, inside: BorrowedFd<
 static HOST: Mutex<Option<net::Host>> = Mutex::new(None);
 
 /// Does something on the host, in the network namespace of whoever does the first thing.
-fn with_host<T>(act: impl FnOnce(&net::Host) -> Result<T>) -> Result<T> {
+pub(super) fn with_host<T>(act: impl FnOnce(&net::Host) -> Result<T>) -> Result<T> {
     // Nothing that panics half way leaves it in a state that matters.
     let mut host = HOST.lock().unwrap_or_else(PoisonError::into_inner);
     match &*host {
