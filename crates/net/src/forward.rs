@@ -6,6 +6,7 @@ use spec::{Result, ResultExt};
 
 use crate::entry::{Entry, guarded, uplink};
 use crate::host::Host;
+use crate::raise::SEGMENTS;
 use crate::uapi::filter::{NFPROTO_IPV4, NFPROTO_IPV6};
 use crate::{filter, link};
 
@@ -40,7 +41,7 @@ pub(crate) fn switch_on(host: &Host, v6: bool) -> Result<()> {
 }
 
 fn uplinks(host: &Host) -> Result<Vec<Entry>> {
-    let foreign = |found: &link::Found| found.group < spec::network::ZONES && found.name != "lo";
+    let foreign = |found: &link::Found| found.group < SEGMENTS && found.name != "lo";
     Ok(link::all(&host.route)?
         .iter()
         .filter(|found| foreign(found))

@@ -177,9 +177,10 @@ fn info(batch: &mut Batch, kind: &str, data: impl FnOnce(&mut Batch)) {
     });
 }
 
-/// Makes a bridge that is up.
-pub(crate) fn make_bridge(batch: &mut Batch, name: &str, group: u32) -> u32 {
-    let number = batch.message(NEWLINK, CREATE | EXCLUSIVE, &header(0, 0, IFF_UP, IFF_UP));
+/// Makes a bridge.
+pub(crate) fn make_bridge(batch: &mut Batch, name: &str, group: u32, up: bool) -> u32 {
+    let flags = if up { IFF_UP } else { 0 };
+    let number = batch.message(NEWLINK, CREATE | EXCLUSIVE, &header(0, 0, flags, flags));
     batch.put_text(IFLA_IFNAME, name);
     batch.put_u32(IFLA_GROUP, group);
     batch.nest(IFLA_LINKINFO, &[], |batch| batch.put_text(IFLA_INFO_KIND, "bridge"));

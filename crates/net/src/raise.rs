@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 use spec::network::{Kind, Network, Subnet, ZONES};
-use spec::{Error, Result};
+use spec::{Error, Result, ResultExt};
 
 use crate::entry::spoken_for;
 use crate::host::Host;
@@ -13,6 +13,21 @@ use crate::{address, filter, forward, link};
 /// What the kernel says of an address or route of IPv6 where that is off.
 pub(crate) fn is_off(errno: Errno) -> bool {
     matches!(errno, Errno::ACCESS | Errno::AFNOSUPPORT | Errno::OPNOTSUPP | Errno::ADDRNOTAVAIL)
+}
+
+/// The group of the bridges of segments: the host forwards nothing from there, and has no addresses on it.
+pub(crate) const SEGMENTS: u32 = ZONES - 1;
+
+/// The host does not take part in a segment: no address of its own accord, no router that it listens to.
+fn without_v6(device: &str) -> Result<()> {
+    let path = format!("/proc/sys/net/ipv6/conf/{device}/disable_ipv6");
+    match std::fs::read_to_string(&path) {
+        Ok(value) if value.trim() != "1" => {
+            std::fs::write(&path, "1").doing(|| format!("keeping the host out of the segment ({path})"))
+        }
+        // Or there is no IPv6 at all.
+        _ => Ok(()),
+    }
 }
 
 impl Host {
@@ -86,8 +101,8 @@ impl Host {
     }
 
     fn raise_segment(&self, network: &Network) -> Result<()> {
-        self.raise_bridge(network, 0)?;
-        BRIDGED.raise(&self.filter)
+        BRIDGED.raise(&self.filter)?;
+        self.raise_bridge(network, SEGMENTS).map(drop)
     }
 
     /// A bridge with the network's name, up: its number.
@@ -102,13 +117,16 @@ impl Host {
         };
         if self.link(&device)?.is_none() {
             let mut batch = Batch::default();
-            link::make_bridge(&mut batch, &device, group);
+            link::make_bridge(&mut batch, &device, group, group != SEGMENTS);
             let failed = self.route.run(&mut batch)?.first().map(|failure| failure.errno);
             made(failed.filter(|errno| *errno != Errno::EXIST))?;
         }
         let found = self.link(&device)?;
         let found =
             found.ok_or_else(|| Error::conflict(format!("somebody removes the interface {device}")))?;
+        if group == SEGMENTS {
+            without_v6(&device)?;
+        }
         if !found.up || found.group != group {
             let mut batch = Batch::default();
             link::raise(&mut batch, found.index, group);

@@ -32,7 +32,7 @@ pub(crate) const ROUTED: Table = Table {
         ("tracked", 1),
         ("published", 4),
         ("published_here", 4),
-        ("onward", 18),
+        ("onward", 19),
         ("here", 8),
         ("leaving", 5),
     ],
@@ -43,7 +43,7 @@ pub(crate) const BRIDGED: Table = Table {
     family: NFPROTO_BRIDGE,
     word: "bridge",
     text: include_str!("bridge.nft"),
-    chains: &[("entry", 11)],
+    chains: &[("entry", 11), ("here", 1)],
 };
 
 impl Table {

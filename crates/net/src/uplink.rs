@@ -8,19 +8,20 @@ use crate::address;
 use crate::host::Host;
 use crate::link::{self, Found};
 use crate::message::Batch;
+use crate::raise::SEGMENTS;
 use crate::table::BRIDGED;
 
 impl Host {
     /// A bridge that has the uplink as a port.
     pub(crate) fn raise_uplink(&self, network: &Network, uplink: Option<&str>) -> Result<()> {
         BRIDGED.raise(&self.filter)?;
-        let Some(uplink) = uplink else { return self.raise_bridge(network, 0).map(drop) };
+        let Some(uplink) = uplink else { return self.raise_bridge(network, SEGMENTS).map(drop) };
         let port = self.raise_parent(uplink)?;
         let bridge = self.link(&network.device())?.map(|found| found.index);
         if bridge.is_none_or(|bridge| port.bridge != bridge) {
             self.refuse_uplink(network, &port)?;
         }
-        let bridge = self.raise_bridge(network, 0)?;
+        let bridge = self.raise_bridge(network, SEGMENTS)?;
         let mut batch = Batch::default();
         link::enslave(&mut batch, port.index, bridge);
         match self.route.run(&mut batch)?.first() {

@@ -131,6 +131,39 @@ fn two_of_a_pair_have_nobody_else() {
 }
 
 #[test]
+fn the_host_is_nobody_on_a_segment() {
+    lab(|lab| {
+        let outside = lab.outside();
+        let pair = network(3, Kind::Pair);
+        let one = lab.container(&pair, 5, zone(3, 1));
+        let two = lab.container(&pair, 6, zone(3, 1));
+        assert!(one.space.pings(&two.v6));
+        let device = pair.device();
+        assert!(!sh(&format!("ip -6 addr show dev {device}")).contains("inet6"), "no address by itself");
+        // Neither by a neighbour that is told by hand, nor by IPv4, for which hosts answer on any interface.
+        let mac = sh(&format!("ip -o link show {device} | sed 's/.*ether \\([^ ]*\\).*/\\1/'"));
+        lab.serve(None, "0.0.0.0", 80, "host");
+        let reaches = || {
+            one.space.sh("ip route replace 192.0.2.0/24 dev eth0; ip neigh flush dev eth0");
+            let by_question = one.space.ask("192.0.2.1", 80).is_ok();
+            for to in ["192.0.2.1", "192.0.2.2"] {
+                one.space.sh(&format!("ip neigh replace {to} lladdr {} dev eth0 nud permanent", mac.trim()));
+            }
+            by_question || one.space.ask("192.0.2.1", 80).is_ok()
+        };
+        sh(&format!("ip route add {} dev {device}", one.v4));
+        outside.sh(&format!("ip route add {} via 192.0.2.1; ip route add 198.51.100.0/24 via 192.0.2.1", one.v4));
+        sh("sysctl -qw net.ipv4.ip_forward=1");
+        assert!(!reaches(), "the host");
+        assert!(!one.space.pings("192.0.2.2"), "nor by it anybody else");
+        sh("nft flush chain bridge tsubo here");
+        assert!(reaches() && one.space.pings("192.0.2.2"), "it is the rule that holds");
+        lab.host.mend(&pair).expect("mend");
+        assert!(!reaches());
+    });
+}
+
+#[test]
 fn an_interface_is_moved_in_and_given_back() {
     lab(|lab| {
         let outside = lab.outside();
