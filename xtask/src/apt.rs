@@ -80,6 +80,12 @@ pub(crate) const BENCHES: &[Need] = &[
     ("/usr/bin/time", "time"),
     ("/usr/bin/mmdebstrap", "mmdebstrap"),
     ("/usr/bin/wrk", "wrk"),
+    ("/usr/bin/iperf3", "iperf3"),
+    ("/usr/sbin/nginx", "nginx-light"),
+    ("/sbin/ip", "iproute2"),
+    ("/usr/sbin/nft", "nftables"),
+    ("/usr/lib/podman/netavark", "netavark"),
+    ("/usr/sbin/iptables", "iptables"),
     ("/usr/bin/redis-benchmark", "redis-tools"),
 ];
 
