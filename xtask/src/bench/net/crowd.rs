@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::starts::NETWORK;
-use super::{Home, milliseconds};
+use super::{Home, Table, milliseconds};
 use crate::bench::fleet::Fleet;
 use crate::bench::footprint::counters::Counters;
 use crate::bench::footprint::processes::Pids;
@@ -16,8 +16,6 @@ const CROWD: u32 = 500;
 /// How many count as the first and as the last.
 const END: usize = 30;
 const LOOKS: u32 = 10;
-
-type Table = Vec<Vec<String>>;
 
 /// The starts, and the memory.
 pub(super) fn measure(ask: &Ask, home: &Home, tsubo: &Tsubo<'_>) -> Result<[Table; 2]> {

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::engines::Engine;
 use super::world::{self, HOST, Space, World, inside};
-use super::{Home, names, service};
+use super::{Home, Table, names, service};
 use crate::bench::samples::Samples;
 use crate::bench::{Ask, row};
 use crate::shell::{self, Result};
@@ -30,7 +30,7 @@ struct Way<'a> {
     most: Samples,
 }
 
-pub(super) fn measure(ask: &Ask, home: &Home, engines: &[Engine]) -> Result<Vec<Vec<String>>> {
+pub(super) fn measure(ask: &Ask, home: &Home, engines: &[Engine]) -> Result<Table> {
     let root = service::root(home)?;
     let plain = Plain::serve(&root)?;
     service::start(home, &root)?;
@@ -61,7 +61,7 @@ pub(super) fn measure(ask: &Ask, home: &Home, engines: &[Engine]) -> Result<Vec<
 /// What is told of a way.
 type Which = for<'b, 'c> fn(&'b Way<'c>) -> &'b Samples;
 
-fn tabulate(ways: &[Way<'_>]) -> Vec<Vec<String>> {
+fn tabulate(ways: &[Way<'_>]) -> Table {
     let head = [
         "to a service",
         "Gbit/s",

@@ -3,16 +3,16 @@
 use std::net::{IpAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use super::Home;
 use super::starts::NETWORK;
 use super::world::Inside;
+use super::{Home, Table};
 use crate::bench::row;
 use crate::bench::samples::Samples;
 use crate::shell::{self, Result};
 
 const QUERIES: u16 = 1000;
 
-pub(super) fn measure(home: &Home) -> Result<Vec<Vec<String>>> {
+pub(super) fn measure(home: &Home) -> Result<Table> {
     for name in ["asks", "asked"] {
         home.state.quiet(&["run", "-d", "--name", name, NETWORK[0], NETWORK[1], "idle", "/bin/idle"])?;
     }
@@ -20,7 +20,7 @@ pub(super) fn measure(home: &Home) -> Result<Vec<Vec<String>>> {
     let gateway = find(&known, "gateway").and_then(|text| text.as_str()?.parse::<IpAddr>().ok());
     let gateway = gateway.ok_or_else(|| format!("no gateway in {known}"))?;
     let container = home.state.json(&["inspect", "asks"])?;
-    let pid = find(&container, "pid").and_then(serde_json::Value::as_u64).ok_or("no process")?;
+    let pid = container["state"]["pid"].as_u64().ok_or("no process")?;
     let inside = Inside::of(&pid.to_string())?;
     let samples = ask(gateway, "asked")?;
     drop(inside);

@@ -1,7 +1,7 @@
 //! From the command to its exit status: on a network with a published port, and without.
 
 use super::engines::Engine;
-use super::{Home, milliseconds};
+use super::{Home, Table, milliseconds};
 use crate::bench::runtimes::{Tsubo, Words, floor_of};
 use crate::bench::samples::Samples;
 use crate::bench::timer::{Timer, Until};
@@ -30,7 +30,6 @@ struct Start {
 }
 
 type Measured = Vec<Samples>;
-type Table = Vec<Vec<String>>;
 
 /// Hot, with a pause before each, and what is over the start without a network.
 pub(super) fn measure(ask: &Ask, home: &Home, tsubo: &Tsubo<'_>, engines: &[Engine]) -> Result<[Table; 3]> {

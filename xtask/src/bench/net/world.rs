@@ -1,6 +1,7 @@
 //! A host of its own, and a client at the other end of its uplink: two network namespaces. Both are gone with it.
 
 use std::fs::File;
+use std::net::{IpAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -61,10 +62,11 @@ impl World {
 
     /// What the client can connect to before a while has passed.
     pub(super) fn until_served(&self, port: u16, host: &str) -> Result {
-        let script = format!("busybox nc -z -w 1 {host} {port}");
+        let address = (host.parse::<IpAddr>()?, port).into();
+        let _inside = Inside::of(&self.client.pid())?;
         for _ in 0..100 {
             shell::unless_interrupted()?;
-            if self.client(&script).stderr(Stdio::null()).status()?.success() {
+            if TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok() {
                 return Ok(());
             }
             thread::sleep(Duration::from_millis(50));
