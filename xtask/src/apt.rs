@@ -61,6 +61,8 @@ pub(crate) const GUEST: &[Need] = &[
     ("/lib/systemd/systemd", "systemd"),
     ("/usr/sbin/criu", "criu"),
     ("/sbin/ip", "iproute2"),
+    ("/usr/sbin/nft", "nftables"),
+    ("/usr/bin/pasta", "passt"),
     ("/usr/sbin/iptables-restore", "iptables"),
     ("/usr/bin/podman", "podman"),
     ("/usr/bin/conmon", "conmon"),
