@@ -43,12 +43,13 @@ fn says(house: &House, name: &str, script: &str) -> String {
 #[ignore = "for ./x guest"]
 fn a_published_port_leads_to_a_container_and_so_does_its_address() {
     let Some((house, wires)) = house() else { return };
-    serves(&house, "web1", &["--network", "tsubo", "-p", "8080:80"]);
+    house.ok_elsewhere(["network", "create", "front", "--no-names"]);
+    serves(&house, "web1", &["--network", "front", "-p", "8080:80"]);
     assert_eq!(asks("127.0.0.1", 8080).as_deref(), Some("web1"));
     for host in HOST {
         assert_eq!(wires.out(&get(host, 8080)), "web1\n", "{host}");
     }
-    serves(&house, "web2", &["--network", "tsubo", "--egress", "10M"]);
+    serves(&house, "web2", &["--network", "front", "--egress", "10M"]);
     let web1 =
         says(&house, "web1", "busybox ip -o -4 address show eth0 | busybox tr / ' ' | busybox tr -s ' '")
             .split(' ')
