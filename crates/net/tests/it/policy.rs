@@ -155,6 +155,14 @@ fn the_host_does_not_become_a_router_for_others() {
             "2",
             "its own address by the router"
         );
+        // Nor when somebody flushed the rules, but for those bridges that came later.
+        sh("ip link add br9 type bridge; ip addr add 203.0.113.1/24 dev br9; ip link set br9 up; nft flush ruleset");
+        assert!(outside.pings("198.51.100.2"), "nobody is there to drop it");
+        let second = network(2, Kind::Nat);
+        lab.host.raise(&second).expect("raise");
+        assert!(!outside.pings("198.51.100.2") && !inner.pings("192.0.2.2"), "as it was");
+        let uplinks = sh("nft list set inet tsubo uplinks");
+        assert!(uplinks.contains("lan0") && uplinks.contains("up0") && !uplinks.contains("br9"), "{uplinks}");
         // Where it was one, it stays one.
         nft("flush set inet tsubo guard");
         assert!(outside.pings("198.51.100.2"));
