@@ -223,7 +223,9 @@ fn the_host_does_not_become_a_router_for_others() {
             "its own address by the router"
         );
         // Nor when somebody flushed the rules, but for those bridges that came later.
-        sh("ip link add br9 type bridge; ip addr add 203.0.113.1/24 dev br9; ip link set br9 up; nft flush ruleset");
+        sh(
+            "ip link add br9 type bridge; ip addr add 203.0.113.1/24 dev br9; ip link set br9 up; nft flush ruleset",
+        );
         assert!(outside.pings("198.51.100.2"), "nobody is there to drop it");
         let second = network(2, Kind::Nat);
         lab.host.raise(&second).expect("raise");

@@ -152,7 +152,10 @@ fn the_host_is_nobody_on_a_segment() {
             by_question || one.space.ask("192.0.2.1", 80).is_ok()
         };
         sh(&format!("ip route add {} dev {device}", one.v4));
-        outside.sh(&format!("ip route add {} via 192.0.2.1; ip route add 198.51.100.0/24 via 192.0.2.1", one.v4));
+        outside.sh(&format!(
+            "ip route add {} via 192.0.2.1; ip route add 198.51.100.0/24 via 192.0.2.1",
+            one.v4
+        ));
         sh("sysctl -qw net.ipv4.ip_forward=1");
         assert!(!reaches(), "the host");
         assert!(!one.space.pings("192.0.2.2"), "nor by it anybody else");
@@ -201,7 +204,9 @@ fn tags_lead_to_no_other_segment() {
         let seen = run();
         assert_eq!(seen.lines().count(), 1, "{seen}");
         let rules = sh("nft -a list chain bridge tsubo entry");
-        let rule = rules.lines().find(|line| line.contains("8021q") || line.contains("0x8100") || line.contains("vlan"));
+        let rule = rules
+            .lines()
+            .find(|line| line.contains("8021q") || line.contains("0x8100") || line.contains("vlan"));
         let handle = rule.and_then(|rule| rule.split("# ").nth(1)).expect("the rule").to_owned();
         sh(&format!("nft delete rule bridge tsubo entry {handle}"));
         assert_eq!(run().lines().count(), 5, "it is the rule that holds");
