@@ -211,6 +211,33 @@ pub(crate) fn raise(batch: &mut Batch, index: u32, group: u32) -> u32 {
     number
 }
 
+/// What is noted on a link, for people to read and for those who come later.
+pub(crate) fn note(socket: &Socket, name: &str) -> Result<String> {
+    let mut batch = Batch::default();
+    get(&mut batch, name);
+    let mut note = String::new();
+    let failures = socket.ask(&mut batch, |answer| {
+        let body = answer.body.get(16..).unwrap_or_default();
+        note = attribute(body, IFLA_IFALIAS).map(text).unwrap_or_default();
+    })?;
+    match failures.first() {
+        Some(failure) => Err(Error::io(format!("looking for the interface {name}"), failure.errno.into())),
+        None => Ok(note),
+    }
+}
+
+/// Notes something on a link.
+pub(crate) fn set_note(socket: &Socket, name: &str, note: &str) -> Result<()> {
+    let mut batch = Batch::default();
+    batch.message(SETLINK, 0, &header(0, 0, 0, 0));
+    batch.put_text(IFLA_IFNAME, name);
+    batch.put_text(IFLA_IFALIAS, note);
+    match socket.run(&mut batch)?.first() {
+        Some(failure) => Err(Error::io(format!("noting {note:?} on {name}"), failure.errno.into())),
+        None => Ok(()),
+    }
+}
+
 /// Moves a link into a namespace, under a name.
 pub(crate) fn travel(batch: &mut Batch, index: u32, name: &str, to: BorrowedFd<'_>) -> u32 {
     let number = batch.message(SETLINK, 0, &header(0, index, 0, 0));

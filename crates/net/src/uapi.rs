@@ -36,6 +36,7 @@ pub(crate) mod route {
     pub(crate) const IFLA_MASTER: u16 = 10;
     pub(crate) const IFLA_PROTINFO: u16 = 12;
     pub(crate) const IFLA_LINKINFO: u16 = 18;
+    pub(crate) const IFLA_IFALIAS: u16 = 20;
     pub(crate) const IFLA_GROUP: u16 = 27;
     pub(crate) const IFLA_NET_NS_FD: u16 = 28;
     pub(crate) const IFLA_EXT_MASK: u16 = 29;

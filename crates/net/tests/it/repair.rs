@@ -40,6 +40,49 @@ fn what_somebody_removed_is_said_and_mended() {
 }
 
 #[test]
+fn rules_of_another_version_are_made_anew() {
+    lab(|lab| {
+        let outside = lab.outside();
+        let network = network(1, Kind::Nat);
+        let one = lab.container(&network, 5, zone(1, 1));
+        lab.serve(Some(&one.space), "0.0.0.0", 80, "one");
+        outside.sh("ip route add 10.88.0.0/16 via 192.0.2.1");
+        for (table, chain) in [("inet tsubo", "onward"), ("bridge tsubo", "here")] {
+            if table.starts_with("bridge") {
+                lab.host.raise(&crate::lab::network(2, Kind::Pair)).expect("raise");
+            }
+            let marks = || {
+                let all = sh(&format!("nft list table {table}"));
+                all.lines()
+                    .filter_map(|line| line.trim().strip_prefix("chain v_").map(str::to_owned))
+                    .collect::<Vec<_>>()
+            };
+            let new = marks();
+            assert_eq!(new.len(), 1, "{new:?}");
+            // As many rules as now, but not the same; made by a text that is not ours.
+            let mark = new[0].trim_end_matches(" {");
+            sh(&format!("nft delete chain {table} v_{mark}; nft add chain {table} v_00000000000000aa"));
+            let rules = sh(&format!("nft -a list chain {table} {chain}"));
+            let handles: Vec<_> =
+                rules.lines().skip(2).filter_map(|line| line.split("# handle ").nth(1)).collect();
+            for handle in &handles {
+                sh(&format!("nft replace rule {table} {chain} handle {handle} accept"));
+            }
+            let first = &crate::lab::network(
+                if chain == "here" { 2 } else { 1 },
+                if chain == "here" { Kind::Pair } else { Kind::Nat },
+            );
+            assert!(!lab.host.is_raised(first).expect("look"), "{table}");
+            assert!(lab.host.look(first).expect("look").join(" ").contains(mark), "{table}");
+            lab.host.raise(first).expect("raise");
+            assert_eq!((marks(), lab.host.is_raised(first).expect("look")), (new.clone(), true));
+            assert_eq!(sh(&format!("nft list chain {table} {chain}")).matches("\taccept\n").count(), 0);
+        }
+        assert!(outside.ask(&one.v4, 80).is_err() && one.space.pings("192.0.2.2"), "elements stay");
+    });
+}
+
+#[test]
 fn a_start_says_that_the_hosts_part_is_gone() {
     lab(|lab| {
         let network = network(1, Kind::Nat);
