@@ -19,9 +19,9 @@ pub(crate) fn is_on(v6: bool) -> bool {
     std::fs::read_to_string(if v6 { V6 } else { V4 }).is_ok_and(|value| value.trim() != "0")
 }
 
-/// Whether the host has this protocol at all.
-pub(crate) fn has_v6() -> bool {
-    let off = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
+/// Whether an interface has this protocol at all; `all`: the host.
+pub(crate) fn has_v6(interface: &str) -> bool {
+    let off = format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6");
     std::fs::read_to_string(off).is_ok_and(|value| value.trim() == "0")
 }
 

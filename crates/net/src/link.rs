@@ -85,6 +85,15 @@ pub(crate) fn find(socket: &Socket, name: &str) -> Result<Option<Found>> {
     }
 }
 
+/// A link by its number, if there is one.
+pub(crate) fn by_number(socket: &Socket, index: u32) -> Result<Option<Found>> {
+    let mut batch = Batch::default();
+    get_number(&mut batch, index);
+    let mut found = None;
+    socket.ask(&mut batch, |answer| found = Found::read(answer))?;
+    Ok(found)
+}
+
 /// All links.
 pub(crate) fn all(socket: &Socket) -> Result<Vec<Found>> {
     let mut batch = Batch::default();

@@ -23,6 +23,7 @@ pub(crate) mod route {
     pub(crate) const NEWADDR: u16 = 20;
     pub(crate) const GETADDR: u16 = 22;
     pub(crate) const NEWROUTE: u16 = 24;
+    pub(crate) const GETROUTE: u16 = 26;
     pub(crate) const NEWNEIGH: u16 = 28;
     pub(crate) const NEWQDISC: u16 = 36;
 
@@ -74,6 +75,7 @@ pub(crate) mod route {
     pub(crate) const RTN_UNICAST: u8 = 1;
     pub(crate) const RTN_LOCAL: u8 = 2;
     pub(crate) const RTNH_F_ONLINK: u32 = 4;
+    pub(crate) const RTM_F_FIB_MATCH: u32 = 0x2000;
 
     pub(crate) const NDA_DST: u16 = 1;
     pub(crate) const NDA_LLADDR: u16 = 2;

@@ -23,19 +23,68 @@ fn what_somebody_removed_is_said_and_mended() {
             format!("ip link del {device}"),
             format!("ip link set {device} down"),
             "sysctl -qw net.ipv4.ip_forward=0".to_owned(),
+            "sysctl -qw net.ipv6.conf.all.forwarding=0".to_owned(),
+            format!("ip -6 addr del fd88:1::1/64 dev {device}"),
+            format!("ip addr del 10.88.1.1/24 dev {device}"),
             "nft flush set inet tsubo nat4".to_owned(),
             format!("ip addr flush dev {device}"),
         ];
         for fault in faults {
             sh(&fault);
             let said = lab.host.look(&network).expect("look");
+            assert!(!lab.host.is_raised(&network).expect("is raised"), "{fault}");
             assert!(!said.is_empty(), "{fault}: nothing said");
             lab.host.mend(&network).expect("mend");
             lab.host.renew(&web.plan).expect("renew");
             assert_eq!(lab.host.look(&network).expect("look"), Vec::<String>::new(), "{fault}");
             assert!(works(), "{fault}");
         }
+        assert!(lab.host.is_raised(&network).expect("is raised"));
         lab.host.raise(&network).expect("raise");
+    });
+}
+
+#[test]
+fn addresses_of_others_are_not_taken() {
+    lab(|lab| {
+        let network = network(1, Kind::Nat);
+        let one = lab.container(&network, 5, zone(1, 1));
+        lab.serve(Some(&one.space), "0.0.0.0", 80, "one");
+        lab.serve(Some(&one.space), "::", 81, "one");
+        // The same network once more, as of another state directory.
+        let mut twin = crate::lab::network(9, Kind::Nat);
+        twin.subnets.clone_from(&network.subnets);
+        let error = lab.host.raise(&twin).expect_err("the gateway's address is taken");
+        assert_eq!(error.kind(), ErrorKind::Conflict);
+        assert!(error.to_string().contains(&network.device()) && !error.hints().is_empty(), "{error:?}");
+        lab.host.lower(&twin).expect("lower");
+        lab.host.mend(&network).expect("mend");
+        // With another gateway only the address itself is the same.
+        twin.subnets[0].gateway = "10.88.1.254".parse().expect("gateway");
+        twin.subnets[1].gateway = "fd88:1::fe".parse().expect("gateway");
+        lab.host.raise(&twin).expect("raise");
+        let second = Container::planned(&twin, 5, zone(9, 1), |_| {}, &[]);
+        let error = lab.host.attach(&second.plan, second.space.fd()).expect_err("taken");
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{error:?}");
+        assert!(error.to_string().contains("10.88.1.5"), "{error:?}");
+        let reached = || ask(None, &one.v4, 80).is_ok() && ask(None, &one.v6, 81).is_ok();
+        assert!(reached() && !sh("ip link").contains(&second.link()));
+        lab.host.renew(&one.plan).expect("its own may be renewed");
+        assert!(reached());
+        // One that is just going is waited for.
+        let going = one.link();
+        let remover = std::thread::spawn({
+            let here = std::fs::File::open("/proc/thread-self/ns/net").expect("namespace");
+            move || {
+                std::thread::sleep(std::time::Duration::from_millis(200));
+                let path =
+                    format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&here));
+                sh(&format!("nsenter --net={path} ip link del {going}"));
+            }
+        });
+        lab.host.attach(&second.plan, second.space.fd()).expect("when it has gone");
+        remover.join().expect("removed");
+        assert!(second.space.pings("10.88.1.254"));
     });
 }
 
