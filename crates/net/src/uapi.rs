@@ -154,7 +154,7 @@ pub(crate) mod connection {
 
     pub(crate) const CTA_TUPLE_ORIG: u16 = 1;
     pub(crate) const CTA_TUPLE_REPLY: u16 = 2;
-    /// From Linux 6.8 or so on for what is deleted; before, a message with it and without a protocol is refused.
+    /// For what is deleted only newer kernels know it (6.18 does); others refuse a message with it that has no protocol.
     pub(crate) const CTA_FILTER: u16 = 25;
     pub(crate) const CTA_FILTER_ORIG_FLAGS: u16 = 1;
     pub(crate) const CTA_FILTER_REPLY_FLAGS: u16 = 2;
