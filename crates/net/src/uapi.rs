@@ -145,3 +145,23 @@ pub(crate) mod filter {
     pub(crate) const NFTA_LIMIT_TYPE: u16 = 4;
     pub(crate) const NFTA_LIMIT_FLAGS: u16 = 5;
 }
+
+/// nfnetlink_conntrack.h
+pub(crate) mod connection {
+    const SUBSYSTEM: u16 = 1 << 8;
+    pub(crate) const DELETE: u16 = SUBSYSTEM | 2;
+    pub(crate) const GETSTATS: u16 = SUBSYSTEM | 5;
+
+    pub(crate) const CTA_TUPLE_ORIG: u16 = 1;
+    pub(crate) const CTA_TUPLE_REPLY: u16 = 2;
+    /// For what is deleted only newer kernels know it (6.18 does); others refuse a message with it that has no protocol.
+    pub(crate) const CTA_FILTER: u16 = 25;
+    pub(crate) const CTA_FILTER_ORIG_FLAGS: u16 = 1;
+    pub(crate) const CTA_FILTER_REPLY_FLAGS: u16 = 2;
+    /// nf_internals.h, CTA_FILTER_F_CTA_IP_SRC
+    pub(crate) const BY_SOURCE: u32 = 1;
+    pub(crate) const CTA_TUPLE_IP: u16 = 1;
+    pub(crate) const CTA_IP_V4_SRC: u16 = 1;
+    pub(crate) const CTA_IP_V6_SRC: u16 = 3;
+    pub(crate) const CTA_STATS_GLOBAL_ENTRIES: u16 = 1;
+}

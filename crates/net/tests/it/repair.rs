@@ -2,7 +2,7 @@
 
 use crate::lab::{Container, ask, lab, network, nft, publish, sh, zone};
 use spec::ErrorKind;
-use spec::network::{Kind, Networking};
+use spec::network::{Element, Kind, Networking, Permit, Step, Whom, Wiring};
 
 #[test]
 fn what_somebody_removed_is_said_and_mended() {
@@ -85,6 +85,92 @@ fn addresses_of_others_are_not_taken() {
         lab.host.attach(&second.plan, second.space.fd()).expect("when it has gone");
         remover.join().expect("removed");
         assert!(second.space.pings("10.88.1.254"));
+    });
+}
+
+/// The same plan as of another container.
+fn renamed(plan: spec::network::Plan) -> spec::network::Plan {
+    let own = spec::network::link_name(spec::Id::from_bytes([9; 6]), 0);
+    let rename = |step| match step {
+        Step::Link(spec::network::Link {
+            wiring: Wiring::Veth { mac, zone, bridge, .. },
+            inside,
+            mac: inner,
+            mtu,
+        }) => {
+            let wiring = Wiring::Veth { host: own.clone(), mac, zone, bridge };
+            Step::Link(spec::network::Link { wiring, inside, mac: inner, mtu })
+        }
+        Step::Element(Element::Outside(_)) => Step::Element(Element::Outside(own.clone())),
+        step => step,
+    };
+    plan.into_iter().map(rename).collect()
+}
+
+/// Who sends a datagram is answered with a word.
+const ECHO: &str = "import socket\ns=socket.socket(socket.AF_INET6,socket.SOCK_DGRAM)\ns.bind(('::',53))\n\
+                    print('ready',flush=True)\nwhile True:\n d,a=s.recvfrom(99)\n s.sendto(b'WORD',a)\n";
+
+#[test]
+fn connections_end_with_their_container() {
+    lab(|lab| {
+        let outside = lab.outside();
+        let network = network(1, Kind::Nat);
+        let ports = |networking: &mut Networking| {
+            let datagrams = spec::network::Protocol::Udp;
+            networking.published = vec![spec::network::Publish { protocol: datagrams, ..publish(5353, 53) }];
+        };
+        let remembered = || sh("cat /proc/self/net/nf_conntrack");
+        let count = || remembered().lines().filter(|line| line.contains("port=7777")).count();
+        if !std::path::Path::new("/proc/self/net/nf_conntrack").exists() {
+            println!("SKIPPED: this kernel does not list its connections (CONFIG_NF_CONNTRACK_PROCFS)");
+            return;
+        }
+        let neighbour = lab.container(&network, 9, zone(1, 1));
+        lab.spawn(Some(&outside), ECHO);
+        lab.spawn(Some(&neighbour.space), ECHO);
+        // One client with one port, as long as the test takes.
+        let client = "import socket\ns=socket.socket(socket.AF_INET6 if ':' in 'TO' else socket.AF_INET,socket.SOCK_DGRAM)\n\
+                      s.settimeout(1)\ns.bind(('',7777))\ns.sendto(b'x',('TO',PORT))\nprint(s.recvfrom(99)[0].decode())";
+        let says = |space: &crate::lab::Space, to: &str, port: u16| {
+            let client = client.replace("TO", to).replace("PORT", &port.to_string());
+            let output = space.output(&format!("python3 -c \"{client}\""));
+            String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        };
+        let old = lab.container_with(&network, 5, zone(1, 1), ports, &[]);
+        lab.spawn(Some(&old.space), &ECHO.replace("WORD", "old"));
+        assert_eq!(says(&outside, "192.0.2.1", 5353), "old");
+        assert_eq!(says(&outside, "2001:db8::1", 5353), "old");
+        assert_eq!(says(&old.space, "192.0.2.2", 53), "WORD");
+        assert_eq!(says(&old.space, "2001:db8::2", 53), "WORD");
+        assert_eq!(says(&outside, "192.0.2.1", 5353), "old");
+        assert_eq!(says(&neighbour.space, "192.0.2.2", 53), "WORD");
+        assert_eq!(count(), 5, "{}", remembered());
+        lab.host.detach(&old.plan).expect("detach");
+        lab.host.remove_links(&old.plan).expect("links");
+        assert_eq!(count(), 1, "that of the other stays: {}", remembered());
+        let new = lab.container_with(&network, 6, zone(1, 1), ports, &[]);
+        lab.spawn(Some(&new.space), &ECHO.replace("WORD", "new"));
+        assert_eq!(says(&outside, "192.0.2.1", 5353), "new", "by the same port of the same client");
+        // One that did not start, as the address is another's, takes nothing from that.
+        let never = Container::planned(&network, 6, zone(1, 1), |_| {}, &[]);
+        let never = Container { plan: renamed(never.plan), ..never };
+        let before = count();
+        lab.host.detach(&never.plan).expect("detach");
+        assert_eq!(count(), before);
+        // One that has no ports, but talked; and one that was spoken to.
+        let quiet = lab.container(&network, 7, zone(1, 1));
+        assert_eq!(says(&quiet.space, "192.0.2.2", 53), "WORD");
+        let before = count();
+        lab.host.detach(&quiet.plan).expect("detach");
+        assert_eq!(count(), before - 1, "{}", remembered());
+        let hears =
+            Permit { inward: true, whom: Whom::Net("10.88.1.9/32".parse().expect("net")), port: None };
+        let told = lab.container_with(&network, 8, zone(1, 2), |_| {}, &[hears]);
+        lab.spawn(Some(&told.space), &ECHO.replace("WORD", "told"));
+        assert_eq!(says(&neighbour.space, &told.v4, 53), "told");
+        lab.host.detach(&told.plan).expect("detach");
+        assert_eq!(count(), before - 1, "{}", remembered());
     });
 }
 
