@@ -11,7 +11,8 @@ use crate::shell::Result;
 const FIELDS: [&str; 4] = ["SUnreclaim", "KernelStack", "PageTables", "Percpu"];
 
 /// The same for people, and behind them the caches of names and inodes.
-pub(in crate::bench) const NAMES: [&str; 5] = ["slab", "stacks", "page tables", "per CPU", "names and inodes"];
+pub(in crate::bench) const NAMES: [&str; 5] =
+    ["slab", "stacks", "page tables", "per CPU", "names and inodes"];
 
 /// Of the reclaimable slab only these can be a container's. Buffers and the inodes of disks come and
 /// go with whoever writes files.

@@ -153,7 +153,8 @@ impl Plain {
         let mut servers = Vec::new();
         for (name, pid) in [("here", world.host()), ("behind", behind.pid())] {
             // A /tmp each, and the devices that every program expects.
-            let script = "mount -t tmpfs tmpfs $1/tmp && mount --bind /dev $1/dev && exec chroot $1 /srv/serve";
+            let script =
+                "mount -t tmpfs tmpfs $1/tmp && mount --bind /dev $1/dev && exec chroot $1 /srv/serve";
             let log = fs::File::create(world.at(name))?;
             let server = Command::new("nsenter")
                 .args([
