@@ -218,13 +218,12 @@ fn attachment(wish: &Wish, interface: String, table: &NetworkTable) -> Result<At
             }
             Ok(Attachment::Interface { host: host.clone(), interface, addresses: wish.addresses.clone() })
         }
-        (_, _, Some(name)) => {
-            only("a configuration of CNI")?;
-            if !wish.addresses.is_empty() {
-                return Err(Error::user(format!("the addresses of {name} come from its configuration")));
-            }
-            Ok(Attachment::Cni { name: name.clone(), interface })
-        }
+        (_, _, Some(name)) => Err(Error::unsupported(format!(
+            "configurations of CNI ({name}) cannot be used yet"
+        ))
+        .hint("tsubo network create makes a network, also on an interface of the host; then --network NAME")),
+        _ if wish.dhcp => Err(Error::unsupported("addresses cannot be asked for by DHCP yet")
+            .hint("leave dhcp out: a network with a subnet gives addresses; or say one: ip=192.168.1.7/24")),
         (network, ..) => {
             let aliases =
                 wish.aliases.iter().chain(&table.aliases).map(|name| spec::network::word::alias(name));
@@ -237,7 +236,7 @@ fn attachment(wish: &Wish, interface: String, table: &NetworkTable) -> Result<At
                 addresses: wish.addresses.clone(),
                 mac: wish.mac.unwrap_or(NO_MAC),
                 aliases,
-                dhcp: wish.dhcp,
+                dhcp: false,
                 mtu: wish.mtu,
             })
         }
@@ -367,7 +366,8 @@ mod tests {
             "{\"networks\":[\"container:db\"],\"closed\":true}",
             "{\"networks\":[\"interface:eth1:ip=10.0.0.7\"]}",
             "{\"networks\":[\"interface:eth1:mac=02:74:00:00:00:01\"]}",
-            "{\"networks\":[\"cni:ptp:ip=10.0.0.7\"]}",
+            "{\"networks\":[\"cni:ptp\"]}",
+            "{\"networks\":[\"lan:dhcp\"]}",
         ] {
             let error = of(&portable("{}"), words).expect_err(words);
             assert!(!error.to_string().is_empty(), "{error:?}");

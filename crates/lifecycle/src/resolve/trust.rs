@@ -160,6 +160,10 @@ fn connected(table: &NetworkTable) -> Result<Vec<String>> {
         (Peer::Host | Peer::Net(_), _) => true,
     });
     asked.extend(beyond.map(|allow| format!("to talk beyond its network ({allow})")));
+    // The host asks them for it, and its files tell them what it is asked.
+    asked.extend(
+        networking.servers.iter().map(|server| format!("names from a resolver of its own ({server})")),
+    );
     Ok(asked)
 }
 
@@ -256,6 +260,7 @@ mod tests {
             "{\"allow\":[\"db:5432\"]}",
             "{\"allow\":[\"group:tenant-a\"]}",
             "{\"allow\":[\"from:0.0.0.0/0\"]}",
+            "{\"dns\":[\"9.9.9.9\"]}",
         ] {
             let error = networked(hostile).expect_err(hostile);
             assert!(error.hints()[0].contains("--as-packaged"), "{error:?}");
@@ -265,7 +270,7 @@ mod tests {
             "{\"networks\":[\"none\"]}",
             "{\"publish\":[\"8080:80\",\"80\",\"5353:53/udp\"]}",
             "{\"allow\":[\"outside:443\",\"from:web\",\"from:group:tenant-a\"],\"closed\":true}",
-            "{\"dns\":[\"9.9.9.9\"],\"ingress\":\"1M\",\"aliases\":[\"db\"]}",
+            "{\"ingress\":\"1M\",\"aliases\":[\"db\"]}",
         ] {
             networked(harmless).expect(harmless);
         }

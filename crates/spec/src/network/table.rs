@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::allow::CLOSED;
-use super::word::{alias, shown};
+use super::word::{self, alias, shown};
 use super::{Allow, Choice, Networking, Publish, Rate};
 use crate::{Error, Result, ResultExt};
 
@@ -216,19 +216,19 @@ fn server(text: &str) -> Result<IpAddr> {
 
 fn domain(text: &str) -> Result<String> {
     // A single dot means that none is tried (resolv.conf(5)).
-    if text == "." { Ok(text.to_owned()) } else { alias(text.strip_suffix('.').unwrap_or(text)) }
+    if text == "." { Ok(text.to_owned()) } else { word::domain(text.strip_suffix('.').unwrap_or(text)) }
 }
 
 fn host(name: &str, address: &str) -> Result<(String, IpAddr)> {
     let bare = match address {
-        HOST_GATEWAY => return Ok((alias(name)?, GATEWAY)),
+        HOST_GATEWAY => return Ok((word::domain(name)?, GATEWAY)),
         address => address.trim_start_matches('[').trim_end_matches(']'),
     };
     let parsed = bare.parse().map_err(|_| {
         Error::user(format!("{:?} is no address for {:?}", shown(address), shown(name)))
             .hint("as in --add-host db:10.0.0.5 or hosts = { db = \"10.0.0.5\" }")
     })?;
-    Ok((alias(name)?, parsed))
+    Ok((word::domain(name)?, parsed))
 }
 
 #[cfg(test)]
@@ -288,6 +288,7 @@ mod tests {
             ("search = [\"a b\"]", "resolver can know"),
             ("hosts = { db = \"nowhere\" }", "no address"),
             ("aliases = [\"a b\"]", "resolver can know"),
+            ("aliases = [\"github.com\"]", "somebody elsewhere"),
             ("ingress = \"10\"", "one packet"),
             ("egress = \"fast\"", "no size"),
             ("packets = 0", "nothing"),

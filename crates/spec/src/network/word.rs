@@ -203,11 +203,27 @@ pub fn address(text: &str, six: Option<bool>) -> Result<IpNet> {
     if is_one && right { Ok(net) } else { Err(bad()) }
 }
 
-/// A name that a resolver knows somebody by: labels of letters, digits, `-` and `_`.
+/// What a network knows a container by besides its name: one label. A name with dots is one of somebody elsewhere,
+/// for whom no container may be taken.
 ///
 /// # Errors
 /// What is none (RFC 1123), or longer than any.
 pub fn alias(text: &str) -> Result<String> {
+    match domain(text)? {
+        dotted if dotted.contains('.') => {
+            Err(Error::user(format!("{:?} has dots, and is a name of somebody elsewhere", shown(text))).hint(
+                "an alias is one word, as in db; --add-host NAME:ADDRESS tells one container of another name",
+            ))
+        }
+        label => Ok(label),
+    }
+}
+
+/// A name that a resolver can be asked for: labels of letters, digits, `-` and `_`.
+///
+/// # Errors
+/// What is none (RFC 1123), or longer than any.
+pub(super) fn domain(text: &str) -> Result<String> {
     let good = |label: &str| {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         (1..=63).contains(&label.len())
@@ -302,7 +318,7 @@ mod tests {
     #[test]
     fn several_networks_with_options() {
         let words = [
-            "front:ip=10.9.0.7,ip6=fd00::7,mac=02:74:00:00:00:01,alias=WEB,alias=www.site,mtu=1450",
+            "front:ip=10.9.0.7,ip6=fd00::7,mac=02:74:00:00:00:01,alias=WEB,alias=www-site,mtu=1450",
             "back:name=eth9",
             "lan:dhcp",
             "interface:eth1:name=up,ip=192.168.7.2/24",
@@ -314,7 +330,7 @@ mod tests {
         assert_eq!(front.addresses, ["10.9.0.7/32".parse().expect("v4"), "fd00::7/128".parse().expect("v6")]);
         assert_eq!(
             (front.aliases.as_slice(), front.mtu),
-            (&["web".to_owned(), "www.site".to_owned()][..], Some(1450))
+            (&["web".to_owned(), "www-site".to_owned()][..], Some(1450))
         );
         assert_eq!(front.mac.map(|mac| mac.to_string()).as_deref(), Some("02:74:00:00:00:01"));
         assert_eq!(wishes[1].interface.as_deref(), Some("eth9"));
@@ -341,6 +357,7 @@ mod tests {
             ("a:mac=01:00:5e:00:00:01", "no MAC address"),
             ("a:alias=a b", "no name that a resolver"),
             ("a:alias=", "no name that a resolver"),
+            ("a:alias=github.com", "somebody elsewhere"),
             ("a:name=a/b", "no name for an interface"),
             ("a:name=lo", "no name for an interface"),
             ("a:name=abcdefghijklmnop", "no name for an interface"),
