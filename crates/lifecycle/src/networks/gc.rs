@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use spec::{Id, Name, Result};
@@ -38,6 +38,12 @@ impl Networks {
         for (lease, files) in held.into_values() {
             if self.take_back(&lease, &files)? {
                 lost.push(format!("addresses of container {} on network {name}", lease.name));
+            }
+        }
+        for kind in [LEASES, MACS] {
+            for file in unreadable(&dir.join(kind)) {
+                disk::remove_file(&file)?;
+                lost.push(format!("{} on network {name}, of nobody", file.display()));
             }
         }
         Ok(lost)
@@ -89,17 +95,36 @@ impl Networks {
             let _ = self.hold(&record.spec);
             self.rename(&record.spec, &record.spec.name);
         }
+        for network in names.iter().filter_map(|name| self.get(name).ok()?) {
+            if self.members(&network.name)?.iter().any(|member| member.running) {
+                // Whoever looks at the network is told what is wrong with it.
+                let _ = self.revive(&network);
+            }
+        }
         Ok(removed)
     }
 }
 
+/// What says of nobody that he has it, and has not just been written.
+fn unreadable(dir: &Path) -> Vec<PathBuf> {
+    let damaged = |file: &PathBuf| {
+        let text = fs::read(file).ok();
+        text.is_some_and(|text| serde_json::from_slice::<Lease>(&text).is_err()) && is_old(file)
+    };
+    let files = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    files.filter(damaged).collect()
+}
+
+fn is_old(file: &Path) -> bool {
+    let age = fs::metadata(file).and_then(|meta| meta.modified()).ok().and_then(|time| time.elapsed().ok());
+    age.is_some_and(|age| age > FORGOTTEN)
+}
+
 /// Files that were never given a place.
-fn sweep(dir: &std::path::Path) -> Vec<String> {
+fn sweep(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    let left = entries.filter(|entry| {
-        let age = entry.metadata().and_then(|meta| meta.modified()).ok().and_then(|time| time.elapsed().ok());
-        entry.file_name().to_string_lossy().starts_with(NEW) && age.is_some_and(|age| age > FORGOTTEN)
-    });
+    let left =
+        entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(NEW) && is_old(&entry.path()));
     let removed = left.filter(|entry| fs::remove_file(entry.path()).is_ok());
     removed.map(|entry| entry.path().display().to_string()).collect()
 }

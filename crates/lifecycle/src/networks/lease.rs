@@ -6,11 +6,15 @@ use std::io::{ErrorKind, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use spec::container::Spec;
-use spec::network::{Attachment, GATEWAY, Kind, Mac, Network, Networking, Rate, Subnet};
+use spec::limits::GroupName;
+use spec::network::{
+    Allow, Attachment, GATEWAY, Kind, Mac, Network, Networking, Peer, Publish, Rate, Subnet,
+};
 use spec::{Error, Id, Name, Result, ResultExt};
 
 use super::names;
@@ -33,6 +37,9 @@ const MOST: u128 = 1 << 20;
 /// How long its maker may have been at it, if it is tried again.
 const TRIES: usize = 3;
 
+/// The port of names (RFC 1035).
+const NAMES: u16 = 53;
+
 /// Stands for the MAC address of an interface that has none yet.
 pub(crate) const NO_MAC: Mac = Mac([0; 6]);
 
@@ -46,6 +53,12 @@ pub struct Lease {
     /// What else its network knows it by.
     #[serde(default)]
     pub aliases: Vec<String>,
+    /// Its group, within which these mean something; empty for that of all who have none.
+    #[serde(default)]
+    pub group: String,
+    /// It may not talk to the outside, and nobody there is asked for names for it.
+    #[serde(default)]
+    pub closed: bool,
     /// Whom the resolver asks for it about everybody else; empty for whom the network asks.
     #[serde(default)]
     pub servers: Vec<IpAddr>,
@@ -58,18 +71,27 @@ pub struct Lease {
 struct Asks {
     servers: Vec<IpAddr>,
     named: Vec<Name>,
+    group: String,
+    closed: bool,
+}
+
+/// Names are a way out: they are asked for where any other is open.
+fn is_closed(networking: &Networking) -> bool {
+    let leads_out = |allow: &Allow| !allow.inward && allow.peer == Peer::Outside;
+    networking.closed && !networking.allow.iter().any(leads_out)
 }
 
 impl Asks {
     fn lease(&self, id: Id, name: Name, network: &Name, aliases: &[String]) -> Lease {
         let more = self.named.iter().any(|other| other != network);
-        Lease { id, name, aliases: aliases.to_vec(), servers: self.servers.clone(), more }
+        let (aliases, servers) = (aliases.to_vec(), self.servers.clone());
+        Lease { id, name, aliases, group: self.group.clone(), closed: self.closed, servers, more }
     }
 }
 
 impl Networks {
     /// Networks are looked at only where there are several.
-    fn asks(&self, networking: Option<&Networking>) -> Asks {
+    fn asks(&self, networking: Option<&Networking>, group: Option<&GroupName>) -> Asks {
         let on =
             networking.into_iter().flat_map(|networking| &networking.attachments).filter_map(|attachment| {
                 match attachment {
@@ -82,7 +104,8 @@ impl Networks {
             several && self.get(name).is_ok_and(|known| known.is_some_and(|known| known.names))
         };
         let servers = networking.map(|networking| networking.servers.clone()).unwrap_or_default();
-        Asks { servers, named: on.filter(named).cloned().collect() }
+        let (group, closed) = (group.map(ToString::to_string), networking.is_some_and(is_closed));
+        Asks { servers, named: on.filter(named).cloned().collect(), group: group.unwrap_or_default(), closed }
     }
 
     /// Refuses what no container could have, before anything is done: networks that are not there, addresses
@@ -91,13 +114,17 @@ impl Networks {
     /// # Errors
     /// The first of it.
     pub fn foresee(&self, spec: &Spec) -> Result<()> {
-        let attachments = spec.network.iter().flat_map(|network| &network.attachments);
-        for attachment in attachments {
-            let Attachment::Network { network, addresses, dhcp, .. } = attachment else { continue };
+        let Some(networking) = spec.network.as_deref() else { return Ok(()) };
+        for attachment in &networking.attachments {
+            let Attachment::Network { network, addresses, .. } = attachment else { continue };
             let network = self.must_have(network)?;
             by_hand(&network, addresses)?;
-            from_outside(&network, addresses, *dhcp)?;
-            let rate = spec.network.as_ref().map(|networking| networking.rate).unwrap_or_default();
+            must_have_addresses(&network, addresses)?;
+            leaves_names(&networking.published)?;
+            if network.names {
+                self.may_be_asked(&networking.servers)?;
+            }
+            let rate = networking.rate;
             if rate != Rate::default() && !network.kind.is_routed() {
                 return Err(Error::unsupported(format!(
                     "what goes over network {} cannot be limited: its kind is {}",
@@ -106,6 +133,30 @@ impl Networks {
                 ))
                 .hint("networks of kind nat and isolated can"));
             }
+        }
+        Ok(())
+    }
+
+    /// Refuses servers that a resolver of ours would ask in the host's name, and the container may not itself.
+    fn may_be_asked(&self, servers: &[IpAddr]) -> Result<()> {
+        if servers.is_empty() {
+            return Ok(());
+        }
+        let networks = self.list()?;
+        for server in servers {
+            let own = |network: &&Network| {
+                (network.kind.is_routed() || network.kind == Kind::Pair)
+                    && network.subnets.iter().any(|subnet| subnet.net.contains(&server.to_canonical()))
+            };
+            let whose = match networks.iter().find(own) {
+                Some(network) => format!("is on network {}", network.name),
+                None if is_local(*server) => "means the host itself".to_owned(),
+                None => continue,
+            };
+            return Err(Error::user(format!(
+                "{server} cannot be asked for names: that {whose}, and the host asks it in the container's place"
+            ))
+            .hint("say one that lies elsewhere, or none: whom the host asks is asked; on a network without names (tsubo network create --no-names) a container asks itself"));
         }
         Ok(())
     }
@@ -123,7 +174,7 @@ impl Networks {
     }
 
     fn lease_all(&self, spec: &Spec, networking: &mut Networking, group: &str) -> Result<()> {
-        let (mut gateway, asks) = (None, self.asks(Some(networking)));
+        let (mut gateway, asks) = (None, self.asks(Some(networking), spec.group.as_ref()));
         for attachment in &mut networking.attachments {
             let Attachment::Network { network, aliases, .. } = attachment else { continue };
             let network = self.with_zone(self.must_have(network)?, group)?;
@@ -142,8 +193,8 @@ impl Networks {
 
     /// Gives one interface what it needs; what it already has stays its own.
     fn attach(&self, network: &Network, lease: &Lease, attachment: &mut Attachment) -> Result<()> {
-        let Attachment::Network { addresses, mac, dhcp, .. } = attachment else { return Ok(()) };
-        *dhcp |= from_outside(network, addresses, *dhcp)?;
+        let Attachment::Network { addresses, mac, aliases, .. } = attachment else { return Ok(()) };
+        must_have_addresses(network, addresses)?;
         let hands = by_hand(network, addresses)?;
         // Another than that of networks, which may be wanted within.
         let pair = || FileLock::take(self.lib(), "pairs");
@@ -152,16 +203,15 @@ impl Networks {
         if network.kind == Kind::Pair {
             claim.must_be_two()?;
         }
+        claim.must_be_nobodys_name(aliases)?;
         for address in &hands {
             claim.must_take(LEASES, &address.addr().to_string())?;
         }
         *addresses = hands;
-        if !*dhcp {
-            for subnet in &network.subnets {
-                if !addresses.iter().any(|own| own.addr().is_ipv4() == subnet.net.addr().is_ipv4()) {
-                    let address = claim.any(subnet, addresses, network)?;
-                    addresses.push(address);
-                }
+        for subnet in &network.subnets {
+            if !addresses.iter().any(|own| own.addr().is_ipv4() == subnet.net.addr().is_ipv4()) {
+                let address = claim.any(subnet, addresses, network)?;
+                addresses.push(address);
             }
         }
         *mac = claim.mac(*mac, addresses)?;
@@ -183,7 +233,7 @@ impl Networks {
                 continue;
             }
             let network = self.must_have(network)?;
-            let asks = self.asks(spec.network.as_deref());
+            let asks = self.asks(spec.network.as_deref(), spec.group.as_ref());
             let lease = asks.lease(spec.id, spec.name.clone(), &network.name, aliases);
             let claim = Claim::new(self, &network, &lease)?;
             for address in addresses {
@@ -211,15 +261,16 @@ impl Networks {
         }
     }
 
-    /// Has its networks know a container by another name.
+    /// Has its networks know a container by this name, and whatever else its record says.
     pub(crate) fn rename(&self, spec: &Spec, to: &Name) {
         let attachments = spec.network.iter().flat_map(|network| &network.attachments);
         for attachment in attachments {
             let Attachment::Network { network, addresses, mac, aliases, .. } = attachment else { continue };
-            let lease = self.asks(spec.network.as_deref()).lease(spec.id, to.clone(), network, aliases);
+            let asks = self.asks(spec.network.as_deref(), spec.group.as_ref());
+            let lease = asks.lease(spec.id, to.clone(), network, aliases);
             let dir = self.run_dir(network);
             for file in files(&dir, addresses, *mac) {
-                if holder(&file).is_some_and(|now| now.id == spec.id && now.name != *to) {
+                if holder(&file).is_some_and(|now| now.id == spec.id && now != lease) {
                     // The old name stays where this fails, until it is looked for again.
                     let _ = written(&dir, &lease).and_then(|new| fs::rename(new, file));
                 }
@@ -264,7 +315,8 @@ impl Networks {
                     continue;
                 }
                 let (id, own) = (record.spec.id, record.spec.name.clone());
-                let lease = self.asks(record.spec.network.as_deref()).lease(id, own, name, aliases);
+                let asks = self.asks(record.spec.network.as_deref(), record.spec.group.as_ref());
+                let lease = asks.lease(id, own, name, aliases);
                 let new = written(&dir, &lease).doing(doing)?;
                 for file in files(&dir, addresses, *mac) {
                     match fs::hard_link(&new, &file) {
@@ -324,17 +376,39 @@ fn with_length(address: IpAddr, length: u8) -> IpNet {
     IpNet::new(address, length).unwrap_or(IpNet::from(address))
 }
 
-/// Whether addresses are asked for on the network, where that is possible.
-fn from_outside(network: &Network, addresses: &[IpNet], asked: bool) -> Result<bool> {
-    let (name, kind) = (&network.name, network.kind.word());
-    let others = matches!(network.kind, Kind::Macvlan { .. } | Kind::Bridge { .. });
-    match (asked, others, network.subnets.is_empty() && addresses.is_empty()) {
-        (true, false, _) => Err(Error::user(format!("nobody answers DHCP on network {name} ({kind})"))
-            .hint("leave dhcp out: its addresses are given by tsubo; or say one: ip=ADDRESS")),
-        (false, false, true) => Err(Error::user(format!("network {name} ({kind}) has no addresses to give"))
-            .hint("say one, as in ip=192.168.1.7/24, or make the network with --subnet")),
-        (asked, _, none) => Ok(asked || none),
+/// Refuses to leave an interface without any address: nobody asks for one on the network.
+fn must_have_addresses(network: &Network, addresses: &[IpNet]) -> Result<()> {
+    if !network.subnets.is_empty() || !addresses.is_empty() {
+        return Ok(());
     }
+    let (name, kind) = (&network.name, network.kind.word());
+    Err(Error::unsupported(format!(
+        "network {name} ({kind}) has no addresses to give, and they cannot be asked for by DHCP yet"
+    ))
+    .hint("say one, as in ip=192.168.1.7/24, or make the network with --subnet"))
+}
+
+/// Refuses to publish the port of names on all addresses: the resolvers of networks answer on those of gateways.
+fn leaves_names(published: &[Publish]) -> Result<()> {
+    let Some(publish) = published.iter().find(|one| one.host == NAMES && one.address.is_none()) else {
+        return Ok(());
+    };
+    let Publish { protocol, container, .. } = publish;
+    Err(Error::user(format!(
+        "port {NAMES}/{} of all addresses of the host cannot be published: names of containers are answered on some",
+        protocol.word()
+    ))
+    .hint(format!("say one of them: -p IP:{NAMES}:{container}/{}", protocol.word())))
+}
+
+/// An address that means whoever sends there, or his neighbours.
+fn is_local(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    let near = match address {
+        IpAddr::V4(four) => four.is_link_local() || four.is_broadcast() || four.octets()[0] == 0,
+        IpAddr::V6(six) => six.is_unicast_link_local(),
+    };
+    near || address.is_loopback() || address.is_unspecified() || address.is_multicast()
 }
 
 /// The files that stand for what an interface has.
@@ -349,15 +423,30 @@ pub(super) fn holder(file: &Path) -> Option<Lease> {
     disk::read_json(file).ok()?
 }
 
+/// Where a lease is written before it has a place: for nobody else to write in.
+fn fresh(dir: &Path, id: Id) -> PathBuf {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let (own, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    dir.join(format!("{NEW}{id}-{own}-{count}"))
+}
+
 /// A file with a lease in it, which has no place yet.
 fn written(dir: &Path, lease: &Lease) -> std::io::Result<PathBuf> {
-    let file = dir.join(format!("{NEW}{}", lease.id));
+    let file = fresh(dir, lease.id);
+    write(&file, lease).map(|()| file)
+}
+
+/// What is there may be a further name of a lease that is in its place: that is not written in.
+pub(super) fn write(file: &Path, lease: &Lease) -> std::io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let text = serde_json::to_vec(lease)?;
-    let mut new = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&file)?;
+    let mut new = OpenOptions::new().write(true).create_new(true).mode(0o644).open(file)?;
     // Whatever the umask of whoever starts a container says.
     new.set_permissions(fs::Permissions::from_mode(0o644))?;
-    new.write_all(&text)?;
-    Ok(file)
+    new.write_all(&text)
 }
 
 /// One container that takes what it needs of one network. What it has taken stays when this goes.
@@ -402,7 +491,7 @@ impl<'a> Claim<'a> {
                 // The network is being removed, or its files were.
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     self.networks.rebuild(self.name)?;
-                    written(&self.dir, self.lease).doing(doing)?;
+                    write(&self.file, self.lease).doing(doing)?;
                 }
                 Err(error) => return Err(error).doing(doing),
             }
@@ -488,6 +577,25 @@ impl<'a> Claim<'a> {
             mac = random_mac()?;
         }
         Ok(mac)
+    }
+
+    /// Names are stronger than aliases: one that is another's would never be asked for.
+    fn must_be_nobodys_name(&self, aliases: &[String]) -> Result<()> {
+        if aliases.is_empty() {
+            return Ok(());
+        }
+        let own = self.lease.name.as_str();
+        let others = super::inspect::names_in(&self.dir);
+        let taken =
+            |alias: &&String| others.iter().any(|name| name != own && name.eq_ignore_ascii_case(alias));
+        match aliases.iter().find(taken) {
+            None => Ok(()),
+            Some(alias) => Err(Error::conflict(format!(
+                "{alias} is a container's name on network {} already",
+                self.name
+            ))
+            .hint("choose another alias")),
+        }
     }
 
     /// Two, and nobody else.

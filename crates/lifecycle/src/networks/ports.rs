@@ -8,8 +8,12 @@ use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use spec::network::{Protocol, Publish};
 use spec::{Error, Result};
+
+/// Descriptors that a keeper may need besides.
+const OTHERS: u64 = 512;
 
 /// So often a port that is free for one protocol and address, and not for the other, is given up.
 const TRIES: usize = 16;
@@ -19,6 +23,7 @@ const TRIES: usize = 16;
 /// # Errors
 /// Conflict for one that another program has.
 pub(super) fn reserve(published: &[Publish]) -> Result<(Vec<Publish>, Vec<OwnedFd>)> {
+    make_room(published.len());
     let (mut found, mut sockets) = (Vec::with_capacity(published.len()), Vec::new());
     for publish in published {
         let (port, held) = take(publish)?;
@@ -26,6 +31,17 @@ pub(super) fn reserve(published: &[Publish]) -> Result<(Vec<Publish>, Vec<OwnedF
         sockets.extend(held);
     }
     Ok((found, sockets))
+}
+
+/// Each port takes up to two descriptors, and a process may usually have 1024.
+fn make_room(ports: usize) {
+    let wanted = 2 * ports as u64 + OTHERS;
+    let limit = getrlimit(Resource::Nofile);
+    let Some(current) = limit.current.filter(|current| *current < wanted) else { return };
+    // No more than is needed: what we start inherits it.
+    let most = limit.maximum.map_or(wanted, |most| most.min(wanted)).max(current);
+    // Without it the port is refused that takes one too many.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(most), ..limit });
 }
 
 fn take(publish: &Publish) -> Result<(u16, Vec<OwnedFd>)> {
@@ -115,6 +131,18 @@ mod tests {
         assert!(error.to_string().contains(&found[0].host.to_string()), "{error}");
         drop(held);
         reserve(&[publish(found[0].host, Protocol::Tcp)]).expect("free again");
+    }
+
+    #[test]
+    fn a_thousand_ports_have_room() {
+        let before = getrlimit(Resource::Nofile);
+        make_room(1000);
+        let after = getrlimit(Resource::Nofile);
+        let most = before.maximum.unwrap_or(u64::MAX);
+        assert!(after.current.is_none_or(|current| current >= most.min(2000 + OTHERS)), "{after:?}");
+        assert_eq!(after.maximum, before.maximum);
+        make_room(1);
+        assert_eq!(getrlimit(Resource::Nofile).current, after.current, "never lowered");
     }
 
     #[test]

@@ -144,6 +144,21 @@ pub(super) fn is_host(net: IpNet, address: IpAddr) -> bool {
 }
 
 /// Where the host has ways to, and whom it asks about names.
+/// The interface over which this host has a way to one address alone.
+pub(super) fn way_to(address: IpAddr) -> Option<String> {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let ways = match address {
+        IpAddr::V4(_) => routes_four(&read("/proc/thread-self/net/route")),
+        IpAddr::V6(_) => routes_six(&read("/proc/thread-self/net/ipv6_route")),
+    };
+    over(ways, address)
+}
+
+fn over(ways: Vec<(IpNet, String)>, address: IpAddr) -> Option<String> {
+    let (_, whose) = ways.into_iter().find(|(net, _)| *net == IpNet::from(address))?;
+    whose.rsplit(' ').next().map(ToOwned::to_owned)
+}
+
 fn hosts() -> Vec<(IpNet, String)> {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let mut all = routes_four(&read("/proc/thread-self/net/route"));
@@ -206,6 +221,15 @@ mod tests {
         assert!(free_four(&all, false).expect_err("none").hints()[0].contains("--subnet"));
         let six = free_six(&taken(&[])).expect("free");
         assert!(six.net.to_string().starts_with("fd") && six.net.prefix_len() == 64);
+    }
+
+    #[test]
+    fn a_way_to_one_address_alone() {
+        let text = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
+                    eth0\t0000580A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n\
+                    vaabb0\t0500580A\t00000000\t0005\t0\t0\t0\tFFFFFFFF\t0\t0\t0\n";
+        let over = |address: &str| over(routes_four(text), address.parse().expect(address));
+        assert_eq!((over("10.88.0.5").as_deref(), over("10.88.0.6")), (Some("vaabb0"), None));
     }
 
     #[test]

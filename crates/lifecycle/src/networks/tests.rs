@@ -357,17 +357,15 @@ fn addresses_from_outside() {
     let house = House::new();
     let kind = Kind::Macvlan { parent: "eth0".into(), mode: None };
     house.networks.create(&Wanted { kind, ..Wanted::named(parsed("lan")) }).expect("made");
-    let one = house.container("one", vec![on("lan", &[])]).expect("by DHCP");
-    assert!(matches!(
-        &one.network.as_ref().expect("network").attachments[0],
-        Attachment::Network { dhcp: true, .. }
-    ));
-    assert!(mac(&one).is_ordinary());
-    assert_eq!(house.networks.members(&parsed("lan")).expect("members").len(), 1);
+    let none = house.networks.foresee(&unwritten("one", vec![on("lan", &[])])).expect_err("DHCP");
+    assert!(none.kind() == ErrorKind::Unsupported && none.hints()[0].contains("ip="), "{none:?}");
+    assert!(house.container("one", vec![on("lan", &[])]).is_err());
     let bare = house.container("two", vec![on("lan", &["192.168.1.7"])]).expect_err("no length");
     assert!(bare.hints()[0].contains("192.168.1.7/24"), "{bare:?}");
     let hand = house.container("two", vec![on("lan", &["192.168.1.7/24"])]).expect("by hand");
     assert_eq!(addresses(&hand), ["192.168.1.7/24"]);
+    assert!(mac(&hand).is_ordinary());
+    assert_eq!(house.networks.members(&parsed("lan")).expect("members").len(), 1);
     assert!(house.container("three", vec![on("lan", &["192.168.1.7/24"])]).is_err(), "given twice");
 }
 
@@ -445,4 +443,115 @@ fn two_times_fifty_at_once_from_one_small_pool() {
     assert_eq!(macs.iter().filter_map(|member| member.mac).collect::<BTreeSet<_>>().len(), 61);
     let ids: BTreeSet<Id> = macs.iter().map(|member| member.id).collect();
     assert_eq!(ids.len(), 61);
+}
+
+fn known_as(attachment: Attachment, alias: &str) -> Attachment {
+    match attachment {
+        Attachment::Network { network, interface, addresses, mac, dhcp, mtu, .. } => {
+            let aliases = vec![alias.to_owned()];
+            Attachment::Network { network, interface, addresses, mac, aliases, dhcp, mtu }
+        }
+        other => other,
+    }
+}
+
+#[test]
+fn nobody_takes_another_ones_name() {
+    let house = House::new();
+    house.make("net", "10.99.1.0/24");
+    house.container("db", vec![known_as(on("net", &[]), "db")]).expect("its own name");
+    let thief = house.container("thief", vec![known_as(on("net", &[]), "db")]).expect_err("another's");
+    assert!(thief.kind() == ErrorKind::Conflict && thief.to_string().contains("db"), "{thief:?}");
+    assert_eq!(house.leases("net").len(), 1, "nothing is left of it");
+    house.container("second", vec![known_as(on("net", &[]), "sql")]).expect("leased");
+    house.container("third", vec![known_as(on("net", &[]), "sql")]).expect("several with one alias");
+}
+
+#[test]
+fn a_resolver_is_told_who_asks() {
+    let house = House::new();
+    house.make("net", "10.99.1.0/24");
+    let told = |words: &[&str], closed| {
+        let mut spec = unwritten("web", vec![on("net", &[])]);
+        spec.group = Some("tenant-a".parse().expect("a group"));
+        let networking = spec.network.as_mut().expect("network");
+        networking.closed = closed;
+        networking.allow = words.iter().map(|word| word.parse().expect("who")).collect();
+        house.networks.lease(&mut spec).expect("leased");
+        let address = addresses(&spec)[0].split('/').next().expect("an address").to_owned();
+        let file = house.networks.run_dir(&parsed("net")).join("leases").join(address);
+        let lease = lease::holder(&file).expect("a lease");
+        house.networks.release(&spec);
+        (lease.group, lease.closed)
+    };
+    let own = "tenant-a".to_owned();
+    assert_eq!(told(&[], false), (own.clone(), false));
+    assert_eq!(told(&["from:outside", "host"], true), (own.clone(), true));
+    assert_eq!(told(&["outside:443"], true), (own, false));
+}
+
+#[test]
+fn the_host_is_not_asked_in_a_containers_name() {
+    let house = House::new();
+    house.make("net", "10.99.1.0/24");
+    house.make("others", "10.99.2.0/24");
+    let ask = |server: &str| {
+        let mut spec = unwritten("web", vec![on("net", &[])]);
+        spec.network.as_mut().expect("network").servers = vec![server.parse().expect("an address")];
+        house.networks.foresee(&spec)
+    };
+    for bad in ["127.0.0.1", "::1", "0.0.0.0", "169.254.1.1", "fe80::1", "10.99.2.1", "::ffff:10.99.1.1"] {
+        assert_eq!(ask(bad).expect_err(bad).kind(), ErrorKind::User, "{bad}");
+    }
+    ask("9.9.9.9").expect("elsewhere");
+}
+
+#[test]
+fn the_port_of_names_is_published_on_one_address() {
+    let house = House::new();
+    house.make("net", "10.99.1.0/24");
+    let publish = |word: &str| {
+        let mut spec = unwritten("web", vec![on("net", &[])]);
+        spec.network.as_mut().expect("network").published =
+            spec::network::Publish::parse(word).expect("ports");
+        house.networks.foresee(&spec)
+    };
+    for bad in ["53:53/udp", "53:5353", "50-60:50-60"] {
+        assert!(publish(bad).expect_err(bad).hints()[0].contains("-p IP:53"), "{bad}");
+    }
+    publish("192.0.2.7:53:53/udp").expect("one address");
+    publish("5353:53/udp").expect("another port");
+}
+
+#[test]
+fn a_lease_is_never_written_through_another_name() {
+    let house = House::new();
+    house.make("net", "10.99.1.0/24");
+    house.container("web", vec![on("net", &[])]).expect("leased");
+    let dir = house.networks.run_dir(&parsed("net"));
+    let live = dir.join("leases").join(house.leases("net").first().expect("one"));
+    let before = fs::read(&live).expect("a lease");
+    // As a command leaves it that is killed before it removes the first name.
+    let other = lease::holder(&live).expect("a lease");
+    let left = dir.join(".new-left");
+    fs::hard_link(&live, &left).expect("linked");
+    lease::write(&left, &lease::Lease { name: parsed("other"), ..other }).expect("written");
+    assert_eq!(fs::read(&live).expect("a lease"), before);
+}
+
+#[test]
+fn what_cannot_be_read_is_nobodys_after_a_while() {
+    let house = House::new();
+    house.make("net", "10.99.1.0/24");
+    house.container("web", vec![on("net", &[])]).expect("leased");
+    let leases = house.networks.run_dir(&parsed("net")).join("leases");
+    for (name, age) in [("10.99.1.77", 3600), ("10.99.1.78", 0)] {
+        fs::write(leases.join(name), "").expect("written");
+        let file = fs::File::options().write(true).open(leases.join(name)).expect("a file");
+        let then = std::time::SystemTime::now() - std::time::Duration::from_secs(age);
+        file.set_modified(then).expect("a time");
+    }
+    let removed = house.networks.gc().expect("collected");
+    assert_eq!(removed.len(), 1, "{removed:?}");
+    assert!(!leases.join("10.99.1.77").exists() && leases.join("10.99.1.78").exists());
 }
