@@ -29,7 +29,7 @@ struct job {
     const char *group, *root;
     char **argv;
     struct trees trees;
-    int joins[HIERARCHIES], into, gate[2], running[2];
+    int joins[HIERARCHIES], into, gate[2], wired[2], running[2];
 };
 
 static pid_t start(struct job *job) {
@@ -59,6 +59,7 @@ static void execute(const struct job *job) {
 static void child(const struct job *job) {
     char byte;
     close(job->gate[1]);
+    if (job->parts & WIRE) close(job->wired[1]);
     if (job->parts & GROUPS && job->v1 && !job->by_parent) groups_join_v1(job->joins, 0);
     if ((job->by_parent || job->parts & USER) && read(job->gate[0], &byte, 1) != 1) _exit(125);
     if (job->parts & CGROUP) must(unshare(CLONE_NEWCGROUP), "cgroup namespace");
@@ -68,6 +69,7 @@ static void child(const struct job *job) {
     guard_bind(job->parts);
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
+    if (job->parts & WIRE && read(job->wired[0], &byte, 1) != 1) _exit(125);
     execute(job);
 }
 
@@ -79,6 +81,10 @@ static void help(const struct job *job, pid_t child) {
     }
     if (job->by_parent) groups_join_v1(job->joins, child);
     if (job->by_parent || job->parts & USER) must((int)write(job->gate[1], "g", 1), "gate");
+    if (job->parts & WIRE) {
+        wire_make(child);
+        must((int)write(job->wired[1], "w", 1), "wired");
+    }
 }
 
 /* Executing closes the other end; so does dying, and then the program is not there. */
@@ -95,6 +101,7 @@ static int run(struct job *job) {
     }
     job->trees = mounts_prepare(job->parts, job->root);
     must(pipe2(job->gate, O_CLOEXEC), "pipe");
+    if (job->parts & WIRE) must(pipe2(job->wired, O_CLOEXEC), "pipe");
     if (job->detach) must(pipe2(job->running, O_CLOEXEC), "pipe");
     pid_t pid = start(job);
     if (pid == 0) child(job);
@@ -102,6 +109,7 @@ static int run(struct job *job) {
     if (job->detach) return await_exec(job);
     int status;
     must(waitpid(pid, &status, 0), "wait");
+    if (job->parts & WIRE) wire_remove(pid);
     if (job->parts & GROUPS) groups_remove(job->group);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }

@@ -20,6 +20,8 @@ enum part {
     IDMAP = 1 << 16, PIVOT = 1 << 17,
     /* What binds the program. */
     NNP = 1 << 18, CAPS = 1 << 19, SECCOMP = 1 << 20,
+    /* What leads from its network to the host's. */
+    WIRE = 1 << 21,
 };
 
 unsigned parts_named(char *list);
@@ -44,6 +46,9 @@ void mounts_make(unsigned parts, struct trees trees, const char *root);
 int guard_map_ids(pid_t child);
 void guard_become_root(void);
 void guard_bind(unsigned parts);
+
+void wire_make(pid_t child);
+void wire_remove(pid_t child);
 
 static inline void die(const char *what) {
     fprintf(stderr, "floor: %s: %s\n", what, strerror(errno));

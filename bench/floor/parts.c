@@ -13,6 +13,7 @@ static const struct { const char *name; unsigned part; } NAMES[] = {
     {"root", ROOT}, {"proc", PROC}, {"sys", SYS}, {"dev", DEV}, {"pts", PTS}, {"shm", SHM}, {"mqueue", MQUEUE},
     {"idmap", IDMAP}, {"pivot", PIVOT},
     {"nnp", NNP}, {"caps", CAPS}, {"seccomp", SECCOMP},
+    {"wire", WIRE},
 };
 
 static unsigned one(const char *name) {

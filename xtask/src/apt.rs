@@ -61,6 +61,8 @@ pub(crate) const GUEST: &[Need] = &[
     ("/lib/systemd/systemd", "systemd"),
     ("/usr/sbin/criu", "criu"),
     ("/sbin/ip", "iproute2"),
+    ("/usr/sbin/nft", "nftables"),
+    ("/usr/bin/pasta", "passt"),
     ("/usr/sbin/iptables-restore", "iptables"),
     ("/usr/bin/podman", "podman"),
     ("/usr/bin/conmon", "conmon"),
@@ -80,6 +82,12 @@ pub(crate) const BENCHES: &[Need] = &[
     ("/usr/bin/time", "time"),
     ("/usr/bin/mmdebstrap", "mmdebstrap"),
     ("/usr/bin/wrk", "wrk"),
+    ("/usr/bin/iperf3", "iperf3"),
+    ("/usr/sbin/nginx", "nginx-light"),
+    ("/sbin/ip", "iproute2"),
+    ("/usr/sbin/nft", "nftables"),
+    ("/usr/lib/podman/netavark", "netavark"),
+    ("/usr/sbin/iptables", "iptables"),
     ("/usr/bin/redis-benchmark", "redis-tools"),
 ];
 

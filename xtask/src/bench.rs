@@ -10,6 +10,7 @@ mod footprint;
 mod hooks;
 mod machine;
 mod minimal;
+mod net;
 mod oci;
 mod pack;
 mod parts;
@@ -50,7 +51,7 @@ pub(crate) struct Ask {
 
 type Bench = (&'static str, fn(&Ask) -> Result<Findings>);
 
-const BENCHES: [Bench; 13] = [
+const BENCHES: [Bench; 14] = [
     ("start", start::run),
     ("parts", parts::run),
     ("burst", burst::run),
@@ -59,6 +60,7 @@ const BENCHES: [Bench; 13] = [
     // Before the crowd: the kernel never forgets how many mounts there were at once.
     ("footprint", footprint::run),
     ("crowd", crowd::run),
+    ("net", net::run),
     ("sampler", sampler::run),
     ("hooks", hooks::run),
     ("size", |ask| size::run(&ask.dist)),

@@ -105,6 +105,7 @@ impl Containers {
         }
         let networks = self.networks();
         networks.foresee(&spec)?;
+        networks.fits(&spec)?;
         let run = self.run.join(id.to_string());
         if spec.hooks.is_some() {
             drop(images);

@@ -4,6 +4,7 @@
 //! of containers and, for speed, in one small file for each address in the run directory.
 
 pub mod files;
+mod fits;
 mod gc;
 mod inspect;
 mod kernel;

@@ -9,7 +9,7 @@ use spec::network::Mac;
 use crate::entry::octets;
 use crate::message::{Batch, attribute, word};
 use crate::socket::Socket;
-use crate::uapi::netlink::{CREATE, DUMP, REPLACE};
+use crate::uapi::netlink::{CREATE, DUMP, EXCLUSIVE, REPLACE};
 use crate::uapi::route::*;
 
 const INET: u8 = 2;
@@ -53,8 +53,58 @@ pub(crate) struct Way {
     pub(crate) source: Option<IpAddr>,
 }
 
-/// Makes a route, in place of another to the same addresses.
-pub(crate) fn route(batch: &mut Batch, index: u32, way: &Way) -> u32 {
+impl Way {
+    /// It leads to one container, from the host.
+    pub(crate) fn is_to_one(&self) -> bool {
+        self.via.is_none()
+            && self.to.prefix_len() == self.to.max_prefix_len()
+            && !self.to.addr().is_loopback()
+    }
+}
+
+/// The number of the link that has an address of this host; None: it is none of its own.
+pub(crate) fn owner(socket: &Socket, address: IpAddr) -> Result<Option<u32>> {
+    let bits = if address.is_ipv4() { 32 } else { 128 };
+    let mut header = vec![family(address), bits, 0, 0, 0, 0, 0, 0];
+    header.extend(RTM_F_FIB_MATCH.to_ne_bytes());
+    let mut batch = Batch::default();
+    batch.message(GETROUTE, 0, &header);
+    batch.put(RTA_DST, &octets(address));
+    let mut found = None;
+    // Where there is no route at all it is not ours either.
+    socket.ask(&mut batch, |answer| {
+        let is_local = answer.kind == NEWROUTE && answer.body.get(7) == Some(&RTN_LOCAL);
+        found = found.or(is_local.then(|| leads_over(answer.body)).flatten());
+    })?;
+    Ok(found)
+}
+
+/// The number of the link over which the packets for this address alone go, if there is such a route.
+pub(crate) fn way_to(socket: &Socket, address: IpAddr) -> Result<Option<u32>> {
+    let wanted = octets(address);
+    let bits = wanted.len() as u8 * 8;
+    let mut batch = Batch::default();
+    batch.message(GETROUTE, DUMP, &[family(address), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    let mut found = None;
+    socket.ask(&mut batch, |answer| {
+        let body = answer.body;
+        let is_it = answer.kind == NEWROUTE
+            && body.get(1) == Some(&bits)
+            && body.get(4) == Some(&RT_TABLE_MAIN)
+            && attribute(body.get(12..).unwrap_or_default(), RTA_DST) == Some(&wanted);
+        if is_it {
+            found = leads_over(body);
+        }
+    })?;
+    Ok(found)
+}
+
+fn leads_over(route: &[u8]) -> Option<u32> {
+    attribute(route.get(12..)?, RTA_OIF).map(|index| word(index, 0))
+}
+
+/// Makes a route, in place of another to the same addresses if `replace`.
+pub(crate) fn route(batch: &mut Batch, index: u32, way: &Way, replace: bool) -> u32 {
     let onlink = if way.via.is_some() { RTNH_F_ONLINK } else { 0 };
     let (table, scope, kind) = match way.to.addr() {
         to if to.is_loopback() => (RT_TABLE_LOCAL, RT_SCOPE_HOST, RTN_LOCAL),
@@ -64,7 +114,8 @@ pub(crate) fn route(batch: &mut Batch, index: u32, way: &Way) -> u32 {
     let mut header = vec![family(way.to.addr()), way.to.prefix_len(), 0, 0];
     header.extend([table, RTPROT_STATIC, scope, kind]);
     header.extend(onlink.to_ne_bytes());
-    let number = batch.message(NEWROUTE, CREATE | REPLACE, &header);
+    let how = if replace { REPLACE } else { EXCLUSIVE };
+    let number = batch.message(NEWROUTE, CREATE | how, &header);
     batch.put_u32(RTA_OIF, index);
     if table == RT_TABLE_LOCAL {
         // Each interface has one of its own, behind that of the loopback.

@@ -1,6 +1,7 @@
 //! What makes a container's network: the steps, as few calls of the kernel as possible.
 
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use spec::network::{Element, Link, Plan, Side, Step, Wiring};
@@ -15,6 +16,10 @@ use crate::message::Batch;
 use crate::raise::is_off;
 use crate::socket::{Failure, Socket};
 use crate::{filter, shape};
+
+/// How many hundredths of a second a link may outlive its container: the kernel takes network namespaces down when it
+/// gets to it.
+const GOING: u32 = 200;
 
 /// What became of the names of a plan: the numbers of its interfaces.
 #[derive(Default)]
@@ -147,11 +152,41 @@ impl Host {
             let Some(step) = told.get((failure.message as usize).wrapping_sub(1)) else { continue };
             if is_v6(step) && (off || is_off(failure.errno)) && plan.iter().any(is_v4_address) {
                 off = true;
+            } else if failure.errno == Errno::EXIST
+                && side == Side::Host
+                && matches!(step, Step::Route { .. })
+            {
+                self.take_over(step, numbers)?;
             } else {
                 return Err(step_failure(step, failure.errno));
             }
         }
         Ok(off)
+    }
+
+    /// A route to a container's address that is there already: it is our own, or one of a container that is just going,
+    /// or that of somebody who keeps it.
+    fn take_over(&self, step: &Step, numbers: &Numbers) -> Result<()> {
+        let Step::Route { interface, to, via, source, .. } = step else { return Ok(()) };
+        let Some(index) = numbers.of(Side::Host, interface) else { return Ok(()) };
+        let own = self.link(interface)?.map(|found| found.group);
+        for _ in 0..GOING {
+            let there = address::way_to(&self.route, to.addr())?;
+            let other =
+                there.filter(|there| *there != index).map(|there| link::by_number(&self.route, there));
+            let other = other.transpose()?.flatten();
+            // Who is in the same zone is of the same state directory, which gave this address to one container only.
+            if other.is_none_or(|other| Some(other.group) == own) {
+                let mut batch = Batch::default();
+                address::route(&mut batch, index, &Way { to: *to, via: *via, source: *source }, true);
+                let failed = self.route.run(&mut batch)?.first().map(|failure| failure.errno);
+                return failed.map_or(Ok(()), |errno| Err(step_failure(step, errno)));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Err(Error::conflict(format!("the address {} is somebody else's on this host", to.addr()))
+            .hint(format!("ip route get {} says whose; take another address or network", to.addr()))
+            .hint("tsubo gc removes what is left of containers that are gone"))
     }
 
     /// The end of a pair that was up first carries packets only when the kernel's watch of links gets to it; to be
@@ -212,7 +247,8 @@ fn write(batch: &mut Batch, step: &Step, on: Side, numbers: &Numbers) {
         }
         Step::Route { side, interface, to, via, source } => {
             if let Some(index) = number(*side, interface) {
-                address::route(batch, index, &Way { to: *to, via: *via, source: *source });
+                let way = Way { to: *to, via: *via, source: *source };
+                address::route(batch, index, &way, !(on == Side::Host && way.is_to_one()));
             }
         }
         Step::Neighbour { side, interface, address, mac } => {

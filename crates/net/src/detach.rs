@@ -1,15 +1,17 @@
 //! The end of a container's network, and what is left of those that ended otherwise.
 
+use std::net::IpAddr;
+
 use rustix::io::Errno;
-use spec::network::{Element, Plan, Step, Wiring};
+use spec::network::{Element, Plan, Side, Step, Wiring};
 use spec::{Error, Result};
 
 use crate::attach::elements;
 use crate::entry::{Entry, counted, entries};
-use crate::filter;
 use crate::host::Host;
 use crate::link::{self, Found};
 use crate::message::Batch;
+use crate::{connection, filter};
 
 /// The sets that hold elements of single containers.
 const OF_CONTAINERS: [&str; 21] = [
@@ -49,7 +51,29 @@ impl Host {
             }
         }
         all.extend(host_ends(plan).map(counted));
-        filter::remove(&self.filter, &all)
+        let talked = self.has_talked(plan, &all)?;
+        filter::remove(&self.filter, &all)?;
+        if talked { connection::forget(&self.filter, &addresses(plan)) } else { Ok(()) }
+    }
+
+    /// Whether the kernel may remember connections of the container: to look for them costs more than all else. What
+    /// it never had is not asked about, as its addresses may be another's.
+    fn has_talked(&self, plan: &Plan, there: &[Entry]) -> Result<bool> {
+        if connection::count(&self.filter)? == 0 {
+            return Ok(false);
+        }
+        if there.iter().any(|entry| entry.leads_to().is_some()) {
+            return Ok(true);
+        }
+        let hears = elements(plan)
+            .filter(|element| matches!(element, Element::Allow { permit, .. } if permit.inward))
+            .flat_map(entries);
+        for entry in hears.chain(host_ends(plan).map(counted)) {
+            if filter::get(&self.filter, &entry)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether a port leads to where we led it.
@@ -99,6 +123,15 @@ impl Host {
 /// Elements that belong to networks, not to containers.
 fn is_shared(element: &Element) -> bool {
     matches!(element, Element::Zones(..) | Element::Names(..))
+}
+
+/// The container's addresses on links of its own. (Those on a segment are not the host's business.)
+fn addresses(plan: &Plan) -> Vec<IpAddr> {
+    let own = |step: &Step| match step {
+        Step::Address { side: Side::Inside, address, segment: false, .. } => Some(address.addr()),
+        _ => None,
+    };
+    plan.iter().filter_map(own).collect()
 }
 
 /// The host's ends of the links of a plan.

@@ -7,6 +7,7 @@
 
 mod address;
 mod attach;
+mod connection;
 mod detach;
 mod entry;
 mod filter;

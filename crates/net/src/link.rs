@@ -85,6 +85,15 @@ pub(crate) fn find(socket: &Socket, name: &str) -> Result<Option<Found>> {
     }
 }
 
+/// A link by its number, if there is one.
+pub(crate) fn by_number(socket: &Socket, index: u32) -> Result<Option<Found>> {
+    let mut batch = Batch::default();
+    get_number(&mut batch, index);
+    let mut found = None;
+    socket.ask(&mut batch, |answer| found = Found::read(answer))?;
+    Ok(found)
+}
+
 /// All links.
 pub(crate) fn all(socket: &Socket) -> Result<Vec<Found>> {
     let mut batch = Batch::default();
@@ -209,6 +218,33 @@ pub(crate) fn raise(batch: &mut Batch, index: u32, group: u32) -> u32 {
     let number = batch.message(SETLINK, 0, &header(0, index, IFF_UP, IFF_UP));
     batch.put_u32(IFLA_GROUP, group);
     number
+}
+
+/// What is noted on a link, for people to read and for those who come later.
+pub(crate) fn note(socket: &Socket, name: &str) -> Result<String> {
+    let mut batch = Batch::default();
+    get(&mut batch, name);
+    let mut note = String::new();
+    let failures = socket.ask(&mut batch, |answer| {
+        let body = answer.body.get(16..).unwrap_or_default();
+        note = attribute(body, IFLA_IFALIAS).map(text).unwrap_or_default();
+    })?;
+    match failures.first() {
+        Some(failure) => Err(Error::io(format!("looking for the interface {name}"), failure.errno.into())),
+        None => Ok(note),
+    }
+}
+
+/// Notes something on a link.
+pub(crate) fn set_note(socket: &Socket, name: &str, note: &str) -> Result<()> {
+    let mut batch = Batch::default();
+    batch.message(SETLINK, 0, &header(0, 0, 0, 0));
+    batch.put_text(IFLA_IFNAME, name);
+    batch.put_text(IFLA_IFALIAS, note);
+    match socket.run(&mut batch)?.first() {
+        Some(failure) => Err(Error::io(format!("noting {note:?} on {name}"), failure.errno.into())),
+        None => Ok(()),
+    }
 }
 
 /// Moves a link into a namespace, under a name.

@@ -67,7 +67,7 @@ impl Host {
         let Some(index) = self.look_at_device(&device, said)? else { return Ok(()) };
         let there = address::all(&self.route, index)?;
         for subnet in &network.subnets {
-            if subnet.gateway.is_ipv6() && !forward::has_v6() {
+            if subnet.gateway.is_ipv6() && !forward::has_v6("all") {
                 said.push(format!("IPv6 is off on this host: nobody has an address of {}", subnet.net));
             } else if !there.contains(&subnet.gateway) {
                 said.push(format!("{device} has not the gateway's address {}", subnet.gateway));

@@ -65,10 +65,23 @@ impl Host {
             Kind::Nat => self.is_spoken_for(network),
             _ => Ok(true),
         };
-        Ok(self.is_up(&network.device())?
-            && forward::is_on(false)
-            && ROUTED.missing(&self.filter)?.is_empty()
-            && spoken()?)
+        Ok(self.has_gateways(network)? && ROUTED.missing(&self.filter)?.is_empty() && spoken()?)
+    }
+
+    /// The device is up with all addresses, and what comes to it is forwarded.
+    fn has_gateways(&self, network: &Network) -> Result<bool> {
+        let device = network.device();
+        let Some(found) = self.link(&device)?.filter(|found| found.up) else { return Ok(false) };
+        for gateway in network.subnets.iter().map(|subnet| subnet.gateway) {
+            let v6 = gateway.is_ipv6();
+            if v6 && !forward::has_v6(&device) {
+                continue;
+            }
+            if !forward::is_on(v6) || address::owner(&self.route, gateway)? != Some(found.index) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn is_spoken_for(&self, network: &Network) -> Result<bool> {
@@ -95,9 +108,11 @@ impl Host {
                 ));
             }
         }
-        forward::switch_on(self, false)?;
-        let v6 = network.subnets.iter().any(|subnet| subnet.net.addr().is_ipv6());
-        if v6 && forward::has_v6() { forward::switch_on(self, true) } else { Ok(()) }
+        let has = |v6| network.subnets.iter().any(|subnet| subnet.net.addr().is_ipv6() == v6);
+        if has(false) {
+            forward::switch_on(self, false)?;
+        }
+        if has(true) && forward::has_v6("all") { forward::switch_on(self, true) } else { Ok(()) }
     }
 
     fn raise_segment(&self, network: &Network) -> Result<()> {
@@ -138,6 +153,18 @@ impl Host {
     fn raise_gateway(&self, network: &Network, index: u32, subnet: &Subnet) -> Result<()> {
         let gateway = ipnet::IpNet::new(subnet.gateway, subnet.net.prefix_len())
             .map_err(|cause| Error::user(format!("the gateway of {}", network.name)).because(cause))?;
+        if let Some(other) = address::owner(&self.route, subnet.gateway)?.filter(|other| *other != index) {
+            let other = link::by_number(&self.route, other)?.map_or_else(String::new, |other| other.name);
+            let what = format!(
+                "the gateway's address {} of the network {} is that of the interface {other}",
+                subnet.gateway, network.name
+            );
+            return Err(Error::conflict(what)
+                .hint("is it a network of another state directory? then remove one (tsubo network rm)")
+                .hint(
+                    "and make it with addresses that are free: tsubo network create chooses, or --subnet",
+                ));
+        }
         let mut batch = Batch::default();
         address::give(&mut batch, index, gateway, true);
         match self.route.run(&mut batch)?.first() {

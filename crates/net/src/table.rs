@@ -6,11 +6,12 @@ use std::process::{Command, Stdio};
 use spec::{Error, Result, ResultExt};
 
 use crate::filter::TABLE;
-use crate::message::{Batch, attribute, be_word, text};
+use crate::message::{Answer, Batch, attribute, be_word, text};
 use crate::socket::Socket;
 use crate::uapi::filter::{
     GETCHAIN, NEWCHAIN, NFPROTO_BRIDGE, NFPROTO_INET, NFTA_CHAIN_NAME, NFTA_CHAIN_TABLE, NFTA_CHAIN_USE,
 };
+use crate::uapi::netlink::DUMP;
 
 /// One of our two tables.
 pub(crate) struct Table {
@@ -32,7 +33,7 @@ pub(crate) const ROUTED: Table = Table {
         ("tracked", 1),
         ("published", 4),
         ("published_here", 4),
-        ("onward", 19),
+        ("onward", 20),
         ("here", 8),
         ("leaving", 5),
     ],
@@ -43,29 +44,44 @@ pub(crate) const BRIDGED: Table = Table {
     family: NFPROTO_BRIDGE,
     word: "bridge",
     text: include_str!("bridge.nft"),
-    chains: &[("entry", 11), ("here", 1)],
+    chains: &[("entry", 12), ("here", 1)],
 };
 
 impl Table {
     /// The chains that are not there, or not whole.
-    pub(crate) fn missing(&self, socket: &Socket) -> Result<Vec<&'static str>> {
+    pub(crate) fn missing(&self, socket: &Socket) -> Result<Vec<String>> {
+        let mark = self.mark();
+        let wanted: Vec<_> = self.chains.iter().copied().chain(std::iter::once((mark.as_str(), 0))).collect();
         let mut batch = Batch::default();
-        for (chain, _) in self.chains {
+        for (chain, _) in &wanted {
             batch.message(GETCHAIN, 0, &[self.family, 0, 0, 0]);
             batch.put_text(NFTA_CHAIN_TABLE, TABLE);
             batch.put_text(NFTA_CHAIN_NAME, chain);
         }
-        let mut whole = Vec::new();
+        let mut there = Vec::new();
+        socket.ask(&mut batch, |answer| there.extend(chain(answer)))?;
+        let is_whole = |(name, rules): &(&str, u32)| {
+            there.iter().any(|found| found.name == *name && found.rules == *rules)
+        };
+        Ok(wanted.iter().filter(|one| !is_whole(one)).map(|(name, _)| (*name).to_owned()).collect())
+    }
+
+    /// The name of an empty chain that says by which text the table was made: as many rules may be other ones.
+    fn mark(&self) -> String {
+        format!("{MARK}{:016x}", digest(self.text))
+    }
+
+    /// The marks that other texts left.
+    fn old_marks(&self, socket: &Socket) -> Result<Vec<String>> {
+        let mut batch = Batch::default();
+        batch.message(GETCHAIN, DUMP, &[self.family, 0, 0, 0]);
+        let mut found = Vec::new();
         socket.ask(&mut batch, |answer| {
-            let body = answer.body.get(4..).unwrap_or_default();
-            if answer.kind == NEWCHAIN {
-                let name = attribute(body, NFTA_CHAIN_NAME).map(text).unwrap_or_default();
-                let rules = attribute(body, NFTA_CHAIN_USE).map_or(0, be_word);
-                whole.extend(self.chains.iter().find(|(chain, wanted)| *chain == name && *wanted == rules));
-            }
+            found.extend(chain(answer).filter(|chain| chain.table == TABLE).map(|chain| chain.name));
         })?;
-        let is_whole = |chain: &str| whole.iter().any(|(name, _)| *name == chain);
-        Ok(self.chains.iter().map(|(chain, _)| *chain).filter(|chain| !is_whole(chain)).collect())
+        let mark = self.mark();
+        found.retain(|name| name.starts_with(MARK) && *name != mark);
+        Ok(found)
     }
 
     /// What it is called.
@@ -75,12 +91,20 @@ impl Table {
 
     /// Makes it, or its rules anew, if it is not whole; elements that are there stay.
     pub(crate) fn raise(&self, socket: &Socket) -> Result<()> {
-        if self.missing(socket)?.is_empty() { Ok(()) } else { self.load_by("nft") }
+        if self.missing(socket)?.is_empty() {
+            return Ok(());
+        }
+        self.load_by("nft", &self.old_marks(socket)?)
     }
 
-    fn load_by(&self, program: &str) -> Result<()> {
+    fn load_by(&self, program: &str, old_marks: &[String]) -> Result<()> {
         let name = self.name();
-        let text = format!("add table {name}\nflush table {name}\n{}", self.text);
+        let mut text = format!("add table {name}\nflush table {name}\n");
+        for mark in old_marks {
+            // What is added first is there, whoever else removes it.
+            text += &format!("add chain {name} {mark}\ndelete chain {name} {mark}\n");
+        }
+        text += &format!("add chain {name} {}\n{}", self.mark(), self.text);
         let mut nft = Command::new(program);
         // Who keeps a container has no environment; and nobody else's program is executed as root.
         nft.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin");
@@ -98,6 +122,32 @@ impl Table {
         "is it another version's (nft delete table inet tsubo, when no container runs)? has the kernel nf_tables?",
     ))
     }
+}
+
+/// How the chains begin that say by which text a table was made.
+const MARK: &str = "v_";
+
+/// FNV-1a: it tells texts of ours apart, and nobody chooses them.
+fn digest(text: &str) -> u64 {
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+/// A chain that is there.
+struct Chain {
+    table: String,
+    name: String,
+    rules: u32,
+}
+
+fn chain(answer: &Answer<'_>) -> Option<Chain> {
+    let body = answer.body.get(4..)?;
+    let said = |kind| attribute(body, kind).map(text).unwrap_or_default();
+    (answer.kind == NEWCHAIN).then(|| Chain {
+        table: said(NFTA_CHAIN_TABLE),
+        name: said(NFTA_CHAIN_NAME),
+        rules: attribute(body, NFTA_CHAIN_USE).map_or(0, be_word),
+    })
 }
 
 fn no_nft(cause: std::io::Error) -> Error {
@@ -128,7 +178,7 @@ mod tests {
                 inside = true;
             } else if line == "}" {
                 inside = false;
-            } else if inside && !line.starts_with("type ") {
+            } else if inside && !line.starts_with("type ") && !line.starts_with('#') {
                 found.last_mut().expect("in a chain").1 += 1;
             }
         }
@@ -137,7 +187,7 @@ mod tests {
 
     #[test]
     fn without_nft_the_way_out_is_said() {
-        let error = ROUTED.load_by("/nonexistent/nft").expect_err("there is none");
+        let error = ROUTED.load_by("/nonexistent/nft", &[]).expect_err("there is none");
         assert_eq!(error.kind(), spec::ErrorKind::Unsupported);
         assert!(error.hints()[0].contains("install nftables"));
     }

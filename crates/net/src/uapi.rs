@@ -23,6 +23,7 @@ pub(crate) mod route {
     pub(crate) const NEWADDR: u16 = 20;
     pub(crate) const GETADDR: u16 = 22;
     pub(crate) const NEWROUTE: u16 = 24;
+    pub(crate) const GETROUTE: u16 = 26;
     pub(crate) const NEWNEIGH: u16 = 28;
     pub(crate) const NEWQDISC: u16 = 36;
 
@@ -36,6 +37,7 @@ pub(crate) mod route {
     pub(crate) const IFLA_MASTER: u16 = 10;
     pub(crate) const IFLA_PROTINFO: u16 = 12;
     pub(crate) const IFLA_LINKINFO: u16 = 18;
+    pub(crate) const IFLA_IFALIAS: u16 = 20;
     pub(crate) const IFLA_GROUP: u16 = 27;
     pub(crate) const IFLA_NET_NS_FD: u16 = 28;
     pub(crate) const IFLA_EXT_MASK: u16 = 29;
@@ -73,6 +75,7 @@ pub(crate) mod route {
     pub(crate) const RTN_UNICAST: u8 = 1;
     pub(crate) const RTN_LOCAL: u8 = 2;
     pub(crate) const RTNH_F_ONLINK: u32 = 4;
+    pub(crate) const RTM_F_FIB_MATCH: u32 = 0x2000;
 
     pub(crate) const NDA_DST: u16 = 1;
     pub(crate) const NDA_LLADDR: u16 = 2;
@@ -141,4 +144,24 @@ pub(crate) mod filter {
     pub(crate) const NFTA_LIMIT_BURST: u16 = 3;
     pub(crate) const NFTA_LIMIT_TYPE: u16 = 4;
     pub(crate) const NFTA_LIMIT_FLAGS: u16 = 5;
+}
+
+/// nfnetlink_conntrack.h
+pub(crate) mod connection {
+    const SUBSYSTEM: u16 = 1 << 8;
+    pub(crate) const DELETE: u16 = SUBSYSTEM | 2;
+    pub(crate) const GETSTATS: u16 = SUBSYSTEM | 5;
+
+    pub(crate) const CTA_TUPLE_ORIG: u16 = 1;
+    pub(crate) const CTA_TUPLE_REPLY: u16 = 2;
+    /// For what is deleted only newer kernels know it (6.18 does); others refuse a message with it that has no protocol.
+    pub(crate) const CTA_FILTER: u16 = 25;
+    pub(crate) const CTA_FILTER_ORIG_FLAGS: u16 = 1;
+    pub(crate) const CTA_FILTER_REPLY_FLAGS: u16 = 2;
+    /// nf_internals.h, CTA_FILTER_F_CTA_IP_SRC
+    pub(crate) const BY_SOURCE: u32 = 1;
+    pub(crate) const CTA_TUPLE_IP: u16 = 1;
+    pub(crate) const CTA_IP_V4_SRC: u16 = 1;
+    pub(crate) const CTA_IP_V6_SRC: u16 = 3;
+    pub(crate) const CTA_STATS_GLOBAL_ENTRIES: u16 = 1;
 }

@@ -67,17 +67,21 @@ impl Zone {
         if standing == Standing::Outside || matches!(kind, IXFR | AXFR) {
             return Verdict::Answer(Answer::Refused);
         }
-        if let Some(answer) = self.known(name, kind, table, turn) {
+        let lease = table.lease(&source.to_canonical());
+        let inside = standing == Standing::Inside;
+        let group = inside.then(|| lease.map_or("", |lease| lease.group.as_str()));
+        if let Some(answer) = self.known(name, kind, table, group, turn) {
             return Verdict::Answer(answer);
         }
-        let lease = table.lease(&source);
         match self.is_ours(name, kind) {
             // There may be one on another network of whoever asks, whose resolver is asked next.
             Some(Ours::Shared) if lease.is_some_and(|lease| lease.more) => Verdict::Answer(Answer::Refused),
             Some(_) => Verdict::Answer(Answer::Missing),
             // The host asks somebody else in the first place: what comes from it is what we have asked ourselves.
             None if standing == Standing::Host => Verdict::Answer(Answer::Refused),
-            None if self.forwards => Verdict::Forward,
+            // Of whom nobody knows what he may ask nothing is told to others.
+            None if lease.is_none() => Verdict::Answer(Answer::Refused),
+            None if self.forwards && lease.is_some_and(|lease| !lease.closed) => Verdict::Forward,
             None if lease.is_some_and(|lease| lease.more) => Verdict::Answer(Answer::Refused),
             None => Verdict::Answer(Answer::Missing),
         }
@@ -94,17 +98,23 @@ impl Zone {
         }
     }
 
-    fn known(&self, name: &str, kind: u16, table: &Table, turn: usize) -> Option<Answer> {
+    fn known(
+        &self,
+        name: &str,
+        kind: u16,
+        table: &Table,
+        group: Option<&str>,
+        turn: usize,
+    ) -> Option<Answer> {
         if let Some(address) = reverse(name) {
             let lease = table.lease(&address)?;
             let own = format!("{}.{}", lease.name, self.name);
             return Some(if matches!(kind, PTR | ANY) { Answer::Name(own) } else { Answer::Empty });
         }
-        let local = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-        let found = match name {
-            "localhost" => &local,
-            name if name.ends_with(".localhost") => &local,
-            name => self.names(name).map(|name| table.addresses(name)).find(|found| !found.is_empty())?,
+        let found = if name == "localhost" || name.ends_with(".localhost") {
+            vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+        } else {
+            self.names(name).map(|name| table.addresses(name, group)).find(|found| !found.is_empty())?
         };
         let fits = |address: &&IpAddr| kind == ANY || kind == if address.is_ipv4() { A } else { AAAA };
         let mut fitting: Vec<IpAddr> = found.iter().filter(fits).copied().collect();
@@ -116,10 +126,11 @@ impl Zone {
         Some(Answer::Addresses(fitting))
     }
 
-    /// As it is, and without the domains that are ours.
+    /// What is looked for: the name as it is, and without the domains that are ours. Whatever a container is
+    /// called: with dots in it, and not in the network's own domain, the name is that of somebody elsewhere.
     fn names<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        let domains = [self.name.as_str(), INTERNAL].into_iter();
-        std::iter::once(name).chain(domains.filter_map(move |domain| within(name, domain)))
+        let short = [Some(name), within(name, INTERNAL)].into_iter().flatten();
+        short.filter(|name| !name.contains('.')).chain(within(name, &self.name))
     }
 
     /// Whether nobody else is asked about a name that is not there: while a container is away, somebody else must

@@ -45,7 +45,8 @@ impl Upstream {
     /// Whom to ask now, on behalf of somebody who may have chosen others.
     pub fn servers(&mut self, chosen: &[IpAddr]) -> Rc<[SocketAddr]> {
         if !chosen.is_empty() {
-            return servers(chosen, &self.own);
+            let elsewhere: Vec<IpAddr> = chosen.iter().copied().filter(is_elsewhere).collect();
+            return servers(&elsewhere, &self.own);
         }
         if let Some(given) = &self.given {
             return given.clone();
@@ -69,6 +70,16 @@ impl Upstream {
             self.read = parse(&String::from_utf8_lossy(&text), &self.own);
         }
     }
+}
+
+/// We ask from the host: what its own services answer is not for who may not ask them himself.
+fn is_elsewhere(address: &IpAddr) -> bool {
+    let local = match address.to_canonical() {
+        IpAddr::V4(four) => four.is_link_local() || four.is_broadcast() || four.octets()[0] == 0,
+        IpAddr::V6(six) => six.is_unicast_link_local(),
+    };
+    let address = address.to_canonical();
+    !(local || address.is_loopback() || address.is_unspecified() || address.is_multicast())
 }
 
 fn servers(addresses: &[IpAddr], own: &[IpAddr]) -> Rc<[SocketAddr]> {
@@ -123,6 +134,14 @@ mod tests {
         // To ask oneself would not end.
         assert!(parse("nameserver 10.88.0.1", &own).is_empty());
         assert_eq!(parse(&"nameserver 192.0.2.1\n".repeat(100), &own).len(), MOST);
+    }
+
+    #[test]
+    fn nobody_has_the_host_itself_asked() {
+        let mut upstream = Upstream::of(&[], Path::new("/none"), Vec::new());
+        let bad = ["127.0.0.53", "::1", "0.0.0.0", "::", "169.254.169.254", "fe80::1", "::ffff:127.0.0.1"];
+        let chosen: Vec<IpAddr> = bad.iter().map(|text| text.parse().expect(text)).collect();
+        assert!(upstream.servers(&chosen).is_empty());
     }
 
     #[test]

@@ -19,14 +19,20 @@ const FIRST: u32 = 100_000;
 pub(crate) struct Fleet<'a> {
     runtime: &'a Runtime,
     starter: Timer,
+    first: u32,
     count: u32,
 }
 
 impl<'a> Fleet<'a> {
     /// None yet; `detach` is the command that leaves one running.
     pub(crate) fn new(runtime: &'a Runtime, detach: &Words) -> Result<Self> {
+        Self::numbered(runtime, detach, FIRST)
+    }
+
+    /// The same, numbered from `first`: two may run beside each other.
+    pub(crate) fn numbered(runtime: &'a Runtime, detach: &Words, first: u32) -> Result<Self> {
         let starter = Timer::start(&runtime.wrapper, &[detach], Until::Success)?;
-        Ok(Self { runtime, starter, count: 0 })
+        Ok(Self { runtime, starter, first, count: 0 })
     }
 
     /// Starts more, until `count` are running; what that took in milliseconds each.
@@ -39,7 +45,7 @@ impl<'a> Fleet<'a> {
                 let (name, running) = (&self.runtime.name, self.count);
                 return Err(format!("{name}: only {running} of {count} containers after {LIMIT:?}").into());
             }
-            let (first, more) = (FIRST + self.count, BLOCK.min(count - self.count));
+            let (first, more) = (self.first + self.count, BLOCK.min(count - self.count));
             // Counted before: also a block that fails in the middle is removed.
             self.count += more;
             times.extend(self.starter.laps(first, more, 0)?.concat());
@@ -56,7 +62,7 @@ impl<'a> Fleet<'a> {
 impl Drop for Fleet<'_> {
     fn drop(&mut self) {
         let Some(remove) = &self.runtime.remove else { return };
-        if let Err(error) = remove_all(self.runtime, remove, FIRST, self.count) {
+        if let Err(error) = remove_all(self.runtime, remove, self.first, self.count) {
             eprintln!("containers of {} may be left: {error}", self.runtime.name);
         }
     }

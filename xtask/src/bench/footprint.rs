@@ -1,7 +1,7 @@
 //! `./x bench footprint`: what an idle container keeps of the host's memory.
 
-mod counters;
-mod processes;
+pub(super) mod counters;
+pub(super) mod processes;
 
 use std::path::Path;
 

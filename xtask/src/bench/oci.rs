@@ -2,7 +2,7 @@
 //! and below engines, beside runc.
 
 mod bundle;
-mod engines;
+pub(super) mod engines;
 mod memory;
 
 use std::path::{Path, PathBuf};

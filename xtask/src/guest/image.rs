@@ -43,6 +43,22 @@ const MODULES: &[&str] = &[
     "nft_compat",
     "nf_conntrack_netlink",
     "xt_mark",
+    // Networks of containers: links, and what our table of the packet filter is made of.
+    "bridge",
+    "macvlan",
+    "ipvlan",
+    "8021q",
+    "tun",
+    "nft_chain_nat",
+    "nft_connlimit",
+    "nft_ct",
+    "nft_fib_inet",
+    "nft_limit",
+    "nft_masq",
+    "nft_nat",
+    "nft_objref",
+    "nft_reject_inet",
+    "sch_tbf",
 ];
 
 /// What the kernel starts first, in the archive and then on the disk; and who runs one test.

@@ -14,7 +14,8 @@ const PROGRAMS: &str = "sh bash cat ls cp mv rm ln mkdir rmdir mktemp chmod chow
     du df kill timeout tar gzip xz zstd find xargs diff cmp ldd getent unshare nsenter setpriv setsid script \
     prlimit nproc newuidmap newgidmap setcap getcap setfattr getfattr strace basename dirname expr tee od test \
     printf yes nice comm install realpath flock criu ip systemctl podman conmon \
-    mke2fs resize2fs chattr mkfs.xfs mkfs.btrfs btrfs";
+    mke2fs resize2fs chattr mkfs.xfs mkfs.btrfs btrfs \
+    nft tc pasta passt slirp4netns";
 
 /// Those that are not found by a name in PATH, those that are links to another name, and what programs load
 /// or read by themselves.

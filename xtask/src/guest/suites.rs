@@ -54,6 +54,13 @@ const SUITES: &[Suite] = &[
     Suite { package: "tsubo-cgroup", target: "systemd", only: &[], but: &[] },
     Suite { package: "tsubo-cgroup", target: "tsubo_cgroup", only: &["freeze::"], but: &[] },
     Suite { package: "tsubo-disk", target: "it", only: &["quotas::"], but: &[] },
+    // Interfaces that few kernels have all of.
+    Suite {
+        package: "tsubo-net",
+        target: "segments",
+        only: &["macvlan", "ipvlan", "tagged", "a_bridge"],
+        but: &[],
+    },
     Suite { package: "tsubo-oci", target: "it", only: &["guest::"], but: &[] },
     Suite { package: "tsubo-oci", target: "engines", only: &["guest::"], but: &[] },
     Suite { package: "tsubo-runtime", target: "it", only: &[], but: &["life::how_long"] },

@@ -55,6 +55,7 @@ impl House {
             life: spec::life::Life::default(),
             ports: BTreeSet::new(),
             overcommit: false,
+            asked: None,
         };
         disk::write_json(&dir.join("container.json"), &record, Durable::No).expect("written");
     }

@@ -58,6 +58,73 @@ fn isolated_and_closed_containers_have_no_way_out() {
 }
 
 #[test]
+fn published_ports_are_no_way_out_of_what_is_closed() {
+    lab(|lab| {
+        let (open, isolated) = (network(1, Kind::Nat), network(2, Kind::Isolated));
+        let ports = |networking: &mut Networking| networking.published = vec![publish(8080, 80)];
+        let shut = |networking: &mut Networking| networking.closed = true;
+        let web = lab.container_with(&open, 5, zone(1, 1), ports, &[]);
+        lab.serve(Some(&web.space), "0.0.0.0", 80, "web");
+        let far = lab.container(&isolated, 5, zone(2, 1));
+        let other = lab.container_with(&open, 6, zone(1, 2), shut, &[]);
+        let plain = lab.container(&open, 7, zone(1, 2));
+        let near = lab.container_with(&open, 8, zone(1, 1), shut, &[]);
+        let to_web = permit(false, Whom::Net(web.v4.parse::<IpAddr>().expect("address").into()), Some(80));
+        let allowed = lab.container_with(&isolated, 6, zone(2, 1), |_| {}, &[to_web]);
+        for gateway in ["10.88.1.1", "10.88.2.1"] {
+            assert!(far.space.ask(gateway, 8080).is_err() && other.space.ask(gateway, 8080).is_err());
+            assert!(plain.space.ask(gateway, 8080).is_ok(), "where all is open");
+            assert!(near.space.ask(gateway, 8080).is_ok(), "in its own zone");
+            assert!(allowed.space.ask(gateway, 8080).is_ok(), "with a permission");
+        }
+    });
+}
+
+#[test]
+fn what_belongs_to_no_connection_does_not_leave_as_it_is() {
+    lab(|lab| {
+        let outside = lab.outside();
+        let directory = tempfile::tempdir().expect("directory");
+        let log = directory.path().join("log");
+        let one = lab.container(&network(1, Kind::Nat), 5, zone(1, 1));
+        lab.serve(Some(&outside), "0.0.0.0", 80, "outside");
+        // All of TCP that arrives outside: from whom, and the flags.
+        let sniff = format!(
+            "import socket\ns=socket.socket(socket.AF_INET,socket.SOCK_RAW,6)\nprint('ready',flush=True)\n\
+             while True:\n d,a=s.recvfrom(99)\n open('{}','a').write(a[0]+' %x\\n'%d[33])\n",
+            log.display()
+        );
+        lab.spawn(Some(&outside), &sniff);
+        // A segment far outside the window of a connection, and one of none that could ever be (SYN and FIN).
+        let script = "import socket,struct\nc=socket.create_connection(('192.0.2.2',80))\n\
+             port=c.getsockname()[1]\nraw=socket.socket(socket.AF_INET,socket.SOCK_RAW,6)\n\
+             def sum16(b):\n s=sum(struct.unpack('!%dH'%(len(b)//2),b))\n\x20while s>>16: s=(s&0xffff)+(s>>16)\n\
+             \x20return ~s&0xffff\n\
+             def tcp(sport,flags):\n h=struct.pack('!HHIIBBHHH',sport,80,0x7fff0000,0x7fff0000,0x50,flags,9,0,0)\n\
+             \x20p=socket.inet_aton('10.88.1.5')+socket.inet_aton('192.0.2.2')+struct.pack('!HH',6,20)\n\
+             \x20raw.sendto(h[:16]+struct.pack('!H',sum16(p+h))+h[18:],('192.0.2.2',0))\n\
+             tcp(port,0x10)\ntcp(port,0x31)\ntcp(9,0x03)\n";
+        let file = directory.path().join("script");
+        std::fs::write(&file, script).expect("write");
+        let read = || std::fs::read_to_string(&log).unwrap_or_default();
+        // The beginning of the last connection comes behind all else.
+        let run = |connections| {
+            one.space.sh(&format!("python3 {}", file.display()));
+            assert!(one.space.ask("192.0.2.2", 80).is_ok());
+            let begun = || read().lines().filter(|line| line.ends_with(" 2")).count();
+            crate::lab::until("all arrives", || begun() >= connections);
+            read()
+        };
+        let seen = run(2);
+        assert!(seen.contains("192.0.2.1 ") && !seen.contains("10.88."), "{seen}");
+        let rules = sh("nft -a list chain inet tsubo onward");
+        let rule = rules.lines().find(|line| line.contains("invalid")).expect("the rule");
+        sh(&format!("nft delete rule inet tsubo onward {}", rule.split("# ").nth(1).expect("handle")));
+        assert!(run(4).contains("10.88.1.5 "), "it is the rule that holds");
+    });
+}
+
+#[test]
 fn permissions_reach_over_zones_and_networks_one_way() {
     lab(|lab| {
         let (first, second) = (network(1, Kind::Nat), network(2, Kind::Isolated));
@@ -155,6 +222,16 @@ fn the_host_does_not_become_a_router_for_others() {
             "2",
             "its own address by the router"
         );
+        // Nor when somebody flushed the rules, but for those bridges that came later.
+        sh(
+            "ip link add br9 type bridge; ip addr add 203.0.113.1/24 dev br9; ip link set br9 up; nft flush ruleset",
+        );
+        assert!(outside.pings("198.51.100.2"), "nobody is there to drop it");
+        let second = network(2, Kind::Nat);
+        lab.host.raise(&second).expect("raise");
+        assert!(!outside.pings("198.51.100.2") && !inner.pings("192.0.2.2"), "as it was");
+        let uplinks = sh("nft list set inet tsubo uplinks");
+        assert!(uplinks.contains("lan0") && uplinks.contains("up0") && !uplinks.contains("br9"), "{uplinks}");
         // Where it was one, it stays one.
         nft("flush set inet tsubo guard");
         assert!(outside.pings("198.51.100.2"));

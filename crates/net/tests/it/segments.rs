@@ -57,7 +57,8 @@ fn tagged_parents_are_made_or_refused_in_words() {
         match lab.host.raise(&network) {
             Ok(()) => {
                 outside.sh("ip link add link up1 name up1.100 type vlan id 100; ip link set up1.100 up");
-                outside.sh("ip addr add 192.0.2.3/24 dev up1.100");
+                // Its answers go the same way.
+                outside.sh("ip addr flush dev up1; ip addr add 192.0.2.3/24 dev up1.100");
                 let one = lab.container(&network, 10, zone(1, 1));
                 assert!(one.space.pings("192.0.2.3"));
                 drop(one);
@@ -152,7 +153,10 @@ fn the_host_is_nobody_on_a_segment() {
             by_question || one.space.ask("192.0.2.1", 80).is_ok()
         };
         sh(&format!("ip route add {} dev {device}", one.v4));
-        outside.sh(&format!("ip route add {} via 192.0.2.1; ip route add 198.51.100.0/24 via 192.0.2.1", one.v4));
+        outside.sh(&format!(
+            "ip route add {} via 192.0.2.1; ip route add 198.51.100.0/24 via 192.0.2.1",
+            one.v4
+        ));
         sh("sysctl -qw net.ipv4.ip_forward=1");
         assert!(!reaches(), "the host");
         assert!(!one.space.pings("192.0.2.2"), "nor by it anybody else");
@@ -160,6 +164,53 @@ fn the_host_is_nobody_on_a_segment() {
         assert!(reaches() && one.space.pings("192.0.2.2"), "it is the rule that holds");
         lab.host.mend(&pair).expect("mend");
         assert!(!reaches());
+    });
+}
+
+#[test]
+fn tags_lead_to_no_other_segment() {
+    lab(|lab| {
+        let outside = lab.outside();
+        sh("ip addr flush dev up0");
+        let directory = tempfile::tempdir().expect("directory");
+        let log = directory.path().join("log");
+        let network = segment(1, Kind::Bridge { uplink: Some("up0".into()) });
+        let one = lab.container(&network, 10, zone(1, 1));
+        // On DHCP, nothing is known of it but its MAC address.
+        sh(&format!("nft delete element bridge tsubo locked '{{ {} }}'", one.link()));
+        let sniff = format!(
+            "import socket\ns=socket.socket(socket.AF_PACKET,socket.SOCK_RAW,socket.htons(3))\ns.bind(('up1',3))\n\
+             s.setsockopt(263,8,1)\nprint('ready',flush=True)\nwhile True:\n d,m,f,a=s.recvmsg(2000,99)\n\
+             \x20t=[x for x in m if x[:2]==(263,8) and x[2][0]&16]\n\
+             \x20if b'frame' in d: open('{}','a').write(d[-1:].decode()+(' tag' if t else ' none')+'\\n')\n",
+            log.display()
+        );
+        lab.spawn(Some(&outside), &sniff);
+        let script = "import socket,struct\ns=socket.socket(socket.AF_PACKET,socket.SOCK_RAW);s.bind(('eth0',0))\n\
+             m=s.getsockname()[4]\n\
+             def send(kinds,last): s.send(b'\\xff'*6+m+b''.join(kinds)+b'\\x88\\xb5'+b'frame'*12+last)\n\
+             tag=lambda kind: struct.pack('!HH',kind,100)\n\
+             send([tag(0x8100)],b'1')\nsend([tag(0x88a8)],b'2')\nsend([tag(0x88a8),tag(0x8100)],b'3')\n\
+             send([tag(0x9100)],b'4')\nsend([],b'5')\n";
+        let file = directory.path().join("script");
+        std::fs::write(&file, script).expect("write");
+        let run = || {
+            one.space.sh(&format!("python3 {}", file.display()));
+            let read = || std::fs::read_to_string(&log).unwrap_or_default();
+            crate::lab::until("the last arrives", || read().contains('5'));
+            let seen = read();
+            std::fs::remove_file(&log).expect("remove");
+            seen
+        };
+        let seen = run();
+        assert_eq!(seen.lines().count(), 1, "{seen}");
+        let rules = sh("nft -a list chain bridge tsubo entry");
+        let rule = rules
+            .lines()
+            .find(|line| line.contains("8021q") || line.contains("0x8100") || line.contains("vlan"));
+        let handle = rule.and_then(|rule| rule.split("# ").nth(1)).expect("the rule").to_owned();
+        sh(&format!("nft delete rule bridge tsubo entry {handle}"));
+        assert_eq!(run().lines().count(), 5, "it is the rule that holds");
     });
 }
 

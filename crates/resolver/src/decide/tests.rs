@@ -38,8 +38,8 @@ fn table(more: bool) -> Table {
         id: id.to_owned(),
         name: name.to_owned(),
         aliases: vec!["www".to_owned(), "a.b.example".to_owned()],
-        servers: Vec::new(),
         more,
+        ..Lease::default()
     };
     for of in ["10.88.0.5", "fd00:88::5"] {
         table.set(address(of), Some(lease("0123456789ab", "Web")));
@@ -74,7 +74,6 @@ fn containers_are_known_by_all_their_names() {
     }
     assert_eq!(told("second", AAAA), "Empty");
     assert_eq!(told("www", A), "10.88.0.5 10.88.0.6");
-    assert_eq!(told("a.b.example", A), "10.88.0.5 10.88.0.6");
     assert_eq!(told("x.localhost", A), "127.0.0.1");
 }
 
@@ -129,7 +128,8 @@ fn others_are_not_served_and_the_host_asks_nobody_through_us() {
         ("127.0.0.1", "10.88.0.5", "Refused"),
         ("fd00:88::1", "10.88.0.5", "Refused"),
         ("10.88.1.5", "Refused", "Refused"),
-        ("::ffff:10.88.0.9", "10.88.0.5", "forward"),
+        ("::ffff:10.88.0.6", "10.88.0.5", "forward"),
+        ("10.88.0.9", "10.88.0.5", "Refused"),
         ("192.0.2.1", "Refused", "Refused"),
     ] {
         assert_eq!(from(source, "web", A, Kind::Nat, false), known, "{source}");
@@ -144,6 +144,59 @@ fn who_is_on_several_networks_asks_the_next() {
     assert_eq!(more("elsewhere.shop", Kind::Nat), "Missing");
     assert_eq!(more("example.org", Kind::Nat), "forward");
     assert_eq!(more("example.org", Kind::Isolated), "Refused");
+}
+
+#[test]
+fn a_name_of_somebody_elsewhere_is_nobodys_here() {
+    let mut table = table(false);
+    for (of, name) in [("10.88.0.7", "github.com"), ("10.88.0.8", "metadata.google")] {
+        let aliases = vec!["www.example.org".to_owned()];
+        table.set(address(of), Some(Lease { name: name.to_owned(), aliases, ..Lease::default() }));
+    }
+    let zone = Zone::of(&network(Kind::Nat));
+    let told = |name: &str| zone.decide(name, A, address("10.88.0.5"), &table, 0);
+    for name in ["github.com", "www.example.org", "metadata.google", "metadata.google.internal"] {
+        assert_eq!(told(name), Verdict::Forward, "{name}");
+    }
+    assert_eq!(told("github.com.shop"), Verdict::Answer(Answer::Addresses(vec![address("10.88.0.7")])));
+}
+
+#[test]
+fn an_alias_is_that_of_its_group_and_weaker_than_a_name() {
+    let mut table = Table::default();
+    let mut add = |of: &str, name: &str, alias: &str, group: &str| {
+        let aliases = vec![alias.to_owned()];
+        let lease = Lease { name: name.into(), aliases, group: group.into(), ..Lease::default() };
+        table.set(address(of), Some(lease));
+    };
+    add("10.88.0.5", "db", "sql", "a");
+    add("10.88.0.6", "thief", "db", "b");
+    add("10.88.0.7", "second", "sql", "b");
+    let zone = Zone::of(&network(Kind::Nat));
+    let told = |source: &str, name: &str| match zone.decide(name, A, address(source), &table, 0) {
+        Verdict::Answer(Answer::Addresses(all)) => all.iter().map(ToString::to_string).collect(),
+        other => vec![format!("{other:?}")],
+    };
+    assert_eq!([told("10.88.0.5", "db"), told("10.88.0.7", "db")], [["10.88.0.5"], ["10.88.0.5"]]);
+    assert_eq!([told("10.88.0.5", "sql"), told("10.88.0.6", "sql")], [["10.88.0.5"], ["10.88.0.7"]]);
+    assert_eq!(told("10.88.0.1", "sql"), ["10.88.0.5", "10.88.0.7"], "the host sees all of them");
+    table.set(address("10.88.0.5"), None);
+    assert_eq!(table.addresses("db", Some("a")), Vec::<IpAddr>::new());
+    assert_eq!(table.addresses("db", Some("b")), [address("10.88.0.6")]);
+}
+
+#[test]
+fn for_who_may_not_talk_to_the_outside_nobody_there_is_asked() {
+    let mut table = table(false);
+    for (of, more) in [("10.88.0.7", false), ("10.88.0.8", true)] {
+        let lease = Lease { name: "closed".into(), closed: true, more, ..Lease::default() };
+        table.set(address(of), Some(lease));
+    }
+    let zone = Zone::of(&network(Kind::Nat));
+    let told = |source: &str, name: &str| zone.decide(name, A, address(source), &table, 0);
+    assert_eq!(told("10.88.0.7", "tunnel.example"), Verdict::Answer(Answer::Missing));
+    assert_eq!(told("10.88.0.8", "tunnel.example"), Verdict::Answer(Answer::Refused));
+    assert_eq!(told("10.88.0.7", "second"), Verdict::Answer(Answer::Addresses(vec![address("10.88.0.6")])));
 }
 
 proptest! {

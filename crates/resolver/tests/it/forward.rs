@@ -15,6 +15,7 @@ use super::harness::{
 fn others_are_asked_about_everybody_else() {
     alone("forward::others_are_asked_about_everybody_else", |net| {
         net.lease(WEB, "web", &[]);
+        net.lease(WEB6, "web", &[]);
         net.host_asks(&[FIRST]);
         let seen = Arc::new(Mutex::new((BTreeSet::new(), BTreeSet::new())));
         let noted = seen.clone();
@@ -100,6 +101,7 @@ fn the_next_server_is_asked() {
 #[test]
 fn nobody_waits_for_those_who_are_silent() {
     alone("forward::nobody_waits_for_those_who_are_silent", |net| {
+        net.lease(OTHER, "other", &[]);
         net.lease(WEB, "web", &[]);
         let first = Server::silent(FIRST);
         net.host_asks(&[FIRST]);

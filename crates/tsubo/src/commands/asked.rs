@@ -56,7 +56,7 @@ fn add(options: &mut Vec<String>, arg: &Arg, matches: &ArgMatches, args: &Args) 
     }
     let text = |value: &OsStr| {
         let text = value.to_str().map(|value| format!("--{long}={value}"));
-        text.ok_or_else(|| Error::user(format!("--{long}: {} is no text", value.display())))
+        text.ok_or_else(|| Error::user(format!("--{long}: {} is no text", value.to_string_lossy())))
     };
     for value in matches.get_raw(id).into_iter().flatten() {
         options.push(text(value)?);

@@ -4,6 +4,7 @@
 mod clock;
 mod delegated;
 mod groups;
+mod networks;
 mod systemd;
 
 use std::path::{Path, PathBuf};

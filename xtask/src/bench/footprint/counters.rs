@@ -11,7 +11,8 @@ use crate::shell::Result;
 const FIELDS: [&str; 4] = ["SUnreclaim", "KernelStack", "PageTables", "Percpu"];
 
 /// The same for people, and behind them the caches of names and inodes.
-pub(super) const NAMES: [&str; 5] = ["slab", "stacks", "page tables", "per CPU", "names and inodes"];
+pub(in crate::bench) const NAMES: [&str; 5] =
+    ["slab", "stacks", "page tables", "per CPU", "names and inodes"];
 
 /// Of the reclaimable slab only these can be a container's. Buffers and the inodes of disks come and
 /// go with whoever writes files.
@@ -23,7 +24,7 @@ const SETTLE: Duration = Duration::from_secs(3);
 
 /// One look.
 #[derive(Debug)]
-pub(super) struct Counters {
+pub(in crate::bench) struct Counters {
     kib: [f64; NAMES.len()],
     /// Bytes by cache.
     slabs: BTreeMap<String, u64>,
@@ -31,7 +32,7 @@ pub(super) struct Counters {
 
 impl Counters {
     /// After a while, without caches of names and inodes that nobody holds.
-    pub(super) fn settled() -> Result<Self> {
+    pub(in crate::bench) fn settled() -> Result<Self> {
         thread::sleep(SETTLE);
         fs::write("/proc/sys/vm/drop_caches", "2")?;
         thread::sleep(Duration::from_millis(500));
@@ -42,12 +43,12 @@ impl Counters {
         Ok(Self { kib: [slab, stacks, tables, percpu, reclaimable as f64 / 1024.0], slabs })
     }
 
-    pub(super) fn less(&self, before: &Self) -> [f64; NAMES.len()] {
+    pub(in crate::bench) fn less(&self, before: &Self) -> [f64; NAMES.len()] {
         std::array::from_fn(|i| self.kib[i] - before.kib[i])
     }
 
     /// The caches that have grown most.
-    pub(super) fn slabs(&self, before: &Self, count: u32) -> String {
+    pub(in crate::bench) fn slabs(&self, before: &Self, count: u32) -> String {
         let grown = self.slabs.iter().map(|(name, bytes)| {
             let grown = bytes.saturating_sub(before.slabs.get(name).copied().unwrap_or(0));
             (grown as f64 / 1024.0 / f64::from(count), name)

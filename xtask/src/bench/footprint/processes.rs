@@ -4,25 +4,25 @@ use std::collections::BTreeSet;
 use std::fs;
 
 /// Processes that are none of ours.
-pub(super) struct Pids(BTreeSet<u32>);
+pub(in crate::bench) struct Pids(BTreeSet<u32>);
 
 /// What several processes have together, KiB.
 #[derive(Debug, Default)]
-pub(super) struct Share {
-    pub(super) processes: u32,
-    pub(super) pss: u64,
-    pub(super) anonymous: u64,
+pub(in crate::bench) struct Share {
+    pub(in crate::bench) processes: u32,
+    pub(in crate::bench) pss: u64,
+    pub(in crate::bench) anonymous: u64,
 }
 
 impl Pids {
-    pub(super) fn now() -> Self {
+    pub(in crate::bench) fn now() -> Self {
         let names = fs::read_dir("/proc").into_iter().flatten().flatten();
         Self(names.filter_map(|e| e.file_name().to_str()?.parse().ok()).collect())
     }
 
     /// The programs that were not there, and the processes that were started to stay with them: their
     /// ancestors that were not there either.
-    pub(super) fn since(&self) -> (Share, Share) {
+    pub(in crate::bench) fn since(&self) -> (Share, Share) {
         let fresh: BTreeSet<u32> = Self::now().0.difference(&self.0).copied().collect();
         let programs: BTreeSet<u32> = fresh.iter().copied().filter(|pid| is_program(*pid)).collect();
         let mut helpers = BTreeSet::new();

@@ -1,6 +1,6 @@
 //! Engines with this runtime and with runc, in turns.
 
-mod house;
+pub(in crate::bench) mod house;
 
 use std::fs;
 use std::path::Path;
@@ -17,8 +17,8 @@ use crate::shell::{self, Result};
 const ROUNDS: u32 = 20;
 
 /// Debian's; what else is called docker may be another client.
-const DOCKER: &str = "/usr/bin/docker";
-const DAEMON: &str = "/usr/sbin/dockerd";
+pub(in crate::bench) const DOCKER: &str = "/usr/bin/docker";
+pub(in crate::bench) const DAEMON: &str = "/usr/sbin/dockerd";
 
 /// The same command with either runtime.
 struct Engine {

@@ -30,7 +30,7 @@ impl Ground {
             services: Default::default(),
         };
         ground.plant(&ground.root)?;
-        compile(&["floor.c", "parts.c", "groups.c", "mounts.c", "guard.c"], &ground.floor)?;
+        compile(&["floor.c", "parts.c", "groups.c", "mounts.c", "guard.c", "wire.c"], &ground.floor)?;
         Ok(ground)
     }
 

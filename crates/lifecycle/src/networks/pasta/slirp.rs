@@ -1,11 +1,12 @@
 //! slirp4netns, where pasta is missing: IPv4 only, and ports are asked for over a socket.
 
 use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use serde_json::{Value, json};
@@ -36,6 +37,9 @@ const ALWAYS: [&str; 7] = [
 
 /// It sees no files of the host then but these: its socket must be there.
 const SANDBOX: (&str, &str) = ("--enable-sandbox", "/run");
+
+/// How often is looked whether it takes orders.
+const GLANCE: Duration = Duration::from_millis(1);
 
 /// The container's address on that network.
 const INSIDE: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 100);
@@ -111,11 +115,27 @@ fn publish(socket: &Path, publish: &Publish) -> Result<()> {
 }
 
 fn ask(socket: &Path, order: &Value) -> std::io::Result<Value> {
-    let mut stream = UnixStream::connect(socket)?;
+    let mut stream = connected(socket)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(order.to_string().as_bytes())?;
     stream.shutdown(std::net::Shutdown::Write)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     Ok(serde_json::from_slice(&answer)?)
+}
+
+/// It says that it is ready before it takes orders.
+fn connected(socket: &Path) -> std::io::Result<UnixStream> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match UnixStream::connect(socket) {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
+                    && Instant::now() < end =>
+            {
+                std::thread::sleep(GLANCE);
+            }
+            connected => return connected,
+        }
+    }
 }

@@ -12,10 +12,10 @@ use crate::support::House;
 const ANN: u32 = 1000;
 
 /// The group that is the user's; gone at the end, with whoever is left in it.
-struct Handed(PathBuf);
+pub(super) struct Handed(PathBuf);
 
 impl Handed {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let group = PathBuf::from(format!("/sys/fs/cgroup/ann-{}", std::process::id()));
         let session = group.join("session");
         fs::create_dir_all(&session).expect("group");
@@ -41,7 +41,7 @@ impl Drop for Handed {
 
 /// Runs a script as the user in the group; what it said.
 #[track_caller]
-fn as_ann(house: &House, group: &Handed, script: &str) -> String {
+pub(super) fn as_ann(house: &House, group: &Handed, script: &str) -> String {
     let programs = std::path::Path::new(env!("CARGO_BIN_EXE_tsubo")).parent().expect("a folder");
     let home = house.path("home");
     fs::create_dir_all(home.join("run")).expect("mkdir");

@@ -16,7 +16,7 @@ const HOLDER: &str = "mount -t tmpfs -o mode=755 tmpfs /run && mkdir -p /run/loc
     echo ready && cat >/dev/null";
 
 /// Where an engine lives.
-pub(super) struct House {
+pub(in crate::bench) struct House {
     directory: PathBuf,
     holder: Child,
     first: String,
@@ -24,7 +24,7 @@ pub(super) struct House {
 
 impl House {
     /// Its files are in `directory`.
-    pub(super) fn new(directory: &Path) -> Result<Self> {
+    pub(in crate::bench) fn new(directory: &Path) -> Result<Self> {
         fs::create_dir_all(directory)?;
         let mut holder = Command::new("unshare")
             .args(["--mount", "--pid", "--net", "--fork", "--mount-proc", "sh", "-c", HOLDER])
@@ -39,8 +39,13 @@ impl House {
         Ok(Self { directory: directory.to_owned(), holder, first })
     }
 
+    /// The number of its first process, as we see it.
+    pub(in crate::bench) fn first(&self) -> &str {
+        &self.first
+    }
+
     /// What a command there begins with.
-    pub(super) fn wrapper(&self) -> Words {
+    pub(in crate::bench) fn wrapper(&self) -> Words {
         words(&format!("nsenter --target {} --mount --pid --net --", self.first))
     }
 
@@ -53,19 +58,19 @@ impl House {
     }
 
     /// A daemon; what it says goes to a file. It ends with the house.
-    pub(super) fn daemon(&self, line: &Words) -> Result {
+    pub(in crate::bench) fn daemon(&self, line: &Words) -> Result {
         let log = fs::File::create(self.directory.join("log"))?;
         self.command(line)?.stdout(log.try_clone()?).stderr(log).spawn()?;
         Ok(())
     }
 
     /// Runs a command to its end.
-    pub(super) fn call(&self, line: &Words) -> Result {
+    pub(in crate::bench) fn call(&self, line: &Words) -> Result {
         shell::read(&mut self.command(line)?).map(drop)
     }
 
     /// Runs it until it succeeds.
-    pub(super) fn until_well(&self, line: &Words) -> Result {
+    pub(in crate::bench) fn until_well(&self, line: &Words) -> Result {
         for _ in 0..100 {
             shell::unless_interrupted()?;
             let tried = self.command(line)?.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
@@ -77,12 +82,17 @@ impl House {
         let log = fs::read_to_string(self.directory.join("log")).unwrap_or_default();
         Err(format!("{} does not succeed: {log}", line.join(" ")).into())
     }
+
+    /// Ends everything there.
+    pub(in crate::bench) fn end(&mut self) {
+        drop(self.holder.stdin.take());
+        // Returns when the kernel has ended every process of the namespaces.
+        let _ = self.holder.wait();
+    }
 }
 
 impl Drop for House {
     fn drop(&mut self) {
-        drop(self.holder.stdin.take());
-        // Returns when the kernel has ended every process of the namespaces.
-        let _ = self.holder.wait();
+        self.end();
     }
 }
