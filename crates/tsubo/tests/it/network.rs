@@ -230,7 +230,7 @@ fn relays() -> Vec<String> {
 fn a_published_port_is_not_led_around_the_hosts_firewall() {
     let Some((house, wires)) = house() else { return };
     let (loaded, said) = here(
-        "nft 'table inet hostfw { chain in { type filter hook input priority 0; iif lo accept; tcp dport 8080 drop; } }'",
+        "nft 'table inet hostfw {\n chain in {\n type filter hook input priority 0;\n iif lo accept\n tcp dport 8080 drop\n }\n}'",
     );
     assert!(loaded, "{said}");
     let start = "hostname > /tmp/name; busybox head -c 10000000 /dev/urandom > /tmp/big; \
