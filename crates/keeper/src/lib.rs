@@ -17,6 +17,7 @@ mod hooks;
 mod keep;
 mod network;
 mod orders;
+mod relay;
 mod request;
 mod restart;
 mod setup;

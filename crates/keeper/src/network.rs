@@ -34,6 +34,8 @@ impl Wiring {
         let inside = inside.or(namespaces.network.as_ref().and_then(EarlyNetwork::made));
         let inside = inside.ok_or_else(|| Error::internal("a network without a namespace"))?;
         let inside = inside.try_clone_to_owned().doing(|| "duplicating a namespace")?;
+        // What else this process was called is forgotten soon.
+        lifecycle::KeeperProgram::know();
         let job = job.clone();
         let thread = Builder::new().stack_size(STACK).spawn(move || networks::wire(&job, inside.as_fd()));
         Ok((namespaces, Self(Some(thread.doing(|| "making a thread for the network")?))))

@@ -33,7 +33,9 @@ pub fn executed() -> u8 {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let number = |word: &str| word.parse().map_err(|_| Error::internal("no descriptor"));
+    KeeperProgram::is_this();
     let keeper = match words.as_slice() {
+        ["relay", words @ ..] => return u8::from(crate::relay::executed(words).is_none()),
         ["form"] => {
             print!("{}", job::FORM);
             return 0;

@@ -12,6 +12,7 @@ mod lease;
 pub mod names;
 pub(crate) mod pasta;
 mod ports;
+mod relay;
 mod store;
 mod subnets;
 #[cfg(test)]

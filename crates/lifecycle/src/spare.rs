@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use spec::{Error, Id, Result, ResultExt};
@@ -130,6 +131,9 @@ fn take_places(connection: &OwnedFd, null: &OwnedFd) -> rustix::io::Result<()> {
     places.into_iter().try_for_each(|(fd, at)| sys::process::dup_onto(fd, at))
 }
 
+/// Where it was found; None inside for the program that is it.
+static OWN: OnceLock<Option<PathBuf>> = OnceLock::new();
+
 /// The program `tsubo-keeper`, on a read-only mount of its own: an image that asks the kernel to
 /// execute `/proc/self/exe` gets hold of nothing that can be written (2019-5736).
 #[derive(Debug)]
@@ -147,6 +151,48 @@ impl KeeperProgram {
     /// When it is not there.
     pub fn at(path: &Path) -> Result<Self> {
         runtime::read_only_program(path).map(Self)
+    }
+
+    /// The calling program is it.
+    pub fn is_this() {
+        let _ = OWN.set(None);
+    }
+
+    /// Finds out where it is, for [`own`](Self::own).
+    pub fn know() {
+        OWN.get_or_init(|| find_keeper().ok());
+    }
+
+    /// The one that this process has found, or is.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub(crate) fn own() -> Result<Self> {
+        match OWN.get_or_init(|| find_keeper().ok()) {
+            Some(path) => Self::at(path),
+            // It runs from such a mount already.
+            None => {
+                let own = std::fs::File::open("/proc/self/exe");
+                own.doing(|| "opening our own program").map(|own| Self(own.into()))
+            }
+        }
+    }
+
+    /// What [`become_it`](Self::become_it) needs.
+    pub(crate) fn words<'a>(words: impl Iterator<Item = &'a str>) -> Result<(Strings, Strings)> {
+        let words: Result<Vec<CString>, _> =
+            std::iter::once("tsubo-keeper").chain(words).map(CString::new).collect();
+        let words = words.map_err(|_| Error::internal("an argument with a NUL byte"))?;
+        Ok((Strings::new(words), Strings::new(vec![CString::from(ENVIRONMENT)])))
+    }
+
+    /// Executes it, and allocates nothing: for a child of a process with several threads.
+    pub(crate) fn become_it(&self, (words, environment): &(Strings, Strings), kept: &[BorrowedFd<'_>]) {
+        let given = sys::process::close_on_exec_from(3)
+            .and_then(|()| kept.iter().try_for_each(|fd| sys::process::hand_on(*fd, true)));
+        if given.is_ok() {
+            let _ = sys::process::execveat(self.0.as_fd(), words, environment);
+        }
     }
 
     /// Executes it in place of the calling program, with these arguments. It gets the standard

@@ -102,6 +102,25 @@ impl Host {
         Ok(missing.is_empty())
     }
 
+    /// Whether the host's own packet filter looks at what comes to the host.
+    ///
+    /// # Errors
+    /// Whatever the kernel refuses.
+    pub fn filters_input(&self) -> Result<bool> {
+        let old = ["/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"].iter().any(|file| {
+            std::fs::read_to_string(file).is_ok_and(|all| all.lines().any(|table| table == "filter"))
+        });
+        let mut batch = Batch::default();
+        batch.message(GETCHAIN, DUMP, &[NFPROTO_UNSPEC, 0, 0, 0]);
+        let mut found = old;
+        self.filter.ask(&mut batch, |answer| {
+            let family = answer.body.first().copied().unwrap_or_default();
+            let chain = answer.body.get(4..).unwrap_or_default();
+            found |= answer.kind == NEWCHAIN && filters_input(family, chain);
+        })?;
+        Ok(found)
+    }
+
     /// What of the host's own packet filter may drop packets of containers. It is obeyed, never gone around.
     pub fn firewalls(&self) -> Result<Vec<String>> {
         let mut batch = Batch::default();
@@ -117,6 +136,20 @@ impl Host {
         said.extend(old_firewall());
         Ok(said)
     }
+}
+
+/// Whether the host filters what comes to itself by this chain.
+fn filters_input(family: u8, chain: &[u8]) -> bool {
+    let number = |kind| attribute(chain, kind).map(be_word);
+    let hook = attribute(chain, NFTA_CHAIN_HOOK).and_then(|hook| attribute(hook, NFTA_HOOK_HOOKNUM));
+    let ours = family == NFPROTO_INET
+        && attribute(chain, NFTA_CHAIN_TABLE).map(text).is_some_and(|table| table == TABLE);
+    let filters =
+        number(NFTA_CHAIN_POLICY) == Some(NF_DROP) || number(NFTA_CHAIN_USE).is_some_and(|use_| use_ > 0);
+    [NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6].contains(&family)
+        && !ours
+        && filters
+        && hook.map(be_word) == Some(NF_INET_LOCAL_IN)
 }
 
 /// What a chain of somebody else means for containers.
@@ -143,7 +176,8 @@ fn remark(family: u8, chain: &[u8]) -> Option<String> {
         )),
         NF_INET_LOCAL_IN if drops || rules > 0 => Some(format!(
             "the host's firewall looks at what comes to the host (chain {name} of table {family} {table}): names \
-             are answered only if it lets port 53 of meta iifgroup >= 0x75000000 through"
+             are answered only if it lets port 53 of meta iifgroup >= 0x75000000 through; published ports obey it \
+             from the next start of their container on"
         )),
         _ => None,
     }

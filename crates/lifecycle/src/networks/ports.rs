@@ -18,15 +18,18 @@ const OTHERS: u64 = 512;
 /// So often a port that is free for one protocol and address, and not for the other, is given up.
 const TRIES: usize = 16;
 
-/// Takes the ports; where any will do (0) it is said which were found.
+/// So many connections wait to be taken up.
+const BACKLOG: i32 = 512;
+
+/// Takes the ports; where any will do (0) it is said which were found. `relayed`: they are listened on.
 ///
 /// # Errors
 /// Conflict for one that another program has.
-pub(super) fn reserve(published: &[Publish]) -> Result<(Vec<Publish>, Vec<OwnedFd>)> {
+pub(super) fn reserve(published: &[Publish], relayed: bool) -> Result<(Vec<Publish>, Vec<OwnedFd>)> {
     make_room(published.len());
     let (mut found, mut sockets) = (Vec::with_capacity(published.len()), Vec::new());
     for publish in published {
-        let (port, held) = take(publish)?;
+        let (port, held) = take(publish, relayed)?;
         found.push(Publish { host: port, ..*publish });
         sockets.extend(held);
     }
@@ -44,10 +47,10 @@ fn make_room(ports: usize) {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(most), ..limit });
 }
 
-fn take(publish: &Publish) -> Result<(u16, Vec<OwnedFd>)> {
+fn take(publish: &Publish, relayed: bool) -> Result<(u16, Vec<OwnedFd>)> {
     let mut last = Errno::ADDRINUSE;
     for _ in 0..if publish.host == 0 { TRIES } else { 1 } {
-        match take_all(publish) {
+        match take_all(publish, relayed) {
             Ok(taken) => return Ok(taken),
             Err(errno) => last = errno,
         }
@@ -56,14 +59,14 @@ fn take(publish: &Publish) -> Result<(u16, Vec<OwnedFd>)> {
 }
 
 /// On all addresses that it is published on.
-fn take_all(publish: &Publish) -> Result<(u16, Vec<OwnedFd>), Errno> {
+fn take_all(publish: &Publish, relayed: bool) -> Result<(u16, Vec<OwnedFd>), Errno> {
     let addresses: Vec<IpAddr> = match publish.address {
         Some(address) => vec![address],
         None => vec![Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()],
     };
     let (mut port, mut held) = (publish.host, Vec::new());
     for address in addresses {
-        match bound(SocketAddr::new(address, port), publish.protocol) {
+        match bound(SocketAddr::new(address, port), publish.protocol, relayed) {
             Ok((socket, number)) => {
                 port = number;
                 held.push(socket);
@@ -77,8 +80,8 @@ fn take_all(publish: &Publish) -> Result<(u16, Vec<OwnedFd>), Errno> {
     Ok((port, held))
 }
 
-/// A socket that is bound, and nothing more: who reaches it all the same is refused.
-fn bound(at: SocketAddr, protocol: Protocol) -> Result<(OwnedFd, u16), Errno> {
+/// A socket that is bound, and nothing more unless it is `relayed`: who reaches it all the same is refused.
+fn bound(at: SocketAddr, protocol: Protocol, relayed: bool) -> Result<(OwnedFd, u16), Errno> {
     let (family, kind, number) = match (at, protocol) {
         (SocketAddr::V4(_), Protocol::Tcp) => (AddressFamily::INET, SocketType::STREAM, ipproto::TCP),
         (SocketAddr::V4(_), Protocol::Udp) => (AddressFamily::INET, SocketType::DGRAM, ipproto::UDP),
@@ -89,11 +92,19 @@ fn bound(at: SocketAddr, protocol: Protocol) -> Result<(OwnedFd, u16), Errno> {
     if at.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, true)?;
     }
-    if protocol == Protocol::Udp {
+    let listens = relayed && protocol == Protocol::Tcp;
+    if listens {
+        // Connections of the life before may linger; who listens is alone all the same.
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+    }
+    if protocol == Protocol::Udp && !relayed {
         // What comes here is never read.
         sockopt::set_socket_recv_buffer_size(&socket, 0)?;
     }
     rustix::net::bind(&socket, &at)?;
+    if listens {
+        rustix::net::listen(&socket, BACKLOG)?;
+    }
     let name = SocketAddr::try_from(rustix::net::getsockname(&socket)?).map_err(|_| Errno::AFNOSUPPORT)?;
     Ok((socket, name.port()))
 }
@@ -125,12 +136,12 @@ mod tests {
     #[test]
     fn one_that_is_taken_is_said_and_any_that_is_free_is_found() {
         let (found, held) =
-            reserve(&[publish(0, Protocol::Tcp), publish(0, Protocol::Udp)]).expect("two free ports");
+            reserve(&[publish(0, Protocol::Tcp), publish(0, Protocol::Udp)], false).expect("two free ports");
         assert!(found.iter().all(|one| one.host != 0) && held.len() == 2);
-        let error = reserve(&[publish(found[0].host, Protocol::Tcp)]).expect_err("taken");
+        let error = reserve(&[publish(found[0].host, Protocol::Tcp)], false).expect_err("taken");
         assert!(error.to_string().contains(&found[0].host.to_string()), "{error}");
         drop(held);
-        reserve(&[publish(found[0].host, Protocol::Tcp)]).expect("free again");
+        reserve(&[publish(found[0].host, Protocol::Tcp)], false).expect("free again");
     }
 
     #[test]
@@ -148,7 +159,7 @@ mod tests {
     #[test]
     fn a_published_port_is_taken_for_all_addresses() {
         let (found, _held) =
-            reserve(&[Publish { address: None, ..publish(0, Protocol::Tcp) }]).expect("free");
+            reserve(&[Publish { address: None, ..publish(0, Protocol::Tcp) }], false).expect("free");
         std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, found[0].host)).expect_err("taken");
     }
 }

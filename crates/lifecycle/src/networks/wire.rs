@@ -16,7 +16,7 @@ use spec::network::{
 };
 use spec::{Error, ErrorKind, Name, Result, ResultExt};
 
-use super::{Networks, files, names, pasta, ports};
+use super::{Networks, files, names, pasta, ports, relay};
 use crate::disk;
 use crate::job::Job;
 use crate::state::STATE;
@@ -29,6 +29,9 @@ const FILES: [&[u8]; 2] = [b"/etc/resolv.conf", b"/etc/hosts"];
 pub struct Connected {
     /// Ports of the host that lead to it; those that could be any are known now.
     pub published: Vec<Publish>,
+    /// They lead to it by a process, as the host filters what comes to it.
+    #[serde(default)]
+    pub relayed: bool,
     /// What was made, to be taken back.
     pub plan: Plan,
 }
@@ -68,18 +71,24 @@ pub fn wire(job: &Job, inside: BorrowedFd<'_>) -> Result<Wired> {
     };
     if pasta::is_for(networking) {
         let published = pasta::connect(inside, networking, &networking.published, &job.run)?.published;
-        return Ok(Wired { connected: Connected { published, plan: Plan::default() }, ports: Vec::new() });
+        return Ok(Wired { connected: Connected { published, ..Connected::default() }, ports: Vec::new() });
     }
     let networks = Networks::beside(job);
     networks.hold(&job.spec)?;
     let places = places(&networks, &job.spec)?;
-    let (published, mut held) = reserve(job, &networking.published)?;
+    let relayed = !networking.published.is_empty() && with_host(net::Host::filters_input)?;
+    let (published, mut held) = reserve(job, &networking.published, relayed)?;
     let networking = Networking { published: published.clone(), ..networking.clone() };
     let permits = permits(&networks, &networking.allow, &places)?;
     let on: Vec<Place<'_>> = places.iter().map(|(network, zone)| Place { network, zone: *zone }).collect();
-    let plan = plan(job.spec.id, &networking, &on, &permits);
+    let mut plan = plan(job.spec.id, &networking, &on, &permits);
+    let ways = if relayed { relay::take_ways(&mut plan) } else { Vec::new() };
     let known: Vec<Network> = places.iter().map(|(network, _)| network.clone()).collect();
     make(&networks, &known, &plan, inside)?;
+    if !ways.is_empty() {
+        let leash = relay::begin(&held, &ways).inspect_err(|_| drop(with_host(|host| host.detach(&plan))))?;
+        held.push(leash);
+    }
     let namespace = plan.iter().any(|step| matches!(step, Step::Move { .. }));
     let namespace = namespace.then(|| inside.try_clone_to_owned()).transpose();
     held.extend(namespace.doing(|| "keeping a namespace")?);
@@ -94,11 +103,11 @@ pub fn wire(job: &Job, inside: BorrowedFd<'_>) -> Result<Wired> {
             Ok(())
         })?;
     }
-    Ok(Wired { connected: Connected { published, plan }, ports: held })
+    Ok(Wired { connected: Connected { published, relayed, plan }, ports: held })
 }
 
 /// Ports that may be any stay what they were in the life before, as long as nobody else has them.
-fn reserve(job: &Job, wanted: &[Publish]) -> Result<(Vec<Publish>, Vec<OwnedFd>)> {
+fn reserve(job: &Job, wanted: &[Publish], relayed: bool) -> Result<(Vec<Publish>, Vec<OwnedFd>)> {
     let state = disk::read_json::<crate::Running>(&job.run.join(STATE)).ok().flatten();
     let before = state.and_then(|state| state.network).map(|network| network.published).unwrap_or_default();
     let same = |now: &Publish| {
@@ -106,7 +115,8 @@ fn reserve(job: &Job, wanted: &[Publish]) -> Result<(Vec<Publish>, Vec<OwnedFd>)
         same.next().copied().unwrap_or(*now)
     };
     let again: Vec<Publish> = wanted.iter().map(same).collect();
-    ports::reserve(&again).or_else(|error| if again == wanted { Err(error) } else { ports::reserve(wanted) })
+    ports::reserve(&again, relayed)
+        .or_else(|error| if again == wanted { Err(error) } else { ports::reserve(wanted, relayed) })
 }
 
 /// What of the host's a container reaches: each is raised first, and again if it has gone in the meantime.
@@ -251,6 +261,7 @@ pub fn unwire(job: &Job, held: &[OwnedFd]) -> Result<()> {
     if pasta::is_for(networking) {
         return pasta::disconnect(&job.run);
     }
+    relay::end(held);
     let networks = Networks::beside(job);
     networks.forget_notes(job.spec.id, networking);
     let wanted = networks.wanted(&job.spec);

@@ -65,6 +65,11 @@ pub fn passed(record: &Record, status: &Status) -> Vec<Passed> {
     record.spec.network.iter().flat_map(|network| network.published.iter().copied().map(Passed)).collect()
 }
 
+/// Whether a process carries what comes to them, as the host filters what comes to it.
+pub fn is_relayed(status: &Status) -> bool {
+    matches!(status, Status::Running(Running { network: Some(connected), .. }) if connected.relayed)
+}
+
 /// Its addresses on networks of ours.
 pub fn addresses(record: &Record) -> Vec<IpAddr> {
     let attachments = record.spec.network.iter().flat_map(|network| &network.attachments);

@@ -5,7 +5,7 @@ use serde_json::json;
 use spec::{Error, Result};
 
 use super::Place;
-use super::network_words::{Passed, passed};
+use super::network_words::{Passed, is_relayed, passed};
 use crate::ui;
 
 /// Show which ports of the host lead to a container.
@@ -28,7 +28,9 @@ pub struct Args {
 /// Runs the verb.
 pub fn run(args: &Args, place: &Place) -> Result<u8> {
     let container = Containers::of(&place.home()?).find(&args.name)?;
-    let mut all = passed(container.record(), &container.status()?);
+    let status = container.status()?;
+    let relayed = is_relayed(&status);
+    let mut all = passed(container.record(), &status);
     if let Some(port) = &args.port {
         let wanted = if port.contains('/') { port.to_lowercase() } else { format!("{port}/tcp") };
         all.retain(|one| one.inside() == wanted);
@@ -45,7 +47,7 @@ pub fn run(args: &Args, place: &Place) -> Result<u8> {
             .iter()
             .map(|Passed(port)| {
                 json!({ "address": port.address, "host_port": (port.host != 0).then_some(port.host),
-                    "container_port": port.container, "protocol": port.protocol.word() })
+                    "container_port": port.container, "protocol": port.protocol.word(), "relayed": relayed })
             })
             .collect();
         ui::json(&rows)?;
@@ -54,6 +56,7 @@ pub fn run(args: &Args, place: &Place) -> Result<u8> {
     for one in &all {
         ui::line(match args.port {
             Some(_) => one.outside(),
+            None if relayed => format!("{} -> {} (relayed)", one.inside(), one.outside()),
             None => format!("{} -> {}", one.inside(), one.outside()),
         });
     }

@@ -214,3 +214,70 @@ fn a_port_that_is_taken_is_said_and_nothing_stays() {
     assert!(house.fails_elsewhere(125, again).contains("taken"));
     std::net::TcpListener::bind("0.0.0.0:8080").expect_err("it is the container's");
 }
+
+/// Processes that carry what comes to published ports of this test's host.
+fn relays() -> Vec<String> {
+    let own = std::fs::read_link("/proc/thread-self/ns/net").expect("own");
+    let all = std::fs::read_dir("/proc").expect("proc").flatten().filter(|dir| {
+        let words = std::fs::read(dir.path().join("cmdline")).unwrap_or_default();
+        words.starts_with(b"tsubo-keeper\0relay\0")
+            && std::fs::read_link(dir.path().join("ns/net")).is_ok_and(|there| there == own)
+    });
+    all.map(|dir| dir.file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[test]
+fn a_published_port_is_not_led_around_the_hosts_firewall() {
+    let Some((house, wires)) = house() else { return };
+    let (loaded, said) = here(
+        "nft 'table inet hostfw {\n chain in {\n type filter hook input priority 0;\n iif lo accept\n tcp dport 8080 drop\n }\n}'",
+    );
+    assert!(loaded, "{said}");
+    let start = "hostname > /tmp/name; busybox head -c 10000000 /dev/urandom > /tmp/big; \
+                 exec httpd -f -p 80 -h /tmp";
+    let words = ["run", "-d", "--name", "web1", "--network", "tsubo", "-p", "8080:80", "-p", "5353:53/udp"];
+    house.ok_elsewhere(words.iter().chain(&["web", "/bin/sh", "-c", start]));
+    until("an answer", || asks("127.0.0.1", 8080).is_some());
+    assert_eq!(house.json_elsewhere(["port", "web1", "--format", "json"])[0]["relayed"], true);
+    let hosts = [HOST[0].to_owned(), format!("[{}]", HOST[1])];
+    for host in &hosts {
+        let refused = wires.outside(&curl(&format!("{host}:8080"))).output().expect("sh");
+        assert!(!refused.status.success(), "{host}: the firewall says no");
+    }
+    let (deleted, said) = here(
+        "nft delete rule inet hostfw in handle $(nft -a list table inet hostfw | sed -n 's/.*8080.*handle //p')",
+    );
+    assert!(deleted, "{said}");
+    for host in &hosts {
+        assert_eq!(wires.out(&curl(&format!("{host}:8080"))).trim(), "web1", "{host}");
+    }
+    let there = wires.out(&format!("wget -q -O - http://{}:8080/big | sha256sum", HOST[0]));
+    let (_, here_) = inside(&house, "web1", "busybox sha256sum < /tmp/big");
+    assert_eq!(there.trim(), here_.trim(), "ten megabytes");
+    let pid = find(&house.json_elsewhere(["inspect", "web1"]), "pid").expect("its number").to_string();
+    let serve = "import socket as s; u=s.socket(2,2); u.bind(('',53)); m,a=u.recvfrom(9999); u.sendto(m*2,a)";
+    let server = ["20", "nsenter", "-n", "-t", &pid, "python3", "-c", serve];
+    let mut server = std::process::Command::new("timeout").args(server).spawn().expect("nsenter");
+    let ask = "python3 -c \"import socket as s; u=s.socket(2,2); u.settimeout(1); \
+               u.sendto(b'hello', ('192.0.2.1', 5353)); print(u.recv(99).decode())\"";
+    until("an answer to a datagram", || {
+        let told = wires.outside(ask).output().expect("sh");
+        String::from_utf8_lossy(&told.stdout).trim() == "hellohello"
+    });
+    server.wait().expect("server");
+
+    assert_eq!(relays().len(), 1);
+    house.ok_elsewhere(["restart", "web1"]);
+    until("an answer", || asks("127.0.0.1", 8080).is_some());
+    assert_eq!(relays().len(), 1, "the one before has ended");
+    house.ok_elsewhere(["rm", "-f", "web1"]);
+    assert!(relays().is_empty(), "it ends with the container");
+    run(&house, "web2", &["--network", "tsubo", "-p", "8080:80"]);
+    until("an answer", || asks("127.0.0.1", 8080).as_deref() == Some("web2"));
+    assert!(here(&format!("kill -9 {}", keeper(&house, "web2"))).0);
+    until("it ends with its keeper", || relays().is_empty());
+    assert_eq!(asks("127.0.0.1", 8080), None);
+    house.ok_elsewhere(["rm", "-f", "web2"]);
+    house.ok_elsewhere(["gc"]);
+    until("all is taken back", || traces().is_empty());
+}

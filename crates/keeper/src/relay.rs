@@ -1,0 +1,304 @@
+//! Carries what comes to published ports of the host to a container, where the host filters what comes to it:
+//! every packet is one to a service of the host then, and passes its rules.
+//!
+//! A process of its own, with one thread and nothing but its sockets. It ends with the keeper that began it: the other
+//! end of its leash is there.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use rustix::process::{Resource, Rlimit};
+
+/// Connections at once; more wait in the kernel's queue.
+const LINKS: usize = 1024;
+/// Of datagrams: one for each who sends some. The one that was quiet for the longest gives way.
+const SESSIONS: usize = 256;
+/// So long is a session remembered.
+const QUIET: Duration = Duration::from_secs(60);
+/// So much waits in each direction of a connection, and so long is a datagram at most.
+const SIZE: usize = 64 << 10;
+/// So many are taken from one socket before the others have their turn.
+const TURN: usize = 32;
+/// When descriptors run out, nobody is let in for so long.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// `words`: the leash's number, then for each socket `FD=tcp|udp=ADDRESS:PORT`.
+pub(crate) fn executed(words: &[&str]) -> Option<()> {
+    sys::signal::unblock_all();
+    let (leash, doors) = words.split_first()?;
+    let leash = sys::process::inherited(leash.parse().ok()?).ok()?;
+    let mut relay = Relay::default();
+    doors.iter().try_for_each(|door| relay.open(door))?;
+    let enough = Some(4 * LINKS as u64);
+    // Where that is not allowed there is room for fewer.
+    let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: enough, maximum: enough });
+    sys::capability::bound(0).and_then(|()| sys::capability::set(0)).ok()?;
+    rustix::thread::set_no_new_privs(true).ok()?;
+    relay.run(&leash);
+    // Whoever waits for our end wants the ports: they are free before the leash is let go.
+    drop(relay);
+    drop(leash);
+    Some(())
+}
+
+#[derive(Default)]
+struct Relay {
+    doors: Vec<(TcpListener, SocketAddr)>,
+    posts: Vec<(UdpSocket, SocketAddr)>,
+    links: Vec<Link>,
+    sessions: Vec<Session>,
+    closed_until: Option<Instant>,
+}
+
+/// Both ends of a connection, and what is on its way from each.
+struct Link {
+    ends: [TcpStream; 2],
+    ways: [Way; 2],
+    connecting: bool,
+}
+
+#[derive(Default)]
+struct Way {
+    waiting: Vec<u8>,
+    ended: bool,
+}
+
+/// Somebody who sends datagrams.
+struct Session {
+    post: usize,
+    from: SocketAddr,
+    socket: UdpSocket,
+    last: Instant,
+}
+
+/// Whom an event is about.
+enum Of {
+    Leash,
+    Door(usize),
+    Post(usize),
+    Link(usize),
+    Session(usize),
+}
+
+impl Relay {
+    fn open(&mut self, word: &str) -> Option<()> {
+        let (number, rest) = word.split_once('=')?;
+        let (protocol, to) = rest.split_once('=')?;
+        let (socket, to) = (sys::process::inherited(number.parse().ok()?).ok()?, to.parse().ok()?);
+        rustix::io::ioctl_fionbio(&socket, true).ok()?;
+        match protocol {
+            "tcp" => self.doors.push((socket.into(), to)),
+            "udp" => self.posts.push((socket.into(), to)),
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn run(&mut self, leash: &OwnedFd) {
+        let mut space = vec![0; SIZE];
+        loop {
+            let now = Instant::now();
+            self.sessions.retain(|session| now - session.last < QUIET);
+            self.closed_until = self.closed_until.filter(|until| *until > now);
+            let Some(ready) = self.wait(leash.as_fd()) else { return };
+            let mut broken = Vec::new();
+            for of in ready {
+                match of {
+                    Of::Leash => return,
+                    Of::Door(index) => self.let_in(index),
+                    Of::Post(index) => self.take(index, &mut space),
+                    Of::Session(index) => self.answer(index, &mut space),
+                    Of::Link(index) if self.links[index].carry(&mut space).is_none() => broken.push(index),
+                    Of::Link(_) => {}
+                }
+            }
+            // From the last on, so that the others keep their places; one with two events is there twice.
+            broken.sort_unstable();
+            broken.dedup();
+            broken.into_iter().rev().for_each(|index| drop(self.links.swap_remove(index)));
+        }
+    }
+
+    /// Who can go on: links and sessions before those who bring new ones, which may take their places.
+    fn wait(&self, leash: BorrowedFd<'_>) -> Option<Vec<Of>> {
+        let mut asked = vec![(Of::Leash, PollFd::from_borrowed_fd(leash, PollFlags::IN))];
+        for (index, link) in self.links.iter().enumerate() {
+            for end in 0..2 {
+                // An end of which nothing is wanted would say again and again that it is gone.
+                if let Some(events) = link.wants(end) {
+                    asked.push((Of::Link(index), PollFd::new(&link.ends[end], events)));
+                }
+            }
+        }
+        let input = PollFlags::IN;
+        let sessions = self.sessions.iter().enumerate();
+        asked.extend(sessions.map(|(index, one)| (Of::Session(index), PollFd::new(&one.socket, input))));
+        let posts = self.posts.iter().enumerate();
+        asked.extend(posts.map(|(index, post)| (Of::Post(index), PollFd::new(&post.0, input))));
+        if self.closed_until.is_none() && self.links.len() < LINKS {
+            let doors = self.doors.iter().enumerate();
+            asked.extend(doors.map(|(index, door)| (Of::Door(index), PollFd::new(&door.0, input))));
+        }
+        let (all, mut polled): (Vec<Of>, Vec<PollFd<'_>>) = asked.into_iter().unzip();
+        let limit = self.closed_until.map(|_| PAUSE);
+        let limit = limit.or(if self.sessions.is_empty() { None } else { Some(QUIET / 4) });
+        let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
+        rustix::io::retry_on_intr(|| rustix::event::poll(&mut polled, limit.as_ref())).ok()?;
+        let ready = all.into_iter().zip(&polled).filter(|(_, polled)| !polled.revents().is_empty());
+        Some(ready.map(|(of, _)| of).collect())
+    }
+
+    fn let_in(&mut self, index: usize) {
+        let (door, to) = &self.doors[index];
+        for _ in 0..TURN.min(LINKS - self.links.len().min(LINKS)) {
+            let made = door.accept().and_then(|(client, _)| Link::new(client, *to));
+            match made {
+                Ok(link) => self.links.push(link),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                // Gone again, or nobody is behind it: that ends quickly. Or descriptors have run out.
+                Err(error) if matches!(error.raw_os_error(), Some(23 | 24 | 105 | 12)) => {
+                    self.closed_until = Some(Instant::now() + PAUSE);
+                    return;
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn take(&mut self, post: usize, space: &mut [u8]) {
+        for _ in 0..TURN {
+            let Ok((length, from)) = self.posts[post].0.recv_from(space) else { return };
+            let known = self.sessions.iter().position(|one| one.post == post && one.from == from);
+            let Some(index) = known.or_else(|| self.meet(post, from)) else { continue };
+            self.sessions[index].last = Instant::now();
+            // A datagram may be lost.
+            let _ = self.sessions[index].socket.send(&space[..length]);
+        }
+    }
+
+    fn meet(&mut self, post: usize, from: SocketAddr) -> Option<usize> {
+        if self.sessions.len() >= SESSIONS {
+            let oldest = self.sessions.iter().enumerate().min_by_key(|(_, one)| one.last)?.0;
+            self.sessions.swap_remove(oldest);
+        }
+        let to = self.posts[post].1;
+        let socket = UdpSocket::from(connected(to, SocketType::DGRAM).ok()?);
+        self.sessions.push(Session { post, from, socket, last: Instant::now() });
+        Some(self.sessions.len() - 1)
+    }
+
+    fn answer(&mut self, index: usize, space: &mut [u8]) {
+        let session = &mut self.sessions[index];
+        for _ in 0..TURN {
+            match session.socket.recv(space) {
+                Ok(length) => {
+                    session.last = Instant::now();
+                    let _ = self.posts[session.post].0.send_to(&space[..length], session.from);
+                }
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+impl Link {
+    fn new(client: TcpStream, to: SocketAddr) -> std::io::Result<Self> {
+        client.set_nonblocking(true)?;
+        let ends = [client, TcpStream::from(connected(to, SocketType::STREAM)?)];
+        for end in &ends {
+            end.set_nodelay(true)?;
+            sockopt::set_socket_keepalive(end, true)?;
+        }
+        Ok(Self { ends, ways: Default::default(), connecting: true })
+    }
+
+    fn wants(&self, end: usize) -> Option<PollFlags> {
+        if self.connecting {
+            return (end == 1).then_some(PollFlags::OUT);
+        }
+        let mut events = PollFlags::empty();
+        events.set(PollFlags::IN, !self.ways[end].ended && self.ways[end].waiting.is_empty());
+        events.set(PollFlags::OUT, !self.ways[1 - end].waiting.is_empty());
+        (!events.is_empty()).then_some(events)
+    }
+
+    /// None when it is over.
+    fn carry(&mut self, space: &mut [u8]) -> Option<()> {
+        if self.connecting {
+            match self.ends[1].take_error() {
+                Ok(None) => self.connecting = false,
+                _ => return self.reset(),
+            }
+        }
+        for from in 0..2 {
+            let (source, target) = (&self.ends[from], &self.ends[1 - from]);
+            if self.ways[from].carry(source, target, space).is_err() {
+                return self.reset();
+            }
+        }
+        let over = self.ways.iter().all(|way| way.ended && way.waiting.is_empty());
+        (!over).then_some(())
+    }
+
+    /// Both ends see that it did not end well.
+    fn reset(&self) -> Option<()> {
+        for end in &self.ends {
+            let _ = sockopt::set_socket_linger(end, Some(Duration::ZERO));
+        }
+        None
+    }
+}
+
+impl Way {
+    fn carry(&mut self, mut from: &TcpStream, to: &TcpStream, space: &mut [u8]) -> std::io::Result<()> {
+        if !self.waiting.is_empty() {
+            let written = put(to, &self.waiting)?;
+            self.waiting.drain(..written);
+            if self.waiting.is_empty() {
+                self.waiting = Vec::new();
+                return if self.ended { to.shutdown(Shutdown::Write) } else { Ok(()) };
+            }
+        }
+        if self.ended || !self.waiting.is_empty() {
+            return Ok(());
+        }
+        match from.read(space) {
+            Ok(0) => {
+                self.ended = true;
+                to.shutdown(Shutdown::Write)
+            }
+            Ok(length) => {
+                let written = put(to, &space[..length])?;
+                self.waiting.extend_from_slice(&space[written..length]);
+                Ok(())
+            }
+            Err(error) if is_passing(&error) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn put(mut to: &TcpStream, bytes: &[u8]) -> std::io::Result<usize> {
+    match to.write(bytes) {
+        Err(error) if is_passing(&error) => Ok(0),
+        written => written,
+    }
+}
+
+fn is_passing(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+/// A socket that is connected, or about to be.
+fn connected(to: SocketAddr, kind: SocketType) -> std::io::Result<OwnedFd> {
+    let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+    match rustix::net::connect(&socket, &to) {
+        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(socket),
+        Err(errno) => Err(errno.into()),
+    }
+}
