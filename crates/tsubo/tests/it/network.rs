@@ -254,7 +254,7 @@ fn a_published_port_is_not_led_around_the_hosts_firewall() {
     let there = wires.out(&format!("wget -q -O - http://{}:8080/big | sha256sum", HOST[0]));
     let (_, here_) = inside(&house, "web1", "busybox sha256sum < /tmp/big");
     assert_eq!(there.trim(), here_.trim(), "ten megabytes");
-    let pid = find(&house.json_elsewhere(["inspect", "web1"]), "pid").expect("its number").to_string();
+    let pid = house.json_elsewhere(["inspect", "web1"])["state"]["pid"].to_string();
     let serve = "import socket as s; u=s.socket(2,2); u.bind(('',53)); m,a=u.recvfrom(9999); u.sendto(m*2,a)";
     let server = ["20", "nsenter", "-n", "-t", &pid, "python3", "-c", serve];
     let mut server = std::process::Command::new("timeout").args(server).spawn().expect("nsenter");
