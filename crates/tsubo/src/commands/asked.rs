@@ -97,8 +97,8 @@ mod tests {
             "--limit=pids=9",
             "--as-packaged",
             "web",
-            "--rm",
             "x",
+            "--rm",
         ];
         let mut all = said(&words, &[("A", "b c"), ("HOME", "/root")]);
         all.sort();
