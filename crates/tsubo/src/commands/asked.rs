@@ -11,8 +11,8 @@ use spec::{Error, Result, ResultExt};
 use super::run::Args;
 
 /// What is said anew of each, or is nothing to one that runs in the background.
-const OTHERS: [&str; 9] =
-    ["name", "detach", "interactive", "tty", "detach_keys", "sig_proxy", "explain", "image", "args"];
+const OTHERS: [&str; 10] =
+    ["root", "name", "detach", "interactive", "tty", "detach_keys", "sig_proxy", "explain", "image", "args"];
 
 /// What was said; None where no hook may make others like it: to look at it again takes longer than a start should.
 ///
