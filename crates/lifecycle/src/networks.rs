@@ -24,5 +24,5 @@ pub use inspect::Member;
 pub use lease::Lease;
 pub(crate) use lease::NO_MAC;
 pub use store::{Networks, Wanted, WantedSubnet};
-pub use wire::{Connected, Wired, disconnect, is_wired, unwire, wire, write_files};
+pub use wire::{Connected, Given, Wired, disconnect, is_wired, unwire, wire, write_files};
 pub(crate) use wire::{forget, show_files};

@@ -6,11 +6,13 @@ use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use spec::network::Mac;
+use spec::network::{Link, Mac, Step};
 use spec::{Id, Name, Result};
 
 use super::lease::{LEASES, Lease, MACS, NEW, holder};
 use super::store::Networks;
+use crate::disk;
+use crate::record::Running;
 use crate::state::STATE;
 
 /// One container on a network.
@@ -20,7 +22,7 @@ pub struct Member {
     pub name: Name,
     /// Its id.
     pub id: Id,
-    /// Its addresses there; none where they come from outside.
+    /// Its addresses there; those that come from outside only while it runs.
     pub addresses: Vec<IpAddr>,
     /// Its MAC address there.
     pub mac: Option<Mac>,
@@ -56,8 +58,28 @@ impl Networks {
             }
         }
         let mut members: Vec<Member> = all.into_values().collect();
-        members.iter_mut().for_each(|member| member.addresses.sort());
+        for member in &mut members {
+            if member.running && member.addresses.is_empty() {
+                member.addresses = self.given(member);
+            }
+            member.addresses.sort();
+        }
         Ok(members)
+    }
+
+    /// What others have given it on the interface with its MAC address.
+    fn given(&self, member: &Member) -> Vec<IpAddr> {
+        let dir = self.run_dirs().with_file_name("containers").join(member.id.to_string());
+        let state = disk::read_json::<Running>(&dir.join(STATE)).ok().flatten();
+        let Some(connected) = state.and_then(|state| state.network) else { return Vec::new() };
+        let is_it = |link: &&Link| Some(link.mac) == member.mac;
+        let mut links = connected.plan.iter().filter_map(|step| match step {
+            Step::Link(link) => Some(link),
+            _ => None,
+        });
+        let Some(link) = links.find(is_it) else { return Vec::new() };
+        let given = connected.given.iter().filter(|given| given.interface == link.inside);
+        given.flat_map(|given| &given.addresses).map(ipnet::IpNet::addr).collect()
     }
 
     fn member<'a>(&self, all: &'a mut BTreeMap<(Name, Id), Member>, lease: Lease) -> &'a mut Member {

@@ -3,6 +3,7 @@
 //! What is made follows from the container's record and its networks' alone, and bears its id: whoever
 //! finds a container that was killed half way can take all of it back.
 
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -34,6 +35,24 @@ pub struct Connected {
     pub relayed: bool,
     /// What was made, to be taken back.
     pub plan: Plan,
+    /// Interfaces whose addresses others have given it, at its start.
+    #[serde(default)]
+    pub given: Vec<Given>,
+}
+
+/// What somebody else than we has given an interface: a DHCP server, or a plugin.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Given {
+    /// Its name inside.
+    pub interface: String,
+    /// Its addresses, with the length of their subnet's prefix.
+    pub addresses: Vec<IpNet>,
+    /// Where packets to elsewhere go.
+    #[serde(default)]
+    pub gateway: Option<IpAddr>,
+    /// Who answers for names there.
+    #[serde(default)]
+    pub servers: Vec<IpAddr>,
 }
 
 /// A network that was made.
@@ -103,7 +122,8 @@ pub fn wire(job: &Job, inside: BorrowedFd<'_>) -> Result<Wired> {
             Ok(())
         })?;
     }
-    Ok(Wired { connected: Connected { published, relayed, plan }, ports: held })
+    let connected = Connected { published, relayed, plan, given: Vec::new() };
+    Ok(Wired { connected, ports: held })
 }
 
 /// Ports that may be any stay what they were in the life before, as long as nobody else has them.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use spec::{Error, ErrorKind, Name, Result};
 
 use super::Place;
-use super::network_words::{addresses, is_relayed, passed};
+use super::network_words::{addresses, given, is_relayed, passed};
 use crate::ui;
 
 /// Show everything that is known of a container, else of an image, else of a development container.
@@ -79,7 +79,7 @@ fn describe(container: &Container) -> Result<Value> {
     };
     let published: Vec<_> = passed(record, &status).iter().map(|port| port.0).collect();
     Ok(
-        json!({ "kind": "container", "addresses": addresses(record), "published": published, "relayed": is_relayed(&status), "name": container.name(), "id": container.id(), "status": status.word(), "state": state,
+        json!({ "kind": "container", "addresses": addresses(record, &status), "given": given(&status), "published": published, "relayed": is_relayed(&status), "name": container.name(), "id": container.id(), "status": status.word(), "state": state,
         "image": record.image, "created": record.created, "remove": record.remove, "ports": record.ports,
         "restart_policy": record.life.restart.to_string(), "life": record.life, "directory": container.dir(), "spec": record.spec }),
     )

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use lifecycle::networks::Given;
 use lifecycle::{Record, Running, Status};
 use spec::network::{Attachment, Publish};
 
@@ -70,8 +71,8 @@ pub fn is_relayed(status: &Status) -> bool {
     matches!(status, Status::Running(Running { network: Some(connected), .. }) if connected.relayed)
 }
 
-/// Its addresses on networks of ours.
-pub fn addresses(record: &Record) -> Vec<IpAddr> {
+/// Its addresses: those that it keeps, and those that others have given it as long as it runs.
+pub fn addresses(record: &Record, status: &Status) -> Vec<IpAddr> {
     let attachments = record.spec.network.iter().flat_map(|network| &network.attachments);
     let nets = attachments.flat_map(|attachment| match attachment {
         Attachment::Network { addresses, .. } | Attachment::Interface { addresses, .. } => {
@@ -79,5 +80,14 @@ pub fn addresses(record: &Record) -> Vec<IpAddr> {
         }
         Attachment::Cni { .. } | Attachment::User { .. } => &[],
     });
-    nets.map(ipnet::IpNet::addr).collect()
+    let given = given(status).iter().flat_map(|given| &given.addresses);
+    nets.chain(given).map(ipnet::IpNet::addr).collect()
+}
+
+/// What others have given its interfaces.
+pub fn given(status: &Status) -> &[Given] {
+    match status {
+        Status::Running(Running { network: Some(connected), .. }) => &connected.given,
+        _ => &[],
+    }
 }

@@ -91,7 +91,7 @@ fn production(container: &Container, status: &Status) -> Value {
         "running": status.is_running(), "pid": pid, "exit_code": code, "from": record.image,
         "created": record.created / 1000, "command": record.spec.process.argv,
         "paused": paused, "health": health, "restarts": restarts, "restart_policy": record.life.restart.to_string(),
-        "ports": ports, "published": published, "addresses": addresses(record) })
+        "ports": ports, "published": published, "addresses": addresses(record, status) })
 }
 
 /// One that cannot be read is there too, whether it runs or not.
