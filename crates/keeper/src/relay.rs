@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use lifecycle::networks::WITHIN;
 use rustix::process::{Resource, Rlimit};
 
 /// Connections at once; more wait in the kernel's queue.
@@ -26,14 +27,22 @@ const TURN: usize = 32;
 /// When descriptors run out, nobody is let in for so long.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// `words`: the leash's number, then for each socket `FD=tcp|udp=ADDRESS:PORT`.
+/// `words`: the leash's number, the network within which it leads on (`within=FD`) if that is another, then for
+/// each socket `FD=tcp|udp=ADDRESS:PORT`.
 pub(crate) fn executed(words: &[&str]) -> Option<()> {
     sys::signal::unblock_all();
     let (leash, doors) = words.split_first()?;
     let leash = sys::process::inherited(leash.parse().ok()?).ok()?;
+    let within = doors.first().and_then(|word| word.strip_prefix(WITHIN));
+    let doors = &doors[usize::from(within.is_some())..];
     let mut relay = Relay::default();
     doors.iter().try_for_each(|door| relay.open(door))?;
     let enough = Some(4 * LINKS as u64);
+    if let Some(within) = within {
+        // The doors stay where they were made.
+        let within = sys::process::inherited(within.parse().ok()?).ok()?;
+        sys::namespace::enter(within.as_fd(), sys::namespace::NET).ok()?;
+    }
     // Where that is not allowed there is room for fewer.
     let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: enough, maximum: enough });
     sys::capability::bound(0).and_then(|()| sys::capability::set(0)).ok()?;

@@ -22,6 +22,7 @@ mod wire;
 
 pub use inspect::Member;
 pub use lease::Lease;
+pub use relay::WITHIN;
 pub(crate) use lease::NO_MAC;
 pub use store::{Networks, Wanted, WantedSubnet};
 pub use wire::{Connected, Given, Wired, disconnect, is_wired, unwire, wire, write_files};

@@ -134,6 +134,9 @@ pub struct Networking {
     /// What the host passes on to it.
     #[serde(default)]
     pub published: Vec<Publish>,
+    /// What the host alone reaches of it, though nobody said so.
+    #[serde(default)]
+    pub shown: Vec<Shown>,
     /// To whom it may talk beyond its zone, and who to it.
     #[serde(default)]
     pub allow: Vec<Allow>,
@@ -199,6 +202,17 @@ pub enum Attachment {
         /// Its name inside.
         interface: String,
     },
+}
+
+/// A port of the host's loopback that leads to one that the service was seen to listen on. Where
+/// somebody else has the one of this number it is any that is free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// The port, the same on both sides.
+    pub publish: Publish,
+    /// It is listened on at the container's own loopback, where no packet from elsewhere comes to.
+    #[serde(default)]
+    pub local: bool,
 }
 
 /// How much may go over an interface.

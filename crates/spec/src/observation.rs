@@ -171,6 +171,9 @@ pub struct Port {
     pub protocol: String,
     /// The port number.
     pub port: u16,
+    /// It was listened on for the container itself alone: on an address of its loopback.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub local: bool,
 }
 
 /// The most that was used at one moment.

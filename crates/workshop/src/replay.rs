@@ -135,7 +135,7 @@ impl<'a> Replay<'a> {
         portable.user.clone_from(&setup.user);
         portable.policy = policy.cloned();
         // Its exercises come from this host, whatever network its containers are on.
-        portable.network = NetworkTable::default();
+        portable.network = NetworkTable { networks: vec!["host".to_owned()], ..NetworkTable::default() };
         // Nothing may outlive a replay: what would be a volume is fresh.
         portable.writable.append(&mut portable.volumes);
         let mut options = RunOptions::named(self.development.record.name.clone());

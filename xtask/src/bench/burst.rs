@@ -14,7 +14,7 @@ const WHO: [&str; 6] =
     ["tsubo run --rm", "floor", "floor, our default", "bubblewrap (no cgroup)", "crun", "runc"];
 
 pub(crate) fn run(ask: &Ask) -> Result<Findings> {
-    let state = State::new(&ask.dist, Path::new("/var/tmp"))?;
+    let state = State::on_hosts_network(&ask.dist, Path::new("/var/tmp"))?;
     let ground = Ground::lay(&state.file("g"))?;
     let mut runtimes = runtimes::select(&runtimes::all(&state, &ground)?, &WHO);
     runtimes.insert(1, named(&runtimes[0]));

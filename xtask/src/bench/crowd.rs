@@ -14,7 +14,7 @@ const ROUNDS: u32 = 30;
 const WHO: [&str; 3] = ["tsubo run --rm", "floor", "crun"];
 
 pub(crate) fn run(ask: &Ask) -> Result<Findings> {
-    let state = State::new(&ask.dist, Path::new("/var/tmp"))?;
+    let state = State::on_hosts_network(&ask.dist, Path::new("/var/tmp"))?;
     let ground = Ground::lay(&state.file("g"))?;
     let mut tables = Vec::new();
     for runtime in runtimes::select(&runtimes::all(&state, &ground)?, &WHO) {

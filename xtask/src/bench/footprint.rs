@@ -20,7 +20,7 @@ const WHO: [&str; 7] =
     ["tsubo run --rm", "floor", "floor, our default", "crun", "lxc", "podman with crun", CONTAINERD];
 
 pub(crate) fn run(ask: &Ask) -> Result<Findings> {
-    let state = State::new(&ask.dist, Path::new("/var/tmp"))?;
+    let state = State::on_hosts_network(&ask.dist, Path::new("/var/tmp"))?;
     let ground = Ground::lay(&state.file("g"))?;
     let runtimes = runtimes::select(&runtimes::all(&state, &ground)?, &WHO);
     if runtimes.iter().any(|r| r.name == CONTAINERD) {

@@ -22,7 +22,7 @@ const GOVERNOR: &str = r#"c:every("30s", function(ctx)
 end, { jitter = "30s" })"#;
 
 pub(crate) fn run(ask: &Ask) -> Result<Findings> {
-    let state = State::new(&ask.dist, Path::new("/var/tmp"))?;
+    let state = State::on_hosts_network(&ask.dist, Path::new("/var/tmp"))?;
     let count = ask.count.unwrap_or(COUNT);
     let time = if ask.quick { WATCHED / 6 } else { WATCHED };
     let mut rows =

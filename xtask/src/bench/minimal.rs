@@ -18,7 +18,7 @@ pub(crate) fn run(dist: &Path) -> Result<Findings> {
     let mut rows = vec![row(["service", "taken away, one at a time", "noticed", "not missed"])];
     let mut notes = vec![NOTE.to_owned()];
     for service in [&NGINX, &REDIS, &PYTHON] {
-        let state = State::new(dist, &house::target())?;
+        let state = State::on_hosts_network(dist, &house::target())?;
         service.develop(&state)?;
         service.test(&state, &[&service.script("exercise")])?;
         let files = sample(&used_files(&state, service)?);

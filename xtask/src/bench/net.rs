@@ -69,7 +69,7 @@ impl Home {
     fn new(ask: &Ask) -> Result<Self> {
         let world = World::new("tsubo")?;
         let inside = world.enter()?;
-        let state = State::new(&ask.dist, Path::new("/var/tmp"))?;
+        let state = State::on_hosts_network(&ask.dist, Path::new("/var/tmp"))?;
         let ground = Ground::lay(&state.file("g"))?;
         Ok(Self { state, ground, _inside: inside, world })
     }

@@ -28,7 +28,7 @@ const CRUN: &str = "crun";
 const STEPS: [&str; 4] = ["create", "start", "exec", "delete --force"];
 
 pub(crate) fn run(ask: &Ask) -> Result<Findings> {
-    let state = State::new(&ask.dist, Path::new("/var/tmp"))?;
+    let state = State::on_hosts_network(&ask.dist, Path::new("/var/tmp"))?;
     let ground = Ground::lay(&state.file("g"))?;
     let ours = ask.dist.join(OURS).to_string_lossy().into_owned();
     let home = Home::new()?;

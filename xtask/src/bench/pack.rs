@@ -12,7 +12,7 @@ use crate::shell::Result;
 const ROUNDS: usize = 7;
 
 pub(crate) fn run(dist: &Path) -> Result<Findings> {
-    let state = State::new(dist, &house::target())?;
+    let state = State::on_hosts_network(dist, &house::target())?;
     let package = services::text(&state.file("nginx.tsubo"));
     NGINX.develop(&state)?;
     NGINX.test(&state, &[&NGINX.script("exercise")])?;
@@ -55,7 +55,7 @@ fn time(mut work: impl FnMut() -> Result) -> Result<Samples> {
 fn fresh(dist: &Path, words: &[&str]) -> Result<Samples> {
     let mut samples = Samples::default();
     for _ in 0..ROUNDS {
-        let state = State::new(dist, &house::target())?;
+        let state = State::on_hosts_network(dist, &house::target())?;
         let began = Instant::now();
         state.quiet(words)?;
         samples.extend([began.elapsed().as_secs_f64() * 1e3]);

@@ -113,7 +113,7 @@ const FEATURES: &[Feature] = &[
 const PRESETS: [&str; 4] = ["default", "strict", "system", "host-debug"];
 
 pub(crate) fn run(ask: &Ask) -> Result<Findings> {
-    let state = State::new(&ask.dist, Path::new("/var/tmp"))?;
+    let state = State::on_hosts_network(&ask.dist, Path::new("/var/tmp"))?;
     let ground = Ground::lay(&state.file("g"))?;
     let rounds = ask.rounds(ROUNDS);
     Ok(Findings {

@@ -18,7 +18,7 @@ const SETTLED: Duration = Duration::from_secs(11);
 const TICKS: f64 = 100.0;
 
 pub(crate) fn run(ask: &Ask) -> Result<Findings> {
-    let state = State::new(&ask.dist, Path::new("/var/tmp"))?;
+    let state = State::on_hosts_network(&ask.dist, Path::new("/var/tmp"))?;
     let ground = Ground::lay(&state.file("g"))?;
     let all = runtimes::all(&state, &ground)?;
     let runtime = runtimes::select(&all, &["tsubo run --rm"]).pop().ok_or("no tsubo")?;

@@ -23,7 +23,7 @@ pub(crate) fn run(dist: &Path) -> Result<Findings> {
         "another exercise",
     ])];
     for service in [&NGINX, &REDIS, &PYTHON] {
-        let state = State::new(dist, &house::target())?;
+        let state = State::on_hosts_network(dist, &house::target())?;
         service.develop(&state)?;
         service.test(&state, &[&service.script("exercise")])?;
         for closure in ["exact", "default"] {

@@ -18,7 +18,7 @@ type Measured = Vec<(String, Samples)>;
 
 pub(crate) fn run(ask: &Ask) -> Result<Findings> {
     // Short paths: podman refuses a long one.
-    let state = State::new(&ask.dist, Path::new("/var/tmp"))?;
+    let state = State::on_hosts_network(&ask.dist, Path::new("/var/tmp"))?;
     let ground = Ground::lay(&state.file("g"))?;
     let mut runtimes = runtimes::all(&state, &ground)?;
     runtimes.retain(|r| !r.run.is_empty());

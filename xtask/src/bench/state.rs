@@ -21,6 +21,18 @@ impl State {
         Ok(Self { program: dist.join("tsubo"), dir })
     }
 
+    /// The same with containers that have the host's network where nothing else is said: that of what they are
+    /// compared with.
+    pub(crate) fn on_hosts_network(dist: &Path, parent: &Path) -> Result<Self> {
+        let state = Self::new(dist, parent)?;
+        let presets = state.file("state/presets");
+        let usual = "extends = \"default\"\n[namespaces]\nnet = \"host\"\n";
+        std::fs::create_dir_all(&presets)
+            .and_then(|()| std::fs::write(presets.join("default.toml"), usual))
+            .map_err(|e| format!("{}: {e}", presets.display()))?;
+        Ok(state)
+    }
+
     /// A place for files beside the state.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.dir.join(name)
@@ -62,6 +74,8 @@ impl Drop for State {
                 let _ = self.tsubo(&["rm", "-f", name]).stdout(Stdio::null()).status();
             }
         }
+        // What containers were on, if any were.
+        let _ = self.tsubo(&["network", "rm", "tsubo"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
         let removed = shell::as_root("rm").arg("-rf").arg(&self.dir).status();
         if !removed.is_ok_and(|status| status.success()) {
             eprintln!("{} could not be removed", self.dir.display());

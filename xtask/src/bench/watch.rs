@@ -44,7 +44,7 @@ const LOADS: [Load; 3] = [
 pub(crate) fn run(dist: &Path) -> Result<Findings> {
     let mut rows = vec![row(["service", "unwatched", "watched", "watched to unwatched"])];
     for load in &LOADS {
-        let state = State::new(dist, &house::target())?;
+        let state = State::on_hosts_network(dist, &house::target())?;
         load.service.develop(&state)?;
         let [mut plain, mut watched] = [Samples::default(), Samples::default()];
         for _ in 0..ROUNDS {

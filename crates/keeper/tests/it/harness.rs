@@ -35,6 +35,8 @@ impl World {
         let mut portable = Portable::new("box".parse().expect("name"), vec!["/bin/true".into()]);
         portable.env.insert("PATH".into(), "/bin".into());
         portable.writable.insert("/tmp".parse().expect("path"));
+        // Tests make nothing in this machine's own network.
+        portable.network.networks.push("host".to_owned());
         Self { containers: Containers::of(&home), directory, portable }
     }
 

@@ -1,8 +1,16 @@
 //! Where a container's network comes from: what was said, by whom, and what nobody has to say.
 
-use spec::container::{IDS, Namespace, Spec};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use spec::container::{IDS, Namespace, RootChange, Spec};
 use spec::isolation::Origin;
-use spec::network::{Attachment, Choice, DEFAULT, NetworkTable, Networking, Wish};
+use spec::network::{
+    Attachment, Choice, DEFAULT, NetworkTable, Networking, Protocol, Publish, Shown, Wish,
+};
+use spec::observation::Port;
+use spec::portable::Portable;
+use spec::ready::Ready;
 use spec::{Error, Result};
 
 use super::Resolving;
@@ -12,18 +20,11 @@ use crate::networks::NO_MAC;
 /// How to have it otherwise.
 const OTHERWISE: &str = "--network NAME|host|none|container:C|interface:ETH";
 
-/// Where a container is that nobody says anything about.
-const USUAL: Usual = Usual::Host;
+/// From here on the kernel gives ports to whoever does not ask for one (`ip_local_port_range`, ip(7)).
+const EPHEMERAL: u16 = 32_768;
 
-/// The words of [`USUAL`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code, reason = "the other one is a decision away")]
-enum Usual {
-    /// On the host's network.
-    Host,
-    /// On the network of all that say nothing.
-    Network,
-}
+/// Each is held by the keeper.
+const MOST_SHOWN: usize = 64;
 
 /// What was decided, and why.
 pub(super) struct Decided {
@@ -31,6 +32,8 @@ pub(super) struct Decided {
     why: String,
     /// It was a flag that said so.
     asked: bool,
+    /// Nobody said so.
+    usual: bool,
 }
 
 impl Resolving<'_> {
@@ -54,6 +57,9 @@ impl Resolving<'_> {
             Choice::Attached(ref wishes) => {
                 self.must_be_root(wishes)?;
                 networking.attachments = attachments(wishes, &table)?;
+                if decided.usual {
+                    networking.shown = shown_ports(self.portable, &networking.published);
+                }
                 Origin::Own
             }
         };
@@ -70,7 +76,8 @@ impl Resolving<'_> {
     /// The strongest word: `--network`, `--namespace net=`, the definition's networks, its namespaces, what
     /// only an interface can have, and then what is usual.
     fn decide(&self, table: &NetworkTable) -> Result<Decided> {
-        let decided = |choice, why: &str, asked| Ok(Decided { choice, why: why.to_owned(), asked });
+        let decided =
+            |choice, why: &str, asked| Ok(Decided { choice, why: why.to_owned(), asked, usual: false });
         let flag = self.options.isolation.namespaces.get(&Namespace::Net);
         match (self.options.network.choice()?, flag) {
             (Some(_), Some(origin)) => {
@@ -93,10 +100,23 @@ impl Resolving<'_> {
         if let Some(what) = table.needs_own() {
             return decided(self.own(), &format!("{what} take a network of its own"), false);
         }
-        match USUAL {
-            Usual::Host => decided(Choice::Host, "default; a network of its own is asked for", false),
-            Usual::Network => decided(self.own(), "default", false),
+        let (choice, why) = self.usual();
+        Ok(Decided { choice, why: why.to_owned(), asked: false, usual: true })
+    }
+
+    /// Where a container is that nobody says anything about.
+    fn usual(&self) -> (Choice, &'static str) {
+        if self.facts.rootless {
+            return (Choice::Host, "default without root; --network pasta gives it one of its own");
         }
+        if self.layers.value(|layer| layer.root) == Some(RootChange::None) {
+            return (Choice::Host, "default, with the host's root");
+        }
+        let calls = self.portable.policy.as_ref().map(|policy| &policy.syscalls);
+        if self.portable.ports.is_empty() && calls.is_some_and(|calls| makes_no_socket(calls)) {
+            return (Choice::None, "it was never seen to open a socket");
+        }
+        (self.own(), "default")
     }
 
     /// On a network of its own nobody needs a privilege to send an echo request or to listen on a low port.
@@ -133,6 +153,42 @@ impl Resolving<'_> {
         Err(Error::unsupported(format!("without root a container cannot be on {what}"))
             .hint("--network pasta carries its packets as if they were your own, and publishes ports too; or run it with sudo"))
     }
+}
+
+/// Nothing is known of one whose calls are unknown.
+fn makes_no_socket(calls: &BTreeSet<String>) -> bool {
+    !calls.is_empty() && !["socket", "socketcall", "io_uring_setup"].iter().any(|call| calls.contains(*call))
+}
+
+/// The ports that a service is known to listen on, but for those that somebody published.
+fn shown_ports(portable: &Portable, published: &[Publish]) -> Vec<Shown> {
+    let mut known: BTreeMap<(Protocol, u16), bool> = BTreeMap::new();
+    for Port { protocol, port, local } in &portable.ports {
+        let protocol = match protocol.as_str() {
+            "tcp" => Protocol::Tcp,
+            // The higher ones are those of somebody who asks.
+            "udp" if *port < EPHEMERAL => Protocol::Udp,
+            _ => continue,
+        };
+        known.entry((protocol, *port)).and_modify(|known| *known &= local).or_insert(*local);
+    }
+    let ready = match &portable.ready {
+        Some(Ready::Tcp(port)) => Some(*port),
+        Some(Ready::Http(url)) => Some(url.port),
+        _ => None,
+    };
+    if let Some(port) = ready {
+        // Nobody saw on which address. From its own loopback it is reached on any.
+        known.entry((Protocol::Tcp, port)).or_insert(true);
+    }
+    let is_published =
+        |key: &(Protocol, u16)| published.iter().any(|one| (one.protocol, one.container) == *key);
+    let free = known.into_iter().filter(|(key, _)| key.1 != 0 && !is_published(key));
+    let show = |((protocol, port), local)| {
+        let address = Some(Ipv4Addr::LOCALHOST.into());
+        Shown { publish: Publish { address, host: port, container: port, protocol }, local }
+    };
+    free.map(show).take(MOST_SHOWN).collect()
 }
 
 fn of_origin(origin: &Origin) -> Choice {
@@ -247,6 +303,11 @@ fn tell(networking: &Networking, reasons: &mut Reasons) {
     let list = |words: Vec<String>| if words.is_empty() { "none".to_owned() } else { words.join(" ") };
     let published = networking.published.iter().map(ToString::to_string).collect();
     reasons.add("published ports", list(published), "what the host passes on", "-p HOST:CONTAINER");
+    if !networking.shown.is_empty() {
+        let shown = networking.shown.iter().map(|shown| shown.publish.to_string()).collect();
+        let why = "where it listens, for this host alone; another port where that is taken (tsubo port)";
+        reasons.add("shown ports", list(shown), why, "-p HOST:CONTAINER, --network NAME");
+    }
     let outside = if networking.closed { "closed" } else { "open" };
     reasons.add("outside", outside, "the network may say less", "--closed, --allow WHOM");
     let allowed: Vec<String> = networking.allow.iter().map(ToString::to_string).collect();
@@ -278,8 +339,7 @@ mod tests {
     use std::path::Path;
 
     use spec::container::Place;
-    use spec::observation::Port;
-    use spec::portable::Portable;
+    use spec::portable::Policy;
 
     use super::*;
     use crate::resolve::{Reason, RunOptions, explained};
@@ -304,17 +364,63 @@ mod tests {
         spec.network.as_ref().map_or(&[], |network| &network.attachments)
     }
 
+    fn listening(on: &[(&str, u16, bool)]) -> Portable {
+        let mut listening = portable("{}");
+        let port = |(protocol, port, local): &(&str, u16, bool)| Port {
+            protocol: (*protocol).to_owned(),
+            port: *port,
+            local: *local,
+        };
+        listening.ports = on.iter().map(port).collect();
+        listening
+    }
+
+    fn shown_by(portable: &Portable, words: &str) -> Vec<(String, bool)> {
+        let (spec, _) = of(portable, words).expect("spec");
+        let shown = spec.network.map(|network| network.shown).unwrap_or_default();
+        shown.iter().map(|shown| (shown.publish.to_string(), shown.local)).collect()
+    }
+
     #[test]
-    fn what_nobody_says_is_the_hosts() {
-        let (spec, _) = of(&portable("{}"), "{}").expect("spec");
-        assert!(!spec.namespaces.contains_key(&Namespace::Net) && spec.network.is_none());
+    fn what_nobody_says_is_a_network_of_its_own() {
+        let (spec, reasons) = of(&portable("{}"), "{}").expect("spec");
+        assert!(spec.owns(Namespace::Net));
+        assert!(matches!(attachments_of(&spec), [Attachment::Network { network, .. }] if network.as_str() == DEFAULT));
+        assert!(reasons.iter().any(|reason| reason.what == "network" && reason.why == "default"));
+    }
+
+    #[test]
+    fn what_opens_no_socket_needs_no_network() {
+        let mut quiet = portable("{}");
+        let calls = |calls: &[&str]| Policy {
+            syscalls: calls.iter().map(|call| (*call).to_owned()).collect(),
+            ..Policy::default()
+        };
+        quiet.policy = Some(calls(&["read", "socketpair"]));
+        let (spec, _) = of(&quiet, "{}").expect("spec");
+        assert!(spec.owns(Namespace::Net) && spec.network.is_none());
+        for policy in [calls(&["read", "socket"]), calls(&[])] {
+            quiet.policy = Some(policy);
+            assert_eq!(attachments_of(&of(&quiet, "{}").expect("spec").0).len(), 1);
+        }
+    }
+
+    #[test]
+    fn where_it_listens_is_shown_to_the_host_unless_somebody_says_otherwise() {
+        let seen = [("tcp", 80, false), ("tcp", 80, true), ("tcp", 6379, true), ("udp", 53, false), ("udp", 45_000, false)];
+        let all = [("127.0.0.1:80:80", false), ("127.0.0.1:6379:6379", true), ("127.0.0.1:53:53/udp", false)];
+        let mut service = listening(&seen);
+        assert_eq!(shown_by(&service, "{}"), all.map(|(port, local)| (port.to_owned(), local)));
+        assert_eq!(shown_by(&service, "{\"publish\":[\"8080:80\"]}"), []);
+        assert_eq!(shown_by(&service, "{\"networks\":[\"tsubo\"]}"), []);
+        service.ports.clear();
+        service.ready = Some("tcp:8080".parse().expect("ready"));
+        assert_eq!(shown_by(&service, "{}"), [("127.0.0.1:8080:8080".to_owned(), true)]);
     }
 
     #[test]
     fn a_network_of_its_own_takes_no_users_of_the_host() {
-        let mut listening = portable("{}");
-        listening.ports.insert(Port { protocol: "tcp".into(), port: 80 });
-        let (spec, reasons) = of(&listening, "{\"publish\":[\"8080:80\"]}").expect("spec");
+        let (spec, reasons) = of(&listening(&[("tcp", 80, false)]), "{\"publish\":[\"8080:80\"]}").expect("spec");
         assert!(spec.owns(Namespace::Net) && spec.users.is_some(), "its root may bind port 80 there");
         let reason = reasons.iter().find(|reason| reason.what == "network").expect("reason");
         assert!(reason.state.contains(DEFAULT) && reason.why.contains("published ports"), "{reason:?}");

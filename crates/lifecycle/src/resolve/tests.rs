@@ -152,7 +152,7 @@ fn root_inside_is_nobody_outside() {
 #[test]
 fn a_low_port_of_the_hosts_network_takes_the_hosts_users_and_is_told() {
     let mut portable = portable();
-    portable.ports.insert(Port { protocol: "tcp".into(), port: 80 });
+    portable.ports.insert(Port { protocol: "tcp".into(), port: 80, local: false });
     let (spec, reasons) = explained(&portable, tree(), &with(&[])).expect("spec");
     assert!(!spec.namespaces.contains_key(&Namespace::User) && spec.users.is_none());
     let reason = reasons.iter().find(|reason| reason.what == "user namespace").expect("reason");

@@ -129,6 +129,7 @@ impl NetworkTable {
         Ok(Networking {
             attachments: Vec::new(),
             published,
+            shown: Vec::new(),
             allow: allow.collect::<Result<_>>()?,
             closed: self.closed.unwrap_or_else(|| self.allow.iter().any(|word| closing(&word))),
             servers: self.dns.iter().map(|word| server(word)).collect::<Result<_>>()?,

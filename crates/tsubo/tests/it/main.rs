@@ -32,6 +32,7 @@ mod lxcfs;
 mod minimal;
 mod network;
 mod network_rootless;
+mod network_usual;
 mod network_verbs;
 mod oddities;
 mod own_files;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::support::wires::Wires;
 use crate::support::{House, have, port, shell, until_listening};
 
 #[test]
@@ -9,7 +10,8 @@ fn redis_keeps_its_empty_data_directory_and_writes_there() {
     if !have(&["redis-server", "redis-cli"]) {
         return;
     }
-    let house = House::new();
+    let _wires = Wires::new();
+    let house = House::new().as_installed();
     let port = port();
     house.dev(
         "db",

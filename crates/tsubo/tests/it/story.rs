@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use crate::support::wires::Wires;
 use crate::support::{House, get, have, until_listening};
 
 #[test]
@@ -10,11 +11,8 @@ fn nginx_as_it_is_shipped_goes_from_development_to_another_machine() {
     if !have(&["nginx", "curl"]) || !Path::new("/etc/nginx/nginx.conf").exists() {
         return;
     }
-    if std::net::TcpListener::bind("0.0.0.0:80").is_err() {
-        eprintln!("SKIPPED: port 80 is taken");
-        return;
-    }
-    let house = House::new();
+    let _wires = Wires::new();
+    let house = House::new().as_installed();
     house.source("index.html", "the start\n");
     house.source("more.html", "and more\n");
     house.dev("web", Path::new("host"), "cp /src/*.html /var/www/html/; nginx -t 2>&1");

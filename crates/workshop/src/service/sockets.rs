@@ -42,18 +42,42 @@ pub fn held(init: i32) -> Held {
             .lines()
             .skip(1)
             .filter_map(|line| parse(line, state))
-            .filter(|(_, inode)| inodes.contains(inode));
-        held.ports.extend(mine.map(|(port, _)| Port { protocol: protocol.to_owned(), port }));
+            .filter(|listening| inodes.contains(&listening.inode));
+        held.ports.extend(mine.map(|Listening { port, local, .. }| Port {
+            protocol: protocol.to_owned(),
+            port,
+            local,
+        }));
     }
     held
 }
 
-/// The local port and the inode of a line in the wanted state.
-fn parse(line: &str, state: &str) -> Option<(u16, u64)> {
+/// A line of one of the kernel's tables of sockets.
+#[derive(Debug, PartialEq, Eq)]
+struct Listening {
+    port: u16,
+    local: bool,
+    inode: u64,
+}
+
+/// What a line in the wanted state says.
+fn parse(line: &str, state: &str) -> Option<Listening> {
     let fields: Vec<&str> = line.split_whitespace().collect();
-    let port = u16::from_str_radix(fields.get(1)?.rsplit(':').next()?, 16).ok()?;
-    let inode = fields.get(9)?.parse().ok()?;
-    (*fields.get(3)? == state).then_some((port, inode))
+    let (address, port) = fields.get(1)?.rsplit_once(':')?;
+    let listening = Listening {
+        port: u16::from_str_radix(port, 16).ok()?,
+        local: is_loopback(address),
+        inode: fields.get(9)?.parse().ok()?,
+    };
+    (*fields.get(3)? == state).then_some(listening)
+}
+
+/// Addresses are shown as words of 32 bits in the machine's order of bytes, most of which are little-endian.
+fn is_loopback(address: &str) -> bool {
+    const MAPPED: &str = "0000000000000000FFFF0000";
+    const LOOPBACK: &str = "00000000000000000000000001000000";
+    let four = address.strip_prefix(MAPPED).unwrap_or(address);
+    address == LOOPBACK || four.len() == 8 && four.ends_with("7F")
 }
 
 /// The processes that share the pid namespace of `init`.
@@ -73,7 +97,19 @@ mod tests {
     #[test]
     fn listening_lines_are_told_from_others() {
         let line = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 x";
-        assert_eq!(parse(line, "0A"), Some((8080, 4711)));
+        assert_eq!(parse(line, "0A"), Some(Listening { port: 8080, local: true, inode: 4711 }));
         assert_eq!(parse(line, "01"), None);
+        let open = line.replace("0100007F", "00000000");
+        assert_eq!(parse(&open, "0A"), Some(Listening { port: 8080, local: false, inode: 4711 }));
+    }
+
+    #[test]
+    fn the_loopback_is_known_in_every_form() {
+        for local in ["0100007F", "3500007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"] {
+            assert!(is_loopback(local), "{local}");
+        }
+        for open in ["00000000", "0100000A", "7F000001", &"0".repeat(32), "000080FE00000000FF005450B6AD1DFE"] {
+            assert!(!is_loopback(open), "{open}");
+        }
     }
 }

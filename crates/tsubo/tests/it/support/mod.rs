@@ -24,7 +24,8 @@ pub struct House {
 }
 
 impl House {
-    /// A new one.
+    /// A new one, the containers of which have the host's network where nobody says otherwise: tests make
+    /// nothing in this machine's own.
     pub fn new() -> Self {
         let keeper = Path::new(env!("CARGO_BIN_EXE_tsubo")).with_file_name("tsubo-keeper");
         assert!(
@@ -39,7 +40,22 @@ impl House {
         // Tests that run the service as somebody else read their files here.
         mode(house.dir(), 0o755);
         std::fs::create_dir(house.path("src")).expect("src");
+        for presets in house.presets() {
+            std::fs::create_dir_all(&presets).expect("presets");
+            let usual = "extends = \"default\"\n[namespaces]\nnet = \"host\"\n";
+            std::fs::write(presets.join("default.toml"), usual).expect("preset");
+        }
         house
+    }
+
+    fn presets(&self) -> [PathBuf; 2] {
+        [self.here(), self.elsewhere()].map(|state| state.join("presets"))
+    }
+
+    /// As anybody has it. Only for tests that are on a host of their own ([`wires`]).
+    pub fn as_installed(self) -> Self {
+        self.presets().iter().for_each(|presets| std::fs::remove_dir_all(presets).expect("presets"));
+        self
     }
 
     /// The temporary folder.

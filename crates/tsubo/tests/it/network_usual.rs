@@ -1,0 +1,125 @@
+//! A container of which nobody says where its network comes from.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+
+use serde_json::{Value, json};
+
+use crate::support::busybox::installed;
+use crate::support::forge::Tar;
+use crate::support::wires::{HOST, Wires, here};
+use crate::support::{House, until};
+
+/// One port for everybody, and one for itself.
+const SERVES: &str = "echo open > /tmp/is; httpd -p 8080 -h /tmp; mkdir /tmp/own; echo own > /tmp/own/is; \
+     exec httpd -f -p 127.0.0.1:8081 -h /tmp/own";
+
+fn seen() -> Value {
+    json!([{"protocol": "tcp", "port": 8080}, {"protocol": "tcp", "port": 8081, "local": true}])
+}
+
+fn house(command: &[&str], policy: Value, ports: Value) -> Option<(House, Wires)> {
+    let change = json!({"command": command, "writable": ["/tmp"], "policy": policy, "ports": ports});
+    let files = |tar: Tar| ["httpd", "ip"].iter().fold(tar, |tar, name| tar.symlink(&format!("bin/{name}"), "busybox"));
+    let wires = Wires::new();
+    Some((installed(files, change)?.as_installed(), wires))
+}
+
+/// What a port of this host's loopback answers, if anybody is behind it.
+fn asked(port: u64) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port as u16)).ok()?;
+    stream.write_all(b"GET /is HTTP/1.0\r\n\r\n").ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    text.split_once("\r\n\r\n").map(|(_, body)| body.trim().to_owned())
+}
+
+/// The port of the host that leads to one of a container.
+fn port_of(house: &House, name: &str, inside: u64) -> u64 {
+    let told = house.json_elsewhere(["port", name, "--format", "json"]);
+    let rows = told.as_array().expect("rows").clone();
+    let row = rows.iter().find(|row| row["container_port"] == inside).unwrap_or_else(|| panic!("{rows:?}"));
+    row["host_port"].as_u64().expect("a number")
+}
+
+fn relays() -> usize {
+    here("ps -eo args").1.lines().filter(|line| line.starts_with("tsubo-keeper relay")).count()
+}
+
+#[test]
+fn where_it_listens_the_host_reaches_it_and_nobody_else() {
+    let Some((house, wires)) = house(&["/bin/sh", "-c", SERVES], Value::Null, seen()) else { return };
+    for name in ["one", "two"] {
+        house.ok_elsewhere(["run", "-d", "--name", name, "web"]);
+    }
+    for (inside, says) in [(8080, "open"), (8081, "own")] {
+        let first = port_of(&house, "one", inside);
+        assert_eq!(first, inside, "the same, as nobody else has it");
+        let second = port_of(&house, "two", inside);
+        assert_ne!(first, second);
+        for port in [first, second] {
+            until("it answers", || asked(port).as_deref() == Some(says));
+            let outside = wires.out(&format!("nc -w 2 {} {port} < /dev/null && echo reached || true", HOST[0]));
+            assert_eq!(outside, "", "not for the world");
+        }
+    }
+    let second = port_of(&house, "two", 8081);
+    house.ok_elsewhere(["restart", "two"]);
+    assert_eq!(port_of(&house, "two", 8081), second, "as in the life before");
+    until("it answers again", || asked(second).as_deref() == Some("own"));
+    for name in ["one", "two"] {
+        house.ok_elsewhere(["stop", "-t", "0", name]);
+        house.ok_elsewhere(["rm", name]);
+    }
+    TcpListener::bind(("127.0.0.1", 8080)).expect("free again");
+    TcpListener::bind(("127.0.0.1", 8081)).expect("free again");
+}
+
+#[test]
+fn what_is_the_hosts_is_out_of_its_reach() {
+    let Some((house, _wires)) = house(&["/bin/sleep", "1000"], Value::Null, json!([])) else { return };
+    let listener = TcpListener::bind("0.0.0.0:7777").expect("a service of the host");
+    house.ok_elsewhere(["run", "-d", "--name", "web", "web"]);
+    let gateway = house.json_elsewhere(["network", "inspect", "tsubo"])[0]["subnets"][0]["gateway"].clone();
+    let gateway = gateway.as_str().expect("a gateway");
+    for address in ["127.0.0.1", gateway, HOST[0]] {
+        let ask = format!("nc -w 2 {address} 7777 < /dev/null");
+        let output = house.command_elsewhere(["exec", "web", "/bin/sh", "-c", &ask]).output().expect("exec");
+        assert!(!output.status.success(), "{address}: {output:?}");
+    }
+    listener.set_nonblocking(true).expect("nonblocking");
+    assert!(listener.accept().is_err(), "nobody came");
+    let links = house.ok_elsewhere(["exec", "web", "/bin/ip", "-o", "link"]);
+    assert_eq!(links.lines().count(), 2, "its own, and the loopback: {links}");
+}
+
+#[test]
+fn what_opens_no_socket_has_nothing_but_the_loopback() {
+    let calls = ["read", "write", "execve", "exit_group", "nanosleep", "clock_nanosleep"];
+    let policy = json!({"syscalls": calls, "capabilities": [], "groups_seen": false});
+    let Some((house, _wires)) = house(&["/bin/sleep", "1000"], policy, json!([])) else { return };
+    house.ok_elsewhere(["run", "-d", "--name", "web", "--seccomp", "default", "web"]);
+    let links = house.ok_elsewhere(["exec", "web", "/bin/ip", "-o", "link"]);
+    assert_eq!(links.lines().count(), 1, "{links}");
+    let networks = house.json_elsewhere(["network", "ls", "--format", "json"]);
+    assert_eq!(networks, json!([]), "none was made for it");
+}
+
+#[test]
+fn a_killed_keeper_leaves_no_port_that_leads_nowhere() {
+    let Some((house, _wires)) = house(&["/bin/sh", "-c", SERVES], Value::Null, seen()) else { return };
+    let before = relays();
+    house.ok_elsewhere(["run", "-d", "--name", "web", "web"]);
+    until("it answers", || asked(8081).as_deref() == Some("own"));
+    assert_eq!(relays(), before + 1, "one, for the port that is its own");
+    let rows = house.json_elsewhere(["ps", "-a", "--format", "json"]);
+    let id = rows[0]["id"].as_str().expect("id").to_owned();
+    let state = house.elsewhere().join("run/containers").join(id).join("state.json");
+    let state: Value = serde_json::from_slice(&std::fs::read(state).expect("state")).expect("JSON");
+    here(&format!("kill -9 {}", state["keeper"]["pid"]));
+    until("it is gone", || relays() == before && asked(8081).is_none());
+    house.ok_elsewhere(["gc"]);
+    TcpListener::bind(("127.0.0.1", 8080)).expect("free again");
+    let (_, rules) = here("nft list ruleset");
+    assert!(!rules.contains("8080"), "{rules}");
+}
