@@ -9,9 +9,9 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use lifecycle::networks::WITHIN;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
-use lifecycle::networks::WITHIN;
 use rustix::process::{Resource, Rlimit};
 
 /// Connections at once; more wait in the kernel's queue.
@@ -26,6 +26,10 @@ const SIZE: usize = 64 << 10;
 const TURN: usize = 32;
 /// When descriptors run out, nobody is let in for so long.
 const PAUSE: Duration = Duration::from_millis(100);
+/// So long after the start a service may not listen yet: who comes meanwhile waits, and is not turned away.
+const GRACE: Duration = Duration::from_secs(10);
+/// So often it is looked whether it listens.
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// `words`: the leash's number, the network within which it leads on (`within=FD`) if that is another, then for
 /// each socket `FD=tcp|udp=ADDRESS:PORT`.
@@ -35,7 +39,7 @@ pub(crate) fn executed(words: &[&str]) -> Option<()> {
     let leash = sys::process::inherited(leash.parse().ok()?).ok()?;
     let within = doors.first().and_then(|word| word.strip_prefix(WITHIN));
     let doors = &doors[usize::from(within.is_some())..];
-    let mut relay = Relay::default();
+    let mut relay = Relay::new();
     doors.iter().try_for_each(|door| relay.open(door))?;
     let enough = Some(4 * LINKS as u64);
     if let Some(within) = within {
@@ -54,13 +58,14 @@ pub(crate) fn executed(words: &[&str]) -> Option<()> {
     Some(())
 }
 
-#[derive(Default)]
 struct Relay {
+    begun: Instant,
     doors: Vec<(TcpListener, SocketAddr)>,
     posts: Vec<(UdpSocket, SocketAddr)>,
     links: Vec<Link>,
     sessions: Vec<Session>,
     closed_until: Option<Instant>,
+    early: Vec<Early>,
 }
 
 /// Both ends of a connection, and what is on its way from each.
@@ -68,6 +73,16 @@ struct Link {
     ends: [TcpStream; 2],
     ways: [Way; 2],
     connecting: bool,
+    to: SocketAddr,
+    /// Nobody listens there.
+    refused: bool,
+}
+
+/// Somebody who has come before the service listens.
+struct Early {
+    client: TcpStream,
+    to: SocketAddr,
+    next: Instant,
 }
 
 #[derive(Default)]
@@ -94,6 +109,18 @@ enum Of {
 }
 
 impl Relay {
+    fn new() -> Self {
+        Self {
+            begun: Instant::now(),
+            doors: Vec::new(),
+            posts: Vec::new(),
+            links: Vec::new(),
+            sessions: Vec::new(),
+            closed_until: None,
+            early: Vec::new(),
+        }
+    }
+
     fn open(&mut self, word: &str) -> Option<()> {
         let (number, rest) = word.split_once('=')?;
         let (protocol, to) = rest.split_once('=')?;
@@ -128,8 +155,58 @@ impl Relay {
             // From the last on, so that the others keep their places; one with two events is there twice.
             broken.sort_unstable();
             broken.dedup();
-            broken.into_iter().rev().for_each(|index| drop(self.links.swap_remove(index)));
+            for index in broken.into_iter().rev() {
+                let Link { ends: [client, _], to, refused, .. } = self.links.swap_remove(index);
+                if refused {
+                    self.wait_for(client, to);
+                }
+            }
+            self.try_again();
         }
+    }
+
+    /// Leads on to `to`, now or when somebody listens there.
+    fn lead(&mut self, client: TcpStream, to: SocketAddr) -> std::io::Result<()> {
+        client.set_nonblocking(true)?;
+        match connected(to, SocketType::STREAM) {
+            Ok(service) => self.links.push(Link::new(client, service.into(), to)?),
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => self.wait_for(client, to),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn wait_for(&mut self, client: TcpStream, to: SocketAddr) {
+        if self.begun.elapsed() < GRACE {
+            self.early.push(Early { client, to, next: Instant::now() + AGAIN });
+        } else {
+            reset(&client);
+        }
+    }
+
+    fn try_again(&mut self) {
+        let now = Instant::now();
+        let (due, later) = std::mem::take(&mut self.early).into_iter().partition(|early| early.next <= now);
+        self.early = later;
+        let due: Vec<Early> = due;
+        for Early { client, to, .. } in due {
+            // Whoever cannot be led on sees the connection end.
+            let _ = self.lead(client, to);
+        }
+    }
+
+    /// How long nothing has to be done by itself.
+    fn rest(&self) -> Option<Duration> {
+        let closed = self.closed_until.map(|_| PAUSE);
+        let early = self.early.iter().map(|early| early.next).min();
+        let early = early.map(|next| next.saturating_duration_since(Instant::now()));
+        let quiet = (!self.sessions.is_empty()).then_some(QUIET / 4);
+        [closed, early, quiet].into_iter().flatten().min()
+    }
+
+    /// All whom somebody has let in.
+    fn guests(&self) -> usize {
+        self.links.len() + self.early.len()
     }
 
     /// Who can go on: links and sessions before those who bring new ones, which may take their places.
@@ -148,25 +225,23 @@ impl Relay {
         asked.extend(sessions.map(|(index, one)| (Of::Session(index), PollFd::new(&one.socket, input))));
         let posts = self.posts.iter().enumerate();
         asked.extend(posts.map(|(index, post)| (Of::Post(index), PollFd::new(&post.0, input))));
-        if self.closed_until.is_none() && self.links.len() < LINKS {
+        if self.closed_until.is_none() && self.guests() < LINKS {
             let doors = self.doors.iter().enumerate();
             asked.extend(doors.map(|(index, door)| (Of::Door(index), PollFd::new(&door.0, input))));
         }
         let (all, mut polled): (Vec<Of>, Vec<PollFd<'_>>) = asked.into_iter().unzip();
-        let limit = self.closed_until.map(|_| PAUSE);
-        let limit = limit.or(if self.sessions.is_empty() { None } else { Some(QUIET / 4) });
-        let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
+        let limit = self.rest().and_then(|limit| Timespec::try_from(limit).ok());
         rustix::io::retry_on_intr(|| rustix::event::poll(&mut polled, limit.as_ref())).ok()?;
         let ready = all.into_iter().zip(&polled).filter(|(_, polled)| !polled.revents().is_empty());
         Some(ready.map(|(of, _)| of).collect())
     }
 
     fn let_in(&mut self, index: usize) {
-        let (door, to) = &self.doors[index];
-        for _ in 0..TURN.min(LINKS - self.links.len().min(LINKS)) {
-            let made = door.accept().and_then(|(client, _)| Link::new(client, *to));
+        let to = self.doors[index].1;
+        for _ in 0..TURN.min(LINKS.saturating_sub(self.guests())) {
+            let made = self.doors[index].0.accept().and_then(|(client, _)| self.lead(client, to));
             match made {
-                Ok(link) => self.links.push(link),
+                Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 // Gone again, or nobody is behind it: that ends quickly. Or descriptors have run out.
                 Err(error) if matches!(error.raw_os_error(), Some(23 | 24 | 105 | 12)) => {
@@ -215,14 +290,13 @@ impl Relay {
 }
 
 impl Link {
-    fn new(client: TcpStream, to: SocketAddr) -> std::io::Result<Self> {
-        client.set_nonblocking(true)?;
-        let ends = [client, TcpStream::from(connected(to, SocketType::STREAM)?)];
+    fn new(client: TcpStream, service: TcpStream, to: SocketAddr) -> std::io::Result<Self> {
+        let ends = [client, service];
         for end in &ends {
             end.set_nodelay(true)?;
             sockopt::set_socket_keepalive(end, true)?;
         }
-        Ok(Self { ends, ways: Default::default(), connecting: true })
+        Ok(Self { ends, ways: Default::default(), connecting: true, to, refused: false })
     }
 
     fn wants(&self, end: usize) -> Option<PollFlags> {
@@ -240,6 +314,10 @@ impl Link {
         if self.connecting {
             match self.ends[1].take_error() {
                 Ok(None) => self.connecting = false,
+                Ok(Some(error)) if error.kind() == ErrorKind::ConnectionRefused => {
+                    self.refused = true;
+                    return None;
+                }
                 _ => return self.reset(),
             }
         }
@@ -255,11 +333,14 @@ impl Link {
 
     /// Both ends see that it did not end well.
     fn reset(&self) -> Option<()> {
-        for end in &self.ends {
-            let _ = sockopt::set_socket_linger(end, Some(Duration::ZERO));
-        }
+        self.ends.iter().for_each(reset);
         None
     }
+}
+
+/// Whoever is at the other end sees that it did not end well.
+fn reset(end: &TcpStream) {
+    let _ = sockopt::set_socket_linger(end, Some(Duration::ZERO));
 }
 
 impl Way {

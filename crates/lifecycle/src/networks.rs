@@ -3,6 +3,7 @@
 //! What a network is stands in a file of the state directory; who has which of its addresses in the records
 //! of containers and, for speed, in one small file for each address in the run directory.
 
+mod doors;
 pub mod files;
 mod fits;
 mod gc;
@@ -22,8 +23,8 @@ mod wire;
 
 pub use inspect::Member;
 pub use lease::Lease;
-pub use relay::WITHIN;
 pub(crate) use lease::NO_MAC;
+pub use relay::WITHIN;
 pub use store::{Networks, Wanted, WantedSubnet};
 pub use wire::{Connected, Given, Wired, disconnect, is_wired, unwire, wire, write_files};
 pub(crate) use wire::{forget, show_files};

@@ -35,8 +35,6 @@ impl World {
         let mut portable = Portable::new("box".parse().expect("name"), vec!["/bin/true".into()]);
         portable.env.insert("PATH".into(), "/bin".into());
         portable.writable.insert("/tmp".parse().expect("path"));
-        // Tests make nothing in this machine's own network.
-        portable.network.networks.push("host".to_owned());
         Self { containers: Containers::of(&home), directory, portable }
     }
 
@@ -55,6 +53,8 @@ impl World {
         change: impl FnOnce(&mut RunOptions),
     ) -> Result<Container> {
         let mut options = RunOptions::named(name.parse().expect("name"));
+        // Tests make nothing in this machine's own network.
+        options.network.networks.push("host".to_owned());
         if !self.portable.volumes.is_empty() {
             // So that a test can look into them from outside.
             options.limits.disk = Some(Size(Limit::Max));

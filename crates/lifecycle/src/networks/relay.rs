@@ -48,11 +48,7 @@ pub(super) fn inner_ways(published: &[Publish]) -> Vec<Element> {
 ///
 /// # Errors
 /// Not found without the program; when no process can be made.
-pub(super) fn begin(
-    held: &[OwnedFd],
-    ways: &[Element],
-    inside: Option<BorrowedFd<'_>>,
-) -> Result<OwnedFd> {
+pub(super) fn begin(held: &[OwnedFd], ways: &[Element], inside: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
     let pair = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
     let (ours, theirs) = pair.map_err(std::io::Error::from).doing(|| "making a leash")?;
     let (mut kept, mut words) =

@@ -13,11 +13,12 @@ use serde::{Deserialize, Serialize};
 use spec::container::{Mount, MountKind, Namespace, Spec};
 use spec::limits::GroupName;
 use spec::network::{
-    Allow, Attachment, Element, Network, Networking, Peer, Permit, Place, Plan, Publish, Shown, Step, Whom, plan,
+    Allow, Attachment, Network, Networking, Peer, Permit, Place, Plan, Publish, Step, Whom, plan,
 };
 use spec::{Error, ErrorKind, Name, Result, ResultExt};
 
-use super::{Networks, files, names, pasta, ports, relay};
+use super::doors::Doors;
+use super::{Networks, files, names, pasta, relay};
 use crate::disk;
 use crate::job::Job;
 use crate::state::STATE;
@@ -95,23 +96,17 @@ pub fn wire(job: &Job, inside: BorrowedFd<'_>) -> Result<Wired> {
     let networks = Networks::beside(job);
     networks.hold(&job.spec)?;
     let places = places(&networks, &job.spec)?;
-    let relayed = networking.published.iter().any(is_for_others) && with_host(net::Host::filters_input)?;
-    let (mut published, mut held) = reserve(job, &networking.published, relayed)?;
-    let (inner, outer): (Vec<Shown>, Vec<Shown>) = networking.shown.iter().partition(|shown| shown.local);
-    let (outer, sockets) = reserve_shown(job, &outer, relayed)?;
-    published.extend(outer);
-    held.extend(sockets);
-    let networking = Networking { published: published.clone(), ..networking.clone() };
+    let doors = Doors::reserve(job, networking)?;
+    let networking = Networking { published: doors.led_on().to_owned(), ..networking.clone() };
     let permits = permits(&networks, &networking.allow, &places)?;
     let on: Vec<Place<'_>> = places.iter().map(|(network, zone)| Place { network, zone: *zone }).collect();
     let mut plan = plan(job.spec.id, &networking, &on, &permits);
+    let relayed = doors.are_relayed();
     let ways = if relayed { relay::take_ways(&mut plan) } else { Vec::new() };
     let known: Vec<Network> = places.iter().map(|(network, _)| network.clone()).collect();
     make(&networks, &known, &plan, inside)?;
-    let inner = reserve_shown(job, &inner, true)
-        .and_then(|(inner, sockets)| carry(&ways, &mut held, &inner, sockets, inside).map(|()| inner))
-        .inspect_err(|_| drop(with_host(|host| host.detach(&plan))))?;
-    published.extend(inner);
+    let opened = doors.open(job, &ways, inside);
+    let (published, mut held) = opened.inspect_err(|_| drop(with_host(|host| host.detach(&plan))))?;
     let namespace = plan.iter().any(|step| matches!(step, Step::Move { .. }));
     let namespace = namespace.then(|| inside.try_clone_to_owned()).transpose();
     held.extend(namespace.doing(|| "keeping a namespace")?);
@@ -128,69 +123,6 @@ pub fn wire(job: &Job, inside: BorrowedFd<'_>) -> Result<Wired> {
     }
     let connected = Connected { published, relayed, plan, given: Vec::new() };
     Ok(Wired { connected, ports: held })
-}
-
-/// What comes from the host itself never passes its rules for what comes in.
-fn is_for_others(published: &Publish) -> bool {
-    published.address.is_none_or(|address| !address.is_loopback())
-}
-
-/// Begins what carries published ports where packets are not led on: to its address from outside, and to its
-/// own loopback from within.
-fn carry(
-    ways: &[Element],
-    held: &mut Vec<OwnedFd>,
-    inner: &[Publish],
-    sockets: Vec<OwnedFd>,
-    inside: BorrowedFd<'_>,
-) -> Result<()> {
-    if !ways.is_empty() {
-        held.push(relay::begin(held, ways, None)?);
-    }
-    if !inner.is_empty() {
-        let leash = relay::begin(&sockets, &relay::inner_ways(inner), Some(inside));
-        held.extend(sockets);
-        held.push(leash?);
-    }
-    Ok(())
-}
-
-/// How its ports were published in the life before.
-fn before(job: &Job) -> Vec<Publish> {
-    let state = disk::read_json::<crate::Running>(&job.run.join(STATE)).ok().flatten();
-    state.and_then(|state| state.network).map(|network| network.published).unwrap_or_default()
-}
-
-/// Ports where nobody said which: that of the life before, the service's own, or any that is free.
-fn reserve_shown(job: &Job, shown: &[Shown], listened: bool) -> Result<(Vec<Publish>, Vec<OwnedFd>)> {
-    let before = if shown.is_empty() { Vec::new() } else { before(job) };
-    let (mut published, mut held) = (Vec::new(), Vec::new());
-    for Shown { publish, .. } in shown {
-        let is_same = |then: &&Publish| Publish { host: publish.host, ..**then } == *publish;
-        let then = before.iter().find(is_same).copied();
-        let wishes = then.into_iter().chain([*publish, Publish { host: 0, ..*publish }]);
-        let mut failure = None;
-        let taken = wishes.into_iter().find_map(|wish| {
-            ports::reserve(&[wish], listened).map_err(|error| failure = Some(error)).ok()
-        });
-        let (port, sockets) =
-            taken.ok_or_else(|| failure.unwrap_or_else(|| Error::internal("no port was tried")))?;
-        published.extend(port);
-        held.extend(sockets);
-    }
-    Ok((published, held))
-}
-
-/// Ports that may be any stay what they were in the life before, as long as nobody else has them.
-fn reserve(job: &Job, wanted: &[Publish], relayed: bool) -> Result<(Vec<Publish>, Vec<OwnedFd>)> {
-    let before = if wanted.iter().any(|wanted| wanted.host == 0) { before(job) } else { Vec::new() };
-    let same = |now: &Publish| {
-        let mut same = before.iter().filter(|then| Publish { host: 0, ..**then } == *now);
-        same.next().copied().unwrap_or(*now)
-    };
-    let again: Vec<Publish> = wanted.iter().map(same).collect();
-    ports::reserve(&again, relayed)
-        .or_else(|error| if again == wanted { Err(error) } else { ports::reserve(wanted, relayed) })
 }
 
 /// What of the host's a container reaches: each is raised first, and again if it has gone in the meantime.

@@ -5,9 +5,7 @@ use std::net::Ipv4Addr;
 
 use spec::container::{IDS, Namespace, RootChange, Spec};
 use spec::isolation::Origin;
-use spec::network::{
-    Attachment, Choice, DEFAULT, NetworkTable, Networking, Protocol, Publish, Shown, Wish,
-};
+use spec::network::{Attachment, Choice, DEFAULT, NetworkTable, Networking, Protocol, Publish, Shown, Wish};
 use spec::observation::Port;
 use spec::portable::Portable;
 use spec::ready::Ready;
@@ -22,6 +20,9 @@ const OTHERWISE: &str = "--network NAME|host|none|container:C|interface:ETH";
 
 /// From here on the kernel gives ports to whoever does not ask for one (`ip_local_port_range`, ip(7)).
 const EPHEMERAL: u16 = 32_768;
+
+/// Whoever has written a preset of this name for a host says what is usual there, and no more.
+const USUAL: &str = "preset default";
 
 /// Each is held by the keeper.
 const MOST_SHOWN: usize = 64;
@@ -93,19 +94,24 @@ impl Resolving<'_> {
         if let Some(choice) = self.portable.network.choice()? {
             return decided(choice, "the package", false);
         }
-        if let Some((origin, whose)) = self.layers.get(|layer| layer.namespaces.get(&Namespace::Net).cloned())
-        {
+        let layered = self.layers.get(|layer| layer.namespaces.get(&Namespace::Net).cloned());
+        let (said, usual) = match layered {
+            Some((origin, USUAL)) => (None, Some((of_origin(&origin), USUAL))),
+            Some(said) => (Some(said), None),
+            None => (None, None),
+        };
+        if let Some((origin, whose)) = said {
             return decided(of_origin(&origin), whose, false);
         }
         if let Some(what) = table.needs_own() {
             return decided(self.own(), &format!("{what} take a network of its own"), false);
         }
-        let (choice, why) = self.usual();
+        let (choice, why) = usual.unwrap_or_else(|| self.usual_network());
         Ok(Decided { choice, why: why.to_owned(), asked: false, usual: true })
     }
 
     /// Where a container is that nobody says anything about.
-    fn usual(&self) -> (Choice, &'static str) {
+    fn usual_network(&self) -> (Choice, &'static str) {
         if self.facts.rootless {
             return (Choice::Host, "default without root; --network pasta gives it one of its own");
         }
@@ -385,7 +391,9 @@ mod tests {
     fn what_nobody_says_is_a_network_of_its_own() {
         let (spec, reasons) = of(&portable("{}"), "{}").expect("spec");
         assert!(spec.owns(Namespace::Net));
-        assert!(matches!(attachments_of(&spec), [Attachment::Network { network, .. }] if network.as_str() == DEFAULT));
+        assert!(
+            matches!(attachments_of(&spec), [Attachment::Network { network, .. }] if network.as_str() == DEFAULT)
+        );
         assert!(reasons.iter().any(|reason| reason.what == "network" && reason.why == "default"));
     }
 
@@ -407,7 +415,13 @@ mod tests {
 
     #[test]
     fn where_it_listens_is_shown_to_the_host_unless_somebody_says_otherwise() {
-        let seen = [("tcp", 80, false), ("tcp", 80, true), ("tcp", 6379, true), ("udp", 53, false), ("udp", 45_000, false)];
+        let seen = [
+            ("tcp", 80, false),
+            ("tcp", 80, true),
+            ("tcp", 6379, true),
+            ("udp", 53, false),
+            ("udp", 45_000, false),
+        ];
         let all = [("127.0.0.1:80:80", false), ("127.0.0.1:6379:6379", true), ("127.0.0.1:53:53/udp", false)];
         let mut service = listening(&seen);
         assert_eq!(shown_by(&service, "{}"), all.map(|(port, local)| (port.to_owned(), local)));
@@ -420,7 +434,8 @@ mod tests {
 
     #[test]
     fn a_network_of_its_own_takes_no_users_of_the_host() {
-        let (spec, reasons) = of(&listening(&[("tcp", 80, false)]), "{\"publish\":[\"8080:80\"]}").expect("spec");
+        let (spec, reasons) =
+            of(&listening(&[("tcp", 80, false)]), "{\"publish\":[\"8080:80\"]}").expect("spec");
         assert!(spec.owns(Namespace::Net) && spec.users.is_some(), "its root may bind port 80 there");
         let reason = reasons.iter().find(|reason| reason.what == "network").expect("reason");
         assert!(reason.state.contains(DEFAULT) && reason.why.contains("published ports"), "{reason:?}");

@@ -153,12 +153,12 @@ fn root_inside_is_nobody_outside() {
 fn a_low_port_of_the_hosts_network_takes_the_hosts_users_and_is_told() {
     let mut portable = portable();
     portable.ports.insert(Port { protocol: "tcp".into(), port: 80, local: false });
-    let (spec, reasons) = explained(&portable, tree(), &with(&[])).expect("spec");
+    let (spec, reasons) = explained(&portable, tree(), &with(&["namespaces.net=host"])).expect("spec");
     assert!(!spec.namespaces.contains_key(&Namespace::User) && spec.users.is_none());
     let reason = reasons.iter().find(|reason| reason.what == "user namespace").expect("reason");
     assert!(reason.notable && reason.why.contains("port 80"), "{reason:?}");
     assert!(spec.masked.contains(&path("/proc/kcore")) && spec.read_only.contains(&path("/proc/irq")));
-    let own = resolve(&portable, tree(), &with(&["namespaces.net=own"])).expect("spec");
+    let own = resolve(&portable, tree(), &with(&[])).expect("spec");
     assert!(own.users.is_some(), "in a network of its own every port is free");
 }
 
@@ -204,7 +204,6 @@ fn what_cannot_work_is_refused_with_the_reason() {
             "64 bytes",
         ),
         ("sysctls={ \"kernel.core_pattern\" = \"|/x\" }", "whole host"),
-        ("sysctls={ \"net.core.somaxconn\" = \"9\" }", "net namespace"),
         ("monotonic_offset=5", "time namespace"),
         ("users=0:0:0", "empty"),
         ("nice=40", "between"),
@@ -217,6 +216,12 @@ fn what_cannot_work_is_refused_with_the_reason() {
             }
         }
     }
+    let mut on_hosts = portable();
+    on_hosts.network.networks.push("host".to_owned());
+    let mut options = with(&["sysctls={ \"net.core.somaxconn\" = \"9\" }"]);
+    options.as_packaged = true;
+    let error = resolve(&on_hosts, tree(), &options).expect_err("the host's");
+    assert!(error.chain().contains("net namespace"), "{}", error.chain());
 }
 
 #[test]

@@ -105,10 +105,13 @@ mod tests {
 
     #[test]
     fn the_loopback_is_known_in_every_form() {
-        for local in ["0100007F", "3500007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"] {
+        for local in
+            ["0100007F", "3500007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"]
+        {
             assert!(is_loopback(local), "{local}");
         }
-        for open in ["00000000", "0100000A", "7F000001", &"0".repeat(32), "000080FE00000000FF005450B6AD1DFE"] {
+        for open in ["00000000", "0100000A", "7F000001", &"0".repeat(32), "000080FE00000000FF005450B6AD1DFE"]
+        {
             assert!(!is_loopback(open), "{open}");
         }
     }
