@@ -33,6 +33,10 @@ pub(crate) const TESTS: &[Need] = &[
     ("/usr/bin/shellcheck", "shellcheck"),
     ("/usr/bin/lxcfs", "lxcfs"),
     ("/usr/bin/mruby", "mruby"),
+    ("/usr/lib/cni/bridge", "containernetworking-plugins"),
+    ("/usr/lib/podman/netavark", "netavark"),
+    ("/usr/lib/podman/aardvark-dns", "aardvark-dns"),
+    ("/usr/sbin/iptables", "iptables"),
 ];
 
 /// The engines that drive `tsubo-oci` in tests.

@@ -189,6 +189,7 @@ impl Keeper {
         if let (Err(_), Some(network)) = (&task, &made) {
             // What its state says is of the life before.
             let _ = lifecycle::networks::disconnect(network);
+            lifecycle::networks::leave_to_others(&self.job);
         }
         let task = task?;
         (self.task, self.ports) = (task, ports.unwrap_or_default());

@@ -181,6 +181,8 @@ impl Container {
             }
             networks::pasta::disconnect(&self.run)?;
         }
+        // What stays is noted: `tsubo gc` tries again, and says what is in the way.
+        let _ = self.take_back_from_others();
         let ended = self.record_loss(note)?;
         self.forgive();
         remove_tree(&self.run)?;
@@ -357,11 +359,16 @@ impl Container {
         let group = cgroup::Group::of(self.id())?;
         group.kill().and_then(|()| group.remove())?;
         networks::pasta::disconnect(&self.run)?;
+        let others = self.take_back_from_others();
         remove_tree(&self.run)?;
         disk::retire(&self.dir)?;
         Networks::around(&self.dir, &self.run).release(&self.record.spec);
         self.tell(What::Destroy);
-        Ok(())
+        others
+    }
+
+    fn take_back_from_others(&self) -> Result<()> {
+        networks::foreign::disconnect(&Networks::around(&self.dir, &self.run), self.id(), None)
     }
 
     /// Its log from the oldest line on.

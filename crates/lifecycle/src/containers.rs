@@ -152,7 +152,7 @@ impl Containers {
     }
 
     /// The networks that they are on.
-    fn networks(&self) -> Networks {
+    pub(crate) fn networks(&self) -> Networks {
         Networks::around(&self.lib.join("any"), &self.run.join("any"))
     }
 
@@ -399,9 +399,11 @@ impl Containers {
                 removed.push(name);
             }
         }
+        let others = self.take_back_from_others();
         let groups = cgroup::Group::ids()?.into_iter().filter(|id| !known.contains(&id.to_string()));
         removed
             .extend(groups.filter(|id| remove_empty(*id, FORGOTTEN)).map(|id| format!("control group {id}")));
+        removed.extend(others?);
         Ok(removed)
     }
 }

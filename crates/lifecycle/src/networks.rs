@@ -3,14 +3,17 @@
 //! What a network is stands in a file of the state directory; who has which of its addresses in the records
 //! of containers and, for speed, in one small file for each address in the run directory.
 
+pub(crate) mod cni;
 mod doors;
 pub mod files;
 mod fits;
+pub(crate) mod foreign;
 mod gc;
 mod inspect;
 mod kernel;
 mod lease;
 pub mod names;
+pub(crate) mod netavark;
 pub(crate) mod pasta;
 mod ports;
 mod relay;
@@ -26,5 +29,5 @@ pub use lease::Lease;
 pub(crate) use lease::NO_MAC;
 pub use relay::WITHIN;
 pub use store::{Networks, Wanted, WantedSubnet};
-pub use wire::{Connected, Given, Wired, disconnect, is_wired, unwire, wire, write_files};
+pub use wire::{Connected, Given, Wired, disconnect, is_wired, leave_to_others, unwire, wire, write_files};
 pub(crate) use wire::{forget, show_files};

@@ -15,6 +15,7 @@ pub mod word;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -196,6 +197,19 @@ pub enum Attachment {
         name: String,
         /// Its name inside.
         interface: String,
+        /// What is asked of it.
+        #[serde(default)]
+        asked: Asked,
+    },
+    /// On a network of podman's, made by netavark.
+    Netavark {
+        /// What podman calls it.
+        name: String,
+        /// Its name inside.
+        interface: String,
+        /// What is asked of it.
+        #[serde(default)]
+        asked: Asked,
     },
     /// An ordinary user's: a process carries its packets as if they were its own (pasta).
     User {
@@ -213,6 +227,47 @@ pub struct Shown {
     /// It is listened on at the container's own loopback, where no packet from elsewhere comes to.
     #[serde(default)]
     pub local: bool,
+}
+
+impl Attachment {
+    /// Whether others make it, by rules of their own.
+    pub fn is_foreign(&self) -> bool {
+        matches!(self, Self::Cni { .. } | Self::Netavark { .. })
+    }
+
+    /// Its name inside.
+    pub fn interface(&self) -> &str {
+        match self {
+            Self::Network { interface, .. }
+            | Self::Interface { interface, .. }
+            | Self::Cni { interface, .. }
+            | Self::Netavark { interface, .. }
+            | Self::User { interface } => interface,
+        }
+    }
+}
+
+/// What is asked of those who make a network that is not ours, and where they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Addresses by hand; without a length of the prefix they are whole ones.
+    #[serde(default)]
+    pub addresses: Vec<IpNet>,
+    /// MAC address by hand.
+    #[serde(default)]
+    pub mac: Option<Mac>,
+    /// Names besides the container's, where the network knows names.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// Where configurations are, if not where they usually are.
+    #[serde(default)]
+    pub configurations: Option<PathBuf>,
+    /// Where programs are, if not where they usually are.
+    #[serde(default)]
+    pub programs: Vec<PathBuf>,
+    /// Where the resolver of podman's networks finds whom it knows, if not where it usually does.
+    #[serde(default)]
+    pub run: Option<PathBuf>,
 }
 
 /// How much may go over an interface.

@@ -6,7 +6,7 @@ use spec::network::{Element, Networking, Publish, Shown};
 use spec::{Error, Result};
 
 use super::wire::with_host;
-use super::{ports, relay};
+use super::{foreign, ports, relay};
 use crate::disk::{self, Durable};
 use crate::job::Job;
 
@@ -32,7 +32,8 @@ impl Doors {
     /// # Errors
     /// Conflict for one that was said and another program has.
     pub(super) fn reserve(job: &Job, networking: &Networking) -> Result<Self> {
-        let relayed = networking.published.iter().any(is_for_others) && with_host(net::Host::filters_input)?;
+        let ours = !foreign::publish(networking) && networking.published.iter().any(is_for_others);
+        let relayed = ours && with_host(net::Host::filters_input)?;
         let any = networking.published.iter().any(|publish| publish.host == 0);
         let before = if any || !networking.shown.is_empty() { chosen(job) } else { Vec::new() };
         let (mut outer, mut sockets) = published(&networking.published, &before, relayed)?;

@@ -15,7 +15,7 @@ use spec::container::{Bind, Mount, MountFlags, MountKind};
 use spec::network::{Attachment, Network, Networking};
 use spec::{Name, Result, ResultExt, RootPath};
 
-use super::pasta;
+use super::{Given, pasta};
 
 /// What lies in the directory, and where it is shown.
 const FILES: [&str; 3] = ["resolv.conf", "hosts", "hostname"];
@@ -57,11 +57,29 @@ pub fn write(
     // Users of containers look at them through mounts: nobody can walk here from outside.
     DirBuilder::new().recursive(true).mode(0o755).create(dir).doing(doing)?;
     let texts = [
-        resolv_conf(networking, networks, &host_conf()),
-        hosts(networking, name, hostname),
+        resolv_conf(networking, networks, &[], &host_conf()),
+        hosts(networking, &[], name, hostname),
         format!("{hostname}\n"),
     ];
     FILES.iter().zip(texts).try_for_each(|(file, text)| replace(&dir.join(file), &text)).doing(doing)
+}
+
+/// Adds what others have given a container that is just being started: it may have the files before its eyes
+/// already, and these are written.
+///
+/// # Errors
+/// When they cannot be written.
+pub fn tell(
+    dir: &Path,
+    networking: &Networking,
+    networks: &[Network],
+    given: &[Given],
+    (name, hostname): (&Name, &str),
+) -> Result<()> {
+    let texts = [resolv_conf(networking, networks, given, &host_conf()), hosts(networking, given, name, hostname)];
+    let write = |(file, text): (&&str, String)| std::fs::write(dir.join(file), text);
+    let written = FILES.iter().zip(texts).try_for_each(write);
+    written.doing(|| format!("writing the files of container {name} about its network"))
 }
 
 /// By a new file in its place: a container that runs keeps what it was given.
@@ -79,13 +97,21 @@ fn replace(path: &Path, text: &str) -> std::io::Result<()> {
 }
 
 /// Whom a container asks about names. The resolvers of its networks, which know their containers and ask
-/// others about everybody else; else those that it was given; else those that the host asks, unless only
-/// the host itself can reach them; then those of an ordinary user ask who carries their packets.
-pub fn resolv_conf(networking: &Networking, networks: &[Network], host_conf: &str) -> String {
+/// others about everybody else; else those that it was given, by who made it or where it was connected; else those
+/// that the host asks, unless only the host itself can reach them; then those of an ordinary user ask who carries
+/// their packets.
+pub fn resolv_conf(
+    networking: &Networking,
+    networks: &[Network],
+    given: &[Given],
+    host_conf: &str,
+) -> String {
     let host = Conf::of(host_conf);
     let ours = resolvers(networking, networks);
     let outside = networking.attachments.iter().any(|attachment| leads_out(attachment, networks));
-    let servers: Vec<String> = match (&ours[..], &networking.servers[..]) {
+    let theirs: Vec<IpAddr> = given.iter().flat_map(|given| given.servers.clone()).collect();
+    let said = if networking.servers.is_empty() { &theirs } else { &networking.servers };
+    let servers: Vec<String> = match (&ours[..], &said[..]) {
         ([], []) if outside => match host.servers().map(str::to_owned).collect::<Vec<_>>() {
             none if none.is_empty() && pasta::is_for(networking) => vec![pasta::RESOLVER.to_string()],
             servers => servers,
@@ -105,7 +131,7 @@ pub fn resolv_conf(networking: &Networking, networks: &[Network], host_conf: &st
     if !search.is_empty() {
         let _ = writeln!(text, "search {}", search.join(" "));
     }
-    let options = options(&host, !ours.is_empty(), outside && networking.servers.is_empty());
+    let options = options(&host, !ours.is_empty(), outside && said.is_empty());
     if !options.is_empty() {
         let _ = writeln!(text, "options {}", options.join(" "));
     }
@@ -150,7 +176,7 @@ fn leads_out(attachment: &Attachment, networks: &[Network]) -> bool {
 }
 
 /// The container's neighbours that it knows without asking: itself, and who was given.
-pub fn hosts(networking: &Networking, name: &Name, hostname: &str) -> String {
+pub fn hosts(networking: &Networking, given: &[Given], name: &Name, hostname: &str) -> String {
     let mut text = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned();
     let own = if hostname == name.as_str() || !is_word(hostname) {
         name.to_string()
@@ -158,6 +184,7 @@ pub fn hosts(networking: &Networking, name: &Name, hostname: &str) -> String {
         format!("{hostname} {name}")
     };
     let mut addresses: Vec<IpAddr> = networking.attachments.iter().flat_map(addresses).collect();
+    addresses.extend(given.iter().flat_map(|given| &given.addresses).map(ipnet::IpNet::addr));
     if addresses.is_empty() {
         // It will be told its address, or nobody knows: its name is known all the same (as Debian has it).
         addresses.push(IpAddr::from([127, 0, 1, 1]));
@@ -176,7 +203,7 @@ fn addresses(attachment: &Attachment) -> Vec<IpAddr> {
         Attachment::Network { addresses, .. } | Attachment::Interface { addresses, .. } => {
             addresses.iter().map(|address| address.addr()).collect()
         }
-        Attachment::Cni { .. } | Attachment::User { .. } => Vec::new(),
+        Attachment::Cni { .. } | Attachment::Netavark { .. } | Attachment::User { .. } => Vec::new(),
     }
 }
 

@@ -5,7 +5,7 @@ use spec::container::Spec;
 use spec::network::{Attachment, Networking};
 use spec::{Error, Result};
 
-use super::{Networks, pasta};
+use super::{Networks, foreign, pasta};
 
 impl Networks {
     /// Refuses what none of a container's networks can give it, before anything is done.
@@ -28,7 +28,7 @@ impl Networks {
                 Attachment::Interface { host, .. } => {
                     kinds.push(format!("{host} is an interface of the host"))
                 }
-                Attachment::Cni { .. } | Attachment::User { .. } => {}
+                Attachment::Cni { .. } | Attachment::Netavark { .. } | Attachment::User { .. } => {}
             }
         }
         if kinds.is_empty() || pasta::is_for(networking) {
@@ -41,7 +41,7 @@ impl Networks {
 
 fn wanted(networking: &Networking) -> Option<&'static str> {
     match networking {
-        networking if !networking.published.is_empty() => Some("published ports"),
+        networking if !networking.published.is_empty() && !foreign::publish(networking) => Some("published ports"),
         networking if !networking.allow.is_empty() => Some("permissions"),
         networking if networking.closed => Some("closed to the outside"),
         _ => None,

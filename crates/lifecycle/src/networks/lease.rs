@@ -17,7 +17,7 @@ use spec::network::{
 };
 use spec::{Error, Id, Name, Result, ResultExt};
 
-use super::names;
+use super::{foreign, names};
 use super::store::{Networks, unknown};
 use super::subnets::{is_host, nth, offset};
 use crate::disk;
@@ -115,6 +115,7 @@ impl Networks {
     /// The first of it.
     pub fn foresee(&self, spec: &Spec) -> Result<()> {
         let Some(networking) = spec.network.as_deref() else { return Ok(()) };
+        foreign::foresee(self, spec)?;
         for attachment in &networking.attachments {
             let Attachment::Network { network, addresses, .. } = attachment else { continue };
             let network = self.must_have(network)?;

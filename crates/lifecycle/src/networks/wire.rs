@@ -18,7 +18,7 @@ use spec::network::{
 use spec::{Error, ErrorKind, Name, Result, ResultExt};
 
 use super::doors::Doors;
-use super::{Networks, files, names, pasta, relay};
+use super::{Networks, files, foreign, names, pasta, relay};
 use crate::disk;
 use crate::job::Job;
 use crate::state::STATE;
@@ -100,14 +100,23 @@ pub fn wire(job: &Job, inside: BorrowedFd<'_>) -> Result<Wired> {
     let networking = Networking { published: doors.led_on().to_owned(), ..networking.clone() };
     let permits = permits(&networks, &networking.allow, &places)?;
     let on: Vec<Place<'_>> = places.iter().map(|(network, zone)| Place { network, zone: *zone }).collect();
-    let mut plan = plan(job.spec.id, &networking, &on, &permits);
+    // What others publish we do not.
+    let published = if foreign::publish(&networking) { Vec::new() } else { networking.published.clone() };
+    let ours = Networking { published, ..networking.clone() };
+    let mut plan = plan(job.spec.id, &ours, &on, &permits);
     let relayed = doors.are_relayed();
     let ways = if relayed { relay::take_ways(&mut plan) } else { Vec::new() };
     let known: Vec<Network> = places.iter().map(|(network, _)| network.clone()).collect();
     make(&networks, &known, &plan, inside)?;
     let opened = doors.open(job, &ways, inside);
     let (published, mut held) = opened.inspect_err(|_| drop(with_host(|host| host.detach(&plan))))?;
-    let namespace = plan.iter().any(|step| matches!(step, Step::Move { .. }));
+    let given = foreign::connect(&networks, &job.spec, &networking, inside)
+        .inspect_err(|_| drop(with_host(|host| host.detach(&plan))))?;
+    if !given.is_empty() {
+        tell_files(job, &known, &given)?;
+    }
+    let namespace =
+        foreign::is_for(&networking) || plan.iter().any(|step| matches!(step, Step::Move { .. }));
     let namespace = namespace.then(|| inside.try_clone_to_owned()).transpose();
     held.extend(namespace.doing(|| "keeping a namespace")?);
     networks.note(job.spec.id, &networking)?;
@@ -121,12 +130,16 @@ pub fn wire(job: &Job, inside: BorrowedFd<'_>) -> Result<Wired> {
             Ok(())
         })?;
     }
-    let connected = Connected { published, relayed, plan, given: Vec::new() };
+    let connected = Connected { published, relayed, plan, given };
     Ok(Wired { connected, ports: held })
 }
 
 /// What of the host's a container reaches: each is raised first, and again if it has gone in the meantime.
 fn make(networks: &Networks, known: &[Network], plan: &Plan, inside: BorrowedFd<'_>) -> Result<()> {
+    if plan.is_empty() {
+        // Others make all of it.
+        return Ok(());
+    }
     with_host(|host| raise(networks, known, host))?;
     for network in known.iter().filter(|network| network.names) {
         networks.resolver(network)?;
@@ -239,6 +252,14 @@ pub fn write_files(job: &Job) -> Result<()> {
     files::write(&files::directory(&job.dir), networking, &known, name, hostname)
 }
 
+/// Has these files say what others have given it.
+fn tell_files(job: &Job, known: &[Network], given: &[Given]) -> Result<()> {
+    let Some(networking) = job.spec.network.as_deref() else { return Ok(()) };
+    let name = &job.spec.name;
+    let hostname = job.spec.hostname.as_deref().unwrap_or(name.as_str());
+    files::tell(&files::directory(&job.dir), networking, known, given, (name, hostname))
+}
+
 /// Shows these files in a container that is about to be made, in the place of the host's.
 pub(crate) fn show_files(spec: &mut Spec, tree: &Path, dir: &Path) {
     if spec.network.is_none() || !spec.owns(Namespace::Mount) {
@@ -269,6 +290,8 @@ pub fn unwire(job: &Job, held: &[OwnedFd]) -> Result<()> {
     }
     relay::end(held);
     let networks = Networks::beside(job);
+    let inside = if foreign::is_for(networking) { held.last() } else { None };
+    let others = foreign::disconnect(&networks, job.spec.id, inside.map(AsFd::as_fd));
     networks.forget_notes(job.spec.id, networking);
     let wanted = networks.wanted(&job.spec);
     if !wanted.is_empty() {
@@ -281,7 +304,8 @@ pub fn unwire(job: &Job, held: &[OwnedFd]) -> Result<()> {
             disconnect(&connected)
         }
         None => forget(&job.spec, &job.dir, &job.run),
-    }
+    }?;
+    others
 }
 
 /// Interfaces that were moved in go back; the kernel itself gives back only those that are not virtual.
@@ -302,6 +326,11 @@ pub fn disconnect(connected: &Connected) -> Result<()> {
     with_host(|host| host.detach(&connected.plan))
 }
 
+/// Has others take back what they have made for a container whose start has failed; what stays is noted.
+pub fn leave_to_others(job: &Job) {
+    let _ = foreign::disconnect(&Networks::beside(job), job.spec.id, None);
+}
+
 /// Takes back what may have been made for a container that has no state: all that a start would make.
 pub(crate) fn forget(spec: &Spec, dir: &Path, run: &Path) -> Result<()> {
     let Some(networking) = wired(spec) else { return Ok(()) };
@@ -309,10 +338,11 @@ pub(crate) fn forget(spec: &Spec, dir: &Path, run: &Path) -> Result<()> {
         return pasta::disconnect(run);
     }
     let networks = Networks::around(dir, run);
+    let others = foreign::disconnect(&networks, spec.id, None);
     let Ok(places) = places(&networks, spec) else { return Ok(()) };
     let permits = permits(&networks, &networking.allow, &places)?;
     let on: Vec<Place<'_>> = places.iter().map(|(network, zone)| Place { network, zone: *zone }).collect();
-    with_host(|host| host.detach(&plan(spec.id, networking, &on, &permits)))
+    with_host(|host| host.detach(&plan(spec.id, networking, &on, &permits))).and(others)
 }
 
 /// The addresses of a container's interfaces on networks of ours.

@@ -5,7 +5,9 @@ use std::net::Ipv4Addr;
 
 use spec::container::{IDS, Namespace, RootChange, Spec};
 use spec::isolation::Origin;
-use spec::network::{Attachment, Choice, DEFAULT, NetworkTable, Networking, Protocol, Publish, Shown, Wish};
+use spec::network::{
+    Asked, Attachment, Choice, DEFAULT, NetworkTable, Networking, Protocol, Publish, Shown, Wish,
+};
 use spec::observation::Port;
 use spec::portable::Portable;
 use spec::ready::Ready;
@@ -13,7 +15,7 @@ use spec::{Error, Result};
 
 use super::Resolving;
 use super::reason::Reasons;
-use crate::networks::NO_MAC;
+use crate::networks::{NO_MAC, cni, netavark};
 
 /// How to have it otherwise.
 const OTHERWISE: &str = "--network NAME|host|none|container:C|interface:ETH";
@@ -267,6 +269,10 @@ fn attachment(wish: &Wish, interface: String, table: &NetworkTable) -> Result<At
             Error::user(format!("{what} takes no mac, alias, dhcp or mtu")).hint("only networks of ours do")
         })
     };
+    if let Some(name) = &wish.netavark {
+        let asked = netavark::by_environment(asked(wish, table, "a network of podman's")?);
+        return Ok(Attachment::Netavark { name: name.clone(), interface, asked });
+    }
     match (&wish.network, &wish.host, &wish.cni) {
         (_, Some(host), _) => {
             only("an interface of the host")?;
@@ -280,10 +286,10 @@ fn attachment(wish: &Wish, interface: String, table: &NetworkTable) -> Result<At
             }
             Ok(Attachment::Interface { host: host.clone(), interface, addresses: wish.addresses.clone() })
         }
-        (_, _, Some(name)) => Err(Error::unsupported(format!(
-            "configurations of CNI ({name}) cannot be used yet"
-        ))
-        .hint("tsubo network create makes a network, also on an interface of the host; then --network NAME")),
+        (_, _, Some(name)) => {
+            let asked = cni::by_environment(asked(wish, table, "a configuration of CNI")?);
+            Ok(Attachment::Cni { name: name.clone(), interface, asked })
+        }
         _ if wish.dhcp => Err(Error::unsupported("addresses cannot be asked for by DHCP yet")
             .hint("leave dhcp out: a network with a subnet gives addresses; or say one: ip=192.168.1.7/24")),
         (network, ..) => {
@@ -303,6 +309,16 @@ fn attachment(wish: &Wish, interface: String, table: &NetworkTable) -> Result<At
             })
         }
     }
+}
+
+/// What is asked of those who make it. How large packets are and who gives addresses they say themselves.
+fn asked(wish: &Wish, table: &NetworkTable, what: &str) -> Result<Asked> {
+    if wish.dhcp || wish.mtu.is_some() {
+        return Err(Error::user(format!("{what} takes no dhcp or mtu")).hint("they are for those who make it to say"));
+    }
+    let mut aliases = wish.aliases.iter().chain(&table.aliases).map(|name| spec::network::word::alias(name));
+    let aliases = aliases.by_ref().collect::<Result<Vec<_>>>()?;
+    Ok(Asked { addresses: wish.addresses.clone(), mac: wish.mac, aliases, ..Asked::default() })
 }
 
 fn tell(networking: &Networking, reasons: &mut Reasons) {
@@ -333,7 +349,10 @@ fn shown(choice: &Choice) -> String {
                 (_, Some(host), _) => format!("interface {host}"),
                 (_, _, Some(name)) => format!("CNI {name}"),
                 (Some(name), ..) => format!("network {name}"),
-                _ => format!("network {DEFAULT}"),
+                _ => match &wish.netavark {
+                    Some(name) => format!("podman's network {name}"),
+                    None => format!("network {DEFAULT}"),
+                },
             };
             wishes.iter().map(one).collect::<Vec<_>>().join(", ")
         }
@@ -487,7 +506,8 @@ mod tests {
             "{\"networks\":[\"container:db\"],\"closed\":true}",
             "{\"networks\":[\"interface:eth1:ip=10.0.0.7\"]}",
             "{\"networks\":[\"interface:eth1:mac=02:74:00:00:00:01\"]}",
-            "{\"networks\":[\"cni:ptp\"]}",
+            "{\"networks\":[\"cni:ptp:dhcp\"]}",
+            "{\"networks\":[\"netavark:podman:mtu=1400\"]}",
             "{\"networks\":[\"lan:dhcp\"]}",
         ] {
             let error = of(&portable("{}"), words).expect_err(words);

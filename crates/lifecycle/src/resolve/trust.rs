@@ -145,6 +145,7 @@ fn connected(table: &NetworkTable) -> Result<Vec<String>> {
             for wish in &wishes {
                 asked.extend(wish.host.iter().map(|name| format!("the host's interface {name}")));
                 asked.extend(wish.cni.iter().map(|name| format!("the CNI configuration {name}")));
+                asked.extend(wish.netavark.iter().map(|name| format!("podman's network {name}")));
                 let others = wish.network.iter().filter(|name| name.as_str() != DEFAULT);
                 asked.extend(others.map(|name| format!("the network {name}")));
             }
@@ -251,6 +252,7 @@ mod tests {
             "{\"networks\":[\"ns:/proc/1/ns/net\"]}",
             "{\"networks\":[\"interface:eth0\"]}",
             "{\"networks\":[\"cni:ptp\"]}",
+            "{\"networks\":[\"netavark:podman\"]}",
             "{\"networks\":[\"tsubo\",\"others\"]}",
             "{\"publish\":[\"80:80\"]}",
             "{\"publish\":[\"1020-1030:20-30\"]}",

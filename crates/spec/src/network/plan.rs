@@ -238,7 +238,7 @@ pub fn plan(id: Id, networking: &Networking, places: &[Place<'_>], permits: &[Pe
                 }
             }
             Attachment::Interface { host, interface, addresses } => plan.take(host, interface, addresses),
-            Attachment::Cni { .. } | Attachment::User { .. } => {}
+            Attachment::Cni { .. } | Attachment::Netavark { .. } | Attachment::User { .. } => {}
         }
     }
     plan.publish();

@@ -19,7 +19,7 @@ const LONGEST_INTERFACE: usize = 15;
 /// The least that an IP packet may be (RFC 791), and the most that an interface takes.
 const MTU: std::ops::RangeInclusive<u32> = 68..=65535;
 
-const FORMS: &str = "as in NAME, NAME:ip=10.88.0.7,alias=db, host, none, container:NAME, ns:/PATH, interface:ETH, cni:NAME, or pasta";
+const FORMS: &str = "as in NAME, NAME:ip=10.88.0.7,alias=db, host, none, container:NAME, ns:/PATH, interface:ETH, cni:NAME, netavark:NAME, or pasta";
 
 /// Where a container's network comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub struct Wish {
     pub host: Option<String>,
     /// Or what a configuration of CNI says.
     pub cni: Option<String>,
+    /// Or a network of podman's.
+    pub netavark: Option<String>,
     /// Its name inside; None for `eth0` and so on.
     pub interface: Option<String>,
     /// Addresses by hand; without a length of the prefix they are whole ones (/32, /128).
@@ -76,7 +78,7 @@ impl Choice {
                 alone if !several => return Ok(Some(alone)),
                 _ => {
                     return Err(Error::user(format!("the network {word:?} goes with no other")).hint(
-                        "several networks are networks of ours, interfaces, and configurations of CNI",
+                        "several networks are networks of ours, interfaces, configurations of CNI, and podman's",
                     ));
                 }
             }
@@ -123,10 +125,10 @@ impl FromStr for Choice {
                 attached(rest, |name| Ok(Wish { host: Some(interface(name)?), ..Wish::default() }))
             }
             Some(("cni", rest)) => attached(rest, |name| {
-                let plain = !name.is_empty() && !name.contains(['/', '\0']) && name.len() <= 255;
-                let cni = plain.then(|| name.to_owned());
-                let cni = cni.ok_or_else(|| bad(format!("{name:?} is no name of a CNI configuration")))?;
-                Ok(Wish { cni: Some(cni), ..Wish::default() })
+                Ok(Wish { cni: Some(theirs(name, "a CNI configuration")?), ..Wish::default() })
+            }),
+            Some(("netavark", rest)) => attached(rest, |name| {
+                Ok(Wish { netavark: Some(theirs(name, "a network of podman's")?), ..Wish::default() })
             }),
             Some((word @ ("host" | "none" | "pasta" | "slirp4netns" | "own" | "private"), _)) => {
                 Err(bad(format!("the network {word:?} takes no options")))
@@ -140,6 +142,14 @@ impl FromStr for Choice {
             }),
         }
     }
+}
+
+/// What others call something of theirs: both CNI and podman take letters, digits, `_`, `.` and `-`.
+fn theirs(name: &str, what: &str) -> Result<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    let good = name.len() <= 250 && name.chars().all(plain) && name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    good.then(|| name.to_owned())
+        .ok_or_else(|| Error::user(format!("{:?} is no name of {what}", shown(name))).hint(FORMS))
 }
 
 /// What comes of a name with options behind a colon.
@@ -323,6 +333,7 @@ mod tests {
             "lan:dhcp",
             "interface:eth1:name=up,ip=192.168.7.2/24",
             "cni:ptp",
+            "netavark:podman:ip=10.88.7.7",
         ];
         let Some(Choice::Attached(wishes)) = of(&words).expect("words") else { panic!("no wishes") };
         let front = &wishes[0];
@@ -337,6 +348,7 @@ mod tests {
         assert!(wishes[2].dhcp && wishes[3].host.as_deref() == Some("eth1"));
         assert_eq!(wishes[3].addresses[0].prefix_len(), 24);
         assert_eq!(wishes[4].cni.as_deref(), Some("ptp"));
+        assert_eq!(wishes[5].netavark.as_deref(), Some("podman"));
         let Choice::Attached(wishes) = one("bridge") else { panic!("Docker's word") };
         assert_eq!(wishes[0].network.as_ref().map(Name::as_str), Some(DEFAULT));
     }
@@ -369,6 +381,8 @@ mod tests {
             ("ns:relative", "no path"),
             ("interface:", "no name for an interface"),
             ("cni:../x", "CNI"),
+            ("cni:", "CNI"),
+            ("netavark:a/b", "podman"),
         ] {
             let error = of(&[word]).expect_err(word);
             assert!(error.chain().contains(part), "{word}: {}", error.chain());

@@ -8,7 +8,7 @@ use spec::{Error, Result};
 #[command(next_help_heading = "Network")]
 pub struct NetworkFlags {
     /// Networks, the first of which leads outside (again for more): NAME[:ip=A,ip6=A,mac=M,alias=X,name=eth1,mtu=N,dhcp],
-    /// interface:ETH[:ip=A/24], cni:NAME; or one of host, none, pasta, container:NAME, ns:PATH
+    /// interface:ETH[:ip=A/24], cni:NAME[:ip=A,mac=M], netavark:NAME[:ip=A,alias=X]; or one of host, none, pasta, container:NAME, ns:PATH
     #[arg(long, visible_alias = "net", value_name = "WHERE", value_parser = network)]
     pub network: Vec<String>,
 
@@ -106,7 +106,7 @@ impl NetworkFlags {
         }
         let first = &mut networks[0];
         match first.parse::<Choice>()? {
-            Choice::Attached(wishes) if wishes.iter().all(|wish| wish.network.is_some()) => {
+            Choice::Attached(wishes) if wishes.iter().all(|wish| wish.host.is_none()) => {
                 first.push(if first.contains(':') { ',' } else { ':' });
                 first.push_str(&options.join(","));
                 Ok(networks)

@@ -21,7 +21,12 @@ pub fn attachment(attachment: &Attachment) -> String {
             format!("{interface} on network {network}: {given}{known}")
         }
         Attachment::Interface { host, interface, .. } => format!("{interface}: the host's {host}, moved in"),
-        Attachment::Cni { name, interface } => format!("{interface}: as the CNI configuration {name} says"),
+        Attachment::Cni { name, interface, .. } => {
+            format!("{interface}: as the CNI configuration {name} says")
+        }
+        Attachment::Netavark { name, interface, .. } => {
+            format!("{interface} on podman's network {name}, by netavark")
+        }
         Attachment::User { interface } => format!("{interface}: carried by pasta"),
     }
 }
@@ -78,7 +83,7 @@ pub fn addresses(record: &Record, status: &Status) -> Vec<IpAddr> {
         Attachment::Network { addresses, .. } | Attachment::Interface { addresses, .. } => {
             addresses.as_slice()
         }
-        Attachment::Cni { .. } | Attachment::User { .. } => &[],
+        Attachment::Cni { .. } | Attachment::Netavark { .. } | Attachment::User { .. } => &[],
     });
     let given = given(status).iter().flat_map(|given| &given.addresses);
     nets.chain(given).map(ipnet::IpNet::addr).collect()

@@ -31,6 +31,7 @@ mod long;
 mod lxcfs;
 mod minimal;
 mod network;
+mod network_cni;
 mod network_rootless;
 mod network_usual;
 mod network_verbs;

@@ -49,13 +49,13 @@ fn name(text: &str) -> Name {
 fn a_network_with_names_is_asked_itself() {
     let networks = [network("one", Kind::Nat, 1, true), network("two", Kind::Isolated, 2, true)];
     let both = on(&[("one", &["10.88.1.5/24", "fd00:1::5/64"]), ("two", &["fd00:2::5/64"])]);
-    let conf = resolv_conf(&both, &networks, HOST);
+    let conf = resolv_conf(&both, &networks, &[], HOST);
     assert_eq!(
         conf,
         "nameserver 10.88.1.1\nnameserver fd00:2::1\nsearch corp.example\noptions edns0 ndots:0\n"
     );
     let inner = on(&[("two", &["10.88.2.5/24"])]);
-    assert_eq!(resolv_conf(&inner, &networks, HOST), "nameserver 10.88.2.1\noptions edns0 ndots:0\n");
+    assert_eq!(resolv_conf(&inner, &networks, &[], HOST), "nameserver 10.88.2.1\noptions edns0 ndots:0\n");
 }
 
 #[test]
@@ -64,13 +64,13 @@ fn without_names_it_asks_whom_it_was_given_or_whom_the_host_asks() {
     let mut plain = on(&[("one", &["10.88.1.5/24"])]);
     let as_host =
         "nameserver 192.0.2.1\nnameserver 192.0.2.2\nsearch corp.example\noptions edns0 trust-ad timeout:1\n";
-    assert_eq!(resolv_conf(&plain, &networks, HOST), as_host);
+    assert_eq!(resolv_conf(&plain, &networks, &[], HOST), as_host);
     plain.servers = vec!["192.0.2.9".parse().expect("an address")];
     plain.search = vec!["a.example".to_owned(), "evil\nnameserver 192.0.2.66".to_owned()];
-    assert_eq!(resolv_conf(&plain, &networks, HOST), "nameserver 192.0.2.9\nsearch a.example\n");
+    assert_eq!(resolv_conf(&plain, &networks, &[], HOST), "nameserver 192.0.2.9\nsearch a.example\n");
     // What leads nowhere is told of nobody.
-    assert_eq!(resolv_conf(&on(&[("shut", &["10.88.2.5/24"])]), &networks, HOST), "");
-    assert_eq!(resolv_conf(&on(&[]), &networks, "nameserver 127.0.0.1\n"), "");
+    assert_eq!(resolv_conf(&on(&[("shut", &["10.88.2.5/24"])]), &networks, &[], HOST), "");
+    assert_eq!(resolv_conf(&on(&[]), &networks, &[], "nameserver 127.0.0.1\n"), "");
 }
 
 #[test]
@@ -82,8 +82,8 @@ fn it_knows_itself_and_who_was_given() {
     ];
     let wanted = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n10.88.1.5\tshop web\n\
         fd00:1::5\tshop web\n192.0.2.7\tdb.example\n";
-    assert_eq!(hosts(&networking, &name("web"), "shop"), wanted);
-    let unknown = hosts(&on(&[("lan", &[])]), &name("web"), "web");
+    assert_eq!(hosts(&networking, &[], &name("web"), "shop"), wanted);
+    let unknown = hosts(&on(&[("lan", &[])]), &[], &name("web"), "web");
     assert!(unknown.ends_with("127.0.1.1\tweb\n"), "{unknown}");
 }
 
@@ -125,4 +125,23 @@ fn files_are_written_and_replaced() {
     let conf = std::fs::read_to_string(dir.join("resolv.conf")).expect("a file");
     assert!(conf.starts_with("nameserver 10.88.1.1\n"), "{conf}");
     assert_eq!(std::fs::read_dir(&dir).expect("a directory").count(), 3);
+}
+
+#[test]
+fn what_others_have_given_is_known() {
+    let given = [Given {
+        interface: "eth0".into(),
+        addresses: vec!["10.1.0.5/16".parse().expect("net")],
+        gateway: None,
+        servers: vec!["10.1.0.1".parse().expect("address")],
+    }];
+    let lan = on(&[("lan", &[])]);
+    assert_eq!(resolv_conf(&lan, &[], &given, HOST), "nameserver 10.1.0.1\nsearch corp.example\n");
+    let own = Networking { servers: vec!["192.0.2.9".parse().expect("address")], ..lan.clone() };
+    assert!(resolv_conf(&own, &[], &given, HOST).starts_with("nameserver 192.0.2.9\n"));
+    let one = [network("one", Kind::Nat, 1, true)];
+    let ours = on(&[("one", &["10.88.1.5/24"])]);
+    assert!(resolv_conf(&ours, &one, &given, HOST).starts_with("nameserver 10.88.1.1\n"));
+    let known = hosts(&lan, &given, &name("web"), "web");
+    assert!(known.contains("10.1.0.5\tweb\n") && !known.contains("127.0.1.1"), "{known}");
 }

@@ -1,0 +1,239 @@
+//! Interfaces that plugins of CNI make: the configuration of a name is found, its plugins are executed one after
+//! the other with what those before have done, and in the reverse order when the interface is taken back.
+
+mod config;
+mod request;
+mod result;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use spec::network::{Asked, Networking, Publish};
+use spec::{Error, Id, Name, Result};
+
+use super::Given;
+use super::foreign::{Call, Files, LIMIT, Said, found};
+use config::List;
+
+pub(super) use config::text;
+
+/// Where plugins usually are.
+const PLUGINS: [&str; 3] = ["/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"];
+
+const INSTALL: &str =
+    "install it (the package containernetworking-plugins has the usual ones), or name its directory in CNI_PATH";
+
+/// One interface, as it is made and taken back; all that it takes to do that without the configuration, which
+/// may have been changed meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Chain {
+    list: List,
+    dirs: Vec<PathBuf>,
+    interface: String,
+    args: String,
+    runtime: Map<String, Value>,
+    /// So many plugins were executed, or are being executed.
+    begun: usize,
+    /// What the last of them has said that has ended.
+    result: Option<Value>,
+    /// All have.
+    whole: bool,
+    /// Those that have taken back what they did.
+    #[serde(default)]
+    gone: Vec<usize>,
+}
+
+/// For which container, and where.
+pub(super) struct Whose<'a> {
+    pub(super) id: Id,
+    /// Where the network namespace can be opened; empty when it is gone.
+    pub(super) namespace: &'a str,
+    /// What a plugin is told, and says.
+    pub(super) files: &'a Files,
+}
+
+/// What a container asks of one of its interfaces.
+pub(super) struct Wanted<'a> {
+    /// The configuration.
+    pub(super) name: &'a str,
+    pub(super) interface: &'a str,
+    pub(super) asked: &'a Asked,
+    /// The container.
+    pub(super) container: &'a Name,
+    pub(super) networking: &'a Networking,
+    /// The ports that this one publishes.
+    pub(super) ports: &'a [Publish],
+}
+
+/// Where configurations and plugins are that are not at their usual places: the words that other programs know.
+pub(crate) fn by_environment(asked: Asked) -> Asked {
+    let var = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let programs = var("CNI_PATH").map(|path| std::env::split_paths(&path).filter(|dir| dir.is_absolute()).collect());
+    let configurations = var("CNI_CONFIG_DIR").or(var("NETCONFPATH")).map(PathBuf::from);
+    Asked {
+        configurations: configurations.filter(|dir| dir.is_absolute()),
+        programs: programs.unwrap_or_default(),
+        ..asked
+    }
+}
+
+impl Chain {
+    /// What would be made.
+    ///
+    /// # Errors
+    /// Not found for a configuration or plugin that is not there; unsupported for what none of its plugins can do.
+    pub(super) fn of(wanted: &Wanted<'_>) -> Result<Self> {
+        let Wanted { name, interface, asked, container, networking, ports } = *wanted;
+        let usual = Path::new(config::USUAL);
+        let list = config::find(asked.configurations.as_deref().unwrap_or(usual), name)?;
+        request::must_fit(&list, asked, networking, ports)?;
+        let dirs = match &asked.programs[..] {
+            [] => PLUGINS.iter().map(PathBuf::from).collect(),
+            given => given.to_vec(),
+        };
+        let runtime = request::runtime(&list, container, asked, networking, ports);
+        let (args, interface) = (request::args(&list, container, asked), interface.to_owned());
+        let chain = Self { list, dirs, interface, args, runtime, begun: 0, result: None, whole: false, gone: Vec::new() };
+        for kind in chain.list.kinds() {
+            chain.program(kind)?;
+        }
+        Ok(chain)
+    }
+
+    fn program(&self, kind: &str) -> Result<PathBuf> {
+        found(kind, &self.dirs, &format!("the plugin {kind} of the CNI configuration {}", self.list.name), INSTALL)
+    }
+
+    /// Whether it was begun, and not made whole.
+    pub(super) fn is_half(&self) -> bool {
+        self.begun > 0 && !self.whole
+    }
+
+    /// What the interface was as far as is known, once it was begun; `said` is what the last plugin has said of whom
+    /// nothing is noted.
+    pub(super) fn shape(&self, said: &[u8]) -> Option<Given> {
+        let known = |result: &Value| {
+            let (given, _) = result::given(result, &self.interface).ok()?;
+            Some(given).filter(|given| !given.addresses.is_empty())
+        };
+        let last = || serde_json::from_slice(said).ok().filter(|_| self.is_half()).as_ref().and_then(known);
+        let bare = || Given { interface: self.interface.clone(), ..Given::default() };
+        (self.begun > 0).then(|| last().or_else(|| self.result.as_ref().and_then(known)).unwrap_or_else(bare))
+    }
+
+    /// Makes it. `note` is told before each step.
+    ///
+    /// # Errors
+    /// What a plugin says; what is no result; where others give what was not asked for. Then what was begun is to be
+    /// [taken back](Self::del).
+    pub(super) fn add(
+        &mut self,
+        whose: &Whose<'_>,
+        asked: &Asked,
+        note: &mut dyn FnMut(&Self) -> Result<()>,
+    ) -> Result<Given> {
+        for index in 0..self.list.plugins.len() {
+            self.begun = index + 1;
+            note(self)?;
+            self.result = Some(self.add_one(index, whose, self.result.as_ref())?);
+        }
+        self.whole = true;
+        let told = result::given(self.result.as_ref().unwrap_or(&Value::Null), &self.interface);
+        let (given, mac) = told.map_err(|why| self.no_result(&why))?;
+        note(self)?;
+        if let Some(missing) = request::missing(&asked.addresses, &given.addresses) {
+            return Err(self.not_given(&missing.to_string()));
+        }
+        match (asked.mac.map(|mac| mac.to_string()), mac) {
+            (Some(wanted), Some(has)) if wanted != has => Err(self.not_given(&wanted)),
+            _ => Ok(given),
+        }
+    }
+
+    fn add_one(&self, index: usize, whose: &Whose<'_>, before: Option<&Value>) -> Result<Value> {
+        let said = self.call("ADD", index, whose, before)?;
+        serde_json::from_slice(&said.out)
+            .ok()
+            .filter(Value::is_object)
+            .ok_or_else(|| self.no_result(&format!("{} says {:?}", self.kind(index), said.complaint())))
+    }
+
+    fn kind(&self, index: usize) -> &str {
+        self.list.plugins.get(index).map(config::kind).unwrap_or_default()
+    }
+
+    fn no_result(&self, why: &str) -> Error {
+        Error::unsupported(format!("the CNI configuration {} comes to no result that can be understood: {why}", self.list.name))
+    }
+
+    fn not_given(&self, what: &str) -> Error {
+        Error::unsupported(format!("the CNI configuration {} has not given {what}, which was asked for", self.list.name))
+            .hint("its plugins must know the argument (IP, MAC) or have the capability (\"ips\", \"mac\")")
+    }
+
+    /// Takes back what was begun, in the reverse order; goes on after a failure, and leaves out those that are done.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub(super) fn del(&mut self, whose: &Whose<'_>) -> Result<()> {
+        let before = self.result.clone().filter(|_| self.whole && self.list.remembers());
+        let mut first = Ok(());
+        for index in (0..self.begun.min(self.list.plugins.len())).rev() {
+            if self.gone.contains(&index) {
+                continue;
+            }
+            match self.call("DEL", index, whose, before.as_ref()) {
+                Ok(_) => self.gone.push(index),
+                Err(error) => first = first.and(Err(error)),
+            }
+        }
+        first
+    }
+
+    fn call(&self, command: &str, index: usize, whose: &Whose<'_>, before: Option<&Value>) -> Result<Said> {
+        let kind = self.kind(index);
+        let doing = || format!("{command} by the plugin {kind} of the CNI configuration {}", self.list.name);
+        let input = serde_json::to_vec(&self.input(index, before))
+            .map_err(|cause| Error::internal("encoding a configuration").because(cause))?;
+        let path = std::env::join_paths(&self.dirs).unwrap_or_default();
+        let environment = [
+            ("CNI_COMMAND", command.to_owned()),
+            ("CNI_CONTAINERID", whose.id.to_string()),
+            ("CNI_NETNS", whose.namespace.to_owned()),
+            ("CNI_IFNAME", self.interface.clone()),
+            ("CNI_ARGS", self.args.clone()),
+            ("CNI_PATH", path.to_string_lossy().into_owned()),
+        ];
+        let program = self.program(kind)?;
+        let (input, files) = (&input[..], whose.files);
+        let call = Call { program: &program, words: &[], environment: &environment, input, files, limit: LIMIT };
+        let said = call.run().map_err(|error| error.context(doing()))?;
+        if said.status.success() {
+            return Ok(said);
+        }
+        let why = result::failure(&said.out).unwrap_or_else(|| match said.complaint() {
+            nothing if nothing.is_empty() => said.status.to_string(),
+            complaint => format!("{} ({complaint})", said.status),
+        });
+        Err(Error::unsupported(format!("{}: {why}", doing())))
+    }
+
+    /// The configuration of one plugin, with what all have in common and what is only true now.
+    fn input(&self, index: usize, before: Option<&Value>) -> Value {
+        let mut input = self.list.plugins.get(index).cloned().unwrap_or_default();
+        let runtime = request::of_plugin(&input, &self.runtime);
+        input.insert("name".into(), self.list.name.as_str().into());
+        input.insert("cniVersion".into(), self.list.version.as_str().into());
+        if !runtime.is_empty() {
+            input.insert("runtimeConfig".into(), Value::Object(runtime));
+        }
+        if let Some(before) = before {
+            input.insert("prevResult".into(), before.clone());
+        }
+        Value::Object(input)
+    }
+}
+
+#[cfg(test)]
+mod tests;
