@@ -21,8 +21,7 @@ pub(super) use config::text;
 /// Where plugins usually are.
 const PLUGINS: [&str; 3] = ["/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"];
 
-const INSTALL: &str =
-    "install it (the package containernetworking-plugins has the usual ones), or name its directory in CNI_PATH";
+const INSTALL: &str = "install it (the package containernetworking-plugins has the usual ones), or name its directory in CNI_PATH";
 
 /// One interface, as it is made and taken back; all that it takes to do that without the configuration, which
 /// may have been changed meanwhile.
@@ -69,7 +68,8 @@ pub(super) struct Wanted<'a> {
 /// Where configurations and plugins are that are not at their usual places: the words that other programs know.
 pub(crate) fn by_environment(asked: Asked) -> Asked {
     let var = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    let programs = var("CNI_PATH").map(|path| std::env::split_paths(&path).filter(|dir| dir.is_absolute()).collect());
+    let programs =
+        var("CNI_PATH").map(|path| std::env::split_paths(&path).filter(|dir| dir.is_absolute()).collect());
     let configurations = var("CNI_CONFIG_DIR").or(var("NETCONFPATH")).map(PathBuf::from);
     Asked {
         configurations: configurations.filter(|dir| dir.is_absolute()),
@@ -94,7 +94,17 @@ impl Chain {
         };
         let runtime = request::runtime(&list, container, asked, networking, ports);
         let (args, interface) = (request::args(&list, container, asked), interface.to_owned());
-        let chain = Self { list, dirs, interface, args, runtime, begun: 0, result: None, whole: false, gone: Vec::new() };
+        let chain = Self {
+            list,
+            dirs,
+            interface,
+            args,
+            runtime,
+            begun: 0,
+            result: None,
+            whole: false,
+            gone: Vec::new(),
+        };
         for kind in chain.list.kinds() {
             chain.program(kind)?;
         }
@@ -102,7 +112,12 @@ impl Chain {
     }
 
     fn program(&self, kind: &str) -> Result<PathBuf> {
-        found(kind, &self.dirs, &format!("the plugin {kind} of the CNI configuration {}", self.list.name), INSTALL)
+        found(
+            kind,
+            &self.dirs,
+            &format!("the plugin {kind} of the CNI configuration {}", self.list.name),
+            INSTALL,
+        )
     }
 
     /// Whether it was begun, and not made whole.
@@ -164,12 +179,18 @@ impl Chain {
     }
 
     fn no_result(&self, why: &str) -> Error {
-        Error::unsupported(format!("the CNI configuration {} comes to no result that can be understood: {why}", self.list.name))
+        Error::unsupported(format!(
+            "the CNI configuration {} comes to no result that can be understood: {why}",
+            self.list.name
+        ))
     }
 
     fn not_given(&self, what: &str) -> Error {
-        Error::unsupported(format!("the CNI configuration {} has not given {what}, which was asked for", self.list.name))
-            .hint("its plugins must know the argument (IP, MAC) or have the capability (\"ips\", \"mac\")")
+        Error::unsupported(format!(
+            "the CNI configuration {} has not given {what}, which was asked for",
+            self.list.name
+        ))
+        .hint("its plugins must know the argument (IP, MAC) or have the capability (\"ips\", \"mac\")")
     }
 
     /// Takes back what was begun, in the reverse order; goes on after a failure, and leaves out those that are done.
@@ -207,7 +228,8 @@ impl Chain {
         ];
         let program = self.program(kind)?;
         let (input, files) = (&input[..], whose.files);
-        let call = Call { program: &program, words: &[], environment: &environment, input, files, limit: LIMIT };
+        let call =
+            Call { program: &program, words: &[], environment: &environment, input, files, limit: LIMIT };
         let said = call.run().map_err(|error| error.context(doing()))?;
         if said.status.success() {
             return Ok(said);

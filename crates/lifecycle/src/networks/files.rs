@@ -76,7 +76,8 @@ pub fn tell(
     given: &[Given],
     (name, hostname): (&Name, &str),
 ) -> Result<()> {
-    let texts = [resolv_conf(networking, networks, given, &host_conf()), hosts(networking, given, name, hostname)];
+    let texts =
+        [resolv_conf(networking, networks, given, &host_conf()), hosts(networking, given, name, hostname)];
     let write = |(file, text): (&&str, String)| std::fs::write(dir.join(file), text);
     let written = FILES.iter().zip(texts).try_for_each(write);
     written.doing(|| format!("writing the files of container {name} about its network"))

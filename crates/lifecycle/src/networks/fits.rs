@@ -41,7 +41,9 @@ impl Networks {
 
 fn wanted(networking: &Networking) -> Option<&'static str> {
     match networking {
-        networking if !networking.published.is_empty() && !foreign::publish(networking) => Some("published ports"),
+        networking if !networking.published.is_empty() && !foreign::publish(networking) => {
+            Some("published ports")
+        }
         networking if !networking.allow.is_empty() => Some("permissions"),
         networking if networking.closed => Some("closed to the outside"),
         _ => None,

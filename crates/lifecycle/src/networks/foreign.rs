@@ -91,7 +91,8 @@ pub(super) fn foresee(networks: &Networks, spec: &Spec) -> Result<()> {
     let theirs = networking.attachments.iter().all(Attachment::is_foreign);
     let refused = |what: &str| {
         let what = format!("{what}: whoever makes the network decides that, and does not ask us");
-        Err(Error::unsupported(what).hint("use a network of ours (--network tsubo), or rules of the host's firewall"))
+        Err(Error::unsupported(what)
+            .hint("use a network of ours (--network tsubo), or rules of the host's firewall"))
     };
     if networking.closed {
         return refused("--closed");
@@ -134,7 +135,9 @@ pub(super) fn connect(
     let made = Making { networks, spec, networking, note: empty(spec), inside }.all();
     made.map_err(|error| match disconnect(networks, spec.id, Some(inside)) {
         Ok(()) => error,
-        Err(left) => error.hint(format!("not all of it could be taken back: {}; tsubo gc tries again", left.chain())),
+        Err(left) => {
+            error.hint(format!("not all of it could be taken back: {}; tsubo gc tries again", left.chain()))
+        }
     })
 }
 
@@ -236,7 +239,8 @@ pub(crate) fn disconnect(networks: &Networks, id: Id, namespace: Option<Borrowed
     };
     note.tries += 1;
     networks.write_note(&note)?;
-    let namespace = namespace.or(stand_in.as_ref().and_then(StandIn::namespace)).map(path).unwrap_or_default();
+    let namespace =
+        namespace.or(stand_in.as_ref().and_then(StandIn::namespace)).map(path).unwrap_or_default();
     let mut first = Ok(());
     for index in (0..note.made.len()).rev() {
         let done = match &mut note.made[index] {
@@ -278,7 +282,8 @@ impl Networks {
     }
 
     fn all_by_others(&self) -> Vec<Note> {
-        let files = fs::read_dir(self.notes_of_others()).into_iter().flatten().flatten().map(|entry| entry.path());
+        let files =
+            fs::read_dir(self.notes_of_others()).into_iter().flatten().flatten().map(|entry| entry.path());
         let notes = files.filter(|file| file.extension().is_some_and(|kind| kind == "json"));
         notes.filter_map(|file| disk::read_json::<Note>(&file).ok()?).collect()
     }

@@ -17,9 +17,9 @@ use spec::network::{
 };
 use spec::{Error, Id, Name, Result, ResultExt};
 
-use super::{foreign, names};
 use super::store::{Networks, unknown};
 use super::subnets::{is_host, nth, offset};
+use super::{foreign, names};
 use crate::disk;
 use crate::home::new_id;
 use crate::lock::FileLock;

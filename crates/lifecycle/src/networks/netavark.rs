@@ -126,7 +126,8 @@ impl Setup {
 
     /// What the interface is or was to be.
     pub(super) fn shape(&self) -> Option<Given> {
-        let addresses = self.addresses.iter().filter_map(|address| self.known.with_length(*address)).collect();
+        let addresses =
+            self.addresses.iter().filter_map(|address| self.known.with_length(*address)).collect();
         Some(Given { interface: self.interface.clone(), addresses, ..Given::default() })
     }
 
@@ -142,19 +143,27 @@ impl Setup {
     pub(super) fn choose(&mut self, wanted: &Wanted<'_>, taken: &[IpAddr]) -> Result<()> {
         let by_podman = addresses::listed(&self.run.join("aardvark-dns").join(wanted.name));
         let is_taken = |address: IpAddr| {
-            taken.contains(&address) || by_podman.contains(&address) || addresses::answers(address, &self.known)
+            taken.contains(&address)
+                || by_podman.contains(&address)
+                || addresses::answers(address, &self.known)
         };
         if let Some(address) = self.addresses.iter().find(|address| is_taken(**address)) {
-            return Err(Error::conflict(format!("{address} on podman's network {} is somebody else's", wanted.name))
-                .hint("choose another, or none: a free one is found"));
+            return Err(Error::conflict(format!(
+                "{address} on podman's network {} is somebody else's",
+                wanted.name
+            ))
+            .hint("choose another, or none: a free one is found"));
         }
         let mut found = self.addresses.clone();
         for subnet in &self.known.subnets {
             if !found.iter().any(|own| subnet.net.contains(own)) {
                 let free = subnet.free(&is_taken);
                 found.push(free.ok_or_else(|| {
-                    Error::conflict(format!("no address of {} is free on podman's network {}", subnet.net, wanted.name))
-                        .hint("stop a container on it, or say an address: ip=ADDRESS")
+                    Error::conflict(format!(
+                        "no address of {} is free on podman's network {}",
+                        subnet.net, wanted.name
+                    ))
+                    .hint("stop a container on it, or say an address: ip=ADDRESS")
                 })?);
             }
         }
@@ -169,7 +178,10 @@ impl Setup {
     pub(super) fn make(&self, id: &Id, name: &Name, namespace: &str, files: &Files) -> Result<Given> {
         let said = self.call("setup", id, name, namespace, files)?;
         network::given(&said.out, &self.known.name, &self.interface).ok_or_else(|| {
-            Error::unsupported(format!("netavark comes to no result that can be understood: {}", said.complaint()))
+            Error::unsupported(format!(
+                "netavark comes to no result that can be understood: {}",
+                said.complaint()
+            ))
         })
     }
 
@@ -202,7 +214,8 @@ impl Setup {
         if said.status.success() {
             return Ok(said);
         }
-        let why = network::failure(&said.out).unwrap_or_else(|| format!("{} ({})", said.status, said.complaint()));
+        let why =
+            network::failure(&said.out).unwrap_or_else(|| format!("{} ({})", said.status, said.complaint()));
         Err(Error::unsupported(format!("{}: {why}", doing())))
     }
 
@@ -213,7 +226,8 @@ impl Setup {
             json!({"container_port": port.container, "host_ip": address, "host_port": port.host,
                 "protocol": port.protocol.word(), "range": 1})
         };
-        let mut own = json!({"interface_name": self.interface, "static_ips": self.addresses, "aliases": self.aliases});
+        let mut own =
+            json!({"interface_name": self.interface, "static_ips": self.addresses, "aliases": self.aliases});
         if let Some(mac) = self.mac {
             own["static_mac"] = json!(mac);
         }
@@ -232,7 +246,8 @@ impl Setup {
 
 /// What podman holds while it does the same; None where it does not give it.
 fn podmans_lock(dir: &Path) -> Option<File> {
-    let file = File::options().read(true).write(true).create(true).truncate(false).open(dir.join("netavark.lock"));
+    let file =
+        File::options().read(true).write(true).create(true).truncate(false).open(dir.join("netavark.lock"));
     let (file, end) = (file.ok()?, Instant::now() + PATIENCE);
     loop {
         match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -273,10 +288,16 @@ mod tests {
         };
         let told = setup.options(&Id::from_bytes([1; 6]), &"web".parse().expect("name"));
         assert_eq!(told["container_id"].as_str().map(str::len), Some(64));
-        assert_eq!(told["networks"], json!({"lan": {"interface_name": "eth0", "static_ips": ["10.89.0.254"],
-            "aliases": ["db"], "static_mac": "02:00:00:00:00:05"}}));
-        assert_eq!(told["port_mappings"], json!([{"container_port": 80, "host_ip": "127.0.0.1", "host_port": 8080,
-            "protocol": "tcp", "range": 1}]));
+        assert_eq!(
+            told["networks"],
+            json!({"lan": {"interface_name": "eth0", "static_ips": ["10.89.0.254"],
+            "aliases": ["db"], "static_mac": "02:00:00:00:00:05"}})
+        );
+        assert_eq!(
+            told["port_mappings"],
+            json!([{"container_port": 80, "host_ip": "127.0.0.1", "host_port": 8080,
+            "protocol": "tcp", "range": 1}])
+        );
         assert_eq!(told["network_info"]["lan"]["driver"], "bridge");
         assert_eq!(setup.shape().expect("shape").addresses[0].to_string(), "10.89.0.254/24");
     }

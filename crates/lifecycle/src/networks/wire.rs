@@ -115,8 +115,7 @@ pub fn wire(job: &Job, inside: BorrowedFd<'_>) -> Result<Wired> {
     if !given.is_empty() {
         tell_files(job, &known, &given)?;
     }
-    let namespace =
-        foreign::is_for(&networking) || plan.iter().any(|step| matches!(step, Step::Move { .. }));
+    let namespace = foreign::is_for(&networking) || plan.iter().any(|step| matches!(step, Step::Move { .. }));
     let namespace = namespace.then(|| inside.try_clone_to_owned()).transpose();
     held.extend(namespace.doing(|| "keeping a namespace")?);
     networks.note(job.spec.id, &networking)?;

@@ -147,7 +147,8 @@ impl FromStr for Choice {
 /// What others call something of theirs: both CNI and podman take letters, digits, `_`, `.` and `-`.
 fn theirs(name: &str, what: &str) -> Result<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-    let good = name.len() <= 250 && name.chars().all(plain) && name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    let good =
+        name.len() <= 250 && name.chars().all(plain) && name.starts_with(|c: char| c.is_ascii_alphanumeric());
     good.then(|| name.to_owned())
         .ok_or_else(|| Error::user(format!("{:?} is no name of {what}", shown(name))).hint(FORMS))
 }

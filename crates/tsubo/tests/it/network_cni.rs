@@ -33,7 +33,9 @@ impl Ground {
         let files = |tar| {
             let tar = ["httpd", "hostname", "ip", "ping", "nslookup"]
                 .iter()
-                .fold(tar, |tar: crate::support::forge::Tar, name| tar.symlink(&format!("bin/{name}"), "busybox"));
+                .fold(tar, |tar: crate::support::forge::Tar, name| {
+                    tar.symlink(&format!("bin/{name}"), "busybox")
+                });
             ["resolv.conf", "hosts", "hostname"]
                 .iter()
                 .fold(tar, |tar, name| file(tar, &format!("etc/{name}"), b"", 0o644))
@@ -86,8 +88,12 @@ impl Ground {
         let bridge = json!({"type": "bridge", "bridge": "cnitest0", "isGateway": true, "ipMasq": true, "ipam": ipam,
             "dns": {"nameservers": ["10.71.0.1"]}, "capabilities": {"mac": true}});
         let portmap = json!({"type": "portmap", "capabilities": {"portMappings": true}});
-        let plugins: Vec<Value> = [vec![bridge, portmap], more.as_array().cloned().unwrap_or_default()].concat();
-        self.configured("10-lan.conflist", &json!({"cniVersion": "1.0.0", "name": "lan", "plugins": plugins}));
+        let plugins: Vec<Value> =
+            [vec![bridge, portmap], more.as_array().cloned().unwrap_or_default()].concat();
+        self.configured(
+            "10-lan.conflist",
+            &json!({"cniVersion": "1.0.0", "name": "lan", "plugins": plugins}),
+        );
     }
 
     /// A plugin that is a shell script.
@@ -139,7 +145,8 @@ impl Ground {
         traces.extend(files(self.house.elsewhere().join("foreign")));
         traces.extend(ip("-o link show").lines().filter(|line| line.contains("veth")).map(str::to_owned));
         let (_, rules) = here("iptables-save -t nat 2>/dev/null; iptables-save -t filter 2>/dev/null");
-        let of_one = |line: &&str| line.contains("CNI-") && line.contains("10.71.0.") || line.contains("--dport 80");
+        let of_one =
+            |line: &&str| line.contains("CNI-") && line.contains("10.71.0.") || line.contains("--dport 80");
         traces.extend(rules.lines().filter(of_one).map(str::to_owned));
         traces
     }
@@ -163,7 +170,12 @@ impl Drop for Ground {
 }
 
 fn ground() -> Option<Ground> {
-    Ground::new(&["/usr/lib/cni/bridge", "/usr/lib/cni/host-local", "/usr/lib/cni/portmap", "/usr/sbin/iptables"])
+    Ground::new(&[
+        "/usr/lib/cni/bridge",
+        "/usr/lib/cni/host-local",
+        "/usr/lib/cni/portmap",
+        "/usr/sbin/iptables",
+    ])
 }
 
 #[test]
@@ -219,12 +231,23 @@ fn a_keeper_that_is_killed_in_the_middle_leaves_what_gc_takes_back() {
     // Its second plugin takes its time, the first one has done all.
     ground.bridge(json!([{"type": "slow"}]));
     let mark = ground.at("began");
-    ground.plugin("slow", &format!("input=$(cat); test $CNI_COMMAND = DEL || {{ touch {}; sleep 2; echo \"$input\"; }}", mark.display()));
-    let mut starting = ground.command(&["run", "-d", "--name", "web1", "--network", "cni:lan", "-p", "8080:80", "web"]);
+    ground.plugin(
+        "slow",
+        &format!(
+            "input=$(cat); test $CNI_COMMAND = DEL || {{ touch {}; sleep 2; echo \"$input\"; }}",
+            mark.display()
+        ),
+    );
+    let mut starting =
+        ground.command(&["run", "-d", "--name", "web1", "--network", "cni:lan", "-p", "8080:80", "web"]);
     let mut starting = starting.spawn().expect("tsubo");
     until("the last plugin", || mark.exists());
     let notes = ground.house.elsewhere().join("foreign");
-    let orphan = here(&format!("for p in /proc/[0-9]*; do readlink $p/fd/0 | grep -q {} && basename $p; done", notes.display())).1;
+    let orphan = here(&format!(
+        "for p in /proc/[0-9]*; do readlink $p/fd/0 | grep -q {} && basename $p; done",
+        notes.display()
+    ))
+    .1;
     let orphan = orphan.split_whitespace().next().expect("the plugin").to_owned();
     let parent = here(&format!("cut -d' ' -f4 /proc/{orphan}/stat")).1;
     assert!(here(&format!("kill -9 {}", parent.trim())).0, "{parent}");
@@ -241,8 +264,12 @@ fn an_address_and_a_name_by_hand_and_two_interfaces() {
     ground.bridge(json!([{"type": "bandwidth", "capabilities": {"bandwidth": true}}]));
     let ptp = json!({"type": "ptp", "ipam": {"type": "host-local", "subnet": "10.72.0.0/24", "dataDir": ground.at("leases")}});
     let bandwidth = json!({"type": "bandwidth", "capabilities": {"bandwidth": true}});
-    ground.configured("20-p2p.conflist", &json!({"cniVersion": "0.4.0", "name": "p2p", "plugins": [ptp, bandwidth]}));
-    let networks = ["--network", "cni:lan:ip=10.71.0.77,mac=02:00:00:00:00:77,name=lan0", "--network", "cni:p2p"];
+    ground.configured(
+        "20-p2p.conflist",
+        &json!({"cniVersion": "0.4.0", "name": "p2p", "plugins": [ptp, bandwidth]}),
+    );
+    let networks =
+        ["--network", "cni:lan:ip=10.71.0.77,mac=02:00:00:00:00:77,name=lan0", "--network", "cni:p2p"];
     ground.run("web1", &[&networks[..], &["--ingress", "1M"]].concat());
     let link = ground.inside("web1", "ip address show lan0");
     assert!(link.contains("10.71.0.77/24") && link.contains("02:00:00:00:00:77"), "{link}");
@@ -298,7 +325,10 @@ fn a_plugin_that_fails_says_so_and_the_first_one_is_taken_back() {
     let Some(ground) = ground() else { return };
     ground.bridge(json!([{"type": "second"}]));
     for (script, parts) in [
-        ("test $CNI_COMMAND = DEL || { echo '{\"code\":11,\"msg\":\"no room\"}'; exit 1; }", &["plugin second", "error 11: no room"][..]),
+        (
+            "test $CNI_COMMAND = DEL || { echo '{\"code\":11,\"msg\":\"no room\"}'; exit 1; }",
+            &["plugin second", "error 11: no room"][..],
+        ),
         ("test $CNI_COMMAND = DEL || echo nonsense", &["no result", "nonsense"]),
         ("test $CNI_COMMAND = DEL || kill -9 $$", &["plugin second", "signal: 9"]),
     ] {

@@ -65,7 +65,11 @@ impl List {
             return Err("it has no plugin".to_owned());
         }
         if !VERSIONS.contains(&self.version.as_str()) {
-            return Err(format!("its version {:?} is not understood ({})", self.version, VERSIONS.join(", ")));
+            return Err(format!(
+                "its version {:?} is not understood ({})",
+                self.version,
+                VERSIONS.join(", ")
+            ));
         }
         for plugin in &self.plugins {
             let kind = kind(plugin);
@@ -116,9 +120,11 @@ pub(super) fn find(dir: &Path, wanted: &str) -> Result<List> {
     }
     names.sort();
     names.dedup();
-    let there = if names.is_empty() { "there is none".to_owned() } else { format!("there are {}", names.join(", ")) };
-    let error = Error::not_found(format!("no configuration of CNI in {} is called {wanted}: {there}", dir.display()))
-        .hint("the name is the one within; CNI_CONFIG_DIR names another directory");
+    let there =
+        if names.is_empty() { "there is none".to_owned() } else { format!("there are {}", names.join(", ")) };
+    let error =
+        Error::not_found(format!("no configuration of CNI in {} is called {wanted}: {there}", dir.display()))
+            .hint("the name is the one within; CNI_CONFIG_DIR names another directory");
     Err(odd.into_iter().fold(error, |error, odd| error.hint(format!("not understood: {odd}"))))
 }
 
@@ -167,15 +173,25 @@ mod tests {
     fn lists_and_single_ones_are_found_by_the_name_within() {
         let dir = tempfile::tempdir().expect("a directory");
         let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).expect("a file");
-        write("20-b.conflist", r#"{"cniVersion":"1.0.0","name":"b","plugins":[{"type":"ptp"},{"type":"portmap","capabilities":{"portMappings":true}}]}"#);
+        write(
+            "20-b.conflist",
+            r#"{"cniVersion":"1.0.0","name":"b","plugins":[{"type":"ptp"},{"type":"portmap","capabilities":{"portMappings":true}}]}"#,
+        );
         write("10-a.conf", r#"{"name":"a","type":"bridge","bridge":"cni0"}"#);
         write("05-a.conflist", r#"{"cniVersion":"0.4.0","name":"a","plugins":[{"type":"macvlan"}]}"#);
         write("00-bad.json", "{");
         write("c.conf.off", r#"{"name":"c","type":"bridge"}"#);
         let list = find(dir.path(), "b").expect("b");
-        assert_eq!((list.version.as_str(), list.kinds().collect::<Vec<_>>()), ("1.0.0", vec!["ptp", "portmap"]));
+        assert_eq!(
+            (list.version.as_str(), list.kinds().collect::<Vec<_>>()),
+            ("1.0.0", vec!["ptp", "portmap"])
+        );
         assert!(list.can("portMappings") && !list.can("bandwidth") && list.remembers());
-        assert_eq!(find(dir.path(), "a").expect("a").kinds().collect::<Vec<_>>(), ["macvlan"], "a list first");
+        assert_eq!(
+            find(dir.path(), "a").expect("a").kinds().collect::<Vec<_>>(),
+            ["macvlan"],
+            "a list first"
+        );
         fs::remove_file(dir.path().join("05-a.conflist")).expect("removed");
         let single = find(dir.path(), "a").expect("a");
         assert_eq!((single.version.as_str(), single.plugins.len(), single.remembers()), ("0.1.0", 1, false));

@@ -23,7 +23,13 @@ const BURST: u64 = 8 * (64 << 10);
 const MOST_BURST: u64 = 8 * (u32::MAX as u64 - 1);
 
 /// All that can be asked, whoever can do it.
-pub(super) fn runtime(list: &List, name: &Name, asked: &Asked, networking: &Networking, ports: &[Publish]) -> Map<String, Value> {
+pub(super) fn runtime(
+    list: &List,
+    name: &Name,
+    asked: &Asked,
+    networking: &Networking,
+    ports: &[Publish],
+) -> Map<String, Value> {
     let mut all = Map::new();
     let mut add = |key: &str, value: Value| {
         if list.can(key) {
@@ -45,7 +51,8 @@ pub(super) fn runtime(list: &List, name: &Name, asked: &Asked, networking: &Netw
     if !networking.servers.is_empty() || !networking.search.is_empty() {
         add("dns", json!({"servers": networking.servers, "searches": networking.search}));
     }
-    let names: Vec<&str> = std::iter::once(name.as_str()).chain(asked.aliases.iter().map(String::as_str)).collect();
+    let names: Vec<&str> =
+        std::iter::once(name.as_str()).chain(asked.aliases.iter().map(String::as_str)).collect();
     add("aliases", json!({ list.name.as_str(): names }));
     all
 }
@@ -76,7 +83,8 @@ fn shown(address: &IpNet) -> String {
 }
 
 fn mapping(port: &Publish) -> Value {
-    let mut mapping = json!({"hostPort": port.host, "containerPort": port.container, "protocol": port.protocol.word()});
+    let mut mapping =
+        json!({"hostPort": port.host, "containerPort": port.container, "protocol": port.protocol.word()});
     if let Some(address) = port.address {
         mapping["hostIP"] = json!(address);
     }
@@ -161,7 +169,8 @@ mod tests {
     #[test]
     fn each_plugin_is_asked_for_what_it_can_do() {
         let name = "web".parse().expect("name");
-        let all = list(r#"{"portMappings":true,"mac":true,"ips":true,"bandwidth":true,"aliases":true,"dns":true}"#);
+        let all =
+            list(r#"{"portMappings":true,"mac":true,"ips":true,"bandwidth":true,"aliases":true,"dns":true}"#);
         let networking = networking();
         let runtime = runtime(&all, &name, &asked(), &networking, &networking.published);
         assert_eq!(

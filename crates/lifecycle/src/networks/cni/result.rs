@@ -91,9 +91,12 @@ struct Failure {
 /// The same in words, if it is that.
 pub(super) fn failure(out: &[u8]) -> Option<String> {
     let failure: Failure = serde_json::from_slice(out).ok()?;
-    let plain = |text: &str| text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(1000).collect::<String>();
+    let plain = |text: &str| {
+        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(1000).collect::<String>()
+    };
     let code = failure.code.map(|code| format!("error {code}: ")).unwrap_or_default();
-    let details = if failure.details.is_empty() { String::new() } else { format!(" ({})", plain(&failure.details)) };
+    let details =
+        if failure.details.is_empty() { String::new() } else { format!(" ({})", plain(&failure.details)) };
     Some(format!("{code}{}{details}", plain(&failure.msg)))
 }
 
@@ -144,7 +147,8 @@ mod tests {
 
     #[test]
     fn failures_in_words() {
-        let full = failure(br#"{"cniVersion":"1.0.0","code":11,"msg":"no\u001b room","details":"10.0.0.0/30"}"#);
+        let full =
+            failure(br#"{"cniVersion":"1.0.0","code":11,"msg":"no\u001b room","details":"10.0.0.0/30"}"#);
         assert_eq!(full.as_deref(), Some("error 11: no  room (10.0.0.0/30)"));
         assert_eq!(failure(br#"{"msg":"bad"}"#).as_deref(), Some("bad"));
         assert_eq!(failure(b"Segmentation fault"), None);

@@ -15,7 +15,10 @@ impl Plugins {
         for (name, script) in plugins {
             let path = dir.path().join("bin").join(name);
             let calls = dir.path().join("calls");
-            let head = format!("input=$(cat); echo \"$CNI_COMMAND {name} $CNI_IFNAME $CNI_NETNS $input\" >> {}", calls.display());
+            let head = format!(
+                "input=$(cat); echo \"$CNI_COMMAND {name} $CNI_IFNAME $CNI_NETNS $input\" >> {}",
+                calls.display()
+            );
             fs::write(&path, format!("#!/bin/sh\n{head}\n{script}\n")).expect("a plugin");
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("mode");
         }
@@ -59,8 +62,10 @@ impl Plugins {
 
 const LIST: &str = r#"{"cniVersion":"1.0.0","name":"lan","plugins":[{"type":"first"},
     {"type":"second","capabilities":{"portMappings":true}}]}"#;
-const RESULT: &str = r#"test $CNI_COMMAND = DEL || echo '{"cniVersion":"1.0.0","ips":[{"address":"10.1.0.5/16"}]}'"#;
-const REPEAT: &str = r#"case $CNI_COMMAND$input in ADD*prevResult*) echo '{"ips":[{"address":"10.1.0.5/16"}]}';; esac"#;
+const RESULT: &str =
+    r#"test $CNI_COMMAND = DEL || echo '{"cniVersion":"1.0.0","ips":[{"address":"10.1.0.5/16"}]}'"#;
+const REPEAT: &str =
+    r#"case $CNI_COMMAND$input in ADD*prevResult*) echo '{"ips":[{"address":"10.1.0.5/16"}]}';; esac"#;
 
 #[test]
 fn plugins_are_called_one_after_the_other_and_back() {
@@ -130,7 +135,10 @@ fn what_a_killed_keeper_has_not_read_is_known_all_the_same() {
 fn what_is_missing_or_cannot_be_is_refused_before_anything_is_called() {
     let plugins = Plugins::new(LIST, &[("first", RESULT)]);
     let error = plugins.chain(&plugins.asked(), &Networking::default()).expect_err("second");
-    assert!(error.to_string().contains("the plugin second of the CNI configuration lan is in none of"), "{error}");
+    assert!(
+        error.to_string().contains("the plugin second of the CNI configuration lan is in none of"),
+        "{error}"
+    );
     let plugins = Plugins::new(LIST, &[("first", RESULT), ("second", REPEAT)]);
     let addresses = vec!["10.1.0.9/32".parse().expect("net")];
     let asked = Asked { addresses, ..plugins.asked() };

@@ -125,7 +125,8 @@ impl Call<'_> {
         let watch = rustix::process::pidfd_open(Pid::from_child(child), PidfdFlags::empty());
         let watch = watch.map_err(std::io::Error::from).doing(|| "watching a program")?;
         let end = Instant::now() + self.limit;
-        let killed = |why: String| Error::unsupported(format!("{} {why}, and was killed", self.program.display()));
+        let killed =
+            |why: String| Error::unsupported(format!("{} {why}, and was killed", self.program.display()));
         loop {
             let left = end.saturating_duration_since(Instant::now());
             if ends_within(&watch, left.min(TICK)) {
@@ -182,9 +183,8 @@ fn running_on(input: &Path) -> Vec<(OwnedFd, i32)> {
 /// # Errors
 /// Not found, with where it was looked for.
 pub(crate) fn found(name: &str, dirs: &[PathBuf], what: &str, hint: &str) -> Result<PathBuf> {
-    let executable = |file: &PathBuf| {
-        file.is_file() && rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok()
-    };
+    let executable =
+        |file: &PathBuf| file.is_file() && rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok();
     dirs.iter().map(|dir| dir.join(name)).find(executable).ok_or_else(|| {
         let places: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
         Error::not_found(format!("{what} is in none of {}", places.join(", "))).hint(hint)
@@ -208,8 +208,14 @@ mod tests {
         let program = script(dir.path(), text);
         let environment = [("CNI_COMMAND", "ADD".to_owned())];
         let files = Files::of(&dir.path().join("one"));
-        let call =
-            Call { program: &program, words: &[], environment: &environment, input: b"{\"a\":1}", files: &files, limit };
+        let call = Call {
+            program: &program,
+            words: &[],
+            environment: &environment,
+            input: b"{\"a\":1}",
+            files: &files,
+            limit,
+        };
         (call.run(), dir)
     }
 
@@ -219,7 +225,10 @@ mod tests {
         let (said, _dir) = said("cat; env; ls -l /proc/self/fd; echo bad >&2; exit 3", LIMIT);
         let said = said.expect("ended");
         let out = String::from_utf8_lossy(&said.out);
-        assert!(out.contains("{\"a\":1}") && out.contains("CNI_COMMAND=ADD") && out.contains("PATH=/usr"), "{out}");
+        assert!(
+            out.contains("{\"a\":1}") && out.contains("CNI_COMMAND=ADD") && out.contains("PATH=/usr"),
+            "{out}"
+        );
         assert!(!out.contains("HOME=") && !out.contains("CARGO"), "{out}");
         assert!(out.contains("one.in") && !out.contains(&kept.path().display().to_string()), "{out}");
         assert_eq!((said.status.code(), said.complaint().as_str()), (Some(3), "bad"));
@@ -234,7 +243,14 @@ mod tests {
         let pid = fs::read_to_string(dir.path().join("pid")).expect("a number");
         let stat = || fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
         let is_gone = || stat().is_empty() || stat().contains(") Z");
-        assert!((0..500).any(|_| is_gone() || { std::thread::sleep(Duration::from_millis(10)); false }), "{}", stat());
+        assert!(
+            (0..500).any(|_| is_gone() || {
+                std::thread::sleep(Duration::from_millis(10));
+                false
+            }),
+            "{}",
+            stat()
+        );
         let (loud, _dir) = said("exec cat /dev/zero", LIMIT);
         assert!(loud.expect_err("loud").to_string().contains("says more"));
     }

@@ -13,18 +13,16 @@ fn spec(networking: Networking) -> Spec {
 }
 
 fn cni(dir: &std::path::Path) -> Attachment {
-    let asked = Asked {
-        configurations: Some(dir.to_owned()),
-        programs: vec!["/bin".into()],
-        ..Asked::default()
-    };
+    let asked =
+        Asked { configurations: Some(dir.to_owned()), programs: vec!["/bin".into()], ..Asked::default() };
     Attachment::Cni { name: "lan".into(), interface: "eth0".into(), asked }
 }
 
 #[test]
 fn what_only_we_could_do_is_refused() {
     let dir = tempfile::tempdir().expect("a directory");
-    fs::write(dir.path().join("lan.conf"), r#"{"cniVersion":"0.4.0","name":"lan","type":"true"}"#).expect("a file");
+    fs::write(dir.path().join("lan.conf"), r#"{"cniVersion":"0.4.0","name":"lan","type":"true"}"#)
+        .expect("a file");
     let networks = Networks::of(&Home::at(dir.path(), &dir.path().join("run")));
     let foreseen = |networking: Networking| foresee(&networks, &spec(networking));
     let on = || Networking { attachments: vec![cni(dir.path())], ..Networking::default() };
@@ -43,9 +41,10 @@ fn what_only_we_could_do_is_refused() {
         assert!(error.to_string().contains(part) && !error.hints().is_empty(), "{error:?}");
     }
     assert!(publish(&published) && is_for(&published));
-    let first: Attachment =
-        serde_json::from_value(serde_json::json!({"interface": {"host": "up0", "interface": "up0", "addresses": []}}))
-            .expect("an attachment");
+    let first: Attachment = serde_json::from_value(
+        serde_json::json!({"interface": {"host": "up0", "interface": "up0", "addresses": []}}),
+    )
+    .expect("an attachment");
     let second = Networking { attachments: vec![first, cni(dir.path())], ..published };
     assert!(!publish(&second) && is_for(&second));
     foreseen(second).expect("another publishes");

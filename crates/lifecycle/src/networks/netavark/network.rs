@@ -94,7 +94,8 @@ impl Known {
 
     /// The bridge, where it is one.
     pub(super) fn bridge(&self) -> Option<&str> {
-        Some(self.word("network_interface")).filter(|name| self.word("driver") == "bridge" && !name.is_empty())
+        Some(self.word("network_interface"))
+            .filter(|name| self.word("driver") == "bridge" && !name.is_empty())
     }
 
     /// Refuses what cannot be done on it.
@@ -110,7 +111,11 @@ impl Known {
         }
         let internal = self.text.get("internal").and_then(Value::as_bool).unwrap_or(false);
         if !ports.is_empty() && (internal || self.word("driver") != "bridge") {
-            let why = if internal { "is internal".to_owned() } else { format!("is of kind {}", self.word("driver")) };
+            let why = if internal {
+                "is internal".to_owned()
+            } else {
+                format!("is of kind {}", self.word("driver"))
+            };
             return Err(Error::unsupported(format!("published ports: podman's network {name} {why}"))
                 .hint("name a bridge first: --network netavark:podman; or a network of ours"));
         }
@@ -146,8 +151,12 @@ impl Known {
             return Ok(());
         }
         let all: Vec<String> = self.subnets.iter().map(|subnet| subnet.net.to_string()).collect();
-        Err(Error::user(format!("{address} cannot be a container's on podman's network {}", self.name))
-            .hint(format!("it has {}; choose one of these but the gateway's, or none: a free one is found", all.join(" and "))))
+        Err(Error::user(format!("{address} cannot be a container's on podman's network {}", self.name)).hint(
+            format!(
+                "it has {}; choose one of these but the gateway's, or none: a free one is found",
+                all.join(" and ")
+            ),
+        ))
     }
 
     /// An address with the length of its subnet's prefix.
@@ -163,7 +172,9 @@ impl Subnet {
         let bits = u32::from(self.net.max_prefix_len() - self.net.prefix_len());
         let all = 1_u128.checked_shl(bits).unwrap_or(0).wrapping_sub(1);
         let range = self.lease_range.as_ref();
-        let at = |address: Option<IpAddr>| address.filter(|own| self.net.contains(own)).map(|own| offset(self.net, own));
+        let at = |address: Option<IpAddr>| {
+            address.filter(|own| self.net.contains(own)).map(|own| offset(self.net, own))
+        };
         let first = range.and_then(|range| at(range.start_ip)).unwrap_or(1);
         let last = range.and_then(|range| at(range.end_ip)).unwrap_or(all);
         (first, last.max(first))
@@ -207,8 +218,12 @@ fn unknown(dir: &Path, name: &str) -> Error {
     let mut names: Vec<String> = files.filter_map(named).chain([DEFAULT.to_owned()]).collect();
     names.sort();
     names.dedup();
-    Error::not_found(format!("podman has no network {name} in {}: there are {}", dir.display(), names.join(", ")))
-        .hint("podman network create makes one")
+    Error::not_found(format!(
+        "podman has no network {name} in {}: there are {}",
+        dir.display(),
+        names.join(", ")
+    ))
+    .hint("podman network create makes one")
 }
 
 fn odd(file: &Path, why: &str) -> Error {
@@ -269,7 +284,10 @@ mod tests {
         std::fs::write(dir.path().join("bad.json"), "[").expect("a file");
         assert!(Known::find(Some(dir.path()), "lan").expect("lan").subnets.is_empty());
         let usual = Known::find(Some(dir.path()), "podman").expect("podman");
-        assert_eq!((usual.bridge(), usual.subnets[0].net.to_string()), (Some("podman0"), "10.88.0.0/16".into()));
+        assert_eq!(
+            (usual.bridge(), usual.subnets[0].net.to_string()),
+            (Some("podman0"), "10.88.0.0/16".into())
+        );
         let error = Known::find(Some(dir.path()), "wan").expect_err("wan");
         assert!(error.to_string().contains("there are bad, lan, podman"), "{error}");
         assert!(Known::find(Some(dir.path()), "bad").expect_err("bad").to_string().contains("understood"));
@@ -281,7 +299,9 @@ mod tests {
             {"subnet": "fd00:1::/64", "gateway": "fd00:1::1"},
             {"subnet": "10.90.0.0/24", "lease_range": {"start_ip": "10.90.0.10", "end_ip": "10.90.0.20"}}]}));
         let free = |index: usize, taken: &[&str]| {
-            lan.subnets[index].free(&|address| taken.contains(&address.to_string().as_str())).map(|own| own.to_string())
+            lan.subnets[index]
+                .free(&|address| taken.contains(&address.to_string().as_str()))
+                .map(|own| own.to_string())
         };
         assert_eq!(free(0, &[]).as_deref(), Some("10.89.0.5"), "not all of them, not the gateway's");
         assert_eq!(free(0, &["10.89.0.5", "10.89.0.4"]).as_deref(), Some("10.89.0.3"));
@@ -300,7 +320,11 @@ mod tests {
     fn what_it_cannot_do_is_refused() {
         let ports = Publish::parse("8080:80").expect("port");
         known(json!({})).must_fit(&ports).expect("a bridge");
-        for bad in [json!({"internal": true}), json!({"driver": "macvlan"}), json!({"ipam_options": {"driver": "dhcp"}})] {
+        for bad in [
+            json!({"internal": true}),
+            json!({"driver": "macvlan"}),
+            json!({"ipam_options": {"driver": "dhcp"}}),
+        ] {
             known(bad.clone()).must_fit(&ports).expect_err(&bad.to_string());
         }
     }
