@@ -234,17 +234,6 @@ impl Attachment {
     pub fn is_foreign(&self) -> bool {
         matches!(self, Self::Cni { .. } | Self::Netavark { .. })
     }
-
-    /// Its name inside.
-    pub fn interface(&self) -> &str {
-        match self {
-            Self::Network { interface, .. }
-            | Self::Interface { interface, .. }
-            | Self::Cni { interface, .. }
-            | Self::Netavark { interface, .. }
-            | Self::User { interface } => interface,
-        }
-    }
 }
 
 /// What is asked of those who make a network that is not ours, and where they are.

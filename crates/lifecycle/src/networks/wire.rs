@@ -289,8 +289,10 @@ pub fn unwire(job: &Job, held: &[OwnedFd]) -> Result<()> {
     }
     relay::end(held);
     let networks = Networks::beside(job);
-    let inside = if foreign::is_for(networking) { held.last() } else { None };
-    let others = foreign::disconnect(&networks, job.spec.id, inside.map(AsFd::as_fd));
+    let others = match foreign::is_for(networking) {
+        true => foreign::disconnect(&networks, job.spec.id, held.last().map(AsFd::as_fd)),
+        false => Ok(()),
+    };
     networks.forget_notes(job.spec.id, networking);
     let wanted = networks.wanted(&job.spec);
     if !wanted.is_empty() {

@@ -202,6 +202,17 @@ fn a_bridge_with_addresses_and_published_ports_and_nothing_of_it_stays() {
     until("an answer again", || asks(HOST[0], 8080).as_deref() == Some("web1"));
     ground.ok(&["rm", "-f", "web1"]);
     assert_eq!(ground.traces(), Vec::<String>::new());
+    // Begun again by its keeper, which is the small program by then.
+    ground.run("web2", &["--network", "cni:lan", "-p", "8080:80", "--restart", "always"]);
+    let first = ground.inspected("web2")["state"]["pid"].to_string();
+    let keeper = ground.keeper("web2");
+    let line = || std::fs::read(format!("/proc/{keeper}/cmdline")).unwrap_or_default();
+    until("the small keeper", || line().starts_with(b"tsubo-keeper\0rest\0"));
+    assert!(here(&format!("kill -9 {first}")).0);
+    until("another life", || ground.inspected("web2")["state"]["pid"].to_string() != first);
+    until("an answer again", || asks(HOST[0], 8080).as_deref() == Some("web2"));
+    ground.ok(&["rm", "-f", "web2"]);
+    assert_eq!(ground.traces(), Vec::<String>::new());
 }
 
 #[test]
@@ -225,37 +236,50 @@ fn what_is_left_of_a_keeper_that_is_killed_is_taken_back() {
     }
 }
 
+/// The processes whose input is one of our files: plugins that run.
+fn plugins(ground: &Ground) -> Vec<String> {
+    let notes = ground.house.elsewhere().join("foreign");
+    let look = "for p in /proc/[0-9]*; do readlink $p/fd/0 2>/dev/null | grep -q NOTES && basename $p; done";
+    let (_, pids) = here(&look.replace("NOTES", &notes.display().to_string()));
+    pids.split_whitespace().map(str::to_owned).collect()
+}
+
 #[test]
 fn a_keeper_that_is_killed_in_the_middle_leaves_what_gc_takes_back() {
     let Some(ground) = ground() else { return };
-    // Its second plugin takes its time, the first one has done all.
     ground.bridge(json!([{"type": "slow"}]));
     let mark = ground.at("began");
-    ground.plugin(
-        "slow",
-        &format!(
-            "input=$(cat); test $CNI_COMMAND = DEL || {{ touch {}; sleep 2; echo \"$input\"; }}",
-            mark.display()
+    let bridge = format!("exec {PLUGINS}/bridge");
+    let wait = format!("touch {}; sleep 2", mark.display());
+    let plain = "input=$(cat); test $CNI_COMMAND = DEL || echo '{}'";
+    let last = format!("input=$(cat); test $CNI_COMMAND = DEL || {{ {wait}; echo '{{}}'; }}");
+    for (when, first, last) in [
+        ("before anything is done", format!("test $CNI_COMMAND = DEL || {{ {wait}; }}; {bridge}"), plain),
+        (
+            "when nobody has heard what was done",
+            format!("test $CNI_COMMAND = DEL && {bridge}; out=$({PLUGINS}/bridge); {wait}; echo \"$out\""),
+            plain,
         ),
-    );
-    let mut starting =
-        ground.command(&["run", "-d", "--name", "web1", "--network", "cni:lan", "-p", "8080:80", "web"]);
-    let mut starting = starting.spawn().expect("tsubo");
-    until("the last plugin", || mark.exists());
-    let notes = ground.house.elsewhere().join("foreign");
-    let orphan = here(&format!(
-        "for p in /proc/[0-9]*; do readlink $p/fd/0 | grep -q {} && basename $p; done",
-        notes.display()
-    ))
-    .1;
-    let orphan = orphan.split_whitespace().next().expect("the plugin").to_owned();
-    let parent = here(&format!("cut -d' ' -f4 /proc/{orphan}/stat")).1;
-    assert!(here(&format!("kill -9 {}", parent.trim())).0, "{parent}");
-    until("its end", || !here(&format!("kill -0 {}", parent.trim())).0);
-    starting.wait().expect("wait");
-    ground.ok(&["gc"]);
-    assert_eq!(ground.traces(), Vec::<String>::new());
-    assert!(std::fs::read_link(format!("/proc/{orphan}/fd/0")).is_err(), "it was waited for");
+        ("before the last step", bridge.clone(), last.as_str()),
+    ] {
+        ground.plugin("bridge", &first);
+        ground.plugin("slow", last);
+        let words = ["run", "-d", "--name", "web1", "--network", "cni:lan", "-p", "8080:80", "web"];
+        let mut starting = ground.command(&words).spawn().expect("tsubo");
+        until("the plugin", || mark.exists());
+        let running = plugins(&ground);
+        let parents = running.iter().map(|plugin| here(&format!("cut -d' ' -f4 /proc/{plugin}/stat")).1);
+        let keeper = parents.map(|parent| parent.trim().to_owned()).find(|parent| !running.contains(parent));
+        let keeper = keeper.expect("the keeper");
+        assert!(here(&format!("kill -9 {keeper}")).0, "{when}");
+        until("its end", || !here(&format!("kill -0 {keeper}")).0);
+        starting.wait().expect("wait");
+        ground.ok(&["gc"]);
+        assert_eq!(ground.traces(), Vec::<String>::new(), "{when}");
+        assert_eq!(plugins(&ground), Vec::<String>::new(), "{when}: they were waited for");
+        let _ = ground.command(&["rm", "-f", "web1"]).output();
+        std::fs::remove_file(&mark).expect("the mark");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
@@ -102,8 +103,7 @@ impl Call<'_> {
         let doing = || format!("executing {}", self.program.display());
         let Files { input, out, err } = self.files;
         // Another file than that of whoever may still read it.
-        let _ = fs::remove_file(input);
-        fs::write(input, self.input).doing(doing)?;
+        new(input).and_then(|mut file| file.write_all(self.input)).doing(doing)?;
         let mut command = Command::new(self.program);
         let environment = self.environment.iter().map(|(name, value)| (name, value));
         command.args(self.words).env_clear().env("PATH", PATH).envs(environment);
