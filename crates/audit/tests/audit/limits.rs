@@ -69,7 +69,7 @@ fn questions_are_answered_by_what_was_taken_away() {
     let Some(house) = House::new() else { return };
     let questions = "kernel,network,information,escape";
     let host = without("--network", "", &["--network", "host"]);
-    house.only_red(questions, &host, &["abstract-sockets", "loopback", "ports"]);
+    house.only_red(questions, &host, &["abstract-sockets", "connections", "loopback", "ports"]);
     let privileged = without("", "", &["--isolation", "no_new_privileges=false"]);
     house.only_red(questions, &privileged, &["new-privileges"]);
     let seen = without("", "", &["--pid", "host"]);

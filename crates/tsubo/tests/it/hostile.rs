@@ -65,7 +65,7 @@ impl Trap {
         let canary = self.house.path("canary");
         assert_eq!(std::fs::read(&canary).expect("canary"), b"alive");
         assert_eq!(canary.metadata().expect("stat").nlink(), 1);
-        let known = ["canary", "elsewhere", "src", "x.tar", "x.tsubo"];
+        let known = ["canary", "elsewhere", "here", "src", "x.tar", "x.tsubo"];
         let listed = std::fs::read_dir(self.house.dir()).expect("listed").flatten();
         let strange: Vec<_> =
             listed.filter(|entry| !known.iter().any(|name| entry.file_name() == *name)).collect();

@@ -69,7 +69,7 @@ fn presets_are_more_and_less_than_the_default() {
     assert!(pid.trim().parse::<u32>().expect("digits") > 2, "its pid is the host's");
     assert_eq!(said(&house, &["--preset", "host-debug"], "ls /host/proc/1/comm"), "/host/proc/1/comm");
     assert_eq!(said(&house, &["--preset", "system"], "touch /new && echo yes"), "yes");
-    std::fs::create_dir(house.elsewhere().join("presets")).expect("mkdir");
+    std::fs::create_dir_all(house.elsewhere().join("presets")).expect("mkdir");
     let own = "extends = \"default\"\nhostname = \"mine\"\nnice = 7\n";
     std::fs::write(house.elsewhere().join("presets/mine.toml"), own).expect("write");
     assert_eq!(
