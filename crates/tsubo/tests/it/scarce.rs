@@ -153,12 +153,12 @@ fn fault_f2_a_container_that_is_full_of_processes_can_be_entered_or_says_why_not
 /// `fill` and `empty` take and give back all that is left there.
 fn in_a_small_run(house: &House, options: &str, fill: &str, script: &str) -> (String, String) {
     let script = format!(
-        "mount -t tmpfs -o size=64m own /var/lib && mount -t tmpfs -o {options} own /run || exit 99
+        "ip link set lo up; mount -t tmpfs -o size=64m own /var/lib && mount -t tmpfs -o {options} own /run || exit 99
          fill() {{ mkdir /run/filler; {fill}; }}; empty() {{ rm -r /run/filler; }}; T=\"$TSUBO\"
          {script}"
     );
     let mut unshare = Command::new("unshare");
-    unshare.args(["-m", "sh", "-c", &script]).env("TSUBO", env!("CARGO_BIN_EXE_tsubo"));
+    unshare.args(["-mn", "sh", "-c", &script]).env("TSUBO", env!("CARGO_BIN_EXE_tsubo"));
     unshare.current_dir(house.dir()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let output = ended(unshare.spawn().expect("unshare"), &script);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
