@@ -143,7 +143,7 @@ impl Resolver {
     /// Kilobytes that are its own.
     pub fn memory(&self) -> usize {
         let text = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.0.id())).expect("smaps");
-        let line = text.lines().find(|line| line.starts_with("Pss:")).expect("a line");
+        let line = text.lines().find(|line| line.starts_with("Pss_Anon:")).expect("a line");
         line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
     }
 }

@@ -31,8 +31,8 @@ fn it_has_given_up_what_it_does_not_need() {
             (resolver.status("NoNewPrivs"), resolver.status("Seccomp")),
             ("1".to_owned(), "2".to_owned())
         );
-        // As it is built for tests.
-        assert!(resolver.memory() < 1500, "{} KiB", resolver.memory());
+        // Its own; how much of the program is counted as its depends on who else has read the file.
+        assert!(resolver.memory() < 700, "{} KiB", resolver.memory());
     });
 }
 
