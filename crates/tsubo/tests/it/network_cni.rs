@@ -204,12 +204,13 @@ fn a_bridge_with_addresses_and_published_ports_and_nothing_of_it_stays() {
     assert_eq!(ground.traces(), Vec::<String>::new());
     // Begun again by its keeper, which is the small program by then.
     ground.run("web2", &["--network", "cni:lan", "-p", "8080:80", "--restart", "always"]);
-    let first = ground.inspected("web2")["state"]["pid"].to_string();
+    let pid = || ground.inspected("web2")["state"]["pid"].as_i64();
+    let first = pid().expect("it runs");
     let keeper = ground.keeper("web2");
     let line = || std::fs::read(format!("/proc/{keeper}/cmdline")).unwrap_or_default();
     until("the small keeper", || line().starts_with(b"tsubo-keeper\0rest\0"));
     assert!(here(&format!("kill -9 {first}")).0);
-    until("another life", || ground.inspected("web2")["state"]["pid"].to_string() != first);
+    until("another life", || pid().is_some_and(|pid| pid != first));
     until("an answer again", || asks(HOST[0], 8080).as_deref() == Some("web2"));
     ground.ok(&["rm", "-f", "web2"]);
     assert_eq!(ground.traces(), Vec::<String>::new());
@@ -305,6 +306,33 @@ fn an_address_and_a_name_by_hand_and_two_interfaces() {
     ground.ok(&["rm", "-f", "web1"]);
     assert_eq!(ground.traces(), Vec::<String>::new());
     assert!(!ip("-o link show").contains("bwp"), "devices of the plugin bandwidth");
+}
+
+#[test]
+fn many_at_once_have_addresses_of_their_own() {
+    let Some(ground) = ground() else { return };
+    ground.bridge(json!([]));
+    let start = |number: usize| {
+        let name = format!("web{number}");
+        let network = if number == 0 { "cni:lan:ip=10.71.0.200" } else { "cni:lan" };
+        ground
+            .command(&["run", "-d", "--name", &name, "--network", network, "-p", "80", "web"])
+            .spawn()
+            .expect("run")
+    };
+    for mut child in (0..6).map(start).collect::<Vec<_>>() {
+        assert!(child.wait().expect("wait").success());
+    }
+    let mut addresses: Vec<String> = (0..6).map(|number| ground.address(&format!("web{number}"))).collect();
+    assert_eq!(addresses[0], "10.71.0.200");
+    addresses.sort();
+    addresses.dedup();
+    assert_eq!(addresses.len(), 6);
+    let end = |number: usize| ground.command(&["rm", "-f", &format!("web{number}")]).spawn().expect("rm");
+    for mut child in (0..6).map(end).collect::<Vec<_>>() {
+        assert!(child.wait().expect("wait").success());
+    }
+    assert_eq!(ground.traces(), Vec::<String>::new());
 }
 
 #[test]

@@ -163,6 +163,8 @@ fn what_cannot_be_is_said_and_leaves_nothing() {
         try 'tsubo run -d --name foreign -p 192.0.2.77:8090:80 web'
         try 'tsubo run -d --name closed --network pasta --closed web'
         try 'tsubo run -d --name allowed --network pasta --allow host web'
+        try 'tsubo run -d --name foreign --network cni:lan web'
+        try 'tsubo run -d --name foreign --network netavark:podman web'
         echo containers $(eva "tsubo ps -a" | grep -c -w -E "taken|first|second|third|low|foreign|closed|allowed") carriers $(carriers)
         until_fetched http://127.0.0.1:8081/name
         eva 'tsubo rm -f first >/dev/null'; no_carriers
@@ -179,12 +181,14 @@ fn what_cannot_be_is_said_and_leaves_nothing() {
         "no address 192.0.2.77",
         "without root nothing keeps a container from the outside",
         "who may talk to whom cannot be had without root",
+        "without root a container cannot be on CNI lan",
+        "without root a container cannot be on podman's network podman",
         "containers 1 carriers 1",
         "install the package passt",
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }
-    assert!(said.matches("code 125").count() == 8 && said.contains("code 3"), "{said}");
+    assert!(said.matches("code 125").count() == 10 && said.contains("code 3"), "{said}");
     assert!(!said.contains("unexpected"), "{said}");
 }
 
