@@ -330,6 +330,10 @@ fn tell(networking: &Networking, reasons: &mut Reasons) {
         let why = "where it listens, for this host alone; another port where that is taken (tsubo port)";
         reasons.add("shown ports", list(shown), why, "-p HOST:CONTAINER, --network NAME");
     }
+    if networking.attachments.iter().all(Attachment::is_foreign) {
+        let why = "others make its network, by rules of their own";
+        return reasons.add("may talk to", "as its network says", why, "--network tsubo");
+    }
     let outside = if networking.closed { "closed" } else { "open" };
     reasons.add("outside", outside, "the network may say less", "--closed, --allow WHOM");
     let allowed: Vec<String> = networking.allow.iter().map(ToString::to_string).collect();
