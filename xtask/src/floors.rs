@@ -14,6 +14,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("tsubo-runtime", 2),
     ("tsubo-cgroup", 2),
     ("tsubo-net", 2),
+    ("tsubo-dhcp", 2),
     ("tsubo-disk", 2),
     ("tsubo-store", 2),
     ("tsubo-observe", 2),

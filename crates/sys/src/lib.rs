@@ -23,6 +23,7 @@ pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod notify;
+pub mod packet;
 pub mod private_mounts;
 pub mod process;
 pub mod pty;
