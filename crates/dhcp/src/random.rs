@@ -19,6 +19,6 @@ impl Random {
 
     /// Less than `limit`; 0 where that is 0.
     pub(crate) fn below(&mut self, limit: u32) -> u32 {
-        (u64::from(self.number()) * u64::from(limit) >> 32) as u32
+        ((u64::from(self.number()) * u64::from(limit)) >> 32) as u32
     }
 }

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod connection;
+mod dhcp;
 mod early;
 mod finish;
 mod handover;

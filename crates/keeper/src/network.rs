@@ -44,7 +44,10 @@ impl Wiring {
     /// Waits for it: None where there is nothing to wire.
     pub(crate) fn end(&mut self) -> Result<Option<Wired>> {
         let Some(thread) = self.0.take() else { return Ok(None) };
-        thread.join().map_err(|_| Error::internal("making the network has failed half way"))?.map(Some)
+        let wired = thread.join().map_err(|_| Error::internal("making the network has failed half way"))?;
+        let mut wired = wired?;
+        wired.settle()?;
+        Ok(Some(wired))
     }
 }
 

@@ -36,6 +36,7 @@ pub fn executed() -> u8 {
     KeeperProgram::is_this();
     let keeper = match words.as_slice() {
         ["relay", words @ ..] => return u8::from(crate::relay::executed(words).is_none()),
+        ["dhcp", words @ ..] => return u8::from(crate::dhcp::executed(words).is_none()),
         ["form"] => {
             print!("{}", job::FORM);
             return 0;

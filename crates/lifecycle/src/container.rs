@@ -100,9 +100,12 @@ impl Container {
         if let Some(ended) = self.ended()? {
             return Ok(Some(Status::Exited(ended)));
         }
-        let Some(state) = disk::read_json::<Running>(&self.run.join(STATE))? else {
+        let Some(mut state) = disk::read_json::<Running>(&self.run.join(STATE))? else {
             return Ok(None);
         };
+        if let Some(connected) = &mut state.network {
+            networks::dhcp::refresh(connected, &self.run);
+        }
         let this_boot = state.boot == boot_id()?;
         // What cannot be looked at is not dead: it would be ended for that.
         if this_boot && state.keeper.find()?.is_some() {

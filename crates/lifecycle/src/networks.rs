@@ -4,6 +4,7 @@
 //! of containers and, for speed, in one small file for each address in the run directory.
 
 pub(crate) mod cni;
+pub mod dhcp;
 mod doors;
 pub mod files;
 mod fits;
@@ -12,6 +13,7 @@ mod gc;
 mod inspect;
 mod kernel;
 mod lease;
+mod leash;
 pub mod names;
 pub(crate) mod netavark;
 pub(crate) mod pasta;

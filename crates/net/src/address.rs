@@ -27,6 +27,35 @@ pub(crate) fn give(batch: &mut Batch, index: u32, address: IpNet, segment: bool)
     number
 }
 
+/// Takes an address away from a link.
+pub(crate) fn take(batch: &mut Batch, index: u32, address: IpNet) -> u32 {
+    let mut header = vec![family(address.addr()), address.prefix_len(), 0, 0];
+    header.extend(index.to_ne_bytes());
+    let number = batch.message(DELADDR, 0, &header);
+    batch.put(IFA_LOCAL, &octets(address.addr()));
+    number
+}
+
+/// The last address that was given in a batch ends after so many seconds.
+pub(crate) fn for_a_time(batch: &mut Batch, seconds: u32) {
+    let [one, two, three, four] = seconds.to_ne_bytes();
+    let twice = [one, two, three, four, one, two, three, four];
+    batch.put(IFA_CACHEINFO, &[twice, [0; 8]].concat());
+}
+
+/// Removes a route of a link.
+pub(crate) fn remove_route(batch: &mut Batch, index: u32, to: IpNet) -> u32 {
+    let mut header = vec![family(to.addr()), to.prefix_len(), 0, 0];
+    // Of whatever scope and kind.
+    header.extend([RT_TABLE_MAIN, 0, RT_SCOPE_NOWHERE, 0, 0, 0, 0, 0]);
+    let number = batch.message(DELROUTE, 0, &header);
+    batch.put_u32(RTA_OIF, index);
+    if to.prefix_len() > 0 {
+        batch.put(RTA_DST, &octets(to.addr()));
+    }
+    number
+}
+
 /// The addresses of a link.
 pub(crate) fn all(socket: &Socket, index: u32) -> Result<Vec<IpAddr>> {
     let mut batch = Batch::default();

@@ -260,6 +260,25 @@ pub(crate) fn up(batch: &mut Batch, index: u32) -> u32 {
     batch.message(SETLINK, 0, &header(0, index, IFF_UP, IFF_UP))
 }
 
+/// Sets how long its packets may be.
+pub(crate) fn set_mtu(batch: &mut Batch, index: u32, mtu: u32) -> u32 {
+    let number = batch.message(SETLINK, 0, &header(0, index, 0, 0));
+    batch.put_u32(IFLA_MTU, mtu);
+    number
+}
+
+/// Its MAC address, if it has one as Ethernet has.
+pub(crate) fn mac(socket: &Socket, name: &str) -> Result<Option<Mac>> {
+    let mut batch = Batch::default();
+    get(&mut batch, name);
+    let mut mac = None;
+    socket.ask(&mut batch, |answer| {
+        let body = answer.body.get(16..).unwrap_or_default();
+        mac = attribute(body, IFLA_ADDRESS).and_then(|bytes| bytes.try_into().ok()).map(Mac);
+    })?;
+    Ok(mac)
+}
+
 /// Removes a link by its name.
 pub(crate) fn remove(batch: &mut Batch, name: &str) -> u32 {
     let number = batch.message(DELLINK, 0, &header(0, 0, 0, 0));

@@ -21,8 +21,10 @@ pub(crate) mod route {
     pub(crate) const GETLINK: u16 = 18;
     pub(crate) const SETLINK: u16 = 19;
     pub(crate) const NEWADDR: u16 = 20;
+    pub(crate) const DELADDR: u16 = 21;
     pub(crate) const GETADDR: u16 = 22;
     pub(crate) const NEWROUTE: u16 = 24;
+    pub(crate) const DELROUTE: u16 = 25;
     pub(crate) const GETROUTE: u16 = 26;
     pub(crate) const NEWNEIGH: u16 = 28;
     pub(crate) const NEWQDISC: u16 = 36;
@@ -56,6 +58,7 @@ pub(crate) mod route {
 
     pub(crate) const IFA_ADDRESS: u16 = 1;
     pub(crate) const IFA_LOCAL: u16 = 2;
+    pub(crate) const IFA_CACHEINFO: u16 = 6;
     pub(crate) const IFA_FLAGS: u16 = 8;
     pub(crate) const IFA_F_NODAD: u32 = 0x2;
     pub(crate) const IFA_F_NOPREFIXROUTE: u32 = 0x200;
@@ -70,6 +73,7 @@ pub(crate) mod route {
     pub(crate) const RTPROT_STATIC: u8 = 4;
     pub(crate) const RT_SCOPE_UNIVERSE: u8 = 0;
     pub(crate) const RT_SCOPE_LINK: u8 = 253;
+    pub(crate) const RT_SCOPE_NOWHERE: u8 = 255;
     pub(crate) const RT_SCOPE_HOST: u8 = 254;
     pub(crate) const RT_TABLE_LOCAL: u8 = 255;
     pub(crate) const RTN_UNICAST: u8 = 1;

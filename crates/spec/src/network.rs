@@ -190,6 +190,9 @@ pub enum Attachment {
         interface: String,
         /// Its addresses inside.
         addresses: Vec<IpNet>,
+        /// They are asked for where it leads.
+        #[serde(default)]
+        dhcp: bool,
     },
     /// What a configuration of CNI says.
     Cni {

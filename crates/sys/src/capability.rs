@@ -9,6 +9,12 @@ pub const DAC_OVERRIDE: u32 = 1;
 pub const KILL: u32 = 5;
 /// The number of CAP_SETPCAP.
 pub const SETPCAP: u32 = 8;
+/// The number of CAP_NET_BIND_SERVICE.
+pub const NET_BIND_SERVICE: u32 = 10;
+/// The number of CAP_NET_ADMIN.
+pub const NET_ADMIN: u32 = 12;
+/// The number of CAP_NET_RAW.
+pub const NET_RAW: u32 = 13;
 /// The number of CAP_SYS_ADMIN.
 pub const SYS_ADMIN: u32 = 21;
 /// The number of CAP_SYS_PTRACE.

@@ -64,23 +64,36 @@ pub fn write(
     FILES.iter().zip(texts).try_for_each(|(file, text)| replace(&dir.join(file), &text)).doing(doing)
 }
 
-/// Adds what others have given a container that is just being started: it may have the files before its eyes
-/// already, and these are written.
-///
-/// # Errors
-/// When they cannot be written.
-pub fn tell(
+/// What they say besides when others have given a container something, and where: for [`rewrite`], as it may have
+/// them before its eyes already.
+pub(super) fn told(
     dir: &Path,
     networking: &Networking,
     networks: &[Network],
-    given: &[Given],
+    (given, search): (&[Given], Vec<String>),
     (name, hostname): (&Name, &str),
-) -> Result<()> {
+) -> Vec<(PathBuf, String)> {
+    let mut networking = networking.clone();
+    if networking.search.is_empty() {
+        networking.search = search;
+    }
     let texts =
-        [resolv_conf(networking, networks, given, &host_conf()), hosts(networking, given, name, hostname)];
-    let write = |(file, text): (&&str, String)| std::fs::write(dir.join(file), text);
-    let written = FILES.iter().zip(texts).try_for_each(write);
-    written.doing(|| format!("writing the files of container {name} about its network"))
+        [resolv_conf(&networking, networks, given, &host_conf()), hosts(&networking, given, name, hostname)];
+    FILES.iter().map(|file| dir.join(file)).zip(texts).collect()
+}
+
+/// Writes what a file that may be mounted somewhere is to say, in its place.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn rewrite(path: &Path, text: &str) -> Result<()> {
+    let doing = || format!("writing {}", path.display());
+    if std::fs::read(path).is_ok_and(|there| there == text.as_bytes()) {
+        return Ok(());
+    }
+    let mut file = std::fs::OpenOptions::new().write(true).open(path).doing(doing)?;
+    // Whoever reads meanwhile finds no empty file, and what was longer is cut off afterwards.
+    file.write_all(text.as_bytes()).and_then(|()| file.set_len(text.len() as u64)).doing(doing)
 }
 
 /// By a new file in its place: a container that runs keeps what it was given.

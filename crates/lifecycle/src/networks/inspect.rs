@@ -11,6 +11,7 @@ use spec::{Id, Name, Result};
 
 use super::lease::{LEASES, Lease, MACS, NEW, holder};
 use super::store::Networks;
+use super::{Connected, dhcp};
 use crate::disk;
 use crate::record::Running;
 use crate::state::STATE;
@@ -69,9 +70,7 @@ impl Networks {
 
     /// What others have given it on the interface with its MAC address.
     fn given(&self, member: &Member) -> Vec<IpAddr> {
-        let dir = self.run_dirs().with_file_name("containers").join(member.id.to_string());
-        let state = disk::read_json::<Running>(&dir.join(STATE)).ok().flatten();
-        let Some(connected) = state.and_then(|state| state.network) else { return Vec::new() };
+        let Some(connected) = self.connection(member.id) else { return Vec::new() };
         let is_it = |link: &&Link| Some(link.mac) == member.mac;
         let mut links = connected.plan.iter().filter_map(|step| match step {
             Step::Link(link) => Some(link),
@@ -80,6 +79,14 @@ impl Networks {
         let Some(link) = links.find(is_it) else { return Vec::new() };
         let given = connected.given.iter().filter(|given| given.interface == link.inside);
         given.flat_map(|given| &given.addresses).map(ipnet::IpNet::addr).collect()
+    }
+
+    /// How a container is connected that runs.
+    pub(super) fn connection(&self, id: Id) -> Option<Connected> {
+        let dir = self.run_dirs().with_file_name("containers").join(id.to_string());
+        let mut connected = disk::read_json::<Running>(&dir.join(STATE)).ok()??.network?;
+        dhcp::refresh(&mut connected, &dir);
+        Some(connected)
     }
 
     fn member<'a>(&self, all: &'a mut BTreeMap<(Name, Id), Member>, lease: Lease) -> &'a mut Member {

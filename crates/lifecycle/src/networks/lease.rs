@@ -117,10 +117,10 @@ impl Networks {
         let Some(networking) = spec.network.as_deref() else { return Ok(()) };
         foreign::foresee(self, spec)?;
         for attachment in &networking.attachments {
-            let Attachment::Network { network, addresses, .. } = attachment else { continue };
+            let Attachment::Network { network, addresses, dhcp, .. } = attachment else { continue };
             let network = self.must_have(network)?;
             by_hand(&network, addresses)?;
-            must_have_addresses(&network, addresses)?;
+            must_have_addresses(&network, addresses, *dhcp)?;
             leaves_names(&networking.published)?;
             if network.names {
                 self.may_be_asked(&networking.servers)?;
@@ -194,8 +194,8 @@ impl Networks {
 
     /// Gives one interface what it needs; what it already has stays its own.
     fn attach(&self, network: &Network, lease: &Lease, attachment: &mut Attachment) -> Result<()> {
-        let Attachment::Network { addresses, mac, aliases, .. } = attachment else { return Ok(()) };
-        must_have_addresses(network, addresses)?;
+        let Attachment::Network { addresses, mac, aliases, dhcp, .. } = attachment else { return Ok(()) };
+        must_have_addresses(network, addresses, *dhcp)?;
         let hands = by_hand(network, addresses)?;
         // Another than that of networks, which may be wanted within.
         let pair = || FileLock::take(self.lib(), "pairs");
@@ -209,7 +209,7 @@ impl Networks {
             claim.must_take(LEASES, &address.addr().to_string())?;
         }
         *addresses = hands;
-        for subnet in &network.subnets {
+        for subnet in network.subnets.iter().filter(|_| !*dhcp) {
             if !addresses.iter().any(|own| own.addr().is_ipv4() == subnet.net.addr().is_ipv4()) {
                 let address = claim.any(subnet, addresses, network)?;
                 addresses.push(address);
@@ -377,16 +377,19 @@ fn with_length(address: IpAddr, length: u8) -> IpNet {
     IpNet::new(address, length).unwrap_or(IpNet::from(address))
 }
 
-/// Refuses to leave an interface without any address: nobody asks for one on the network.
-fn must_have_addresses(network: &Network, addresses: &[IpNet]) -> Result<()> {
+/// Refuses to leave an interface without any address.
+fn must_have_addresses(network: &Network, addresses: &[IpNet], dhcp: bool) -> Result<()> {
+    if dhcp {
+        return super::dhcp::must_have_a_server(network);
+    }
     if !network.subnets.is_empty() || !addresses.is_empty() {
         return Ok(());
     }
     let (name, kind) = (&network.name, network.kind.word());
     Err(Error::unsupported(format!(
-        "network {name} ({kind}) has no addresses to give, and they cannot be asked for by DHCP yet"
+        "network {name} ({kind}) has no addresses to give, and nobody has said where to get them"
     ))
-    .hint("say one, as in ip=192.168.1.7/24, or make the network with --subnet"))
+    .hint(format!("ask a server there: --network {name}:dhcp; or say one: --network {name}:ip=192.168.1.7/24; or make the network with --subnet")))
 }
 
 /// Refuses to publish the port of names on all addresses: the resolvers of networks answer on those of gateways.

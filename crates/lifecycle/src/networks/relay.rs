@@ -5,15 +5,11 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, sockopt};
+use rustix::net::{SocketType, sockopt};
+use spec::Result;
 use spec::network::{Element, Plan, Protocol, Publish, Step};
-use spec::{Error, Result, ResultExt};
 
-use crate::KeeperProgram;
-
-/// So long may it take to end.
-const PATIENCE: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
+use super::leash;
 
 /// The word for the network in which ports lead on.
 pub const WITHIN: &str = "within=";
@@ -49,10 +45,7 @@ pub(super) fn inner_ways(published: &[Publish]) -> Vec<Element> {
 /// # Errors
 /// Not found without the program; when no process can be made.
 pub(super) fn begin(held: &[OwnedFd], ways: &[Element], inside: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
-    let pair = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
-    let (ours, theirs) = pair.map_err(std::io::Error::from).doing(|| "making a leash")?;
-    let (mut kept, mut words) =
-        (vec![theirs.as_fd()], vec!["relay".to_owned(), theirs.as_raw_fd().to_string()]);
+    let (mut kept, mut words) = (Vec::new(), Vec::new());
     if let Some(inside) = inside {
         words.push(format!("{WITHIN}{}", inside.as_raw_fd()));
         kept.push(inside);
@@ -63,24 +56,7 @@ pub(super) fn begin(held: &[OwnedFd], ways: &[Element], inside: Option<BorrowedF
             kept.push(socket.as_fd());
         }
     }
-    let program = KeeperProgram::own()?;
-    let words = KeeperProgram::words(words.iter().map(String::as_str))?;
-    // In a child of a child, which nobody has to reap.
-    let child = || {
-        let relay = || {
-            program.become_it(&words, &kept);
-            127
-        };
-        sys::process::fork_child(relay).map_or(126, |_| 0)
-    };
-    let made = sys::process::clone_child(0, None, child);
-    let (pid, _pidfd) =
-        made.map_err(|cause| Error::process("making a process for published ports", cause))?;
-    let ended = rustix::io::retry_on_intr(|| sys::process::reap(pid, true)).map_err(std::io::Error::from);
-    match ended.doing(|| "making a process for published ports")? {
-        Some((_, 0)) => Ok(ours),
-        _ => Err(Error::failed("the process for published ports could not be made")),
-    }
+    leash::begin("relay", &words, &kept)
 }
 
 /// `FD=tcp|udp=ADDRESS:PORT`: where what comes to this socket goes.
@@ -98,26 +74,4 @@ fn word(socket: BorrowedFd<'_>, ways: &[Element]) -> Option<String> {
     };
     let to = ways.iter().find_map(leads)?;
     Some(format!("{}={}={to}", socket.as_raw_fd(), kind.word()))
-}
-
-/// Ends the processes, if there are any, and waits until the ports are anybody's: the next start wants them.
-pub(super) fn end(held: &[OwnedFd]) {
-    let is_leash =
-        |fd: &&OwnedFd| sockopt::socket_domain(fd).is_ok_and(|domain| domain == AddressFamily::UNIX);
-    let leashes: Vec<&OwnedFd> = held.iter().filter(is_leash).collect();
-    for leash in &leashes {
-        // Whoever else has a copy of it is of no matter then.
-        let _ = rustix::net::shutdown(leash, Shutdown::Write);
-    }
-    if leashes.is_empty() {
-        return;
-    }
-    // Who comes until they are closed is refused, and does not wait for nobody.
-    for socket in held.iter().filter(|fd| sockopt::socket_acceptconn(fd).is_ok_and(|listens| listens)) {
-        let _ = rustix::net::shutdown(socket, Shutdown::Both);
-    }
-    for leash in leashes {
-        let mut polled = [PollFd::new(leash, PollFlags::IN)];
-        let _ = rustix::io::retry_on_intr(|| rustix::event::poll(&mut polled, Some(&PATIENCE)));
-    }
 }

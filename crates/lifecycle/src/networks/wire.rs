@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use ipnet::IpNet;
@@ -18,7 +18,7 @@ use spec::network::{
 use spec::{Error, ErrorKind, Name, Result, ResultExt};
 
 use super::doors::Doors;
-use super::{Networks, files, foreign, names, pasta, relay};
+use super::{Networks, dhcp, files, foreign, leash, names, pasta, relay};
 use crate::disk;
 use crate::job::Job;
 use crate::state::STATE;
@@ -61,9 +61,20 @@ pub struct Given {
 pub struct Wired {
     connected: Connected,
     ports: Vec<OwnedFd>,
+    /// Files that say now what was not known when they were written.
+    rewritten: Vec<(PathBuf, String)>,
 }
 
 impl Wired {
+    /// Says in the container's files what only its start has told; to be done when they are written, and before its
+    /// program begins.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub fn settle(&mut self) -> Result<()> {
+        std::mem::take(&mut self.rewritten).iter().try_for_each(|(path, text)| files::rewrite(path, text))
+    }
+
     /// What the state says of it, and what is to be held as long as it runs: the ports of the host, and last the
     /// namespace, if interfaces of the host are in it.
     pub fn into_parts(self) -> (Connected, Vec<OwnedFd>) {
@@ -91,7 +102,8 @@ pub fn wire(job: &Job, inside: BorrowedFd<'_>) -> Result<Wired> {
     };
     if pasta::is_for(networking) {
         let published = pasta::connect(inside, networking, &networking.published, &job.run)?.published;
-        return Ok(Wired { connected: Connected { published, ..Connected::default() }, ports: Vec::new() });
+        let connected = Connected { published, ..Connected::default() };
+        return Ok(Wired { connected, ports: Vec::new(), rewritten: Vec::new() });
     }
     let networks = Networks::beside(job);
     networks.hold(&job.spec)?;
@@ -110,11 +122,17 @@ pub fn wire(job: &Job, inside: BorrowedFd<'_>) -> Result<Wired> {
     make(&networks, &known, &plan, inside)?;
     let opened = doors.open(job, &ways, inside);
     let (published, mut held) = opened.inspect_err(|_| drop(with_host(|host| host.detach(&plan))))?;
-    let given = foreign::connect(&networks, &job.spec, &networking, inside)
+    let mut given = foreign::connect(&networks, &job.spec, &networking, inside)
         .inspect_err(|_| drop(with_host(|host| host.detach(&plan))))?;
-    if !given.is_empty() {
-        tell_files(job, &known, &given)?;
+    let leased = dhcp::begin(job, &networks, &known, &given, &mut plan, inside);
+    let leased = leased.inspect_err(|_| undo(&plan, inside))?;
+    let mut search = Vec::new();
+    if let Some(leased) = leased {
+        held.push(leased.leash);
+        given.extend(leased.given);
+        search = leased.search;
     }
+    let rewritten = if given.is_empty() { Vec::new() } else { told(job, &known, &given, search) };
     let namespace = foreign::is_for(&networking) || plan.iter().any(|step| matches!(step, Step::Move { .. }));
     let namespace = namespace.then(|| inside.try_clone_to_owned()).transpose();
     held.extend(namespace.doing(|| "keeping a namespace")?);
@@ -130,7 +148,7 @@ pub fn wire(job: &Job, inside: BorrowedFd<'_>) -> Result<Wired> {
         })?;
     }
     let connected = Connected { published, relayed, plan, given };
-    Ok(Wired { connected, ports: held })
+    Ok(Wired { connected, ports: held, rewritten })
 }
 
 /// What of the host's a container reaches: each is raised first, and again if it has gone in the meantime.
@@ -251,12 +269,12 @@ pub fn write_files(job: &Job) -> Result<()> {
     files::write(&files::directory(&job.dir), networking, &known, name, hostname)
 }
 
-/// Has these files say what others have given it.
-fn tell_files(job: &Job, known: &[Network], given: &[Given]) -> Result<()> {
-    let Some(networking) = job.spec.network.as_deref() else { return Ok(()) };
+/// What these files say when others have given it something.
+fn told(job: &Job, known: &[Network], given: &[Given], search: Vec<String>) -> Vec<(PathBuf, String)> {
+    let Some(networking) = job.spec.network.as_deref() else { return Vec::new() };
     let name = &job.spec.name;
     let hostname = job.spec.hostname.as_deref().unwrap_or(name.as_str());
-    files::tell(&files::directory(&job.dir), networking, known, given, (name, hostname))
+    files::told(&files::directory(&job.dir), networking, known, (given, search), (name, hostname))
 }
 
 /// Shows these files in a container that is about to be made, in the place of the host's.
@@ -287,7 +305,7 @@ pub fn unwire(job: &Job, held: &[OwnedFd]) -> Result<()> {
     if pasta::is_for(networking) {
         return pasta::disconnect(&job.run);
     }
-    relay::end(held);
+    leash::end(held);
     let networks = Networks::beside(job);
     let others = match foreign::is_for(networking) {
         true => foreign::disconnect(&networks, job.spec.id, held.last().map(AsFd::as_fd)),
@@ -309,12 +327,24 @@ pub fn unwire(job: &Job, held: &[OwnedFd]) -> Result<()> {
     others
 }
 
+/// Takes back what was made for a start that fails.
+fn undo(plan: &Plan, inside: BorrowedFd<'_>) {
+    // The failure of the start is the one to tell.
+    let _ = with_host(|host| host.detach(plan).and_then(|()| host.remove_links(plan)));
+    give_back_from(plan, inside);
+}
+
 /// Interfaces that were moved in go back; the kernel itself gives back only those that are not virtual.
 fn give_back(plan: &Plan, held: &[OwnedFd]) {
-    let Some(inside) = held.last() else { return };
+    if let Some(inside) = held.last() {
+        give_back_from(plan, inside.as_fd());
+    }
+}
+
+fn give_back_from(plan: &Plan, inside: BorrowedFd<'_>) {
     for step in plan {
         if let Step::Move { host, inside: name } = step {
-            let _ = net::give_back(inside.as_fd(), name, host);
+            let _ = net::give_back(inside, name, host);
         }
     }
 }

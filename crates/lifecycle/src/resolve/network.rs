@@ -264,9 +264,9 @@ fn free_name(taken: &[String]) -> String {
 
 fn attachment(wish: &Wish, interface: String, table: &NetworkTable) -> Result<Attachment> {
     let only = |what: &str| {
-        let plain = wish.mac.is_none() && wish.aliases.is_empty() && !wish.dhcp && wish.mtu.is_none();
+        let plain = wish.mac.is_none() && wish.aliases.is_empty() && wish.mtu.is_none();
         plain.then_some(()).ok_or_else(|| {
-            Error::user(format!("{what} takes no mac, alias, dhcp or mtu")).hint("only networks of ours do")
+            Error::user(format!("{what} takes no mac, alias or mtu")).hint("only networks of ours do")
         })
     };
     if let Some(name) = &wish.netavark {
@@ -284,14 +284,13 @@ fn attachment(wish: &Wish, interface: String, table: &NetworkTable) -> Result<At
                 ))
                 .hint(format!("say it, as in interface:{host}:ip={}/24", bare.addr())));
             }
-            Ok(Attachment::Interface { host: host.clone(), interface, addresses: wish.addresses.clone() })
+            let (host, addresses) = (host.clone(), wish.addresses.clone());
+            Ok(Attachment::Interface { host, interface, addresses, dhcp: wish.dhcp })
         }
         (_, _, Some(name)) => {
             let asked = cni::by_environment(asked(wish, table, "a configuration of CNI")?);
             Ok(Attachment::Cni { name: name.clone(), interface, asked })
         }
-        _ if wish.dhcp => Err(Error::unsupported("addresses cannot be asked for by DHCP yet")
-            .hint("leave dhcp out: a network with a subnet gives addresses; or say one: ip=192.168.1.7/24")),
         (network, ..) => {
             let aliases =
                 wish.aliases.iter().chain(&table.aliases).map(|name| spec::network::word::alias(name));
@@ -304,7 +303,7 @@ fn attachment(wish: &Wish, interface: String, table: &NetworkTable) -> Result<At
                 addresses: wish.addresses.clone(),
                 mac: wish.mac.unwrap_or(NO_MAC),
                 aliases,
-                dhcp: false,
+                dhcp: wish.dhcp,
                 mtu: wish.mtu,
             })
         }
@@ -314,7 +313,9 @@ fn attachment(wish: &Wish, interface: String, table: &NetworkTable) -> Result<At
 /// What is asked of those who make it. How large packets are and who gives addresses they say themselves.
 fn asked(wish: &Wish, table: &NetworkTable, what: &str) -> Result<Asked> {
     if wish.dhcp || wish.mtu.is_some() {
-        return Err(Error::user(format!("{what} takes no dhcp or mtu")).hint("they are for those who make it to say"));
+        return Err(
+            Error::user(format!("{what} takes no dhcp or mtu")).hint("they are for those who make it to say")
+        );
     }
     let mut aliases = wish.aliases.iter().chain(&table.aliases).map(|name| spec::network::word::alias(name));
     let aliases = aliases.by_ref().collect::<Result<Vec<_>>>()?;
@@ -512,7 +513,6 @@ mod tests {
             "{\"networks\":[\"interface:eth1:mac=02:74:00:00:00:01\"]}",
             "{\"networks\":[\"cni:ptp:dhcp\"]}",
             "{\"networks\":[\"netavark:podman:mtu=1400\"]}",
-            "{\"networks\":[\"lan:dhcp\"]}",
         ] {
             let error = of(&portable("{}"), words).expect_err(words);
             assert!(!error.to_string().is_empty(), "{error:?}");

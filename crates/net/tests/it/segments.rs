@@ -222,6 +222,7 @@ fn an_interface_is_moved_in_and_given_back() {
             host: "up0".into(),
             interface: "wan0".into(),
             addresses: vec!["192.0.2.9/24".parse().expect("address")],
+            dhcp: false,
         };
         let networking = spec::network::Networking { attachments: vec![interface], ..Default::default() };
         let plan = spec::network::plan(spec::Id::from_bytes([7; 6]), &networking, &[], &[]);

@@ -1,6 +1,6 @@
 //! The steps by which a container gets its network.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -237,7 +237,7 @@ pub fn plan(id: Id, networking: &Networking, places: &[Place<'_>], permits: &[Pe
                     plan.attach(index, attachment, place);
                 }
             }
-            Attachment::Interface { host, interface, addresses } => plan.take(host, interface, addresses),
+            Attachment::Interface { host, interface, addresses, .. } => plan.take(host, interface, addresses),
             Attachment::Cni { .. } | Attachment::Netavark { .. } | Attachment::User { .. } => {}
         }
     }
@@ -270,8 +270,8 @@ impl Planner<'_> {
         if !segment {
             self.hang(index, *mac, interface, &ways, place);
         }
-        if matches!(network.kind, Kind::Bridge { .. } | Kind::Pair) && !dhcp {
-            self.lock(index, *mac, addresses);
+        if matches!(network.kind, Kind::Bridge { .. } | Kind::Pair) {
+            self.lock(index, *mac, addresses, *dhcp);
         }
         if network.kind != Kind::Pair {
             self.routes(index == 0, segment, interface, &ways);
@@ -331,9 +331,10 @@ impl Planner<'_> {
         self.ends.push((host, ways.iter().map(|way| IpNet::from(way.address)).collect()));
     }
 
-    /// A port of a bridge speaks for its own addresses only.
-    fn lock(&mut self, index: usize, mac: Mac, addresses: &[IpNet]) {
-        let own = addresses.iter().map(IpNet::addr).chain([mac.link_local()]);
+    /// A port of a bridge speaks for its own addresses only. Who asks for one has none yet, and says so.
+    fn lock(&mut self, index: usize, mac: Mac, addresses: &[IpNet], asks: bool) {
+        let nobody = asks.then_some(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let own = addresses.iter().map(IpNet::addr).chain([mac.link_local()]).chain(nobody);
         let interface = link_name(self.id, index);
         self.elements.extend(own.map(|address| Element::Port { interface: interface.clone(), address }));
     }

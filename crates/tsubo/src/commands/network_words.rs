@@ -20,7 +20,10 @@ pub fn attachment(attachment: &Attachment) -> String {
                 if aliases.is_empty() { String::new() } else { format!(", known as {}", aliases.join(" ")) };
             format!("{interface} on network {network}: {given}{known}")
         }
-        Attachment::Interface { host, interface, .. } => format!("{interface}: the host's {host}, moved in"),
+        Attachment::Interface { host, interface, dhcp, .. } => {
+            let given = if *dhcp { ", addresses by DHCP" } else { "" };
+            format!("{interface}: the host's {host}, moved in{given}")
+        }
         Attachment::Cni { name, interface, .. } => {
             format!("{interface}: as the CNI configuration {name} says")
         }

@@ -148,11 +148,23 @@ fn segments_lock_their_ports() {
 }
 
 #[test]
+fn who_asks_for_an_address_may_speak_without_one() {
+    let mut asks = on("eth0", &[]);
+    let Attachment::Network { dhcp, .. } = &mut asks else { return };
+    *dhcp = true;
+    let networking = Networking { attachments: vec![asks], ..Networking::default() };
+    let steps = planned(&networking, &[Kind::Bridge { uplink: Some("eth9".into()) }], &[]);
+    let ports: Vec<&String> = steps.iter().filter(|step| step.starts_with("port")).collect();
+    assert_eq!(ports, ["port vabababababab0 fe80::74:aff:fe58:5", "port vabababababab0 0.0.0.0"]);
+}
+
+#[test]
 fn an_interface_is_taken_whole() {
     let taken = Attachment::Interface {
         host: "eth9".into(),
         interface: "wan".into(),
         addresses: vec!["192.0.2.2/24".parse().expect("address")],
+        dhcp: false,
     };
     let networking = Networking { attachments: vec![taken], ..Networking::default() };
     assert_eq!(planned(&networking, &[], &[]), ["move eth9 wan", "address wan 192.0.2.2/24 segment"]);
