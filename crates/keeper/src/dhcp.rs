@@ -133,7 +133,7 @@ impl House {
         if now() < deadline {
             return Ok(());
         }
-        let (on, name) = (&missing.face.on, &missing.face.interface);
+        let on = &missing.face.on;
         let error = match (self.trouble.take(), missing.client.complaint()) {
             (Some(trouble), _) => trouble.context(format!("asking for an address on {on}")),
             (None, Some(complaint)) => Error::not_found(format!("no address was given on {on}: {complaint}")),
@@ -143,8 +143,8 @@ impl House {
             )),
         };
         Err(error
-            .hint(format!("tcpdump -i PARENT port 67 on the host shows whether {name} asks, and who answers"))
-            .hint("or say an address: ip=192.168.1.7/24 in the place of dhcp"))
+            .hint("a server must be on that segment: tcpdump -ni any udp port 67 on the host shows who asks and who answers")
+            .hint("or say an address in the place of dhcp: ip=192.168.1.7/24"))
     }
 
     /// Until something is to be done; whether that is to end.

@@ -32,6 +32,7 @@ mod lxcfs;
 mod minimal;
 mod network;
 mod network_cni;
+mod network_dhcp;
 mod network_rootless;
 mod network_usual;
 mod network_verbs;
