@@ -8,7 +8,7 @@ use spec::{Error, Result};
 #[command(next_help_heading = "Network")]
 pub struct NetworkFlags {
     /// Networks, the first of which leads outside (again for more): NAME[:ip=A,ip6=A,mac=M,alias=X,name=eth1,mtu=N,dhcp],
-    /// interface:ETH[:ip=A/24], cni:NAME[:ip=A,mac=M], netavark:NAME[:ip=A,alias=X]; or one of host, none, pasta, container:NAME, ns:PATH
+    /// interface:ETH[:ip=A/24|:dhcp], cni:NAME[:ip=A,mac=M], netavark:NAME[:ip=A,alias=X]; or one of host, none, pasta, container:NAME, ns:PATH
     #[arg(long, visible_alias = "net", value_name = "WHERE", value_parser = network)]
     pub network: Vec<String>,
 
