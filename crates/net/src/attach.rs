@@ -81,7 +81,7 @@ impl Host {
 
     fn link_up(&self, link: &Link, inside: &Inside, numbers: &mut Numbers) -> Result<()> {
         let below = self.below(link)?;
-        let mut tries = 0;
+        let (mut tries, mut waits) = (0, 0);
         loop {
             let mut batch = Batch::default();
             link::make(&mut batch, link, below, inside.namespace());
@@ -95,6 +95,11 @@ impl Host {
                 Some(failure) if failure.errno == Errno::EXIST && tries == 0 => {
                     tries += 1;
                     clear_away(self, link, &inside.route)?;
+                }
+                // The one of the container's life before, with its MAC address, is just going.
+                Some(failure) if failure.errno == Errno::ADDRINUSE && waits < GOING => {
+                    waits += 1;
+                    std::thread::sleep(Duration::from_millis(10));
                 }
                 Some(failure) => return Err(link_failure(link, failure.errno)),
             }
@@ -333,6 +338,9 @@ fn link_failure(link: &Link, errno: Errno) -> Error {
         Errno::BUSY => Error::conflict(what).because(std::io::Error::from(errno)).hint(format!(
             "{on} is in use in another way: a bridge's port, or a parent for the other of macvlan and ipvlan"
         )),
+        Errno::ADDRINUSE => Error::conflict(what)
+            .because(std::io::Error::from(errno))
+            .hint(format!("another interface on {on} has the MAC address {}", link.mac)),
         _ => Error::io(what, errno.into()),
     }
 }
