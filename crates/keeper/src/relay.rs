@@ -5,7 +5,7 @@
 //! end of its leash is there.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_secs(10);
 /// So often it is looked whether it listens.
 const AGAIN: Duration = Duration::from_millis(10);
+/// So many may wait meanwhile.
+const WAITING: usize = 256;
 
 /// `words`: the leash's number, the network within which it leads on (`within=FD`) if that is another, then for
 /// each socket `FD=tcp|udp=ADDRESS:PORT`.
@@ -66,6 +68,7 @@ struct Relay {
     sessions: Vec<Session>,
     closed_until: Option<Instant>,
     early: Vec<Early>,
+    again: Instant,
 }
 
 /// Both ends of a connection, and what is on its way from each.
@@ -82,7 +85,6 @@ struct Link {
 struct Early {
     client: TcpStream,
     to: SocketAddr,
-    next: Instant,
 }
 
 #[derive(Default)]
@@ -118,6 +120,7 @@ impl Relay {
             sessions: Vec::new(),
             closed_until: None,
             early: Vec::new(),
+            again: Instant::now(),
         }
     }
 
@@ -168,7 +171,7 @@ impl Relay {
     /// Leads on to `to`, now or when somebody listens there.
     fn lead(&mut self, client: TcpStream, to: SocketAddr) -> std::io::Result<()> {
         client.set_nonblocking(true)?;
-        match connected(to, SocketType::STREAM) {
+        match called(to) {
             Ok(service) => self.links.push(Link::new(client, service.into(), to)?),
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => self.wait_for(client, to),
             Err(error) => return Err(error),
@@ -177,29 +180,44 @@ impl Relay {
     }
 
     fn wait_for(&mut self, client: TcpStream, to: SocketAddr) {
-        if self.begun.elapsed() < GRACE {
-            self.early.push(Early { client, to, next: Instant::now() + AGAIN });
-        } else {
+        if self.begun.elapsed() >= GRACE || self.early.len() >= WAITING {
             reset(&client);
+            return;
         }
+        if self.early.is_empty() {
+            self.again = Instant::now() + AGAIN;
+        }
+        self.early.push(Early { client, to });
     }
 
+    /// Of those who wait for one service one is enough to see that it does not listen yet.
     fn try_again(&mut self) {
-        let now = Instant::now();
-        let (due, later) = std::mem::take(&mut self.early).into_iter().partition(|early| early.next <= now);
-        self.early = later;
-        let due: Vec<Early> = due;
-        for Early { client, to, .. } in due {
+        if self.early.is_empty() || Instant::now() < self.again {
+            return;
+        }
+        self.again = Instant::now() + AGAIN;
+        let mut refused: Vec<SocketAddr> = Vec::new();
+        for Early { client, to } in std::mem::take(&mut self.early) {
+            if has_left(&client) {
+                continue;
+            }
+            if refused.contains(&to) {
+                self.wait_for(client, to);
+                continue;
+            }
+            let before = self.early.len();
             // Whoever cannot be led on sees the connection end.
             let _ = self.lead(client, to);
+            if self.early.len() > before {
+                refused.push(to);
+            }
         }
     }
 
     /// How long nothing has to be done by itself.
     fn rest(&self) -> Option<Duration> {
         let closed = self.closed_until.map(|_| PAUSE);
-        let early = self.early.iter().map(|early| early.next).min();
-        let early = early.map(|next| next.saturating_duration_since(Instant::now()));
+        let early = (!self.early.is_empty()).then(|| self.again.saturating_duration_since(Instant::now()));
         let quiet = (!self.sessions.is_empty()).then_some(QUIET / 4);
         [closed, early, quiet].into_iter().flatten().min()
     }
@@ -381,6 +399,23 @@ fn put(mut to: &TcpStream, bytes: &[u8]) -> std::io::Result<usize> {
 
 fn is_passing(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+/// Who has said nothing and is gone needs no answer.
+fn has_left(client: &TcpStream) -> bool {
+    matches!(client.peek(&mut [0]), Ok(0)) || client.take_error().is_ok_and(|error| error.is_some())
+}
+
+/// A connection to a service; at a loopback it may listen on either kind of address.
+fn called(to: SocketAddr) -> std::io::Result<OwnedFd> {
+    let refused = |error: &std::io::Error| error.kind() == ErrorKind::ConnectionRefused;
+    connected(to, SocketType::STREAM).or_else(|error| {
+        if to.ip().is_loopback() && to.is_ipv4() && refused(&error) {
+            // Where there is no IPv6 the first refusal is the one to tell.
+            return connected((Ipv6Addr::LOCALHOST, to.port()).into(), SocketType::STREAM).map_err(|_| error);
+        }
+        Err(error)
+    })
 }
 
 /// A socket that is connected, or about to be.

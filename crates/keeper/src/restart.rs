@@ -11,7 +11,7 @@ use spec::protocol::Stream;
 
 use crate::hooks::Gate;
 use crate::keep::Keeper;
-use crate::network::Wiring;
+use crate::network::{Ports, Wiring};
 use crate::task::{Setup, Task};
 
 /// The first pause between an end and the next start.
@@ -180,19 +180,19 @@ impl Keeper {
         let setup =
             Setup { kept, namespaces, ..Setup::of(self.group.as_ref(), self.job.input, self.job.size) };
         let (job, group, times) = (&self.job, self.group.as_ref(), self.restarts.times);
-        let (mut ports, mut made) = (None, None);
+        let (mut ports, mut made) = (Ports::new(), None);
         let task = Task::first(&plan, setup, |first| {
             let (network, taken) = wiring.end()?.map(Wired::into_parts).unzip();
-            (ports, made) = (taken, network.clone());
+            (ports, made) = (taken.unwrap_or_default(), network.clone());
             living::runs_again(job, first, group, times, network)
         });
         if let (Err(_), Some(network)) = (&task, &made) {
             // What its state says is of the life before.
-            let _ = lifecycle::networks::disconnect(network);
+            let _ = lifecycle::networks::take_back(network, &ports);
             lifecycle::networks::leave_to_others(&self.job);
         }
         let task = task?;
-        (self.task, self.ports) = (task, ports.unwrap_or_default());
+        (self.task, self.ports) = (task, ports);
         self.begin_checks();
         self.begin_hooks(true);
         self.tell([What::Restart { times: Some(times) }, What::Start]);

@@ -247,7 +247,12 @@ fn make(job: &Job, mut early: Early, aside: &mut dyn FnMut()) -> Result<Made> {
         let (network, ports) = wiring.end()?.map(Wired::into_parts).unzip();
         desk = Some((listener, log, ports.unwrap_or_default()));
         state::started(job, first, group.as_ref(), network)
-    })?;
+    });
+    if let (Err(_), Some((.., ports))) = (&task, &desk) {
+        // Interfaces of the host go back before the namespace takes them along.
+        let _ = lifecycle::networks::unwire(job, ports);
+    }
+    let task = task?;
     let desk = desk.ok_or_else(|| Error::internal("the container started without its keeper"))?;
     let (listener, log, ports) = desk;
     Ok(Made { task, group, listener, signals, log, ports })

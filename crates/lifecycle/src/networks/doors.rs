@@ -2,8 +2,8 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use spec::Result;
 use spec::network::{Element, Networking, Publish, Shown};
-use spec::{Error, Result};
 
 use super::wire::with_host;
 use super::{foreign, ports, relay};
@@ -38,10 +38,10 @@ impl Doors {
         let before = if any || !networking.shown.is_empty() { chosen(job) } else { Vec::new() };
         let (mut outer, mut sockets) = published(&networking.published, &before, relayed)?;
         let (own, open): (Vec<Shown>, Vec<Shown>) = networking.shown.iter().partition(|shown| shown.local);
-        let (more, held) = shown(&open, &before, relayed)?;
+        let (more, held) = shown(&open, &before, relayed);
         outer.extend(more);
         sockets.extend(held);
-        let (inner, inner_sockets) = shown(&own, &before, true)?;
+        let (inner, inner_sockets) = shown(&own, &before, true);
         Ok(Self { outer, inner, sockets, inner_sockets, relayed })
     }
 
@@ -72,7 +72,8 @@ impl Doors {
         let inner_leash = (!self.inner.is_empty()).then(begin).transpose()?;
         let published = [self.outer, self.inner].concat();
         if let Some(networking) = job.spec.network.as_deref() {
-            remember(job, networking, &published)?;
+            // If it is lost the next life has other ports.
+            let _ = remember(job, networking, &published);
         }
         let leashes = leash.into_iter().chain(inner_leash);
         Ok((published, self.sockets.into_iter().chain(self.inner_sockets).chain(leashes).collect()))
@@ -94,20 +95,18 @@ fn published(wanted: &[Publish], before: &[Publish], relayed: bool) -> Result<(V
         .or_else(|error| if again == wanted { Err(error) } else { ports::reserve(wanted, relayed) })
 }
 
-/// Ports that nobody said: that of the life before, the service's own, or any that is free.
-fn shown(shown: &[Shown], before: &[Publish], listened: bool) -> Result<(Vec<Publish>, Vec<OwnedFd>)> {
+/// Ports that nobody said: that of the life before, the service's own, or any that is free. Where not even that is
+/// to be had there is none.
+fn shown(shown: &[Shown], before: &[Publish], listened: bool) -> (Vec<Publish>, Vec<OwnedFd>) {
     let (mut published, mut held) = (Vec::new(), Vec::new());
     for Shown { publish, .. } in shown {
         let wishes = same(publish, before).into_iter().chain([*publish, Publish { host: 0, ..*publish }]);
-        let mut failure = None;
-        let mut wishes = wishes.map(|wish| ports::reserve(&[wish], listened));
-        let taken = wishes.find_map(|taken| taken.map_err(|error| failure = Some(error)).ok());
-        let (port, sockets) =
-            taken.ok_or_else(|| failure.unwrap_or_else(|| Error::internal("no port was tried")))?;
+        let taken = wishes.into_iter().find_map(|wish| ports::reserve(&[wish], listened).ok());
+        let (port, sockets) = taken.unwrap_or_default();
         published.extend(port);
         held.extend(sockets);
     }
-    Ok((published, held))
+    (published, held)
 }
 
 /// Of earlier ones that which led to the same port of the container.

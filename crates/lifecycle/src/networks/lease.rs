@@ -12,16 +12,14 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use spec::container::Spec;
 use spec::limits::GroupName;
-use spec::network::{
-    Allow, Attachment, GATEWAY, Kind, Mac, Network, Networking, Peer, Publish, Rate, Subnet,
-};
+use spec::network::{Allow, Attachment, GATEWAY, Kind, Mac, Network, Networking, Peer};
 use spec::{Error, Id, Name, Result, ResultExt};
 
+use super::by_hand::{by_hand, must_have_addresses};
+use super::claim::Claim;
 use super::store::{Networks, unknown};
-use super::subnets::{is_host, nth, offset};
-use super::{foreign, names};
+use super::names;
 use crate::disk;
-use crate::home::new_id;
 use crate::lock::FileLock;
 
 /// The files of addresses, below a network's run directory.
@@ -30,15 +28,6 @@ pub(super) const LEASES: &str = "leases";
 pub(super) const MACS: &str = "macs";
 /// What the name of a file that is being written begins with.
 pub(super) const NEW: &str = ".new-";
-
-/// So many addresses are looked at for a free one.
-const MOST: u128 = 1 << 20;
-
-/// How long its maker may have been at it, if it is tried again.
-const TRIES: usize = 3;
-
-/// The port of names (RFC 1035).
-const NAMES: u16 = 53;
 
 /// Stands for the MAC address of an interface that has none yet.
 pub(crate) const NO_MAC: Mac = Mac([0; 6]);
@@ -106,60 +95,6 @@ impl Networks {
         let servers = networking.map(|networking| networking.servers.clone()).unwrap_or_default();
         let (group, closed) = (group.map(ToString::to_string), networking.is_some_and(is_closed));
         Asks { servers, named: on.filter(named).cloned().collect(), group: group.unwrap_or_default(), closed }
-    }
-
-    /// Refuses what no container could have, before anything is done: networks that are not there, addresses
-    /// that are not theirs.
-    ///
-    /// # Errors
-    /// The first of it.
-    pub fn foresee(&self, spec: &Spec) -> Result<()> {
-        let Some(networking) = spec.network.as_deref() else { return Ok(()) };
-        foreign::foresee(self, spec)?;
-        for attachment in &networking.attachments {
-            let Attachment::Network { network, addresses, dhcp, .. } = attachment else { continue };
-            let network = self.must_have(network)?;
-            by_hand(&network, addresses)?;
-            must_have_addresses(&network, addresses, *dhcp)?;
-            leaves_names(&networking.published)?;
-            if network.names {
-                self.may_be_asked(&networking.servers)?;
-            }
-            let rate = networking.rate;
-            if rate != Rate::default() && !network.kind.is_routed() {
-                return Err(Error::unsupported(format!(
-                    "what goes over network {} cannot be limited: its kind is {}",
-                    network.name,
-                    network.kind.word()
-                ))
-                .hint("networks of kind nat and isolated can"));
-            }
-        }
-        Ok(())
-    }
-
-    /// Refuses servers that a resolver of ours would ask in the host's name, and the container may not itself.
-    fn may_be_asked(&self, servers: &[IpAddr]) -> Result<()> {
-        if servers.is_empty() {
-            return Ok(());
-        }
-        let networks = self.list()?;
-        for server in servers {
-            let own = |network: &&Network| {
-                (network.kind.is_routed() || network.kind == Kind::Pair)
-                    && network.subnets.iter().any(|subnet| subnet.net.contains(&server.to_canonical()))
-            };
-            let whose = match networks.iter().find(own) {
-                Some(network) => format!("is on network {}", network.name),
-                None if is_local(*server) => "means the host itself".to_owned(),
-                None => continue,
-            };
-            return Err(Error::user(format!(
-                "{server} cannot be asked for names: that {whose}, and the host asks it in the container's place"
-            ))
-            .hint("say one that lies elsewhere, or none: whom the host asks is asked; on a network without names (tsubo network create --no-names) a container asks itself"));
-        }
-        Ok(())
     }
 
     /// Gives a container the addresses that it does not have yet, on all its networks, or none.
@@ -335,86 +270,6 @@ impl Networks {
     }
 }
 
-/// The addresses that were asked for, with the length of their subnet's prefix.
-fn by_hand(network: &Network, addresses: &[IpNet]) -> Result<Vec<IpNet>> {
-    addresses.iter().map(|address| in_subnet(network, *address)).collect()
-}
-
-fn in_subnet(network: &Network, asked: IpNet) -> Result<IpNet> {
-    let (address, name) = (asked.addr(), &network.name);
-    let Some(subnet) = network.subnets.iter().find(|subnet| subnet.net.contains(&address)) else {
-        if network.subnets.is_empty() && asked.prefix_len() < asked.max_prefix_len() {
-            return Ok(asked);
-        }
-        if network.subnets.is_empty() {
-            return Err(Error::user(format!(
-                "nothing says how many neighbours {address} has on network {name}"
-            ))
-            .hint(format!("say it, as in ip={address}/24")));
-        }
-        let all: Vec<_> = network.subnets.iter().map(|subnet| subnet.net.to_string()).collect();
-        return Err(Error::user(format!(
-            "{address} is not in network {name}, which has {}",
-            all.join(" and ")
-        ))
-        .hint(format!("choose one of these, or none: a free one is found; tsubo network inspect {name}")));
-    };
-    let what = match address {
-        own if own == subnet.gateway => Some("is its gateway's"),
-        other if !is_host(subnet.net, other) => Some("means all or none of its hosts"),
-        _ => None,
-    };
-    match what {
-        Some(what) => {
-            Err(Error::user(format!("{address} cannot be a container's on network {name}: it {what}"))
-                .hint("choose another, or none: a free one is found"))
-        }
-        None => Ok(with_length(address, subnet.net.prefix_len())),
-    }
-}
-
-fn with_length(address: IpAddr, length: u8) -> IpNet {
-    IpNet::new(address, length).unwrap_or(IpNet::from(address))
-}
-
-/// Refuses to leave an interface without any address.
-fn must_have_addresses(network: &Network, addresses: &[IpNet], dhcp: bool) -> Result<()> {
-    if dhcp {
-        return super::dhcp::must_have_a_server(network);
-    }
-    if !network.subnets.is_empty() || !addresses.is_empty() {
-        return Ok(());
-    }
-    let (name, kind) = (&network.name, network.kind.word());
-    Err(Error::unsupported(format!(
-        "network {name} ({kind}) has no addresses to give, and nobody has said where to get them"
-    ))
-    .hint(format!("ask a server there: --network {name}:dhcp; or say one: --network {name}:ip=192.168.1.7/24; or make the network with --subnet")))
-}
-
-/// Refuses to publish the port of names on all addresses: the resolvers of networks answer on those of gateways.
-fn leaves_names(published: &[Publish]) -> Result<()> {
-    let Some(publish) = published.iter().find(|one| one.host == NAMES && one.address.is_none()) else {
-        return Ok(());
-    };
-    let Publish { protocol, container, .. } = publish;
-    Err(Error::user(format!(
-        "port {NAMES}/{} of all addresses of the host cannot be published: names of containers are answered on some",
-        protocol.word()
-    ))
-    .hint(format!("say one of them: -p IP:{NAMES}:{container}/{}", protocol.word())))
-}
-
-/// An address that means whoever sends there, or his neighbours.
-fn is_local(address: IpAddr) -> bool {
-    let address = address.to_canonical();
-    let near = match address {
-        IpAddr::V4(four) => four.is_link_local() || four.is_broadcast() || four.octets()[0] == 0,
-        IpAddr::V6(six) => six.is_unicast_link_local(),
-    };
-    near || address.is_loopback() || address.is_unspecified() || address.is_multicast()
-}
-
 /// The files that stand for what an interface has.
 fn files(dir: &Path, addresses: &[IpNet], mac: Mac) -> impl Iterator<Item = PathBuf> {
     let leases = addresses.iter().map(|address| dir.join(LEASES).join(address.addr().to_string()));
@@ -435,7 +290,7 @@ fn fresh(dir: &Path, id: Id) -> PathBuf {
 }
 
 /// A file with a lease in it, which has no place yet.
-fn written(dir: &Path, lease: &Lease) -> std::io::Result<PathBuf> {
+pub(super) fn written(dir: &Path, lease: &Lease) -> std::io::Result<PathBuf> {
     let file = fresh(dir, lease.id);
     write(&file, lease).map(|()| file)
 }
@@ -451,174 +306,4 @@ pub(super) fn write(file: &Path, lease: &Lease) -> std::io::Result<()> {
     // Whatever the umask of whoever starts a container says.
     new.set_permissions(fs::Permissions::from_mode(0o644))?;
     new.write_all(&text)
-}
-
-/// One container that takes what it needs of one network. What it has taken stays when this goes.
-struct Claim<'a> {
-    networks: &'a Networks,
-    name: &'a Name,
-    lease: &'a Lease,
-    dir: PathBuf,
-    /// Its lease, which takes a place by a further name.
-    file: PathBuf,
-}
-
-impl Drop for Claim<'_> {
-    fn drop(&mut self) {
-        // It is found, and removed, where this fails.
-        let _ = fs::remove_file(&self.file);
-    }
-}
-
-impl<'a> Claim<'a> {
-    fn new(networks: &'a Networks, network: &'a Network, lease: &'a Lease) -> Result<Self> {
-        let (name, dir) = (&network.name, networks.run_dir(&network.name));
-        let file = match written(&dir, lease) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                networks.rebuild(name)?;
-                written(&dir, lease)
-            }
-            written => written,
-        };
-        let file = file.doing(|| format!("taking an address of network {name}"))?;
-        Ok(Self { networks, name, lease, dir, file })
-    }
-
-    /// Takes something, if nobody has it.
-    fn take(&self, kind: &str, what: &str) -> Result<bool> {
-        let place = self.dir.join(kind).join(what);
-        let doing = || format!("taking {what} of network {}", self.name);
-        for _ in 0..TRIES {
-            match fs::hard_link(&self.file, &place) {
-                Ok(()) => return Ok(true),
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
-                // The network is being removed, or its files were.
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    self.networks.rebuild(self.name)?;
-                    write(&self.file, self.lease).doing(doing)?;
-                }
-                Err(error) => return Err(error).doing(doing),
-            }
-        }
-        Err(Error::conflict(format!("network {} is being removed", self.name)))
-    }
-
-    /// Takes this very thing. What one's own record says is one's own already.
-    fn must_take(&self, kind: &str, what: &str) -> Result<()> {
-        for last in [false, true] {
-            if self.take(kind, what)? {
-                return Ok(());
-            }
-            let holder = holder(&self.dir.join(kind).join(what));
-            match holder {
-                Some(lease) if lease.id == self.lease.id => return Ok(()),
-                Some(lease) if last => {
-                    return Err(Error::conflict(format!(
-                        "{what} is container {}'s on network {} already",
-                        lease.name, self.name
-                    ))
-                    .hint("choose another, or none: a free one is found"));
-                }
-                // It may be nobody's any more.
-                Some(_) => drop(self.networks.reclaim(self.name)?),
-                None => {}
-            }
-        }
-        Err(Error::conflict(format!("{what} of network {} has just been taken", self.name)))
-    }
-
-    /// A free address, beginning behind the last that was given: what was somebody's a moment ago may still
-    /// be meant by others.
-    fn any(&self, subnet: &Subnet, own: &[IpNet], network: &Network) -> Result<IpNet> {
-        for last in [false, true] {
-            if let Some(address) = self.next(subnet, own, network)? {
-                return Ok(with_length(address, subnet.net.prefix_len()));
-            }
-            if last || self.networks.reclaim(self.name)?.is_empty() {
-                break;
-            }
-        }
-        let given = subnet.range.unwrap_or(subnet.net);
-        Err(Error::conflict(format!("network {} has no free address left in {given}", self.name)).hint(format!(
-            "remove containers that nobody needs (tsubo network inspect {} lists them), or make a larger network: tsubo network create --subnet 10.9.0.0/16 NAME",
-            self.name
-        )))
-    }
-
-    fn next(&self, subnet: &Subnet, own: &[IpNet], network: &Network) -> Result<Option<IpAddr>> {
-        let from = subnet.range.unwrap_or(subnet.net);
-        let bits = u32::from(from.max_prefix_len() - from.prefix_len());
-        let count = 1_u128.checked_shl(bits).unwrap_or(u128::MAX).min(MOST);
-        // The same number in both kinds is easier on people.
-        let twin = own.first().and_then(|four| {
-            let four = four.addr();
-            let of = network.subnets.iter().find(|subnet| subnet.net.contains(&four))?;
-            Some(nth(subnet.net, offset(of.net, four))).filter(|_| subnet.range.is_none())
-        });
-        let cursor = self.dir.join(if from.addr().is_ipv4() { "last4" } else { "last6" });
-        let last = fs::read_to_string(&cursor).ok().and_then(|text| text.trim().parse().ok());
-        let start = last.filter(|last| from.contains(last)).map_or(0, |last| offset(from, last) + 1);
-        let others = (0..count).map(|step| nth(from, (start + step) % count));
-        let usable = |address: &IpAddr| is_host(subnet.net, *address) && *address != subnet.gateway;
-        for address in twin.into_iter().chain(others).filter(usable) {
-            if self.take(LEASES, &address.to_string())? {
-                // If it is lost the search takes longer.
-                let _ = fs::write(&cursor, address.to_string());
-                return Ok(Some(address));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The MAC address: that which was asked for, or one that nobody has.
-    fn mac(&self, asked: Mac, addresses: &[IpNet]) -> Result<Mac> {
-        if asked != NO_MAC {
-            return self.must_take(MACS, &asked.to_string()).map(|()| asked);
-        }
-        let first = addresses.first().map(|address| Mac::of(address.addr()));
-        let mut mac = first.map_or_else(random_mac, Ok)?;
-        while !self.take(MACS, &mac.to_string())? {
-            mac = random_mac()?;
-        }
-        Ok(mac)
-    }
-
-    /// Names are stronger than aliases: one that is another's would never be asked for.
-    fn must_be_nobodys_name(&self, aliases: &[String]) -> Result<()> {
-        if aliases.is_empty() {
-            return Ok(());
-        }
-        let own = self.lease.name.as_str();
-        let others = super::inspect::names_in(&self.dir);
-        let taken =
-            |alias: &&String| others.iter().any(|name| name != own && name.eq_ignore_ascii_case(alias));
-        match aliases.iter().find(taken) {
-            None => Ok(()),
-            Some(alias) => Err(Error::conflict(format!(
-                "{alias} is a container's name on network {} already",
-                self.name
-            ))
-            .hint("choose another alias")),
-        }
-    }
-
-    /// Two, and nobody else.
-    fn must_be_two(&self) -> Result<()> {
-        self.networks.reclaim(self.name)?;
-        let others = super::inspect::names_in(&self.dir);
-        let own = self.lease.name.to_string();
-        match others.iter().filter(|name| **name != own).count() {
-            0 | 1 => Ok(()),
-            _ => {
-                Err(Error::conflict(format!("network {} is a pair, of {}", self.name, others.join(" and ")))
-                    .hint("more than two need a network of another kind: tsubo network create NAME"))
-            }
-        }
-    }
-}
-
-/// Locally administered, one receiver; others than those that come of addresses.
-fn random_mac() -> Result<Mac> {
-    let [a, b, c, d, ..] = new_id()?.bytes();
-    Ok(Mac([0x06, 0x74, a, b, c, d]))
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use spec::container::{Mount, MountKind, Namespace, Spec};
 use spec::limits::GroupName;
 use spec::network::{
-    Allow, Attachment, Network, Networking, Peer, Permit, Place, Plan, Publish, Step, Whom, plan,
+    Allow, Attachment, Element, Network, Networking, Peer, Permit, Place, Plan, Publish, Step, Whom, plan,
 };
 use spec::{Error, ErrorKind, Name, Result, ResultExt};
 
@@ -120,35 +120,67 @@ pub fn wire(job: &Job, inside: BorrowedFd<'_>) -> Result<Wired> {
     let ways = if relayed { relay::take_ways(&mut plan) } else { Vec::new() };
     let known: Vec<Network> = places.iter().map(|(network, _)| network.clone()).collect();
     make(&networks, &known, &plan, inside)?;
-    let opened = doors.open(job, &ways, inside);
-    let (published, mut held) = opened.inspect_err(|_| drop(with_host(|host| host.detach(&plan))))?;
-    let mut given = foreign::connect(&networks, &job.spec, &networking, inside)
-        .inspect_err(|_| drop(with_host(|host| host.detach(&plan))))?;
-    let leased = dhcp::begin(job, &networks, &known, &given, &mut plan, inside);
-    let leased = leased.inspect_err(|_| undo(&plan, inside))?;
-    let mut search = Vec::new();
-    if let Some(leased) = leased {
-        held.push(leased.leash);
-        given.extend(leased.given);
-        search = leased.search;
+    let making = Making { job, networks: &networks, networking: &networking, known: &known, inside };
+    match making.complete(doors, &ways, &mut plan) {
+        Ok((connected, ports, rewritten)) => {
+            Ok(Wired { connected: Connected { relayed, plan, ..connected }, ports, rewritten })
+        }
+        Err(error) => {
+            undo(&plan, inside);
+            Err(error)
+        }
     }
-    let rewritten = if given.is_empty() { Vec::new() } else { told(job, &known, &given, search) };
-    let namespace = foreign::is_for(&networking) || plan.iter().any(|step| matches!(step, Step::Move { .. }));
-    let namespace = namespace.then(|| inside.try_clone_to_owned()).transpose();
-    held.extend(namespace.doing(|| "keeping a namespace")?);
-    networks.note(job.spec.id, &networking)?;
-    let wanted = networks.wanted(&job.spec);
-    if !wanted.is_empty() {
+}
+
+/// A network the links of which are there.
+struct Making<'a> {
+    job: &'a Job,
+    networks: &'a Networks,
+    networking: &'a Networking,
+    known: &'a [Network],
+    inside: BorrowedFd<'a>,
+}
+
+/// What the state says of a network, what is to be held, and files that are written anew.
+type Completed = (Connected, Vec<OwnedFd>, Vec<(PathBuf, String)>);
+
+impl Making<'_> {
+    /// What does not follow from the plan: processes that carry ports, what others make, and addresses that are asked
+    /// for.
+    fn complete(&self, doors: Doors, ways: &[Element], plan: &mut Plan) -> Result<Completed> {
+        let Self { job, networks, networking, known, inside } = *self;
+        let (published, mut held) = doors.open(job, ways, inside)?;
+        let mut given = foreign::connect(networks, &job.spec, networking, inside)?;
+        let mut search = Vec::new();
+        if let Some(leased) = dhcp::begin(job, networks, known, &given, plan, inside)? {
+            held.push(leased.leash);
+            given.extend(leased.given);
+            search = leased.search;
+        }
+        let rewritten = if given.is_empty() { Vec::new() } else { told(job, known, &given, search) };
+        let moved = plan.iter().any(|step| matches!(step, Step::Move { .. }));
+        if foreign::is_for(networking) || moved {
+            held.push(inside.try_clone_to_owned().doing(|| "keeping a namespace")?);
+        }
+        networks.note(job.spec.id, networking)?;
+        self.let_in()?;
+        Ok((Connected { published, given, ..Connected::default() }, held, rewritten))
+    }
+
+    /// What others allow this container, by its name.
+    fn let_in(&self) -> Result<()> {
+        let wanted = self.networks.wanted(&self.job.spec);
+        if wanted.is_empty() {
+            return Ok(());
+        }
         with_host(|host| {
             for step in wanted {
                 // Who is not there any more needs no permission; one that is part of another is there already.
                 let _ = host.renew(&vec![step]);
             }
             Ok(())
-        })?;
+        })
     }
-    let connected = Connected { published, relayed, plan, given };
-    Ok(Wired { connected, ports: held, rewritten })
 }
 
 /// What of the host's a container reaches: each is raised first, and again if it has gone in the meantime.
@@ -347,6 +379,16 @@ fn give_back_from(plan: &Plan, inside: BorrowedFd<'_>) {
             let _ = net::give_back(inside, name, host);
         }
     }
+}
+
+/// Takes back what was made at a start that has failed since, with what it was to hold.
+///
+/// # Errors
+/// Whatever the kernel refuses.
+pub fn take_back(connected: &Connected, held: &[OwnedFd]) -> Result<()> {
+    leash::end(held);
+    give_back(&connected.plan, held);
+    disconnect(connected)
 }
 
 /// Takes back what was made for a container, as its state says it.

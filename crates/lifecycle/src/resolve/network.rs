@@ -26,6 +26,10 @@ const EPHEMERAL: u16 = 32_768;
 /// Whoever has written a preset of this name for a host says what is usual there, and no more.
 const USUAL: &str = "preset default";
 
+/// Below, ports are those of the host's own services; these two are anybody's.
+const FIRST_PORT: u16 = 1024;
+const WEB: [u16; 2] = [80, 443];
+
 /// Each is held by the keeper.
 const MOST_SHOWN: usize = 64;
 
@@ -61,7 +65,8 @@ impl Resolving<'_> {
                 self.must_be_root(wishes)?;
                 networking.attachments = attachments(wishes, &table)?;
                 if decided.usual {
-                    networking.shown = shown_ports(self.portable, &networking.published);
+                    networking.shown =
+                        shown_ports(self.portable, self.options.as_packaged, &networking.published);
                 }
                 Origin::Own
             }
@@ -169,7 +174,7 @@ fn makes_no_socket(calls: &BTreeSet<String>) -> bool {
 }
 
 /// The ports that a service is known to listen on, but for those that somebody published.
-fn shown_ports(portable: &Portable, published: &[Publish]) -> Vec<Shown> {
+fn shown_ports(portable: &Portable, trusted: bool, published: &[Publish]) -> Vec<Shown> {
     let mut known: BTreeMap<(Protocol, u16), bool> = BTreeMap::new();
     for Port { protocol, port, local } in &portable.ports {
         let protocol = match protocol.as_str() {
@@ -194,7 +199,9 @@ fn shown_ports(portable: &Portable, published: &[Publish]) -> Vec<Shown> {
     let free = known.into_iter().filter(|(key, _)| key.1 != 0 && !is_published(key));
     let show = |((protocol, port), local)| {
         let address = Some(Ipv4Addr::LOCALHOST.into());
-        Shown { publish: Publish { address, host: port, container: port, protocol }, local }
+        // Whoever made the package does not become the host's server of names, or of shells, when that is away.
+        let host = if trusted || port >= FIRST_PORT || WEB.contains(&port) { port } else { 0 };
+        Shown { publish: Publish { address, host, container: port, protocol }, local }
     };
     free.map(show).take(MOST_SHOWN).collect()
 }
@@ -446,7 +453,7 @@ mod tests {
             ("udp", 53, false),
             ("udp", 45_000, false),
         ];
-        let all = [("127.0.0.1:80:80", false), ("127.0.0.1:6379:6379", true), ("127.0.0.1:53:53/udp", false)];
+        let all = [("127.0.0.1:80:80", false), ("127.0.0.1:6379:6379", true), ("127.0.0.1:0:53/udp", false)];
         let mut service = listening(&seen);
         assert_eq!(shown_by(&service, "{}"), all.map(|(port, local)| (port.to_owned(), local)));
         assert_eq!(shown_by(&service, "{\"publish\":[\"8080:80\"]}"), []);

@@ -36,7 +36,7 @@ fn loosened(isolation: &Isolation) -> Result<Vec<String>> {
     let preset = isolation.extends.as_deref().filter(|name| !matches!(*name, "default" | "strict"));
     asked.extend(preset.map(|name| format!("the preset {name}")));
     let given = |namespace: &Namespace, origin: &Origin| match (namespace, origin) {
-        (_, Origin::Own) | (Namespace::Net | Namespace::Time, Origin::Host) => false,
+        (_, Origin::Own) | (Namespace::Time, Origin::Host) => false,
         (_, Origin::Host | Origin::Container(_) | Origin::Path(_)) => true,
     };
     let shared = isolation.namespaces.iter().filter(|(namespace, origin)| given(namespace, origin));
@@ -294,7 +294,6 @@ mod tests {
     fn what_tightens_or_stays_inside_is_not() {
         for harmless in [
             "namespaces.net=own",
-            "namespaces.net=host",
             "capabilities.drop=ALL",
             "extends=strict",
             "hostname=web",
