@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use lifecycle::networks::WITHIN;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
-use rustix::process::{Resource, Rlimit};
+use rustix::process::{Gid, Resource, Rlimit, Uid};
 
 /// Connections at once; more wait in the kernel's queue.
 const LINKS: usize = 1024;
@@ -51,13 +51,24 @@ pub(crate) fn executed(words: &[&str]) -> Option<()> {
     }
     // Where that is not allowed there is room for fewer.
     let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: enough, maximum: enough });
-    sys::capability::bound(0).and_then(|()| sys::capability::set(0)).ok()?;
+    sys::capability::bound(0).ok()?;
+    be_nobody().ok()?;
+    sys::capability::set(0).ok()?;
     rustix::thread::set_no_new_privs(true).ok()?;
     relay.run(&leash);
     // Whoever waits for our end wants the ports: they are free before the leash is let go.
     drop(relay);
     drop(leash);
     Some(())
+}
+
+/// What comes from anybody passes through here: root's files are not to be its own.
+fn be_nobody() -> rustix::io::Result<()> {
+    const NOBODY: u32 = 65_534;
+    let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+    rustix::thread::set_thread_groups(&[])?;
+    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid)
 }
 
 struct Relay {

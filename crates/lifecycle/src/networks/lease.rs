@@ -17,8 +17,8 @@ use spec::{Error, Id, Name, Result, ResultExt};
 
 use super::by_hand::{by_hand, must_have_addresses};
 use super::claim::Claim;
-use super::store::{Networks, unknown};
 use super::names;
+use super::store::{Networks, unknown};
 use crate::disk;
 use crate::lock::FileLock;
 

@@ -66,7 +66,7 @@ fn take_all(publish: &Publish, relayed: bool) -> Result<(u16, Vec<OwnedFd>), Err
     };
     let (mut port, mut held) = (publish.host, Vec::new());
     for address in addresses {
-        match bound(SocketAddr::new(address, port), publish.protocol, relayed) {
+        match taken(SocketAddr::new(address, port), publish.protocol, relayed) {
             Ok((socket, number)) => {
                 port = number;
                 held.push(socket);
@@ -78,6 +78,20 @@ fn take_all(publish: &Publish, relayed: bool) -> Result<(u16, Vec<OwnedFd>), Err
         }
     }
     Ok((port, held))
+}
+
+/// A socket that has a port. Connections of somebody who has ended may linger there: who listens may have it all
+/// the same, and whether somebody else does only listening tells.
+fn taken(at: SocketAddr, protocol: Protocol, relayed: bool) -> Result<(OwnedFd, u16), Errno> {
+    let first = bound(at, protocol, relayed);
+    if relayed || protocol == Protocol::Udp || !matches!(first, Err(Errno::ADDRINUSE)) {
+        return first;
+    }
+    let (socket, port) = bound(at, protocol, true)?;
+    // It stays bound, and who comes is refused again.
+    rustix::net::shutdown(&socket, rustix::net::Shutdown::Both)?;
+    sockopt::set_socket_reuseaddr(&socket, false)?;
+    Ok((socket, port))
 }
 
 /// A socket that is bound, and nothing more unless it is `relayed`: who reaches it all the same is refused.
@@ -142,6 +156,28 @@ mod tests {
         assert!(error.to_string().contains(&found[0].host.to_string()), "{error}");
         drop(held);
         reserve(&[publish(found[0].host, Protocol::Tcp)], false).expect("free again");
+    }
+
+    #[test]
+    fn connections_that_linger_are_in_nobodys_way_and_who_listens_is() {
+        use std::io::Read;
+        use std::net::{TcpListener, TcpStream};
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("listener");
+        let port = listener.local_addr().expect("address").port();
+        let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("client");
+        let (server, _) = listener.accept().expect("server");
+        reserve(&[publish(port, Protocol::Tcp)], false).expect_err("somebody listens");
+        // Who ends first keeps the port for a while.
+        drop((server, listener));
+        let _ = client.read(&mut [0]);
+        drop(client);
+        let (_, held) = reserve(&[publish(port, Protocol::Tcp)], false).expect("it only lingers");
+        reserve(&[publish(port, Protocol::Tcp)], false).expect_err("it is held");
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect_err("nobody listens");
+        let other = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+        other.expect_err("it is held");
+        drop(held);
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("free");
     }
 
     #[test]

@@ -9,9 +9,10 @@ use spec::{Error, Result};
 use super::store::WantedSubnet;
 use crate::home::new_id;
 
-/// Where free ones are looked for: 10.88 as the neighbours of this trade do, then others' private ones.
+/// Where free ones are looked for: beside what others of this trade take by themselves (podman from 10.88 on, docker
+/// from 172.17, Kubernetes from 10.96 and 10.244), whose networks may not be there at the moment.
 const POOLS: [(Ipv4Addr, u8); 3] = [
-    (Ipv4Addr::new(10, 88, 0, 0), 13),
+    (Ipv4Addr::new(10, 80, 0, 0), 13),
     (Ipv4Addr::new(172, 24, 0, 0), 13),
     (Ipv4Addr::new(192, 168, 128, 0), 17),
 ];
@@ -213,9 +214,9 @@ mod tests {
     #[test]
     fn the_first_free_one_is_found() {
         let first = free_four(&taken(&[]), false).expect("free");
-        assert_eq!((first.net, first.gateway), (net("10.88.0.0/24"), "10.88.0.1".parse().expect("gateway")));
-        assert_eq!(free_four(&taken(&["10.88.0.0/16"]), false).expect("free").net, net("10.89.0.0/24"));
-        assert_eq!(free_four(&taken(&["10.88.0.77/32"]), true).expect("free").net, net("10.88.0.0/29"));
+        assert_eq!((first.net, first.gateway), (net("10.80.0.0/24"), "10.80.0.1".parse().expect("gateway")));
+        assert_eq!(free_four(&taken(&["10.80.0.0/16"]), false).expect("free").net, net("10.81.0.0/24"));
+        assert_eq!(free_four(&taken(&["10.80.0.77/32"]), true).expect("free").net, net("10.80.0.0/29"));
         assert_eq!(free_four(&taken(&["10.0.0.0/8"]), false).expect("free").net, net("172.24.0.0/24"));
         let all = taken(&["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]);
         assert!(free_four(&all, false).expect_err("none").hints()[0].contains("--subnet"));

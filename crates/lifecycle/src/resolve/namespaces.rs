@@ -100,7 +100,7 @@ impl Resolving<'_> {
             return Some("the file system of the image cannot be shown with other owners".to_owned());
         }
         let low = self.portable.ports.iter().find(|port| port.port < self.facts.first_free_port);
-        let hosts_net = !spec.owns(Namespace::Net);
+        let hosts_net = !spec.namespaces.contains_key(&Namespace::Net);
         low.filter(|_| hosts_net).map(|port| {
             format!(
                 "it listens on port {} of the host's network, which takes the host's privilege",

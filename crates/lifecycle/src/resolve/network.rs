@@ -67,6 +67,7 @@ impl Resolving<'_> {
                 if decided.usual {
                     networking.shown =
                         shown_ports(self.portable, self.options.as_packaged, &networking.published);
+                    at_most(&mut networking.shown, reasons);
                 }
                 Origin::Own
             }
@@ -111,7 +112,9 @@ impl Resolving<'_> {
             return decided(of_origin(&origin), whose, false);
         }
         if let Some(what) = table.needs_own() {
-            return decided(self.own(), &format!("{what} take a network of its own"), false);
+            // Ports that somebody publishes are all that he wants.
+            let (why, usual) = (format!("{what} take a network of its own"), table.publish.is_empty());
+            return Ok(Decided { choice: self.own(), why, asked: false, usual });
         }
         let (choice, why) = usual.unwrap_or_else(|| self.usual_network());
         Ok(Decided { choice, why: why.to_owned(), asked: false, usual: true })
@@ -126,7 +129,7 @@ impl Resolving<'_> {
             return (Choice::Host, "default, with the host's root");
         }
         let calls = self.portable.policy.as_ref().map(|policy| &policy.syscalls);
-        if self.portable.ports.is_empty() && calls.is_some_and(|calls| makes_no_socket(calls)) {
+        if self.portable.ports.is_empty() && calls.is_some_and(makes_no_socket) {
             return (Choice::None, "it was never seen to open a socket");
         }
         (self.own(), "default")
@@ -173,6 +176,17 @@ fn makes_no_socket(calls: &BTreeSet<String>) -> bool {
     !calls.is_empty() && !["socket", "socketcall", "io_uring_setup"].iter().any(|call| calls.contains(*call))
 }
 
+/// Leaves out what is too much, and says so.
+fn at_most(shown: &mut Vec<Shown>, reasons: &mut Reasons) {
+    let more = shown.len().saturating_sub(MOST_SHOWN);
+    if more > 0 {
+        shown.truncate(MOST_SHOWN);
+        let why = format!("{MOST_SHOWN} of the ports that it listens on are shown to the host unasked");
+        reasons.add("shown ports", format!("left out: {more}"), why, "-p HOST:CONTAINER");
+        reasons.notable();
+    }
+}
+
 /// The ports that a service is known to listen on, but for those that somebody published.
 fn shown_ports(portable: &Portable, trusted: bool, published: &[Publish]) -> Vec<Shown> {
     let mut known: BTreeMap<(Protocol, u16), bool> = BTreeMap::new();
@@ -203,7 +217,7 @@ fn shown_ports(portable: &Portable, trusted: bool, published: &[Publish]) -> Vec
         let host = if trusted || port >= FIRST_PORT || WEB.contains(&port) { port } else { 0 };
         Shown { publish: Publish { address, host, container: port, protocol }, local }
     };
-    free.map(show).take(MOST_SHOWN).collect()
+    free.map(show).collect()
 }
 
 fn of_origin(origin: &Origin) -> Choice {

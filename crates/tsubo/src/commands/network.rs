@@ -20,7 +20,7 @@ Examples:
   tsubo network create office --driver macvlan --parent eth0.100      VLAN 100, addresses by DHCP
   tsubo network create wire --driver bridge --uplink eth1             with a physical interface
   tsubo run -d --network front -p 8080:80 web     on it; port 8080 of the host leads to it
-  tsubo run -d --network front:ip=10.88.0.7,alias=db db.tsubo
+  tsubo run -d --network front:ip=10.80.0.7,alias=db db.tsubo
   tsubo network inspect front                     who is on it, and whether all of it is there
   tsubo network ls
   tsubo network rm front

@@ -106,6 +106,9 @@ fn show_network(spec: &Spec) {
     for port in &network.published {
         ui::line(format!("     published: {port}"));
     }
+    for shown in &network.shown {
+        ui::line(format!("     shown to this host: {} (another port where that is taken)", shown.publish));
+    }
     for allowed in &network.allow {
         ui::line(format!("     may talk: {allowed}"));
     }

@@ -28,7 +28,8 @@ Examples:
 
 Exit codes: the container's own, 128+N if signal N ended it, 125 if tsubo failed,
 126 if the command cannot be executed, 127 if it does not exist.
-A container that nobody says anything about shares the host's network (tsubo network --help).
+A container of which nobody says where its network comes from has one of its own: this host reaches it at 127.0.0.1
+where its service was seen to listen (tsubo port), others where it is published (tsubo network --help).
 ";
 
 /// Start a container from a package file or an installed image.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::busybox::installed;
 use crate::support::forge::Tar;
-use crate::support::wires::{HOST, Wires, here};
+use crate::support::wires::{HOST, OUTSIDE, Wires, here};
 use crate::support::{House, until};
 
 /// One port for everybody, and one for itself.
@@ -24,7 +24,7 @@ fn house(command: &[&str], policy: Value, ports: Value) -> Option<(House, Wires)
         ["httpd", "ip"].iter().fold(tar, |tar, name| tar.symlink(&format!("bin/{name}"), "busybox"))
     };
     let wires = Wires::new();
-    Some((installed(files, change)?.as_installed(), wires))
+    Some((installed(files, change)?.with_what_is_usual(), wires))
 }
 
 /// What a port of this host's loopback answers, if anybody is behind it.
@@ -72,12 +72,41 @@ fn where_it_listens_the_host_reaches_it_and_nobody_else() {
     house.ok_elsewhere(["restart", "two"]);
     assert_eq!(port_of(&house, "two", 8081), second, "as in the life before");
     until("it answers again", || asked(second).as_deref() == Some("own"));
+    // A neighbour who sends frames with this address to the host is nobody special (moby 45610).
+    let pretends = wires.out(&format!(
+        "for of in all out0; do echo 1 > /proc/sys/net/ipv4/conf/$of/route_localnet; done; ip address del 127.0.0.1/8 dev lo
+         ip route add 127.0.0.0/8 via {} src {}; nc -w 2 127.0.0.1 8080 < /dev/null && echo reached || true",
+        HOST[0], OUTSIDE[0]
+    ));
+    assert_eq!(pretends, "", "not for neighbours");
     for name in ["one", "two"] {
         house.ok_elsewhere(["stop", "-t", "0", name]);
         house.ok_elsewhere(["rm", name]);
     }
     TcpListener::bind(("127.0.0.1", 8080)).expect("free again");
     TcpListener::bind(("127.0.0.1", 8081)).expect("free again");
+}
+
+#[test]
+fn whoever_comes_before_it_listens_waits_for_it() {
+    let command = "echo late > /tmp/is; sleep 2; exec httpd -f -p '[::1]:8081' -h /tmp";
+    let seen = json!([{"protocol": "tcp", "port": 8081, "local": true}]);
+    let Some((house, _wires)) = house(&["/bin/sh", "-c", command], Value::Null, seen) else { return };
+    house.ok_elsewhere(["run", "-d", "--name", "web", "web"]);
+    // At once, and on the other kind of loopback.
+    assert_eq!(asked(8081).as_deref(), Some("late"));
+}
+
+#[test]
+fn a_package_takes_no_port_of_the_hosts_own_services() {
+    let seen = json!([{"protocol": "tcp", "port": 22, "local": true}, {"protocol": "tcp", "port": 80}]);
+    let Some((house, _wires)) = house(&["/bin/sleep", "1000"], Value::Null, seen) else { return };
+    house.ok_elsewhere(["run", "-d", "--name", "web", "web"]);
+    assert_eq!(port_of(&house, "web", 80), 80);
+    assert!(port_of(&house, "web", 22) >= 1024);
+    house.ok_elsewhere(["rm", "-f", "web"]);
+    house.ok_elsewhere(["run", "-d", "--name", "web", "--as-packaged", "web"]);
+    assert_eq!(port_of(&house, "web", 22), 22, "who trusts it says so");
 }
 
 #[test]

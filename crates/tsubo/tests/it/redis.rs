@@ -11,7 +11,7 @@ fn redis_keeps_its_empty_data_directory_and_writes_there() {
         return;
     }
     let _wires = Wires::new();
-    let house = House::new().as_installed();
+    let house = House::new().with_what_is_usual();
     let port = port();
     house.dev(
         "db",

@@ -12,7 +12,7 @@ fn nginx_as_it_is_shipped_goes_from_development_to_another_machine() {
         return;
     }
     let _wires = Wires::new();
-    let house = House::new().as_installed();
+    let house = House::new().with_what_is_usual();
     house.source("index.html", "the start\n");
     house.source("more.html", "and more\n");
     house.dev("web", Path::new("host"), "cp /src/*.html /var/www/html/; nginx -t 2>&1");

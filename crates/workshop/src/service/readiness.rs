@@ -32,12 +32,12 @@ pub fn check_free(ready: Option<&Ready>) -> Result<()> {
         _ => return Ok(()),
     };
     if port < first_free_port() && lifecycle::rootless::inside() {
-        return Err(Error::new(spec::ErrorKind::Denied, format!("port {port} takes root on the host's network, which containers share for now"))
+        return Err(Error::new(spec::ErrorKind::Denied, format!("port {port} takes root on the host's network, on which tests are"))
             .hint("run it with sudo, let it listen on a higher port, or ask for sysctl net.ipv4.ip_unprivileged_port_start"));
     }
     if tcp(port) {
         return Err(Error::conflict(format!("port {port} is in use on this host already"))
-            .hint("containers share the host's network for now: stop the other service, or let this one listen elsewhere"));
+            .hint("tests are on the host's network: stop what listens there (tsubo ps shows whether it is a container), or let this one listen elsewhere"));
     }
     Ok(())
 }

@@ -53,7 +53,7 @@ impl House {
     }
 
     /// As anybody has it. Only for tests that are on a host of their own ([`wires`]).
-    pub fn as_installed(self) -> Self {
+    pub fn with_what_is_usual(self) -> Self {
         self.presets().iter().for_each(|presets| std::fs::remove_dir_all(presets).expect("presets"));
         self
     }
