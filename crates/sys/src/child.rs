@@ -12,6 +12,18 @@ pub fn apart(command: &mut Command) -> &mut Command {
     unsafe { command.pre_exec(prepare) }
 }
 
+/// The child blocks no signal, and others may read what it makes: as programs expect it that are started by hand.
+pub fn unmarked(command: &mut Command) -> &mut Command {
+    let prepare = || {
+        crate::signal::unblock_all();
+        // SAFETY: a plain system call, which a copied process may make.
+        unsafe { libc::umask(0o022) };
+        Ok(())
+    };
+    // SAFETY: between fork and exec nothing is allocated or locked.
+    unsafe { command.pre_exec(prepare) }
+}
+
 /// The child gets a session of its own and a guard, which is what is waited for: it ends with the code of the child
 /// (128 and the number of a signal), and before that ends whatever the child has started, wherever that has gone. So
 /// it does when it is sent SIGTERM, and when the calling thread ends, however that comes about.

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::process::{Pid, PidfdFlags, Signal, getpgid};
 use spec::{Error, Result, ResultExt};
 
 use crate::pinned::ends_within;
@@ -109,7 +109,8 @@ impl Call<'_> {
         command.args(self.words).env_clear().env("PATH", PATH).envs(environment);
         command.current_dir("/").process_group(0).stdin(File::open(input).doing(doing)?);
         command.stdout(new(out).doing(doing)?).stderr(new(err).doing(doing)?);
-        let mut child = command.spawn().doing(doing)?;
+        // Nor which signals the keeper does not take, and what it keeps to itself: some of them stay as services.
+        let mut child = sys::child::unmarked(&mut command).spawn().doing(doing)?;
         let heard = self.watch(&child);
         if heard.is_err() {
             kill_group(&child);
@@ -158,12 +159,23 @@ fn kill_group(child: &Child) {
 pub(crate) fn await_orphans(input: &Path) {
     let end = Instant::now() + ORPHANS;
     let Ok(input) = input.canonicalize() else { return };
-    for (pidfd, _) in running_on(&input) {
+    for (pidfd, pid) in running_on(&input) {
         if !ends_within(&pidfd, end.saturating_duration_since(Instant::now())) {
-            let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
-            let _ = ends_within(&pidfd, ORPHANS);
+            end_group(&pidfd, pid);
         }
     }
+}
+
+/// Kills a process that is not ours with the group of its number, which it leads if [`Call::run`] has begun it.
+fn end_group(pidfd: &OwnedFd, pid: i32) {
+    // One that is stopped does not end by itself: its number is its own until it is killed.
+    if rustix::process::pidfd_send_signal(pidfd, Signal::STOP).is_ok()
+        && let Some(group) = Pid::from_raw(pid).filter(|own| getpgid(Some(*own)) == Ok(*own))
+    {
+        let _ = rustix::process::kill_process_group(group, Signal::KILL);
+    }
+    let _ = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
+    let _ = ends_within(pidfd, ORPHANS);
 }
 
 fn running_on(input: &Path) -> Vec<(OwnedFd, i32)> {
@@ -261,6 +273,41 @@ mod tests {
         assert_eq!(said.expect("ended").out, b"done\n");
         // Its input is no file of ours: a shell gives what runs in the background none.
         assert!(running_on(&dir.path().join("one.in")).is_empty());
+    }
+
+    #[test]
+    fn it_blocks_no_signal_and_others_read_what_it_makes() {
+        let mask = sys::signal::block(&[1, 2, 15]);
+        let (said, _dir) = said("cat >/dev/null; umask; grep SigBlk /proc/self/status", LIMIT);
+        sys::signal::restore(&mask);
+        let out = String::from_utf8_lossy(&said.expect("ended").out).into_owned();
+        assert_eq!(out.split_whitespace().collect::<Vec<_>>(), ["0022", "SigBlk:", "0000000000000000"]);
+    }
+
+    #[test]
+    fn an_orphan_that_does_not_end_is_killed_with_its_group() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let input = dir.path().join("input");
+        fs::write(&input, "x").expect("input");
+        let text = format!("sleep 100 </dev/null & echo $! > {}/pid; wait", dir.path().display());
+        let mut command = Command::new("sh");
+        command.args(["-c", &text]).process_group(0).stdin(File::open(&input).expect("open"));
+        let mut child = command.spawn().expect("sh");
+        let told = || fs::read_to_string(dir.path().join("pid")).ok().filter(|text| text.ends_with('\n'));
+        let until = |is_so: &dyn Fn() -> bool| {
+            assert!((0..500).any(|_| {
+                std::thread::sleep(Duration::from_millis(10));
+                is_so()
+            }));
+        };
+        until(&|| told().is_some());
+        for (pidfd, pid) in running_on(&input) {
+            end_group(&pidfd, pid);
+        }
+        let below = told().expect("a number");
+        let stat = || fs::read_to_string(format!("/proc/{}/stat", below.trim())).unwrap_or_default();
+        until(&|| stat().is_empty() || stat().contains(") Z"));
+        child.wait().expect("wait");
     }
 
     #[test]
