@@ -378,7 +378,8 @@ impl Containers {
     }
 
     /// Removes what belongs to no container: run directories of containers that are gone, and
-    /// groups that have been empty for long.
+    /// groups that have been empty for long. Networks that others have made come
+    /// [after it](Self::take_back_from_others).
     pub fn gc(&self) -> Result<Vec<String>> {
         cgroup::Room::hold();
         let mut removed = disk::sweep(&self.lib);
@@ -399,11 +400,9 @@ impl Containers {
                 removed.push(name);
             }
         }
-        let others = self.take_back_from_others();
         let groups = cgroup::Group::ids()?.into_iter().filter(|id| !known.contains(&id.to_string()));
         removed
             .extend(groups.filter(|id| remove_empty(*id, FORGOTTEN)).map(|id| format!("control group {id}")));
-        removed.extend(others?);
         Ok(removed)
     }
 }

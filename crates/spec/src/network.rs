@@ -260,6 +260,9 @@ pub struct Asked {
     /// Where the resolver of podman's networks finds whom it knows, if not where it usually does.
     #[serde(default)]
     pub run: Option<PathBuf>,
+    /// By which packet filter netavark makes rules, if not by that of podman's configuration.
+    #[serde(default)]
+    pub firewall: Option<String>,
 }
 
 /// How much may go over an interface.

@@ -38,9 +38,12 @@ pub(super) struct Chain {
     result: Option<Value>,
     /// All have.
     whole: bool,
-    /// Those that have taken back what they did.
+    /// Those that have taken back what they did, or have nothing to take back.
     #[serde(default)]
     gone: Vec<usize>,
+    /// What the last that was begun has said, if it did nothing.
+    #[serde(default)]
+    refusal: Option<String>,
 }
 
 /// For which container, and where.
@@ -104,8 +107,9 @@ impl Chain {
             result: None,
             whole: false,
             gone: Vec::new(),
+            refusal: None,
         };
-        for kind in chain.list.kinds() {
+        for kind in chain.list.kinds().chain(chain.list.givers()) {
             chain.program(kind)?;
         }
         Ok(chain)
@@ -151,7 +155,10 @@ impl Chain {
         for index in 0..self.list.plugins.len() {
             self.begun = index + 1;
             note(self)?;
-            self.result = Some(self.add_one(index, whose, self.result.as_ref())?);
+            self.result = Some(self.add_one(index, whose).inspect_err(|_| {
+                // What was noted before it was begun is enough to take it back.
+                let _ = note(self);
+            })?);
         }
         self.whole = true;
         let told = result::given(self.result.as_ref().unwrap_or(&Value::Null), &self.interface);
@@ -166,8 +173,12 @@ impl Chain {
         }
     }
 
-    fn add_one(&self, index: usize, whose: &Whose<'_>, before: Option<&Value>) -> Result<Value> {
-        let said = self.call("ADD", index, whose, before)?;
+    fn add_one(&mut self, index: usize, whose: &Whose<'_>) -> Result<Value> {
+        let said = self.call("ADD", index, whose, self.result.as_ref())?;
+        if !said.status.success() {
+            self.refusal = Some(why(&said));
+            return Err(self.refused("ADD", index, &said));
+        }
         serde_json::from_slice(&said.out)
             .ok()
             .filter(Value::is_object)
@@ -196,25 +207,55 @@ impl Chain {
     /// Takes back what was begun, in the reverse order; goes on after a failure, and leaves out those that are done.
     ///
     /// # Errors
-    /// The first failure.
+    /// The first failure; what comes of it is nothing that is left where all are [gone](Self::is_gone).
     pub(super) fn del(&mut self, whose: &Whose<'_>) -> Result<()> {
         let before = self.result.clone().filter(|_| self.whole && self.list.remembers());
         let mut first = Ok(());
-        for index in (0..self.begun.min(self.list.plugins.len())).rev() {
+        for index in self.begun() {
             if self.gone.contains(&index) {
                 continue;
             }
-            match self.call("DEL", index, whose, before.as_ref()) {
-                Ok(_) => self.gone.push(index),
-                Err(error) => first = first.and(Err(error)),
+            let said = self.call("DEL", index, whose, before.as_ref());
+            if said.as_ref().is_ok_and(|said| said.status.success() || self.never_made(index, said)) {
+                self.gone.push(index);
             }
+            let done = said.and_then(|said| match said.status.success() {
+                true => Ok(()),
+                false => Err(self.refused("DEL", index, &said)),
+            });
+            first = first.and(done);
         }
         first
     }
 
-    fn call(&self, command: &str, index: usize, whose: &Whose<'_>, before: Option<&Value>) -> Result<Said> {
+    fn begun(&self) -> impl DoubleEndedIterator<Item = usize> + use<> {
+        (0..self.begun.min(self.list.plugins.len())).rev()
+    }
+
+    /// Whether nothing is left of it.
+    pub(super) fn is_gone(&self) -> bool {
+        self.begun().all(|index| self.gone.contains(&index))
+    }
+
+    /// Whether a plugin that cannot take anything back has not made anything either: it could not even begin.
+    fn never_made(&self, index: usize, said: &Said) -> bool {
+        let why = why(said);
+        let others = self.refusal.as_ref().is_some_and(|refusal| *refusal != why);
+        let failed = !self.whole && index + 1 == self.begun;
+        failed && !others && result::refuses(&said.out, self.refusal.is_some())
+    }
+
+    fn refused(&self, command: &str, index: usize, said: &Said) -> Error {
+        Error::unsupported(format!("{}: {}", self.doing(command, index), why(said)))
+    }
+
+    fn doing(&self, command: &str, index: usize) -> String {
         let kind = self.kind(index);
-        let doing = || format!("{command} by the plugin {kind} of the CNI configuration {}", self.list.name);
+        format!("{command} by the plugin {kind} of the CNI configuration {}", self.list.name)
+    }
+
+    /// What it says, whether it has done it or not.
+    fn call(&self, command: &str, index: usize, whose: &Whose<'_>, before: Option<&Value>) -> Result<Said> {
         let input = serde_json::to_vec(&self.input(index, before))
             .map_err(|cause| Error::internal("encoding a configuration").because(cause))?;
         let path = std::env::join_paths(&self.dirs).unwrap_or_default();
@@ -226,19 +267,11 @@ impl Chain {
             ("CNI_ARGS", self.args.clone()),
             ("CNI_PATH", path.to_string_lossy().into_owned()),
         ];
-        let program = self.program(kind)?;
+        let program = self.program(self.kind(index))?;
         let (input, files) = (&input[..], whose.files);
         let call =
             Call { program: &program, words: &[], environment: &environment, input, files, limit: LIMIT };
-        let said = call.run().map_err(|error| error.context(doing()))?;
-        if said.status.success() {
-            return Ok(said);
-        }
-        let why = result::failure(&said.out).unwrap_or_else(|| match said.complaint() {
-            nothing if nothing.is_empty() => said.status.to_string(),
-            complaint => format!("{} ({complaint})", said.status),
-        });
-        Err(Error::unsupported(format!("{}: {why}", doing())))
+        call.run().map_err(|error| error.context(self.doing(command, index)))
     }
 
     /// The configuration of one plugin, with what all have in common and what is only true now.
@@ -255,6 +288,14 @@ impl Chain {
         }
         Value::Object(input)
     }
+}
+
+/// What a plugin that fails says.
+fn why(said: &Said) -> String {
+    result::failure(&said.out).unwrap_or_else(|| match said.complaint() {
+        nothing if nothing.is_empty() => said.status.to_string(),
+        complaint => format!("{} ({complaint})", said.status),
+    })
 }
 
 #[cfg(test)]

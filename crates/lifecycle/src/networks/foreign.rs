@@ -57,6 +57,13 @@ impl Made {
         }
     }
 
+    fn is_gone(&self) -> bool {
+        match self {
+            Self::Cni(chain) => chain.is_gone(),
+            Self::Netavark(setup) => setup.is_gone(),
+        }
+    }
+
     fn shape(&self, said: &[u8]) -> Option<Given> {
         match self {
             Self::Cni(chain) => chain.shape(said),
@@ -130,14 +137,16 @@ pub(super) fn connect(
     if !is_for(networking) {
         return Ok(Vec::new());
     }
+    let left = || networks.note_of_others(spec.id).exists();
     // What is left of a start before, whose keeper was killed.
-    disconnect(networks, spec.id, None)?;
+    disconnect(networks, spec.id, None).or_else(|error| if left() { Err(error) } else { Ok(()) })?;
     let made = Making { networks, spec, networking, note: empty(spec), inside }.all();
     made.map_err(|error| match disconnect(networks, spec.id, Some(inside)) {
-        Ok(()) => error,
-        Err(left) => {
-            error.hint(format!("not all of it could be taken back: {}; tsubo gc tries again", left.chain()))
+        Err(rest) if left() => {
+            error.hint(format!("not all of it could be taken back: {}; tsubo gc tries again", rest.chain()))
         }
+        // Who could not even begin has said why.
+        _ => error,
     })
 }
 
@@ -201,12 +210,15 @@ impl Making<'_> {
             self.note.made.push(Made::Netavark(setup.clone()));
             self.networks.write_note(&self.note)?;
         }
-        let given = setup.make(&self.note.id, &self.note.name, &path(self.inside), &files)?;
-        setup.made();
+        let given = setup.make(&self.note.id, &self.note.name, &path(self.inside), &files);
+        if given.is_ok() {
+            setup.made();
+        }
         self.note.made.pop();
         self.note.made.push(Made::Netavark(setup));
-        self.networks.write_note(&self.note)?;
-        Ok(given)
+        let noted = self.networks.write_note(&self.note);
+        let given = given?;
+        noted.map(|()| given)
     }
 }
 
@@ -241,27 +253,37 @@ pub(crate) fn disconnect(networks: &Networks, id: Id, namespace: Option<Borrowed
     networks.write_note(&note)?;
     let namespace =
         namespace.or(stand_in.as_ref().and_then(StandIn::namespace)).map(path).unwrap_or_default();
-    let mut first = Ok(());
+    let mut stuck = Vec::new();
     for index in (0..note.made.len()).rev() {
         let done = match &mut note.made[index] {
             Made::Cni(chain) => chain.del(&cni::Whose { id, namespace: &namespace, files: &files }),
             Made::Netavark(setup) => setup.take_back(&note.id, &note.name, &namespace, &files),
         };
-        if done.is_ok() {
+        if note.made[index].is_gone() {
             note.made.remove(index);
         }
         networks.write_note(&note)?;
-        first = first.and(done);
+        stuck.extend(done.err());
     }
+    let hint = match note.made.is_empty() {
+        true => {
+            "nothing was made, and it is given up: whoever is to take it back could not even begin".to_owned()
+        }
+        false => format!("tsubo gc tries again; without {} it is forgotten", file.display()),
+    };
     if note.made.is_empty() {
         files.remove();
-        return disk::remove_file(&file);
+        disk::remove_file(&file)?;
     }
-    first.map_err(|error| {
-        error
-            .context(format!("taking back the network that others have made for container {}", note.name))
-            .hint(format!("tsubo gc tries again; without {} it is forgotten", file.display()))
-    })
+    let doing = format!("taking back the network that others have made for container {}", note.name);
+    all_of(stuck).map_err(|error| error.context(doing).hint(hint))
+}
+
+/// The first failure, with what the others say.
+fn all_of(stuck: Vec<Error>) -> Result<()> {
+    let mut stuck = stuck.into_iter();
+    let Some(first) = stuck.next() else { return Ok(()) };
+    Err(stuck.fold(first, |first, other| first.hint(format!("besides: {}", other.chain()))))
 }
 
 impl Networks {
@@ -315,13 +337,14 @@ impl Networks {
 }
 
 impl Containers {
-    /// Has others take back what they have made for containers that do not run.
+    /// Has others take back what they have made for containers that do not run: what was, and for each that is
+    /// stuck what they say.
     ///
     /// # Errors
-    /// The first of what they say, when all was tried.
-    pub(crate) fn take_back_from_others(&self) -> Result<Vec<String>> {
+    /// When it cannot be known which containers there are.
+    pub fn take_back_from_others(&self) -> Result<(Vec<String>, Vec<Error>)> {
         let networks = self.networks();
-        let (mut removed, mut first) = (Vec::new(), Ok(()));
+        let (mut removed, mut stuck) = (Vec::new(), Vec::new());
         let notes = networks.all_by_others();
         let records = if notes.is_empty() { Vec::new() } else { networks.records()? };
         for note in notes {
@@ -333,10 +356,10 @@ impl Containers {
             }
             match networks.reclaim_from_others(&note, name) {
                 Ok(what) => removed.extend(what),
-                Err(error) => first = first.and(Err(error)),
+                Err(error) => stuck.push(error),
             }
         }
-        first.map(|()| removed)
+        Ok((removed, stuck))
     }
 }
 

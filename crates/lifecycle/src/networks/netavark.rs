@@ -5,6 +5,7 @@
 //! names on this network, and nobody on its bridge answers to.
 
 mod addresses;
+mod firewall;
 mod network;
 
 use std::ffi::OsStr;
@@ -47,8 +48,17 @@ pub(super) struct Setup {
     servers: Vec<IpAddr>,
     program: PathBuf,
     run: PathBuf,
+    /// As it was made it is taken back.
+    #[serde(default)]
+    firewall: Option<String>,
     /// It is there, with all that belongs to it.
     whole: bool,
+    /// Why it could not be made.
+    #[serde(default)]
+    refusal: Option<String>,
+    /// Nothing is left of it, or nothing was ever made.
+    #[serde(default)]
+    gone: bool,
 }
 
 /// What a container asks of one of its interfaces.
@@ -69,6 +79,7 @@ pub(crate) fn by_environment(asked: Asked) -> Asked {
         configurations: dir("TSUBO_NETAVARK_NETWORKS"),
         programs: dir("TSUBO_NETAVARK_PROGRAMS").into_iter().collect(),
         run: dir("TSUBO_NETAVARK_RUN"),
+        firewall: std::env::var(firewall::VARIABLE).ok().filter(|driver| !driver.is_empty()),
         ..asked
     }
 }
@@ -105,7 +116,10 @@ impl Setup {
             servers: networking.servers.clone(),
             program: found("netavark", &dirs, "netavark, which makes podman's networks,", hint)?,
             run: asked.run.clone().unwrap_or_else(|| RUN.into()),
+            firewall: asked.firewall.clone().or_else(firewall::configured),
             whole: false,
+            refusal: None,
+            gone: false,
         })
     }
 
@@ -175,8 +189,12 @@ impl Setup {
     ///
     /// # Errors
     /// What netavark says.
-    pub(super) fn make(&self, id: &Id, name: &Name, namespace: &str, files: &Files) -> Result<Given> {
+    pub(super) fn make(&mut self, id: &Id, name: &Name, namespace: &str, files: &Files) -> Result<Given> {
         let said = self.call("setup", id, name, namespace, files)?;
+        if !said.status.success() {
+            self.refusal = Some(why(&said));
+            return Err(self.refused("setup", &said));
+        }
         network::given(&said.out, &self.known.name, &self.interface).ok_or_else(|| {
             Error::unsupported(format!(
                 "netavark comes to no result that can be understood: {}",
@@ -188,13 +206,30 @@ impl Setup {
     /// Has it taken back.
     ///
     /// # Errors
-    /// What netavark says.
-    pub(super) fn take_back(&self, id: &Id, name: &Name, namespace: &str, files: &Files) -> Result<()> {
-        self.call("teardown", id, name, namespace, files).map(drop)
+    /// What netavark says; nothing is left all the same where it is [gone](Self::is_gone).
+    pub(super) fn take_back(&mut self, id: &Id, name: &Name, namespace: &str, files: &Files) -> Result<()> {
+        let said = self.call("teardown", id, name, namespace, files)?;
+        // It says the same of both where it cannot even begin: a driver that it does not know.
+        let never_made = !self.whole && self.refusal == Some(why(&said));
+        self.gone = said.status.success() || never_made;
+        if said.status.success() { Ok(()) } else { Err(self.refused("teardown", &said)) }
     }
 
+    /// Whether nothing is left of it.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    fn refused(&self, verb: &str, said: &Said) -> Error {
+        Error::unsupported(format!("{}: {}", self.doing(verb), why(said)))
+    }
+
+    fn doing(&self, verb: &str) -> String {
+        format!("netavark {verb} for podman's network {}", self.known.name)
+    }
+
+    /// What it says, whether it has done it or not.
     fn call(&self, verb: &str, id: &Id, name: &Name, namespace: &str, files: &Files) -> Result<Said> {
-        let doing = || format!("netavark {verb} for podman's network {}", self.known.name);
         fs::create_dir_all(&self.run).doing(|| format!("making {}", self.run.display()))?;
         let input = self.options(id, name).to_string();
         let resolver = self.program.with_file_name("aardvark-dns");
@@ -208,15 +243,11 @@ impl Setup {
             namespace.as_ref(),
         ];
         let (program, input) = (&self.program, input.as_bytes());
-        let call = Call { program, words: &words, environment: &[], input, files, limit: LIMIT };
+        let environment: Vec<_> =
+            self.firewall.iter().map(|driver| (firewall::VARIABLE, driver.clone())).collect();
+        let call = Call { program, words: &words, environment: &environment, input, files, limit: LIMIT };
         let _lock = podmans_lock(&self.known.dir);
-        let said = call.run().map_err(|error| error.context(doing()))?;
-        if said.status.success() {
-            return Ok(said);
-        }
-        let why =
-            network::failure(&said.out).unwrap_or_else(|| format!("{} ({})", said.status, said.complaint()));
-        Err(Error::unsupported(format!("{}: {why}", doing())))
+        call.run().map_err(|error| error.context(self.doing(verb)))
     }
 
     fn options(&self, id: &Id, name: &Name) -> Value {
@@ -242,6 +273,11 @@ impl Setup {
             "network_info": { network.as_str(): self.known.text },
         })
     }
+}
+
+/// What it says when it fails.
+fn why(said: &Said) -> String {
+    network::failure(&said.out).unwrap_or_else(|| format!("{} ({})", said.status, said.complaint()))
 }
 
 /// What podman holds while it does the same; None where it does not give it.
@@ -284,7 +320,10 @@ mod tests {
             servers: Vec::new(),
             program: "/x/netavark".into(),
             run: "/run/x".into(),
+            firewall: None,
             whole: false,
+            refusal: None,
+            gone: false,
         };
         let told = setup.options(&Id::from_bytes([1; 6]), &"web".parse().expect("name"));
         assert_eq!(told["container_id"].as_str().map(str::len), Some(64));

@@ -14,12 +14,17 @@ pub struct Args {}
 /// Runs the verb.
 pub fn run(_args: &Args, place: &Place) -> Result<u8> {
     let home = place.home()?;
-    let mut removed = Containers::of(&home).gc()?;
+    let containers = Containers::of(&home);
+    let mut removed = containers.gc()?;
     // Opening the store collects what killed installations left.
     place.store()?;
     removed.extend(place.developments()?.collect()?);
     removed.extend(super::audit::collect(place)?);
+    let (taken_back, mut stuck) = containers.take_back_from_others()?;
+    removed.extend(taken_back);
     removed.iter().for_each(|what| ui::line(format!("removed {what}")));
     ui::line(format!("{} leftovers removed", removed.len()));
-    Ok(0)
+    let last = stuck.pop();
+    stuck.iter().for_each(ui::error::show);
+    last.map_or(Ok(0), Err)
 }

@@ -73,11 +73,14 @@ impl List {
         }
         for plugin in &self.plugins {
             let kind = kind(plugin);
-            if kind.is_empty() || kind.contains(['/', '\0']) || matches!(kind, "." | "..") {
+            if kind.is_empty() {
                 return Err(format!("{kind:?} is no type of a plugin"));
             }
         }
-        Ok(())
+        match self.kinds().chain(self.givers()).find(|kind| is_odd(kind)) {
+            Some(kind) => Err(format!("{kind:?} is no type of a plugin")),
+            None => Ok(()),
+        }
     }
 
     /// Whether some plugin of it can do this (`capabilities`).
@@ -90,10 +93,21 @@ impl List {
         self.plugins.iter().map(kind)
     }
 
+    /// The types of those that its plugins have give addresses.
+    pub(super) fn givers(&self) -> impl Iterator<Item = &str> {
+        let kinds = self.plugins.iter().filter_map(|plugin| plugin.get("ipam")?.get("type")?.as_str());
+        kinds.filter(|kind| !kind.is_empty())
+    }
+
     /// Whether what a plugin takes back is told to it again (from 0.4.0 on).
     pub(super) fn remembers(&self) -> bool {
         !matches!(self.version.as_str(), "0.1.0" | "0.2.0" | "0.3.0" | "0.3.1")
     }
+}
+
+/// What is no name of a program.
+fn is_odd(kind: &str) -> bool {
+    kind.contains(['/', '\0']) || matches!(kind, "." | "..")
 }
 
 pub(super) fn kind(plugin: &Map<String, Value>) -> &str {

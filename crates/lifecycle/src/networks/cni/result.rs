@@ -88,6 +88,18 @@ struct Failure {
     details: String,
 }
 
+/// Whether a plugin says that nothing can be done with its configuration. `same`: it says of taking back what it has
+/// said of making.
+pub(super) fn refuses(out: &[u8], same: bool) -> bool {
+    match serde_json::from_slice(out) {
+        // A version that it does not speak, a field it does not support, what cannot be read, and what makes no sense.
+        Ok(Failure { code: Some(1 | 2 | 6 | 7), .. }) => true,
+        // The usual plugins say this of everything.
+        Ok(Failure { code: Some(999), .. }) => same,
+        _ => false,
+    }
+}
+
 /// The same in words, if it is that.
 pub(super) fn failure(out: &[u8]) -> Option<String> {
     let failure: Failure = serde_json::from_slice(out).ok()?;
@@ -152,5 +164,12 @@ mod tests {
         assert_eq!(full.as_deref(), Some("error 11: no  room (10.0.0.0/30)"));
         assert_eq!(failure(br#"{"msg":"bad"}"#).as_deref(), Some("bad"));
         assert_eq!(failure(b"Segmentation fault"), None);
+        assert!(
+            refuses(br#"{"code":7,"msg":"bad"}"#, false) && refuses(br#"{"code":999,"msg":"bad"}"#, true)
+        );
+        assert!(
+            !refuses(br#"{"code":999,"msg":"bad"}"#, false) && !refuses(br#"{"code":11,"msg":"full"}"#, true)
+        );
+        assert!(!refuses(br#"{"msg":"bad"}"#, true) && !refuses(b"Segmentation fault", true));
     }
 }

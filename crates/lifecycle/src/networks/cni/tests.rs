@@ -118,6 +118,30 @@ fn a_failure_is_told_and_what_was_begun_is_taken_back() {
     first.calls();
     first.del(&mut chain).expect_err("it fails again");
     assert_eq!(first.calls(), ["DEL first eth0 "]);
+    assert!(!chain.is_gone(), "nobody knows what it has done");
+}
+
+#[test]
+fn a_plugin_that_cannot_even_begin_is_given_up_when_that_is_said() {
+    let says = |code: u32, text: &str| format!("echo '{{\"code\":{code},\"msg\":\"'{text}'\"}}'; exit 1");
+    for (script, gone) in [
+        (says(7, "nonsense"), true),
+        (says(999, "nonsense"), true),
+        (says(999, "$CNI_COMMAND"), false),
+        (says(11, "full"), false),
+    ] {
+        let plugins = Plugins::new(LIST, &[("first", RESULT), ("second", &script)]);
+        let asked = plugins.asked();
+        let mut chain = plugins.chain(&asked, &Networking::default()).expect("a chain");
+        plugins.add(&mut chain, &asked).0.expect_err("the second");
+        plugins.del(&mut chain).expect_err("it says the same again");
+        assert_eq!(chain.is_gone(), gone, "{script}");
+        // What was made is not given up, whatever is said of it.
+        chain.gone.clear();
+        chain.whole = true;
+        plugins.del(&mut chain).expect_err("once more");
+        assert!(!chain.is_gone());
+    }
 }
 
 #[test]
@@ -139,6 +163,10 @@ fn what_is_missing_or_cannot_be_is_refused_before_anything_is_called() {
         error.to_string().contains("the plugin second of the CNI configuration lan is in none of"),
         "{error}"
     );
+    let list = r#"{"cniVersion":"1.0.0","name":"lan","plugins":[{"type":"first","ipam":{"type":"nobody"}}]}"#;
+    let plugins = Plugins::new(list, &[("first", RESULT)]);
+    let error = plugins.chain(&plugins.asked(), &Networking::default()).expect_err("nobody");
+    assert!(error.to_string().contains("the plugin nobody"), "{error}");
     let plugins = Plugins::new(LIST, &[("first", RESULT), ("second", REPEAT)]);
     let addresses = vec!["10.1.0.9/32".parse().expect("net")];
     let asked = Asked { addresses, ..plugins.asked() };
