@@ -84,7 +84,7 @@ pub enum Ears {
     None,
     /// All that comes over the interface.
     Link,
-    /// What is sent to the address that it has.
+    /// The same, and it has an address by now.
     Own,
 }
 
@@ -156,7 +156,7 @@ impl Client {
     /// What it listens to now.
     pub fn ears(&self) -> Ears {
         match self.state {
-            State::Bound(_) => Ears::None,
+            State::Resting | State::Bound(_) => Ears::None,
             State::Renewing(_) | State::Rebinding(_) => Ears::Own,
             _ => Ears::Link,
         }
@@ -280,8 +280,9 @@ impl Client {
         };
         let is_known = known == Some(lease.address.addr());
         match self.state {
-            // An answer to something else.
-            State::Rebooting(_) if !is_known => Vec::new(),
+            // An answer to something else; and no server moves who has an address: it refuses to let him keep it, or lets
+            // it end. Whoever could say so would choose what the container speaks for.
+            State::Rebooting(_) | State::Renewing(_) | State::Rebinding(_) if !is_known => Vec::new(),
             State::Requesting(_) => {
                 let address = lease.address.addr();
                 self.state = State::Probing(Held { lease, since: self.asked });

@@ -9,9 +9,9 @@ const UDP: u8 = 17;
 const IP: usize = 20;
 const HEAD: usize = IP + 8;
 
-/// A datagram of a client without an address, to everybody.
-pub(crate) fn wrap(payload: &[u8]) -> Vec<u8> {
-    let (from, to) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST);
+/// A datagram of a client to everybody, from the address that it has, if any.
+pub(crate) fn wrap(from: Ipv4Addr, payload: &[u8]) -> Vec<u8> {
+    let to = Ipv4Addr::BROADCAST;
     let mut bytes = vec![0; HEAD];
     bytes[0] = 0x45;
     bytes[2..4].copy_from_slice(&((HEAD + payload.len()) as u16).to_be_bytes());
@@ -116,7 +116,7 @@ mod tests {
 
     /// What a server would send.
     fn answer(payload: &[u8]) -> Vec<u8> {
-        let mut bytes = wrap(payload);
+        let mut bytes = wrap(Ipv4Addr::UNSPECIFIED, payload);
         bytes[20..24].copy_from_slice(&[0, 67, 0, 68]);
         bytes
     }
@@ -128,7 +128,7 @@ mod tests {
             let mut padded = answer(payload);
             padded.extend([0; 18]);
             assert_eq!(unwrap(&padded), Some(payload));
-            assert_eq!(unwrap(&wrap(payload)), None, "a client's");
+            assert_eq!(unwrap(&wrap([192, 0, 2, 7].into(), payload)), None, "a client's");
         }
     }
 

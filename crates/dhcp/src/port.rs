@@ -1,10 +1,14 @@
 //! The sockets of a client: those that it needs now, and no others.
+//!
+//! Answers are heard on packet sockets only, and what is for everybody is said there: they hear what comes over the
+//! interface, and what they say comes to nobody who listens in the container itself. So no process there is
+//! asked what a server is, and none can answer in its place.
 
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::{Errno, Result};
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
 
 use crate::client::{Ears, To};
 use crate::frame::{self, Claim};
@@ -22,7 +26,8 @@ pub struct Port {
     index: u32,
     /// All packets of IP, and of ARP.
     link: Option<[OwnedFd; 2]>,
-    /// What is sent to its address.
+    /// Speaks to one server from the address that it has, and holds the port. What comes to it is not read: it may
+    /// come from inside.
     own: Option<UdpSocket>,
 }
 
@@ -52,52 +57,45 @@ impl Port {
                 self.own = None;
                 self.open_link()?;
             }
-            Ears::Own if self.own.is_some() => self.link = None,
-            Ears::Own => match own(self.index) {
-                Ok(socket) => (self.link, self.own) = (None, Some(socket)),
-                // Somebody in the container has the port: all that comes over the interface is heard instead.
-                Err(_) => self.open_link()?,
-            },
+            Ears::Own => {
+                if self.own.is_none() {
+                    // Somebody in the container may have the port: then everybody is asked instead.
+                    self.own = own(self.index).ok();
+                }
+                self.open_link()?;
+            }
         }
         Ok(())
     }
 
     fn open_link(&mut self) -> Result<()> {
         if self.link.is_none() {
-            let open = |protocol| sys::packet::open(self.index, protocol);
-            self.link = Some([open(sys::packet::IP)?, open(sys::packet::ARP)?]);
+            let ip = sys::packet::open(self.index, sys::packet::IP, Some(CLIENT))?;
+            self.link = Some([ip, sys::packet::open(self.index, sys::packet::ARP, None)?]);
         }
         Ok(())
     }
 
     /// What is to be polled.
     pub fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let link = self.link.iter().flatten().map(AsFd::as_fd);
-        link.chain(self.own.iter().map(AsFd::as_fd))
+        self.link.iter().flatten().map(AsFd::as_fd)
     }
 
     /// Sends a message.
     ///
     /// # Errors
     /// Whatever the kernel refuses; it may be lost on its way as well.
-    pub fn send(&self, message: &Message, to: To) -> Result<()> {
+    pub fn send(&mut self, message: &Message, to: To) -> Result<()> {
         let bytes = message.bytes();
-        let address = match to {
-            To::Link => None,
-            To::Server(server) => Some(server),
-            To::Everybody => Some(Ipv4Addr::BROADCAST),
-        };
-        match (address, &self.own, &self.link) {
-            (Some(address), Some(socket), _) => {
-                let to = SocketAddrV4::new(address, SERVER);
-                rustix::net::sendto(socket, &bytes, rustix::net::SendFlags::empty(), &to).map(drop)
-            }
-            (_, _, Some([link, _])) => {
-                let packet = frame::wrap(&bytes);
-                sys::packet::send(link.as_fd(), self.index, sys::packet::IP, EVERYBODY, &packet)
-            }
-            _ => Err(Errno::NOTCONN),
+        if let (To::Server(server), Some(socket)) = (to, &self.own) {
+            let to = SocketAddrV4::new(server, SERVER);
+            return rustix::net::sendto(socket, &bytes, rustix::net::SendFlags::empty(), &to).map(drop);
         }
+        // Who declines an address listens to nothing any more.
+        self.open_link()?;
+        let Some([link, _]) = &self.link else { return Err(Errno::NOTCONN) };
+        let packet = frame::wrap(message.own, &bytes);
+        sys::packet::send(link.as_fd(), self.index, sys::packet::IP, EVERYBODY, &packet)
     }
 
     /// Asks whether anybody has an address.
@@ -135,10 +133,6 @@ impl Port {
                 all.extend(Claim::read(packet).map(Heard::Claim));
             }
         }
-        if let Some(packet) = self.own.as_ref().and_then(|own| receive(own, space)) {
-            any = true;
-            all.extend(Message::read(packet).map(Heard::Message));
-        }
         any
     }
 }
@@ -154,9 +148,7 @@ fn own(index: u32) -> Result<UdpSocket> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)?;
     sys::packet::hold_to(socket.as_fd(), index)?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    sockopt::set_socket_broadcast(&socket, true)?;
-    // What is sent to everybody comes to no address.
+    // Nobody else may have it meanwhile (SO_REUSEADDR): he would get what comes.
     rustix::net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, CLIENT))?;
     Ok(socket.into())
 }

@@ -187,6 +187,9 @@ impl House {
                 self.changed();
             }
         }
+        // What was only to be said needs no ears afterwards.
+        let asking = &mut self.faces[index];
+        let _ = asking.port.listen(asking.client.ears());
     }
 
     /// Others than its start are told what is different now.

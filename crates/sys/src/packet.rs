@@ -11,16 +11,57 @@ pub const IP: u16 = libc::ETH_P_IP as u16;
 /// ETH_P_ARP.
 pub const ARP: u16 = libc::ETH_P_ARP as u16;
 
-/// Hears all packets of a protocol that come over the interface of this number in the calling thread's network
-/// namespace, without the header of their frames. It never waits. Takes CAP_NET_RAW.
-pub fn open(index: u32, protocol: u16) -> Result<OwnedFd> {
+/// Hears packets of a protocol that come over the interface of this number in the calling thread's network
+/// namespace, without the header of their frames: all of them, or those of UDP over IPv4 to one port. It never waits.
+/// Takes CAP_NET_RAW.
+///
+/// What the namespace itself sends is not among them: the kernel gives that to sockets of all protocols only, and
+/// copies that it makes of what is sent to everybody (PACKET_LOOPBACK) to none.
+pub fn open(index: u32, protocol: u16, port: Option<u16>) -> Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     // Of no protocol until it is bound: it would hear all interfaces.
     let socket = rustix::net::socket_with(AddressFamily::PACKET, SocketType::DGRAM, flags, None)?;
+    if let Some(port) = port {
+        filter(&socket, &to_port(port))?;
+    }
     let address = address(index, protocol, [0; 6]);
     // SAFETY: the address is as long as is said.
     let bound = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), LENGTH) };
     if bound < 0 { Err(crate::last_error()) } else { Ok(socket) }
+}
+
+/// Lets the kernel throw away what the socket is not for (SO_ATTACH_FILTER).
+fn filter(socket: &OwnedFd, program: &[libc::sock_filter]) -> Result<()> {
+    // The kernel only reads it.
+    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
+    let length = size_of::<libc::sock_fprog>() as libc::socklen_t;
+    // SAFETY: the program has as many instructions as it says, which outlive the call; the kernel copies them.
+    let set = unsafe {
+        let value = (&raw const program).cast();
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, value, length)
+    };
+    if set < 0 { Err(crate::last_error()) } else { Ok(()) }
+}
+
+/// UDP over IPv4 to one port, and of what came in pieces only what is whole: what is loaded from behind the packet's end
+/// ends the program with nothing.
+fn to_port(port: u16) -> [libc::sock_filter; 9] {
+    use libc::{
+        BPF_ABS, BPF_B, BPF_H, BPF_IND, BPF_JEQ, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_LDX, BPF_MSH, BPF_RET,
+    };
+    let jump = |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter { code: code as u16, jt, jf, k };
+    let plain = |code: u32, k: u32| jump(code, k, 0, 0);
+    [
+        plain(BPF_LD | BPF_B | BPF_ABS, 9),
+        jump(BPF_JMP | BPF_JEQ | BPF_K, libc::IPPROTO_UDP as u32, 0, 6),
+        plain(BPF_LD | BPF_H | BPF_ABS, 6),
+        jump(BPF_JMP | BPF_JSET | BPF_K, 0x3fff, 4, 0),
+        plain(BPF_LDX | BPF_B | BPF_MSH, 0),
+        plain(BPF_LD | BPF_H | BPF_IND, 2),
+        jump(BPF_JMP | BPF_JEQ | BPF_K, port.into(), 0, 1),
+        plain(BPF_RET | BPF_K, u32::from(u16::MAX)),
+        plain(BPF_RET | BPF_K, 0),
+    ]
 }
 
 /// Sends one packet over the interface to a MAC address.

@@ -178,6 +178,28 @@ fn another_server_may_take_a_lease_over() {
 }
 
 #[test]
+fn no_answer_moves_who_has_an_address() {
+    let mut client = client(None);
+    bound(&mut client, seconds(0));
+    let mut rebinding = false;
+    while !rebinding {
+        let now = client.due().expect("a time");
+        let (request, to) = sent(client.tick(now));
+        rebinding = to == To::Everybody;
+        let mut other = answer(&request, Kind::Ack);
+        other.yours = [192, 0, 2, 66].into();
+        assert!(client.hear(now, &other).is_empty(), "{to:?}");
+        assert_eq!(client.lease().expect("a lease").address.addr(), Ipv4Addr::from(OWN));
+        assert_eq!(client.ears(), Ears::Own);
+    }
+    let end = client.held().and_then(Held::end).expect("an end");
+    assert!(
+        matches!(client.tick(end)[..], [Action::Lose(_), Action::Send(..)]),
+        "it goes on as without an answer"
+    );
+}
+
+#[test]
 fn a_lease_that_is_refused_or_slept_over_is_lost_at_once() {
     let mut refused = client(None);
     bound(&mut refused, seconds(0));
@@ -204,6 +226,7 @@ fn an_address_that_another_has_is_declined() {
     assert_eq!((decline.kind, to), (Kind::Decline, To::Link));
     assert_eq!(decline.address(code::WISH), Some(OWN.into()));
     assert!(client.complaint().expect("a complaint").contains("another machine"));
+    assert_eq!(client.ears(), Ears::None, "until it asks again");
     let at = client.due().expect("a time");
     assert!(at > PAUSE / 2 && sent(client.tick(at)).0.kind == Kind::Discover);
 }
