@@ -51,6 +51,8 @@ pub struct Identity {
     pub size: u16,
     /// Addresses that others have who are known to be there.
     pub taken: Vec<Ipv4Addr>,
+    /// Nets that are elsewhere: a part of one would draw what goes there to here.
+    pub elsewhere: Vec<Ipv4Net>,
 }
 
 /// Where something is sent.
@@ -262,7 +264,14 @@ impl Client {
     }
 
     fn acceptable(&mut self, message: &Message) -> Option<Lease> {
-        match Lease::of(message, &self.identity.taken) {
+        let within = |lease: Lease| {
+            let own = lease.address.trunc();
+            match self.identity.elsewhere.iter().find(|other| **other != own && other.contains(&own)) {
+                Some(other) => Err(format!("{own} is a part of {other}, to which another interface leads")),
+                None => Ok(lease),
+            }
+        };
+        match Lease::of(message, &self.identity.taken).and_then(within) {
             Ok(lease) => Some(lease),
             Err(why) => {
                 let by = message.address(code::SERVER).map_or("a server".to_owned(), |who| who.to_string());

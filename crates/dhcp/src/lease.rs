@@ -12,6 +12,8 @@ use crate::options::{self, code};
 const SHORTEST: u32 = 4;
 /// The kernel's own word for ever.
 const FOR_EVER: u32 = u32::MAX;
+/// Who gives the better part of all addresses leads everywhere, by whatever name.
+const WIDEST: u8 = 8;
 /// Less is nothing for IPv6, which the interface speaks as well.
 const LEAST_MTU: u16 = 1280;
 
@@ -76,6 +78,13 @@ impl Lease {
         })
     }
 
+    /// Its routes on an interface that does not lead, whose server has no say in where packets to these other nets go, or
+    /// to everywhere.
+    pub fn routes_beside(&self, others: &[Ipv4Net]) -> Vec<(Ipv4Net, Option<Ipv4Addr>)> {
+        let overlaps = |to: &Ipv4Net| others.iter().any(|other| other.contains(to) || to.contains(other));
+        self.routes.iter().filter(|(to, _)| to.prefix_len() >= WIDEST && !overlaps(to)).copied().collect()
+    }
+
     /// By whom packets to elsewhere go.
     pub fn gateway(&self) -> Option<Ipv4Addr> {
         self.routes.iter().find(|(to, _)| to.prefix_len() == 0).and_then(|(_, via)| *via)
@@ -85,10 +94,10 @@ impl Lease {
 fn address(message: &Message) -> Result<Ipv4Net, String> {
     let yours = message.yours;
     let length = match message.address(code::MASK) {
-        Some(mask) => options::prefix(mask).filter(|length| *length > 0),
+        Some(mask) => options::prefix(mask).filter(|length| *length >= WIDEST),
         None => Some(class(yours)),
     };
-    let length = length.ok_or("its mask is none")?;
+    let length = length.ok_or("its mask is none of a network's")?;
     let net = Ipv4Net::new(yours, length).map_err(|_| "its mask is none")?;
     let all_or_none = length < 31 && (yours == net.network() || yours == net.broadcast());
     if !is_host(yours) || all_or_none {
@@ -202,6 +211,22 @@ mod tests {
     }
 
     #[test]
+    fn who_does_not_lead_leads_nowhere_where_others_do() {
+        let all =
+            [1, 0, 192, 0, 2, 9, 1, 128, 192, 0, 2, 9, 16, 10, 88, 192, 0, 2, 9, 24, 10, 88, 7, 192, 0, 2, 9];
+        let rest = [8, 10, 192, 0, 2, 9, 24, 192, 0, 3, 192, 0, 2, 9, 7, 48, 192, 0, 2, 9];
+        let routed = ack().with(code::ROUTES, [&all[..], &rest].concat());
+        let lease = Lease::of(&routed, &[]).expect("a lease");
+        let kept = |others: &[&str]| -> Vec<String> {
+            let others: Vec<Ipv4Net> = others.iter().map(|net| net.parse().expect("a net")).collect();
+            lease.routes_beside(&others).iter().map(|(to, _)| to.to_string()).collect()
+        };
+        assert_eq!(kept(&["10.88.0.0/16"]), ["192.0.3.0/24"]);
+        assert_eq!(kept(&["10.88.7.0/25"]), ["192.0.3.0/24"]);
+        assert_eq!(kept(&[]), ["10.88.0.0/16", "10.88.7.0/24", "10.0.0.0/8", "192.0.3.0/24"]);
+    }
+
+    #[test]
     fn times_that_make_no_sense_are_as_usual() {
         for (renew, rebind, expected) in [
             (100, 200, (100, 200)),
@@ -240,6 +265,7 @@ mod tests {
             (code::SERVER, vec![127, 0, 0, 1]),
             (code::MASK, vec![255, 0, 255, 0]),
             (code::MASK, vec![0; 4]),
+            (code::MASK, vec![254, 0, 0, 0]),
             (code::LEASE, vec![0; 4]),
             (code::LEASE, vec![1]),
         ] {

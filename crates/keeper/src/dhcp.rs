@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
-use ::dhcp::{Action, Client, Heard, Identity, Lease, Port};
+use ::dhcp::{Action, Client, Heard, Identity, Lease, Message, Port, To};
 use ipnet::{IpNet, Ipv4Net};
 use lifecycle::networks::dhcp::{self, Face, Order, PATIENCE, Report};
 use lifecycle::networks::{Given, files};
@@ -27,6 +27,8 @@ use spec::{Error, Result, ResultExt};
 const TURN: usize = 32;
 /// The kernel takes an address away a little after its time, if we do not.
 const SLACK: u32 = 2;
+/// What the kernel has not taken is tried again after so long.
+const AGAIN: Duration = Duration::from_secs(1);
 /// The type of clients that are named by their MAC address, and of those that are not (RFC 2132, section 9.14).
 const BY_MAC: u8 = 1;
 const BY_NAME: u8 = 0;
@@ -57,7 +59,6 @@ struct House {
     _dir: File,
     /// Whether its start has been told, and what.
     told: Option<Vec<Given>>,
-    trouble: Option<Error>,
 }
 
 /// One interface, and what it has.
@@ -66,8 +67,17 @@ struct Asking {
     client: Client,
     port: Port,
     link: Leased,
+    /// What it was given, and until when.
+    wants: Option<(Lease, Option<Duration>)>,
+    /// When what it wants is to be made so, if it is not.
+    again: Option<Duration>,
     has: Option<Setting>,
+    /// What it was given and has.
     lease: Option<Lease>,
+    /// Why it has not what it wants: what came first.
+    trouble: Option<Error>,
+    /// Why it could not ask, the last time.
+    mute: Option<Error>,
     /// The number of the host's end, if that is locked to its addresses.
     end: Option<u32>,
 }
@@ -96,22 +106,30 @@ impl House {
             Asking::new(&order, face, end, before.get(&face.interface).copied())
         };
         let faces = order.faces.iter().zip(ends).map(made).collect::<Result<_>>()?;
-        Ok(Self { order, host, faces, timer, _dir: dir, told: None, trouble: None })
+        Ok(Self { order, host, faces, timer, _dir: dir, told: None })
     }
 
-    /// Until the leash is let go.
+    /// Until the leash is let go. However it ends, nothing is let through any more.
     fn live(mut self, leash: &OwnedFd) -> Result<()> {
+        let ended = self.keep(leash);
+        self.leave();
+        ended
+    }
+
+    fn keep(&mut self, leash: &OwnedFd) -> Result<()> {
         let deadline = now() + PATIENCE;
         loop {
             for index in 0..self.faces.len() {
                 let actions = self.faces[index].client.tick(now());
                 self.act(index, actions);
             }
+            if self.faces.iter().any(|asking| asking.again.is_some_and(|again| again <= now())) {
+                self.settle();
+            }
             if self.told.is_none() {
                 self.first(leash, deadline)?;
             }
             if self.wait(leash, deadline)? {
-                self.leave();
                 return Ok(());
             }
             for index in 0..self.faces.len() {
@@ -122,7 +140,7 @@ impl House {
 
     /// Tells the container's start what it has, when it has all; fails when that takes too long.
     fn first(&mut self, leash: &OwnedFd, deadline: Duration) -> Result<()> {
-        let missing = self.faces.iter().find(|asking| asking.lease.is_none());
+        let missing = self.faces.iter_mut().find(|asking| asking.lease.is_none());
         let Some(missing) = missing else {
             let given = self.given();
             self.note();
@@ -134,7 +152,7 @@ impl House {
             return Ok(());
         }
         let on = &missing.face.on;
-        let error = match (self.trouble.take(), missing.client.complaint()) {
+        let error = match (missing.trouble.take().or(missing.mute.take()), missing.client.complaint()) {
             (Some(trouble), _) => trouble.context(format!("asking for an address on {on}")),
             (None, Some(complaint)) => Error::not_found(format!("no address was given on {on}: {complaint}")),
             (None, None) => Error::not_found(format!(
@@ -149,7 +167,7 @@ impl House {
 
     /// Until something is to be done; whether that is to end.
     fn wait(&self, leash: &OwnedFd, deadline: Duration) -> Result<bool> {
-        let due = self.faces.iter().filter_map(|asking| asking.client.due());
+        let due = self.faces.iter().flat_map(|asking| asking.client.due().into_iter().chain(asking.again));
         let due = due.chain(self.told.is_none().then_some(deadline)).min();
         // Zero would be no time at all.
         let at = due.map_or(Duration::ZERO, |due| due.max(Duration::from_nanos(1)));
@@ -181,15 +199,39 @@ impl House {
 
     fn act(&mut self, index: usize, actions: Vec<Action>) {
         for action in actions {
-            // It may be possible later: what is to be sent is sent again.
-            self.trouble = self.faces[index].act(&action, self.host.as_ref()).err();
-            if self.trouble.is_none() && matches!(action, Action::Have(..) | Action::Lose(_)) {
-                self.changed();
+            let asking = &mut self.faces[index];
+            match action {
+                // It may be possible later: what is to be sent is sent again.
+                Action::Send(message, to) => asking.mute = asking.say(&message, to).err(),
+                Action::Probe(address) => asking.mute = asking.probe(address).err(),
+                Action::Have(lease, until) => {
+                    (asking.wants, asking.again) = (Some((lease, until)), Some(now()));
+                    self.settle();
+                }
+                Action::Lose(_) => {
+                    asking.lose(self.host.as_ref());
+                    self.settle();
+                }
             }
         }
-        // What was only to be said needs no ears afterwards.
-        let asking = &mut self.faces[index];
-        let _ = asking.port.listen(asking.client.ears());
+        // Who has said his last needs no ears afterwards; what cannot be opened now is opened with what is sent next.
+        let _ = self.faces[index].listen();
+    }
+
+    /// Has all interfaces have what they want. What one has got may have something to do with what others may have.
+    fn settle(&mut self) {
+        for index in 0..self.faces.len() {
+            let beside = self.beside(index);
+            self.faces[index].settle(&beside, self.host.as_ref());
+        }
+        self.changed();
+    }
+
+    /// Where the other interfaces lead by now.
+    fn beside(&self, index: usize) -> Vec<Ipv4Net> {
+        let others = self.faces.iter().enumerate().filter(|(other, _)| *other != index);
+        let leased = others.filter_map(|(_, other)| Some(other.wants.as_ref()?.0.address.trunc()));
+        self.faces[index].face.beside.iter().copied().chain(leased).collect()
     }
 
     /// Others than its start are told what is different now.
@@ -240,9 +282,9 @@ impl House {
 
     /// What the keeper does not know of goes with us; all else is its own to take back.
     fn leave(&self) {
-        let (Some(host), Some(told)) = (&self.host, &self.told) else { return };
-        for (asking, given) in self.faces.iter().zip(told) {
-            asking.unlock(host, &given.addresses);
+        let Some(host) = &self.host else { return };
+        for asking in &self.faces {
+            asking.unlock(host, &asking.addresses());
         }
     }
 }
@@ -262,6 +304,7 @@ impl Asking {
             broadcast: face.shared,
             size: u16::try_from(link.mtu()).unwrap_or(u16::MAX).max(576),
             taken: order.taken.clone(),
+            elsewhere: if face.leads { Vec::new() } else { face.beside.clone() },
         };
         let mut seed = [0; 8];
         let random = rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty());
@@ -271,67 +314,90 @@ impl Asking {
             port: Port::new(link.index()),
             face: face.clone(),
             link,
+            wants: None,
+            again: None,
             has: None,
             lease: None,
+            trouble: None,
+            mute: None,
             end,
         })
     }
 
-    fn act(&mut self, action: &Action, host: Option<&Host>) -> Result<()> {
-        let opened = self.port.listen(self.client.ears());
-        opened.map_err(std::io::Error::from).doing(|| format!("listening on {}", self.face.interface))?;
-        match action {
-            Action::Send(message, to) => {
-                let sent = self.port.send(message, *to).map_err(std::io::Error::from);
-                sent.doing(|| format!("asking for an address on {}", self.face.interface))
+    fn say(&mut self, message: &Message, to: To) -> Result<()> {
+        self.listen()?;
+        let sent = self.port.send(message, to).map_err(std::io::Error::from);
+        sent.doing(|| format!("asking for an address on {}", self.face.interface))
+    }
+
+    fn probe(&mut self, address: Ipv4Addr) -> Result<()> {
+        self.listen()?;
+        let asked = self.port.probe(self.link.mac().0, address).map_err(std::io::Error::from);
+        asked.doing(|| format!("asking who has {address}"))
+    }
+
+    fn listen(&mut self) -> Result<()> {
+        let opened = self.port.listen(self.client.ears()).map_err(std::io::Error::from);
+        opened.doing(|| format!("listening on {}", self.face.interface))
+    }
+
+    /// Has it have what it wants, if it does not yet, or if others have got something since that makes it something else.
+    fn settle(&mut self, beside: &[Ipv4Net], host: Option<&Host>) {
+        let Some((lease, until)) = self.wants.clone() else { return };
+        let setting = self.setting(&lease, until, beside);
+        if self.again.is_none() && self.has.as_ref().is_some_and(|has| has.routes == setting.routes) {
+            return;
+        }
+        match self.have(setting, host) {
+            Ok(()) => (self.again, self.trouble, self.lease) = (None, None, Some(lease)),
+            Err(error) => {
+                self.again = Some(now() + AGAIN);
+                self.trouble.get_or_insert(error);
             }
-            Action::Probe(address) => {
-                let asked = self.port.probe(self.link.mac().0, *address).map_err(std::io::Error::from);
-                asked.doing(|| format!("asking who has {address}"))
-            }
-            Action::Have(lease, until) => self.have(lease, *until, host),
-            Action::Lose(_) => self.lose(host),
         }
     }
 
-    fn have(&mut self, lease: &Lease, until: Option<Duration>, host: Option<&Host>) -> Result<()> {
-        let setting = self.setting(lease, until);
+    fn have(&mut self, setting: Setting, host: Option<&Host>) -> Result<()> {
         let before = self.has.as_ref().map(|has| has.address).filter(|before| *before != setting.address);
         if let (Some(host), Some(before)) = (host, before) {
             self.unlock(host, &[before]);
         }
         self.link.set(self.has.as_ref(), &setting)?;
-        if let Some(host) = host {
-            self.lock(host, &[setting.address])?;
-        }
-        (self.has, self.lease) = (Some(setting), Some(lease.clone()));
-        Ok(())
+        // Before what may fail: it is to be taken back as well.
+        self.has = Some(setting);
+        host.map_or(Ok(()), |host| self.lock(host, &self.addresses()))
     }
 
-    fn lose(&mut self, host: Option<&Host>) -> Result<()> {
-        self.lease = None;
-        let Some(has) = self.has.take() else { return Ok(()) };
+    /// What the kernel does not take away now it does when its time is over.
+    fn lose(&mut self, host: Option<&Host>) {
+        (self.wants, self.again, self.lease) = (None, None, None);
+        let Some(has) = self.has.take() else { return };
         if let Some(host) = host {
             self.unlock(host, &[has.address]);
         }
-        self.link.unset(&has)
+        let _ = self.link.unset(&has);
     }
 
-    /// Only what is first leads everywhere.
-    fn setting(&self, lease: &Lease, until: Option<Duration>) -> Setting {
+    fn addresses(&self) -> Vec<IpNet> {
+        self.has.iter().map(|has| has.address).collect()
+    }
+
+    /// Only what is first leads everywhere, and nobody leads where others do. `beside`: where that is.
+    fn setting(&self, lease: &Lease, until: Option<Duration>, beside: &[Ipv4Net]) -> Setting {
         let seconds = |until: Duration| {
             let left = until.saturating_sub(now()).as_secs();
             u32::try_from(left).unwrap_or(u32::MAX).saturating_add(SLACK).min(u32::MAX - 1)
         };
-        let routes = lease.routes.iter().filter(|(to, _)| self.face.leads || to.prefix_len() > 0);
+        let routes = if self.face.leads { lease.routes.clone() } else { lease.routes_beside(beside) };
         let own = lease.address.trunc();
         Setting {
             address: IpNet::V4(lease.address),
             seconds: until.map(seconds),
             // The subnet's own comes with the address.
             routes: routes
+                .into_iter()
                 .filter(|(to, via)| *to != own || via.is_some())
-                .map(|(to, via): &(Ipv4Net, _)| (IpNet::V4(*to), via.map(IpAddr::V4)))
+                .map(|(to, via)| (IpNet::V4(to), via.map(IpAddr::V4)))
                 .collect(),
             mtu: lease.mtu.filter(|_| self.face.any_mtu).map(u32::from),
         }
@@ -339,10 +405,9 @@ impl Asking {
 
     fn given(&self) -> Given {
         let lease = self.lease.as_ref();
-        let has = self.has.as_ref();
         Given {
             interface: self.face.interface.clone(),
-            addresses: has.map(|has| has.address).into_iter().collect(),
+            addresses: self.addresses(),
             gateway: lease.filter(|_| self.face.leads).and_then(Lease::gateway).map(IpAddr::V4),
             servers: lease
                 .map(|lease| lease.servers.iter().copied().map(IpAddr::V4).collect())

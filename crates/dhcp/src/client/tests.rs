@@ -12,6 +12,7 @@ fn client(before: Option<[u8; 4]>) -> Client {
         broadcast: false,
         size: 1500,
         taken: vec![[192, 0, 2, 99].into()],
+        elsewhere: vec!["10.88.0.0/16".parse().expect("a net"), "192.0.2.0/24".parse().expect("a net")],
     };
     Client::new(identity, before.map(Ipv4Addr::from), 1, Duration::ZERO)
 }
@@ -76,6 +77,7 @@ fn only_what_is_meant_for_it_is_heard() {
     others.push(Message { reply: false, ..good.clone() });
     others.push(Message { kind: Kind::Ack, ..good.clone() });
     others.push(Message { yours: Ipv4Addr::LOCALHOST, ..good.clone() });
+    others.push(Message { yours: [10, 88, 7, 7].into(), ..good.clone() });
     others.push(Message { yours: [192, 0, 2, 99].into(), ..good.clone() });
     for other in others {
         assert!(client.hear(seconds(0), &other).is_empty(), "{other:?}");

@@ -10,10 +10,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use spec::network::{Attachment, Element, Kind, Network, Networking, Plan, Step, link_name};
+use spec::network::{Attachment, Element, Kind, Link, Network, Networking, Plan, Step, Wiring, link_name};
 use spec::protocol::Failure;
 use spec::{Error, Id, Name, Result, ResultExt};
 
@@ -73,6 +73,8 @@ pub struct Face {
     pub any_mtu: bool,
     /// The host's end of it, if that is locked to its addresses.
     pub port: Option<String>,
+    /// Nets that the container's other interfaces lead to, as far as they are known at its start.
+    pub beside: Vec<Ipv4Net>,
 }
 
 /// What it says when it has all of them, or has given up.
@@ -102,7 +104,6 @@ pub(super) fn begin(
     networks: &Networks,
     known: &[Network],
     others: &[Given],
-    plan: &mut Plan,
     inside: BorrowedFd<'_>,
 ) -> Result<Option<Leased>> {
     let Some(order) = Order::of(job, networks, known, others)? else { return Ok(None) };
@@ -117,8 +118,6 @@ pub(super) fn begin(
         Report::Given(given, search) => (given, search),
         Report::Failed(failure) => return Err(failure.into()),
     };
-    // It has made them; when the container ends, they are taken back with the rest.
-    plan.extend(order.locks(&given).map(Step::Element));
     Ok(Some(Leased { leash, given, search }))
 }
 
@@ -133,6 +132,10 @@ impl Order {
         let attachments = networking.attachments.iter().enumerate().filter(|(_, one)| asks(one));
         let faces: Vec<Face> =
             attachments.filter_map(|(index, one)| face(job.spec.id, index, one, known)).collect();
+        let faces = faces
+            .into_iter()
+            .map(|face| Face { beside: beside(face.index, networking, known, others), ..face });
+        let faces: Vec<Face> = faces.collect();
         if faces.is_empty() {
             return Ok(None);
         }
@@ -149,14 +152,6 @@ impl Order {
             names: (job.spec.name.clone(), hostname.to_owned()),
             others: others.to_vec(),
         }))
-    }
-
-    /// For addresses that have just been given: whom the packets of these ports may come from.
-    fn locks<'a>(&'a self, given: &'a [Given]) -> impl Iterator<Item = Element> + 'a {
-        self.faces.iter().flat_map(|face| {
-            let given = given.iter().filter(|given| given.interface == face.interface);
-            given.flat_map(|given| face.locks(&given.addresses))
-        })
     }
 
     /// The container's files about its network with what its interfaces were given: where they are, and what they say.
@@ -192,13 +187,50 @@ impl Order {
 impl Face {
     /// The elements that let these addresses through.
     pub fn locks(&self, addresses: &[IpNet]) -> Vec<Element> {
-        let element = |interface: &String, address: &IpNet| Element::Port {
-            interface: interface.clone(),
-            address: address.addr(),
-        };
         let port = self.port.iter();
-        port.flat_map(|port| addresses.iter().map(move |address| element(port, address))).collect()
+        port.flat_map(|port| addresses.iter().map(move |address| lock(port, address))).collect()
     }
+}
+
+fn lock(port: &str, address: &IpNet) -> Element {
+    Element::Port { interface: port.to_owned(), address: address.addr() }
+}
+
+/// All that is made on the host for a container by now: its plan, and what lets the addresses through that it was given.
+pub(super) fn whole(connected: &Connected) -> Plan {
+    let locked = |interface: &str| {
+        connected.plan.iter().find_map(|step| match step {
+            Step::Link(Link { inside, wiring: Wiring::Veth { host, bridge: Some(_), .. }, .. })
+                if inside == interface =>
+            {
+                Some(host.as_str())
+            }
+            _ => None,
+        })
+    };
+    let given =
+        connected.given.iter().filter_map(|given| Some((locked(&given.interface)?, &given.addresses)));
+    let locks = given.flat_map(|(port, addresses)| addresses.iter().map(|address| lock(port, address)));
+    connected.plan.iter().cloned().chain(locks.map(Step::Element)).collect()
+}
+
+/// Where the interfaces lead that are not this one.
+fn beside(own: usize, networking: &Networking, known: &[Network], others: &[Given]) -> Vec<Ipv4Net> {
+    let rest = networking.attachments.iter().enumerate().filter(|(index, _)| *index != own);
+    let of_one = |attachment: &Attachment| -> Vec<IpNet> {
+        match attachment {
+            Attachment::Network { network, addresses, .. } => {
+                let subnets =
+                    known.iter().filter(|known| known.name == *network).flat_map(|known| &known.subnets);
+                subnets.map(|subnet| subnet.net).chain(addresses.iter().copied()).collect()
+            }
+            Attachment::Interface { addresses, .. } => addresses.clone(),
+            _ => Vec::new(),
+        }
+    };
+    let nets = rest.flat_map(|(_, attachment)| of_one(attachment));
+    let nets = nets.chain(others.iter().flat_map(|given| given.addresses.iter().copied()));
+    nets.filter_map(|net| if let IpNet::V4(net) = net { Some(net.trunc()) } else { None }).collect()
 }
 
 fn face(id: Id, index: usize, attachment: &Attachment, known: &[Network]) -> Option<Face> {
@@ -220,6 +252,7 @@ fn face(id: Id, index: usize, attachment: &Attachment, known: &[Network]) -> Opt
                 shared: matches!(network.kind, Kind::Ipvlan { .. }),
                 any_mtu: mtu.or(network.mtu).is_none(),
                 port: matches!(network.kind, Kind::Bridge { .. }).then(|| link_name(id, index)),
+                beside: Vec::new(),
             })
         }
         Attachment::Interface { host, interface, .. } => Some(Face {
@@ -231,6 +264,7 @@ fn face(id: Id, index: usize, attachment: &Attachment, known: &[Network]) -> Opt
             // The host has it back afterwards, as it was.
             any_mtu: false,
             port: None,
+            beside: Vec::new(),
         }),
         Attachment::Cni { .. } | Attachment::Netavark { .. } | Attachment::User { .. } => None,
     }

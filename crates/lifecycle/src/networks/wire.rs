@@ -34,7 +34,7 @@ pub struct Connected {
     /// They lead to it by a process, as the host filters what comes to it.
     #[serde(default)]
     pub relayed: bool,
-    /// What was made, to be taken back.
+    /// What was made, to be taken back; but for what lets the addresses through that a server gives, as they change.
     pub plan: Plan,
     /// Interfaces whose addresses others have given it, at its start.
     #[serde(default)]
@@ -121,7 +121,7 @@ pub fn wire(job: &Job, inside: BorrowedFd<'_>) -> Result<Wired> {
     let known: Vec<Network> = places.iter().map(|(network, _)| network.clone()).collect();
     make(&networks, &known, &plan, inside)?;
     let making = Making { job, networks: &networks, networking: &networking, known: &known, inside };
-    match making.complete(doors, &ways, &mut plan) {
+    match making.complete(doors, &ways, &plan) {
         Ok((connected, ports, rewritten)) => {
             Ok(Wired { connected: Connected { relayed, plan, ..connected }, ports, rewritten })
         }
@@ -147,12 +147,12 @@ type Completed = (Connected, Vec<OwnedFd>, Vec<(PathBuf, String)>);
 impl Making<'_> {
     /// What does not follow from the plan: processes that carry ports, what others make, and addresses that are asked
     /// for.
-    fn complete(&self, doors: Doors, ways: &[Element], plan: &mut Plan) -> Result<Completed> {
+    fn complete(&self, doors: Doors, ways: &[Element], plan: &Plan) -> Result<Completed> {
         let Self { job, networks, networking, known, inside } = *self;
         let (published, mut held) = doors.open(job, ways, inside)?;
         let mut given = foreign::connect(networks, &job.spec, networking, inside)?;
         let mut search = Vec::new();
-        if let Some(leased) = dhcp::begin(job, networks, known, &given, plan, inside)? {
+        if let Some(leased) = dhcp::begin(job, networks, known, &given, inside)? {
             held.push(leased.leash);
             given.extend(leased.given);
             search = leased.search;
@@ -229,7 +229,7 @@ fn raise(networks: &Networks, known: &[Network], host: &net::Host) -> Result<()>
     if damaged {
         for connected in networks.connected() {
             // One that is just ending has no link any more.
-            let _ = host.renew(&connected.plan);
+            let _ = host.renew(&dhcp::whole(&connected));
         }
     }
     Ok(())
@@ -350,7 +350,8 @@ pub fn unwire(job: &Job, held: &[OwnedFd]) -> Result<()> {
     }
     let state = disk::read_json::<crate::Running>(&job.run.join(STATE))?;
     match state.and_then(|state| state.network) {
-        Some(connected) => {
+        Some(mut connected) => {
+            dhcp::refresh(&mut connected, &job.run);
             give_back(&connected.plan, held);
             disconnect(&connected)
         }
@@ -396,7 +397,7 @@ pub fn take_back(connected: &Connected, held: &[OwnedFd]) -> Result<()> {
 /// # Errors
 /// Whatever the kernel refuses.
 pub fn disconnect(connected: &Connected) -> Result<()> {
-    with_host(|host| host.detach(&connected.plan))
+    with_host(|host| host.detach(&dhcp::whole(connected)))
 }
 
 /// Has others take back what they have made for a container whose start has failed; what stays is noted.
@@ -435,12 +436,16 @@ impl Networks {
         Ok(networking.into_iter().flat_map(addresses).map(|net| IpNet::from(net.addr())).collect())
     }
 
-    /// How the containers that run are connected.
+    /// How the containers that run are connected by now.
     fn connected(&self) -> impl Iterator<Item = Connected> {
         let all = std::fs::read_dir(self.run_dirs().with_file_name("containers"));
-        let state =
-            |dir: std::fs::DirEntry| disk::read_json::<crate::Running>(&dir.path().join(STATE)).ok()?;
-        all.into_iter().flatten().flatten().filter_map(move |dir| state(dir)?.network)
+        let one = |dir: PathBuf| {
+            let state = disk::read_json::<crate::Running>(&dir.join(STATE)).ok()??;
+            let mut connected = state.network?;
+            dhcp::refresh(&mut connected, &dir);
+            Some(connected)
+        };
+        all.into_iter().flatten().flatten().filter_map(move |dir| one(dir.path()))
     }
 
     /// Has the resolver of a network run.
