@@ -54,6 +54,11 @@ impl Inside {
         Self { namespace, route: Socket::from(socket) }
     }
 
+    /// Whether an interface is there.
+    pub fn has(&self, interface: &str) -> Result<bool> {
+        Ok(link::find(&self.route, interface)?.is_some())
+    }
+
     /// The namespace.
     pub fn namespace(&self) -> BorrowedFd<'_> {
         self.namespace.as_fd()

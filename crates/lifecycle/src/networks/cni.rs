@@ -5,6 +5,7 @@ mod config;
 mod request;
 mod result;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ use spec::network::{Asked, Networking, Publish};
 use spec::{Error, Id, Name, Result};
 
 use super::Given;
-use super::foreign::{Call, Files, LIMIT, Said, found};
+use super::foreign::{Call, Files, LIMIT, Said, absolute, found};
 use config::List;
 
 pub(super) use config::text;
@@ -69,16 +70,20 @@ pub(super) struct Wanted<'a> {
 }
 
 /// Where configurations and plugins are that are not at their usual places: the words that other programs know.
-pub(crate) fn by_environment(asked: Asked) -> Asked {
-    let var = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    let programs =
-        var("CNI_PATH").map(|path| std::env::split_paths(&path).filter(|dir| dir.is_absolute()).collect());
-    let configurations = var("CNI_CONFIG_DIR").or(var("NETCONFPATH")).map(PathBuf::from);
-    Asked {
-        configurations: configurations.filter(|dir| dir.is_absolute()),
-        programs: programs.unwrap_or_default(),
-        ..asked
-    }
+///
+/// # Errors
+/// For one that is not absolute.
+pub(crate) fn by_environment(asked: Asked) -> Result<Asked> {
+    by_variables(asked, &|name| std::env::var_os(name).filter(|value| !value.is_empty()))
+}
+
+fn by_variables(asked: Asked, var: &dyn Fn(&str) -> Option<OsString>) -> Result<Asked> {
+    let path = var("CNI_PATH").unwrap_or_default();
+    let programs = std::env::split_paths(&path).filter(|dir| !dir.as_os_str().is_empty());
+    let programs = programs.map(|dir| absolute("CNI_PATH", dir)).collect::<Result<_>>()?;
+    let named = ["CNI_CONFIG_DIR", "NETCONFPATH"].into_iter().find_map(|name| Some((name, var(name)?)));
+    let configurations = named.map(|(name, dir)| absolute(name, dir.into())).transpose()?;
+    Ok(Asked { configurations, programs, ..asked })
 }
 
 impl Chain {
@@ -194,6 +199,20 @@ impl Chain {
             "the CNI configuration {} comes to no result that can be understood: {why}",
             self.list.name
         ))
+    }
+
+    /// What is wrong with a result of an interface that is not there.
+    pub(super) fn not_there(&self, given: &Given) -> Error {
+        let (kinds, addresses): (Vec<_>, Vec<_>) =
+            (self.list.kinds().collect(), given.addresses.iter().map(ToString::to_string).collect());
+        Error::unsupported(format!(
+            "the CNI configuration {} (plugin {}) says that {} has {}, but the container has no such interface",
+            self.list.name,
+            kinds.join(", then "),
+            given.interface,
+            addresses.join(" and ")
+        ))
+        .hint("the first plugin is to make it, by the name that CNI_IFNAME says")
     }
 
     fn not_given(&self, what: &str) -> Error {

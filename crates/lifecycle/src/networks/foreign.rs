@@ -25,7 +25,7 @@ use crate::disk::{self, Durable};
 use crate::lock::Lock;
 use crate::record::Record;
 use crate::state::STATE;
-pub(super) use program::{Call, Files, LIMIT, Said, found};
+pub(super) use program::{Call, Files, LIMIT, Said, absolute, found};
 use stand_in::StandIn;
 
 /// Below the state directory, with one note for each container.
@@ -193,10 +193,14 @@ impl Making<'_> {
         let whose = cni::Whose { id: self.spec.id, namespace: &namespace, files: &files };
         let place = self.note.made.len();
         self.note.made.push(Made::Cni(chain.clone()));
-        chain.add(&whose, wanted.asked, &mut |chain| {
+        let given = chain.add(&whose, wanted.asked, &mut |chain| {
             self.note.made[place] = Made::Cni(chain.clone());
             self.networks.write_note(&self.note)
-        })
+        })?;
+        match given.addresses.is_empty() || net::Inside::of(self.inside)?.has(&given.interface)? {
+            true => Ok(given),
+            false => Err(chain.not_there(&given)),
+        }
     }
 
     fn netavark(&mut self, wanted: &netavark::Wanted<'_>) -> Result<Given> {

@@ -8,6 +8,7 @@ mod addresses;
 mod firewall;
 mod network;
 
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::net::IpAddr;
@@ -21,7 +22,7 @@ use serde_json::{Value, json};
 use spec::network::{Asked, Mac, Networking, Publish, Rate};
 use spec::{Error, Id, Name, Result, ResultExt};
 
-use super::foreign::{Call, Files, LIMIT, Said, found};
+use super::foreign::{Call, Files, LIMIT, Said, absolute, found};
 use super::{Given, Networks};
 use crate::lock::FileLock;
 use network::Known;
@@ -35,6 +36,9 @@ const RUN: &str = "/run/containers/networks";
 
 /// So long is waited for podman, which holds its lock while it does the same.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// So many addresses are asked for at most whether somebody answers: it takes a while for each.
+const PROBES: usize = 64;
 
 /// One interface, as it is made and taken back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,15 +77,21 @@ pub(super) struct Wanted<'a> {
 }
 
 /// Where networks and programs are that are not at their usual places.
-pub(crate) fn by_environment(asked: Asked) -> Asked {
-    let dir = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
-    Asked {
-        configurations: dir("TSUBO_NETAVARK_NETWORKS"),
-        programs: dir("TSUBO_NETAVARK_PROGRAMS").into_iter().collect(),
-        run: dir("TSUBO_NETAVARK_RUN"),
+///
+/// # Errors
+/// For one that is not absolute.
+pub(crate) fn by_environment(asked: Asked) -> Result<Asked> {
+    let dir = |name: &str| {
+        let value = std::env::var_os(name).filter(|value| !value.is_empty());
+        value.map(|dir| absolute(name, dir.into())).transpose()
+    };
+    Ok(Asked {
+        configurations: dir("TSUBO_NETAVARK_NETWORKS")?,
+        programs: dir("TSUBO_NETAVARK_PROGRAMS")?.into_iter().collect(),
+        run: dir("TSUBO_NETAVARK_RUN")?,
         firewall: std::env::var(firewall::VARIABLE).ok().filter(|driver| !driver.is_empty()),
         ..asked
-    }
+    })
 }
 
 impl Setup {
@@ -156,11 +166,13 @@ impl Setup {
     /// Conflict where one is another's, or all are.
     pub(super) fn choose(&mut self, wanted: &Wanted<'_>, taken: &[IpAddr]) -> Result<()> {
         let by_podman = addresses::listed(&self.run.join("aardvark-dns").join(wanted.name));
-        let is_taken = |address: IpAddr| {
-            taken.contains(&address)
-                || by_podman.contains(&address)
-                || addresses::answers(address, &self.known)
+        let asked_for = Cell::new(0);
+        let answers = |address: IpAddr| {
+            asked_for.set(asked_for.get() + 1);
+            asked_for.get() > PROBES || addresses::answers(address, &self.known)
         };
+        let is_taken =
+            |address: IpAddr| taken.contains(&address) || by_podman.contains(&address) || answers(address);
         if let Some(address) = self.addresses.iter().find(|address| is_taken(**address)) {
             return Err(Error::conflict(format!(
                 "{address} on podman's network {} is somebody else's",

@@ -291,7 +291,7 @@ fn attachment(wish: &Wish, interface: String, table: &NetworkTable) -> Result<At
         })
     };
     if let Some(name) = &wish.netavark {
-        let asked = netavark::by_environment(asked(wish, table, "a network of podman's")?);
+        let asked = netavark::by_environment(asked(wish, table, "a network of podman's")?)?;
         return Ok(Attachment::Netavark { name: name.clone(), interface, asked });
     }
     match (&wish.network, &wish.host, &wish.cni) {
@@ -309,7 +309,7 @@ fn attachment(wish: &Wish, interface: String, table: &NetworkTable) -> Result<At
             Ok(Attachment::Interface { host, interface, addresses, dhcp: wish.dhcp })
         }
         (_, _, Some(name)) => {
-            let asked = cni::by_environment(asked(wish, table, "a configuration of CNI")?);
+            let asked = cni::by_environment(asked(wish, table, "a configuration of CNI")?)?;
             Ok(Attachment::Cni { name: name.clone(), interface, asked })
         }
         (network, ..) => {

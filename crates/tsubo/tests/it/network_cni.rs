@@ -389,14 +389,30 @@ fn a_plugin_that_fails_says_so_and_the_first_one_is_taken_back() {
         assert!(parts.iter().all(|part| error.contains(part)), "{error}");
         assert_eq!(ground.traces(), Vec::<String>::new(), "{script}");
     }
+    // One that makes nothing is not believed; one that cannot even begin is not noted for ever.
+    let told = r#"{\"cniVersion\":\"1.0.0\",\"ips\":[{\"address\":\"10.71.0.9/24\"}]}"#;
+    ground.plugin("pretends", &format!("test $CNI_COMMAND = DEL || echo \"{told}\""));
+    ground.configured("50-odd.conf", &json!({"cniVersion": "1.0.0", "name": "odd", "type": "pretends"}));
+    let error = ground.fails(&["run", "--rm", "--network", "cni:odd", "web"]);
+    assert!(error.contains("plugin pretends") && error.contains("no such interface"), "{error}");
+    assert_eq!(ground.traces(), Vec::<String>::new());
+    let unusable = json!({"type": "host-local", "subnet": "10.71.0.300/24"});
+    ground.configured(
+        "50-odd.conf",
+        &json!({"cniVersion": "1.0.0", "name": "odd", "type": "ptp", "ipam": unusable}),
+    );
+    let error = ground.fails(&["run", "--rm", "--network", "cni:odd", "web"]);
+    assert!(error.contains("invalid CIDR") && !error.contains("tsubo gc"), "{error}");
+    assert_eq!(ground.traces(), Vec::<String>::new());
     // One that does not even take back what it did stays noted, and is tried again.
     ground.plugin("second", "echo '{\"msg\":\"broken\"}'; exit 1");
     let error = ground.fails(&["run", "--rm", "--network", "cni:lan", "web"]);
     assert!(error.contains("broken") && error.contains("tsubo gc"), "{error}");
+    ground.fails(&["run", "--rm", "--network", "cni:lan", "web"]);
     let error = ground.fails(&["gc"]);
-    assert!(error.contains("DEL by the plugin second"), "{error}");
+    assert_eq!(error.matches("DEL by the plugin second").count(), 2, "each that is stuck: {error}");
     ground.plugin("second", "exit 0");
-    assert!(ground.ok(&["gc"]).contains("made by others"));
+    assert_eq!(ground.ok(&["gc"]).matches("made by others").count(), 2);
     assert_eq!(ground.traces(), Vec::<String>::new());
 }
 

@@ -93,6 +93,21 @@ fn plugins_are_called_one_after_the_other_and_back() {
 }
 
 #[test]
+fn places_are_absolute() {
+    let by = |variable: &'static str, value: &'static str| {
+        by_variables(Asked::default(), &|name| (name == variable).then(|| value.into()))
+    };
+    let programs = by("CNI_PATH", "/a:/b:").expect("absolute").programs;
+    assert_eq!(programs, [Path::new("/a"), Path::new("/b")]);
+    let configurations = by("NETCONFPATH", "/etc/cni").expect("absolute").configurations;
+    assert_eq!(configurations.as_deref(), Some(Path::new("/etc/cni")));
+    for (variable, value) in [("CNI_PATH", "/a:bin"), ("CNI_CONFIG_DIR", "net.d"), ("NETCONFPATH", "./x")] {
+        let error = by(variable, value).expect_err(value).to_string();
+        assert!(error.contains(variable) && error.contains("must be absolute"), "{error}");
+    }
+}
+
+#[test]
 fn a_failure_is_told_and_what_was_begun_is_taken_back() {
     let fails = r#"test $CNI_COMMAND = DEL || { echo '{"code":11,"msg":"no room"}'; exit 1; }"#;
     for (script, part) in [

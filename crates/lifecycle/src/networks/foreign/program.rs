@@ -190,6 +190,17 @@ fn running_on(input: &Path) -> Vec<(OwnedFd, i32)> {
     pids.filter_map(ours).collect()
 }
 
+/// A directory that the environment names.
+///
+/// # Errors
+/// For one that would be another from elsewhere: a container remembers it.
+pub(crate) fn absolute(variable: &str, dir: PathBuf) -> Result<PathBuf> {
+    match dir.is_absolute() {
+        true => Ok(dir),
+        false => Err(Error::user(format!("{variable} must be absolute: {} is not", dir.display()))),
+    }
+}
+
 /// The program of this name in the first of these directories that has it.
 ///
 /// # Errors

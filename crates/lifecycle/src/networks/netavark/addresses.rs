@@ -26,16 +26,18 @@ fn read(text: &str) -> Vec<IpAddr> {
 /// Whether somebody on the network's bridge answers to an address, as the kernel finds out when it has a packet for it.
 pub(super) fn answers(address: IpAddr, known: &Known) -> bool {
     let (IpAddr::V4(four), Some(_)) = (address, known.bridge()) else { return false };
-    let gateways = known.subnets.iter().filter_map(|subnet| subnet.gateway);
+    let is_gateway = |own: IpAddr| known.subnets.iter().any(|subnet| subnet.gateway == Some(own));
     let ask = || {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
         socket.connect(SocketAddr::new(address, DISCARD))?;
-        // It goes over the bridge only as the gateway.
-        let own = socket.local_addr()?.ip();
-        socket.send(&[0]).map(|_| own)
+        // It goes over the bridge only as the gateway. Whoever is on another way is none of ours to ask.
+        if !is_gateway(socket.local_addr()?.ip()) {
+            return Ok(false);
+        }
+        socket.send(&[0]).map(|_| true)
     };
-    let asked: std::io::Result<IpAddr> = ask();
-    if !asked.is_ok_and(|own| gateways.into_iter().any(|gateway| gateway == own)) {
+    let asked: std::io::Result<bool> = ask();
+    if !asked.unwrap_or(false) {
         return false;
     }
     std::thread::sleep(ANSWER);
