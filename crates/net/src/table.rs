@@ -31,7 +31,7 @@ pub(crate) const ROUTED: Table = Table {
     chains: &[
         ("entry", 7),
         ("tracked", 1),
-        ("published", 4),
+        ("published", 6),
         ("published_here", 4),
         ("onward", 20),
         ("here", 8),

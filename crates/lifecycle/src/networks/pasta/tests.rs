@@ -50,7 +50,8 @@ fn what_was_begun_and_not_noted_is_found() {
     File::create(&mark).expect("mark");
     let mut begun = Command::new("sh").args(["-c", "sleep 60; :"]).arg(&mark).spawn().expect("sh");
     let pid = begun.id() as i32;
-    assert_eq!(begun_for(&noted).iter().map(|(_, pid)| *pid).collect::<Vec<_>>(), [pid]);
+    // Its own child goes by the same words until it executes something.
+    assert!(begun_for(&noted).iter().any(|(_, found)| *found == pid));
     disconnect(&run).expect("ended");
     assert!(Pinned::of(pid).is_err() && begun.wait().is_err(), "it is gone, and reaped");
     assert!(!noted.exists());
