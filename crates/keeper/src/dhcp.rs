@@ -280,7 +280,7 @@ impl House {
         all
     }
 
-    /// What the keeper does not know of goes with us; all else is its own to take back.
+    /// What lets the addresses through goes with us; all else is the keeper's to take back.
     fn leave(&self) {
         let Some(host) = &self.host else { return };
         for asking in &self.faces {

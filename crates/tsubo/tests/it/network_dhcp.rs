@@ -266,6 +266,11 @@ fn a_port_of_a_bridge_speaks_for_what_it_has_by_now() {
     assert_eq!(locks(&new), 1);
     let (reached, said) = reaches(&house, "one", "");
     assert!(reached, "{said}");
+    // What somebody removes is made again for what it has by now.
+    assert!(here("nft delete table bridge tsubo").0);
+    run(&house, "two", &["--network", "lan:dhcp"]);
+    assert_eq!((locks(&own), locks(&new)), (0, 1));
+    house.ok_elsewhere(["rm", "-f", "two"]);
     house.ok_elsewhere(["rm", "-f", "one"]);
     until("all is taken back", || locks("192.0.2.") + locks("0.0.0.0") == 0);
 }
