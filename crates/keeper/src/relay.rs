@@ -5,7 +5,7 @@
 //! end of its leash is there.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -172,7 +172,7 @@ impl Relay {
             for index in broken.into_iter().rev() {
                 let Link { ends: [client, _], to, refused, .. } = self.links.swap_remove(index);
                 if refused {
-                    self.wait_for(client, to);
+                    self.turned_away(client, to);
                 }
             }
             self.try_again();
@@ -182,12 +182,21 @@ impl Relay {
     /// Leads on to `to`, now or when somebody listens there.
     fn lead(&mut self, client: TcpStream, to: SocketAddr) -> std::io::Result<()> {
         client.set_nonblocking(true)?;
-        match called(to) {
+        match connected(to, SocketType::STREAM) {
             Ok(service) => self.links.push(Link::new(client, service.into(), to)?),
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => self.wait_for(client, to),
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => self.turned_away(client, to),
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    /// Nobody listens at `to`.
+    fn turned_away(&mut self, client: TcpStream, to: SocketAddr) {
+        match beside(to) {
+            // Whoever cannot be led on sees the connection end.
+            Some(other) => drop(self.lead(client, other)),
+            None => self.wait_for(client, first_of(to)),
+        }
     }
 
     fn wait_for(&mut self, client: TcpStream, to: SocketAddr) {
@@ -207,22 +216,23 @@ impl Relay {
             return;
         }
         self.again = Instant::now() + AGAIN;
-        let mut refused: Vec<SocketAddr> = Vec::new();
+        let mut tried: Vec<SocketAddr> = Vec::new();
         for Early { client, to } in std::mem::take(&mut self.early) {
             if has_left(&client) {
                 continue;
             }
-            if refused.contains(&to) {
+            if tried.contains(&to) && !self.is_served(to) {
                 self.wait_for(client, to);
                 continue;
             }
-            let before = self.early.len();
+            tried.push(to);
             // Whoever cannot be led on sees the connection end.
             let _ = self.lead(client, to);
-            if self.early.len() > before {
-                refused.push(to);
-            }
         }
+    }
+
+    fn is_served(&self, to: SocketAddr) -> bool {
+        self.links.iter().any(|link| !link.connecting && first_of(link.to) == to)
     }
 
     /// How long nothing has to be done by itself.
@@ -417,16 +427,14 @@ fn has_left(client: &TcpStream) -> bool {
     matches!(client.peek(&mut [0]), Ok(0)) || client.take_error().is_ok_and(|error| error.is_some())
 }
 
-/// A connection to a service; at a loopback it may listen on either kind of address.
-fn called(to: SocketAddr) -> std::io::Result<OwnedFd> {
-    let refused = |error: &std::io::Error| error.kind() == ErrorKind::ConnectionRefused;
-    connected(to, SocketType::STREAM).or_else(|error| {
-        if to.ip().is_loopback() && to.is_ipv4() && refused(&error) {
-            // Where there is no IPv6 the first refusal is the one to tell.
-            return connected((Ipv6Addr::LOCALHOST, to.port()).into(), SocketType::STREAM).map_err(|_| error);
-        }
-        Err(error)
-    })
+/// At a loopback a service may listen on either kind of address: where to go when nobody is at `to`.
+fn beside(to: SocketAddr) -> Option<SocketAddr> {
+    (to.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST)).then(|| (Ipv6Addr::LOCALHOST, to.port()).into())
+}
+
+/// Where to begin anew.
+fn first_of(to: SocketAddr) -> SocketAddr {
+    if to.ip() == IpAddr::V6(Ipv6Addr::LOCALHOST) { (Ipv4Addr::LOCALHOST, to.port()).into() } else { to }
 }
 
 /// A socket that is connected, or about to be.
