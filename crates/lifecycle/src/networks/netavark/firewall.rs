@@ -15,7 +15,7 @@ pub(super) const VARIABLE: &str = "NETAVARK_FW";
 /// What podman's configuration says, if it says anything.
 pub(super) fn configured() -> Option<String> {
     let files = FILES.iter().map(PathBuf::from).chain(parts(Path::new(PARTS)));
-    files.filter_map(|file| driver(&fs::read_to_string(file).ok()?)).last()
+    files.filter_map(|file| driver(&fs::read_to_string(file).ok()?)).next_back()
 }
 
 fn parts(dir: &Path) -> Vec<PathBuf> {
