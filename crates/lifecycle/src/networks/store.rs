@@ -357,8 +357,13 @@ fn subnets(wanted: &Wanted, others: &[Network]) -> Result<Vec<Subnet>> {
         all.push(subnets::given(subnet, &taken).doing(|| format!("making network {}", wanted.name))?);
     }
     if all.is_empty() && own {
-        let few = wanted.kind == Kind::Pair;
-        all.push(subnets::free_four(&taken, few)?);
+        let length = match &wanted.kind {
+            Kind::Pair => 29,
+            // All that say nothing are there: more than a host can run.
+            _ if wanted.name.as_str() == DEFAULT => 20,
+            _ => 24,
+        };
+        all.push(subnets::free_four(&taken, length)?);
         if wanted.six && subnets::has_six() {
             all.push(subnets::free_six(&taken)?);
         }

@@ -79,12 +79,11 @@ pub(super) fn given(wanted: &WantedSubnet, taken: &Taken) -> Result<Subnet> {
     }
 }
 
-/// Free ones of IPv4: 256 of them, or eight where they are for a few.
+/// The first free ones of IPv4, `length` bits of which are all the same.
 ///
 /// # Errors
 /// When none are free.
-pub(super) fn free_four(taken: &Taken, few: bool) -> Result<Subnet> {
-    let length = if few { 29 } else { 24 };
+pub(super) fn free_four(taken: &Taken, length: u8) -> Result<Subnet> {
     let pools = POOLS.iter().filter_map(|(first, length)| Ipv4Net::new(*first, *length).ok());
     let mut all = pools.flat_map(|pool| pool.subnets(length).into_iter().flatten()).map(IpNet::V4);
     let net = all.find(|net| taken.whose(*net).is_none());
@@ -213,13 +212,13 @@ mod tests {
 
     #[test]
     fn the_first_free_one_is_found() {
-        let first = free_four(&taken(&[]), false).expect("free");
+        let first = free_four(&taken(&[]), 24).expect("free");
         assert_eq!((first.net, first.gateway), (net("10.80.0.0/24"), "10.80.0.1".parse().expect("gateway")));
-        assert_eq!(free_four(&taken(&["10.80.0.0/16"]), false).expect("free").net, net("10.81.0.0/24"));
-        assert_eq!(free_four(&taken(&["10.80.0.77/32"]), true).expect("free").net, net("10.80.0.0/29"));
-        assert_eq!(free_four(&taken(&["10.0.0.0/8"]), false).expect("free").net, net("172.24.0.0/24"));
+        assert_eq!(free_four(&taken(&["10.80.0.0/16"]), 24).expect("free").net, net("10.81.0.0/24"));
+        assert_eq!(free_four(&taken(&["10.80.0.77/32"]), 29).expect("free").net, net("10.80.0.0/29"));
+        assert_eq!(free_four(&taken(&["10.0.0.0/8"]), 24).expect("free").net, net("172.24.0.0/24"));
         let all = taken(&["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]);
-        assert!(free_four(&all, false).expect_err("none").hints()[0].contains("--subnet"));
+        assert!(free_four(&all, 24).expect_err("none").hints()[0].contains("--subnet"));
         let six = free_six(&taken(&[])).expect("free");
         assert!(six.net.to_string().starts_with("fd") && six.net.prefix_len() == 64);
     }
