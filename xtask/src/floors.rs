@@ -22,12 +22,14 @@ const FLOORS: &[(&str, u8)] = &[
     ("tsubo-lifecycle", 3),
     ("tsubo-keeper", 4),
     ("tsubo-workshop", 4),
+    ("tsubo-gateway", 4),
     ("tsubo", 5),
     ("tsubo-oci", 5),
     ("tsubo-top", 5),
     ("tsubo-audit", 5),
     ("tsubo-hook", 5),
     ("tsubo-resolver", 5),
+    ("tsubod", 5),
 ];
 
 /// Stands beside the house and imports no floor.

@@ -6,12 +6,20 @@ use std::process::Command;
 use crate::shell::{self, Result};
 
 /// The programs that `dist/` holds.
-pub(crate) const PROGRAMS: [&str; 7] =
-    ["tsubo", "tsubo-keeper", "tsubo-resolver", "tsubo-oci", "tsubo-top", "tsubo-audit", "tsubo-attack"];
+pub(crate) const PROGRAMS: [&str; 8] = [
+    "tsubo",
+    "tsubo-keeper",
+    "tsubo-resolver",
+    "tsubo-oci",
+    "tsubo-top",
+    "tsubo-audit",
+    "tsubo-attack",
+    "tsubod",
+];
 
 /// The packages that they are in: each of the same name, but for the attacker, which comes with the auditor.
-pub(crate) const PACKAGES: [&str; 6] =
-    ["tsubo", "tsubo-keeper", "tsubo-resolver", "tsubo-oci", "tsubo-top", "tsubo-audit"];
+pub(crate) const PACKAGES: [&str; 7] =
+    ["tsubo", "tsubo-keeper", "tsubo-resolver", "tsubo-oci", "tsubo-top", "tsubo-audit", "tsubod"];
 
 /// The program that runs scripts, and the profile in which it is built: it must be able to unwind.
 pub(crate) const SCRIPTED: (&str, &str) = ("tsubo-hook", "scripted");

@@ -125,6 +125,7 @@ impl Containers {
             ports: source.portable.ports.clone(),
             overcommit: options.overcommit,
             asked: options.asked,
+            service: options.service,
         };
         let durable = if remove { Durable::No } else { Durable::Yes };
         let new_volumes = Some(volumes.clone()).filter(|volumes| !volumes.exists());

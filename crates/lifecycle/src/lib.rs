@@ -55,7 +55,7 @@ pub use launch::{Exec, Launch};
 pub use lock::ImagesLock;
 pub use pinned::{Pinned, boot_id};
 pub use processes::Process;
-pub use record::{Asked, Ended, HealthState, Probe, Record, Running, Status};
+pub use record::{Asked, Ended, HealthState, Probe, Record, Running, Service, Status};
 pub use resolve::{
     Bind, MASKED, READ_ONLY, Reason, RunOptions, default_limits, explained, mounted_lxcfs, promised, resolve,
 };

@@ -40,6 +40,18 @@ pub struct Record {
     /// What was said when it was made, where its hooks may make others like it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<Asked>,
+    /// Whose instance it is: a gateway makes, starts, stops and removes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Service>,
+}
+
+/// A service of a gateway, which a container is an instance of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// Tells what the container was made from: another one is replaced.
+    pub version: String,
 }
 
 /// What was said to `tsubo run` or `tsubo create`, but for the name.

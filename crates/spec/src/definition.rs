@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::activation::ActivationTable;
 use crate::hooks::HooksTable;
 use crate::isolation::Isolation;
 use crate::limits::Limits;
@@ -80,6 +81,9 @@ pub struct Definition {
     /// The networks of the package's containers, which of its ports the host passes on, and who may talk to whom.
     #[serde(default, skip_serializing_if = "NetworkTable::is_empty")]
     pub network: NetworkTable,
+    /// How the package's containers come and go behind a gateway (`tsubo gateway`).
+    #[serde(default, skip_serializing_if = "ActivationTable::is_empty")]
+    pub activation: ActivationTable,
     /// What is done when something happens to the package's containers.
     #[serde(default, skip_serializing_if = "HooksTable::is_empty")]
     pub hooks: HooksTable,
@@ -143,6 +147,7 @@ impl Definition {
                 .hint("as in command = [\"nginx\", \"-g\", \"daemon off;\"]"));
         }
         self.network.check().doing(|| format!("{file}: [network]"))?;
+        self.activation.resolve().doing(|| format!("{file}: [activation]"))?;
         Ok(self)
     }
 
@@ -208,6 +213,7 @@ fn check_keys(table: &toml::Table, file: &str, text: &str) -> Result<()> {
         ("isolation", "Isolation"),
         ("limits", "Limits"),
         ("network", "NetworkTable"),
+        ("activation", "ActivationTable"),
         ("hooks", "HooksTable"),
     ];
     for (key, kind) in inner {

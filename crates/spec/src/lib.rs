@@ -5,6 +5,7 @@
 //! [`observation`] and [`report`] are what watching and packing leave behind.
 #![forbid(unsafe_code)]
 
+pub mod activation;
 pub mod container;
 pub mod definition;
 pub mod digest;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::activation::ActivationTable;
 use crate::hooks::Hooks;
 use crate::isolation::Isolation;
 use crate::limits::Limits;
@@ -63,6 +64,9 @@ pub struct Portable {
     /// What its definition says of its network.
     #[serde(default, skip_serializing_if = "NetworkTable::is_empty")]
     pub network: NetworkTable,
+    /// What its definition says of how it comes and goes behind a gateway.
+    #[serde(default, skip_serializing_if = "ActivationTable::is_empty")]
+    pub activation: ActivationTable,
     /// What follows for its limits from what its tests used at most.
     #[serde(default, skip_serializing_if = "Limits::is_empty")]
     pub forecast: Limits,
@@ -118,6 +122,7 @@ impl Portable {
             isolation: Isolation::default(),
             limits: Limits::default(),
             network: NetworkTable::default(),
+            activation: ActivationTable::default(),
             forecast: Limits::default(),
             used: None,
             hooks: Hooks::default(),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
+use spec::activation::ActivationTable;
 use spec::hooks::Hooks;
 use spec::isolation::Isolation;
 use spec::limits::Limits;
@@ -58,6 +59,8 @@ pub struct Request {
     pub limits: Limits,
     /// What the definition says of its network.
     pub network: NetworkTable,
+    /// How its containers come and go behind a gateway.
+    pub activation: ActivationTable,
     /// What is done when something happens to its containers.
     pub hooks: Hooks,
 }
@@ -300,6 +303,7 @@ impl Packing<'_> {
         portable.isolation.clone_from(&self.request.isolation);
         portable.limits.clone_from(&self.request.limits);
         portable.network.clone_from(&self.request.network);
+        portable.activation.clone_from(&self.request.activation);
         portable.hooks.clone_from(&self.request.hooks);
         let used = self.observation.used();
         portable.forecast = Limits::forecast(&used.peak);

@@ -56,6 +56,7 @@ impl House {
             ports: BTreeSet::new(),
             overcommit: false,
             asked: None,
+            service: None,
         };
         disk::write_json(&dir.join("container.json"), &record, Durable::No).expect("written");
     }

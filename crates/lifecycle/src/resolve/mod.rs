@@ -90,6 +90,8 @@ pub struct RunOptions {
     pub presets: Vec<PathBuf>,
     /// What was said, for others like it.
     pub asked: Option<crate::Asked>,
+    /// Whose instance it is, if a gateway makes it.
+    pub service: Option<crate::Service>,
 }
 
 impl RunOptions {
@@ -114,6 +116,7 @@ impl RunOptions {
             overcommit: false,
             presets: Vec::new(),
             asked: None,
+            service: None,
         }
     }
 }

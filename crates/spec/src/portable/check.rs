@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Portable;
+use crate::activation::WaitingPage;
 use crate::container::{CAPABILITY_NAMES, DEFAULT_CAPABILITIES, capability};
 use crate::{Error, Result, RootPath};
 
@@ -31,6 +32,7 @@ impl Portable {
             Self::check_policy,
             Self::check_hooks,
             Self::check_network,
+            Self::check_activation,
         ];
         let refused = |why| {
             Error::user(format!("package {}: {why}", self.name))
@@ -54,6 +56,15 @@ impl Portable {
 
     fn check_network(&self) -> std::result::Result<(), String> {
         self.network.check().map_err(|error| error.chain())
+    }
+
+    /// What is shown to browsers is a file of the host: only who has the host says which.
+    fn check_activation(&self) -> std::result::Result<(), String> {
+        let made = self.activation.resolve().map_err(|error| error.chain())?;
+        match made.waiting_page {
+            Some(WaitingPage::File(path)) => Err(format!("its waiting page {path} is a file of the host")),
+            _ => Ok(()),
+        }
     }
 
     fn check_command(&self) -> std::result::Result<(), String> {

@@ -88,6 +88,7 @@ pub fn run(args: Args, place: &Place) -> Result<u8> {
         isolation: isolation(&definition)?,
         limits: definition.limits.clone(),
         network: definition.network.clone(),
+        activation: definition.activation.clone(),
         hooks,
     };
     pack::make(&development, &stack, &request, args.format.is_json(), &interrupt)?;

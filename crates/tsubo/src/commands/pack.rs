@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use spec::activation::ActivationTable;
 use spec::hooks::Hooks;
 use spec::isolation::Isolation;
 use spec::limits::Limits;
@@ -80,6 +81,7 @@ pub fn run(args: Args, place: &Place) -> Result<u8> {
         isolation: Isolation::default(),
         limits: Limits::default(),
         network: NetworkTable::default(),
+        activation: ActivationTable::default(),
         hooks: Hooks::default(),
     };
     make(&development, &stack, &request, args.format.is_json(), &interrupt)?;

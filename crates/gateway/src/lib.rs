@@ -1,0 +1,6 @@
+//! Floor 4: containers that come when they are called.
+//!
+//! A request for a service finds an instance of it, or waits until one is ready. What is decided is pure
+//! (`policy`); what is done to containers is done by a few threads; everything between the sockets happens
+//! on one thread, which never waits for anything else.
+#![forbid(unsafe_code)]
