@@ -17,13 +17,14 @@ use crate::client::Client;
 use crate::container::Container;
 use crate::hooks::{self, Detail};
 use crate::job::{self, Job};
+use crate::keeper_process::KeeperProcess;
 use crate::ledger::{self, Asking, Ledger};
 use crate::lock::Lock;
 use crate::networks::{self, Networks};
 use crate::pinned::Pinned;
 use crate::resolve;
 use crate::session::Session;
-use crate::spare::{Process as KeeperProcess, Spare};
+use crate::spare::Spare;
 
 /// How a container is started.
 #[derive(Debug, Clone, Default)]

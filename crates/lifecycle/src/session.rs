@@ -11,7 +11,7 @@ use spec::{Error, Result, ResultExt};
 use crate::client::Client;
 use crate::container::listens_to;
 use crate::detach::{Keys, Matcher};
-use crate::spare::Process;
+use crate::keeper_process::KeeperProcess;
 use crate::terminal::{self, Raw};
 
 /// Signals that are passed on: HUP INT QUIT USR1 USR2 TERM.
@@ -30,7 +30,7 @@ pub struct Session {
     pid: i32,
     terminal: bool,
     input: bool,
-    keeper: Option<Process>,
+    keeper: Option<KeeperProcess>,
     /// Whether the keeper's end is waited for.
     reaps: bool,
     code: Option<i32>,
@@ -49,7 +49,7 @@ impl Session {
         pid: i32,
         terminal: bool,
         input: bool,
-        keeper: Option<Process>,
+        keeper: Option<KeeperProcess>,
     ) -> Self {
         Self {
             client,
@@ -85,6 +85,11 @@ impl Session {
     pub fn without_signals(self) -> Result<Self> {
         self.client.send(&Request::Loosen)?;
         Ok(Self { deaf: true, ..self })
+    }
+
+    /// Leaves what was started to itself: its keeper, if that was begun with it, is the caller's to reap.
+    pub fn into_keeper(self) -> Option<KeeperProcess> {
+        self.keeper
     }
 
     pub(crate) fn keeps_input_open(self) -> Self {

@@ -7,9 +7,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use spec::{Error, Id, Result, ResultExt};
 use sys::process::Strings;
+
+use crate::keeper_process::KeeperProcess;
 
 /// glibc keeps small pieces of memory for each size, which pin the pages that they lie in; a keeper
 /// has few, and holds them for long.
@@ -19,7 +22,7 @@ const ENVIRONMENT: &CStr = c"GLIBC_TUNABLES=glibc.malloc.tcache_count=0";
 #[derive(Debug)]
 pub struct Spare {
     id: Id,
-    pub(crate) process: Process,
+    pub(crate) process: KeeperProcess,
     pub(crate) connection: OwnedFd,
 }
 
@@ -45,7 +48,7 @@ impl Spare {
         };
         let made = born(child);
         let (pid, pidfd) = made.map_err(|cause| Error::process("making a keeper", cause))?;
-        Ok(Self { id, process: Process { pid, pidfd }, connection })
+        Ok(Self { id, process: KeeperProcess::new(pid, pidfd), connection })
     }
 
     /// The id that its container should have: it makes the control groups beforehand.
@@ -59,42 +62,18 @@ impl Spare {
     }
 }
 
-/// A child process of ours.
-#[derive(Debug)]
-pub(crate) struct Process {
-    pid: i32,
-    pidfd: OwnedFd,
-}
-
-impl Process {
-    /// Its number on the host.
-    pub(crate) fn pid(&self) -> i32 {
-        self.pid
-    }
-
-    pub(crate) fn kill(&self) {
-        // Whether it had ended already is seen by waiting.
-        let _ = sys::process::send_signal(self.pidfd.as_fd(), 9);
-    }
-
-    /// Waits for its end; returns its exit code.
-    pub(crate) fn wait(&self) -> Result<i32> {
-        let reap = || sys::process::reap(self.pid, true);
-        let ended = rustix::io::retry_on_intr(reap).map_err(std::io::Error::from);
-        let ended = ended.doing(|| "waiting for the container's keeper")?;
-        Ok(ended.map_or(0, |(_, code)| code))
-    }
-}
-
 fn connection() -> Result<(OwnedFd, OwnedFd)> {
     let pair = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
     pair.map_err(std::io::Error::from).doing(|| "making a connection for the keeper")
 }
 
-fn execute(path: Option<PathBuf>, connection: &OwnedFd, id: Id) -> Result<Process> {
+/// The caller may have several threads, one of which may have the allocator's lock: what the child
+/// needs is made before it.
+fn execute(path: Option<PathBuf>, connection: &OwnedFd, id: Id) -> Result<KeeperProcess> {
     let path = path.map_or_else(find_keeper, Ok)?;
     let program = KeeperProgram::at(&path)?;
-    let (null, words) = (null()?, [id.to_string()]);
+    let (null, id) = (null()?, id.to_string());
+    let words = KeeperProgram::words([id.as_str()].into_iter())?;
     let child = || {
         // It outlives its caller, whose locks and pipes it must not hold.
         if take_places(connection, &null).is_err() {
@@ -102,12 +81,12 @@ fn execute(path: Option<PathBuf>, connection: &OwnedFd, id: Id) -> Result<Proces
         }
         sys::signal::unblock_all();
         // Where it fails, the connection closes without an answer.
-        let _ = program.execute(&words, &[]);
+        let _ = program.become_it(&words, &[]);
         127
     };
     let made = born(child);
     let (pid, pidfd) = made.map_err(|cause| Error::process(format!("starting {}", path.display()), cause))?;
-    Ok(Process { pid, pidfd })
+    Ok(KeeperProcess::new(pid, pidfd))
 }
 
 /// In the group of keepers, where there is one; else it looks for one itself.
@@ -186,29 +165,29 @@ impl KeeperProgram {
         Ok((Strings::new(words), Strings::new(vec![CString::from(ENVIRONMENT)])))
     }
 
-    /// Executes it, and allocates nothing: for a child of a process with several threads.
-    pub(crate) fn become_it(&self, (words, environment): &(Strings, Strings), kept: &[BorrowedFd<'_>]) {
-        let given = sys::process::close_on_exec_from(3)
-            .and_then(|()| kept.iter().try_for_each(|fd| sys::process::hand_on(*fd, true)));
-        if given.is_ok() {
-            let _ = sys::process::execveat(self.0.as_fd(), words, environment);
-        }
-    }
-
-    /// Executes it in place of the calling program, with these arguments. It gets the standard
-    /// descriptors and `kept` under their numbers; returns only if that fails.
-    pub fn execute(&self, words: &[String], kept: &[BorrowedFd<'_>]) -> Error {
-        let words = std::iter::once("tsubo-keeper").chain(words.iter().map(String::as_str));
-        let words: Result<Vec<CString>, _> = words.map(CString::new).collect();
-        let Ok(words) = words else { return Error::internal("an argument with a NUL byte") };
-        let (words, environment) = (Strings::new(words), Strings::new(vec![CString::from(ENVIRONMENT)]));
+    /// Executes it, and allocates nothing: for a child of a process with several threads. It gets the
+    /// standard descriptors and `kept` under their numbers; returns only if that fails.
+    pub(crate) fn become_it(
+        &self,
+        (words, environment): &(Strings, Strings),
+        kept: &[BorrowedFd<'_>],
+    ) -> Errno {
         // What is opened by libraries need not be close-on-exec.
         let given = sys::process::close_on_exec_from(3)
             .and_then(|()| kept.iter().try_for_each(|fd| sys::process::hand_on(*fd, true)));
-        let failure = match given {
-            Ok(()) => sys::process::execveat(self.0.as_fd(), &words, &environment),
+        match given {
+            Ok(()) => sys::process::execveat(self.0.as_fd(), words, environment),
             Err(failure) => failure,
+        }
+    }
+
+    /// The same with these arguments, in place of the calling program.
+    pub fn execute(&self, words: &[String], kept: &[BorrowedFd<'_>]) -> Error {
+        let words = match Self::words(words.iter().map(String::as_str)) {
+            Ok(words) => words,
+            Err(error) => return error,
         };
+        let failure = self.become_it(&words, kept);
         for fd in kept {
             let _ = sys::process::hand_on(*fd, false);
         }

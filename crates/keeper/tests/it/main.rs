@@ -8,4 +8,5 @@ mod harness;
 mod life;
 mod living;
 mod logs;
+mod threads;
 mod together;

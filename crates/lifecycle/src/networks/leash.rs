@@ -28,7 +28,7 @@ pub(super) fn begin(what: &str, words: &[String], kept: &[BorrowedFd<'_>]) -> Re
     // In a child of a child, which nobody has to reap.
     let child = || {
         let grandchild = || {
-            program.become_it(&all, &kept);
+            let _ = program.become_it(&all, &kept);
             127
         };
         sys::process::fork_child(grandchild).map_or(126, |_| 0)

@@ -68,7 +68,7 @@ pub fn program() -> Result<PathBuf> {
 /// Not found; the note cannot be written.
 pub fn remember(run: &Path) -> Result<PathBuf> {
     let program = program()?;
-    let (noted, new) = (run.join(PLACE), run.join(format!("{PLACE}.{}", std::process::id())));
+    let (noted, new) = (run.join(PLACE), run.join(format!("{PLACE}.{}", crate::new_id()?)));
     if std::fs::read(&noted).is_ok_and(|there| there == program.as_os_str().as_bytes()) {
         return Ok(program);
     }
