@@ -67,6 +67,7 @@ struct AtRest {
     paused: bool,
     claim: Option<(u32, i32)>,
     ports: Vec<i32>,
+    sockets: Vec<i32>,
 }
 
 impl Keeper {
@@ -118,6 +119,7 @@ impl Keeper {
             paused: self.paused,
             claim: self.claim.as_ref().map(|claim| (claim.base(), kept.keep_borrowed(claim.as_fd()))),
             ports: self.ports.iter().map(|port| kept.keep(port)).collect(),
+            sockets: self.sockets.iter().map(|socket| kept.keep(socket)).collect(),
         })
     }
 }
@@ -140,6 +142,7 @@ pub(crate) fn resume(number: i32) -> Result<Box<Keeper>> {
     let claim = rest.claim.map(|(base, fd)| runtime::ids::Claim::adopt(base, take(fd)?));
     keeper.claim = claim.transpose()?;
     keeper.ports = rest.ports.into_iter().map(take).collect::<Result<_>>()?;
+    keeper.sockets = rest.sockets.into_iter().map(take).collect::<Result<_>>()?;
     Ok(keeper)
 }
 
@@ -151,6 +154,7 @@ struct Order {
     group: Option<cgroup::Group>,
     socket: i32,
     lock: Option<i32>,
+    sockets: Vec<i32>,
 }
 
 /// What came, with the groups that were made for it.
@@ -163,10 +167,11 @@ pub(crate) struct Passed {
 /// Lets the small program do a job that has just come; returns only if that fails, with the
 /// connection that should be told.
 pub(crate) fn pass_on(path: Option<PathBuf>, passed: Passed) -> Result<Infallible, (Error, OwnedFd)> {
-    let Passed { received: Received { job, lock, decoder }, group, socket } = passed;
+    let Passed { received: Received { job, lock, sockets, decoder }, group, socket } = passed;
     let mut kept = Kept::default();
     let (number, lock) = (kept.keep(&socket), lock.as_ref().map(|lock| kept.keep(lock)));
-    let order = Order { job, rest: decoder.into_rest(), group, socket: number, lock };
+    let sockets = sockets.iter().map(|socket| kept.keep(socket)).collect();
+    let order = Order { job, rest: decoder.into_rest(), group, socket: number, lock, sockets };
     let program = path.ok_or_else(|| Error::not_found("tsubo-keeper is not there"));
     let error = match program.and_then(|path| KeeperProgram::at(&path)) {
         // Nothing runs yet that could be lost: it need not be asked beforehand whether it understands.
@@ -189,7 +194,8 @@ pub(crate) fn take_on(number: i32) -> Result<Passed> {
     let mut decoder = Decoder::default();
     decoder.push(&order.rest);
     let lock = order.lock.map(take).transpose()?;
-    let received = Received { job: order.job, lock, decoder };
+    let sockets = order.sockets.into_iter().map(take).collect::<Result<_>>()?;
+    let received = Received { job: order.job, lock, sockets, decoder };
     Ok(Passed { received, group: order.group, socket: take(order.socket)? })
 }
 

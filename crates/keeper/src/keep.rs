@@ -55,6 +55,8 @@ pub(crate) struct Keeper {
     pub(crate) claim: Option<runtime::ids::Claim>,
     /// Hold the ports of the host that lead to it.
     pub(crate) ports: Ports,
+    /// Handed over to its program, in each of its lives.
+    pub(crate) sockets: Vec<OwnedFd>,
     /// We are a copy of the program that started the container, and execute this small one.
     pub(crate) next: RefCell<Option<PathBuf>>,
     /// When that is tried though there is always something to do.
@@ -87,6 +89,7 @@ impl Keeper {
             loose: Vec::new(),
             claim: None,
             ports: Ports::new(),
+            sockets: Vec::new(),
             next: RefCell::new(None),
             next_at: Cell::new(Instant::now() + LATEST),
         }

@@ -177,8 +177,13 @@ impl Keeper {
         self.ports.clear();
         let (namespaces, mut wiring) = Wiring::begin(&self.job, None)?;
         lifecycle::networks::write_files(&self.job)?;
-        let setup =
-            Setup { kept, namespaces, ..Setup::of(self.group.as_ref(), self.job.input, self.job.size) };
+        let sockets = &self.sockets;
+        let setup = Setup {
+            kept,
+            namespaces,
+            sockets,
+            ..Setup::of(self.group.as_ref(), self.job.input, self.job.size)
+        };
         let (job, group, times) = (&self.job, self.group.as_ref(), self.restarts.times);
         let (mut ports, mut made) = (Ports::new(), None);
         let task = Task::first(&plan, setup, |first| {

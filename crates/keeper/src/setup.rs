@@ -148,10 +148,10 @@ fn go_on(mut passed: Passed) -> Option<Box<Keeper>> {
 
 /// Does what is `aside` while the new process sets itself up.
 fn take_up(passed: Passed, early: Early, aside: &mut dyn FnMut()) -> Option<Box<Keeper>> {
-    let Passed { received: Received { job, lock, decoder }, socket, .. } = passed;
+    let Passed { received: Received { job, lock, sockets, decoder }, socket, .. } = passed;
     let mut launch = Connection::launched(socket, decoder);
     let attached = job.attached;
-    let started = start(job, early, aside);
+    let started = start(job, sockets, early, aside);
     // The caller's lock, ours too until the state says what is there: the caller may be killed.
     drop(lock);
     match started {
@@ -191,15 +191,15 @@ fn leave_caller() -> Result<OwnedFd> {
 }
 
 /// Starts the container. Whatever fails, nothing of it stays.
-fn start(mut job: Job, mut early: Early, aside: &mut dyn FnMut()) -> Result<Keeper> {
+fn start(mut job: Job, sockets: Vec<OwnedFd>, mut early: Early, aside: &mut dyn FnMut()) -> Result<Keeper> {
     let made = lifecycle::claim(&mut job.spec, early.claim.take());
-    let made = made.and_then(|claim| Ok((claim, make(&job, early, aside)?)));
+    let made = made.and_then(|claim| Ok((claim, make(&job, &sockets, early, aside)?)));
     if made.is_err() {
         finish::undo(&job);
     }
     let (claim, Made { task, group, listener, signals, log, ports }) = made?;
     let mut keeper = Keeper::new(job, task, group, listener, signals, log);
-    (keeper.claim, keeper.ports) = (claim, ports);
+    (keeper.claim, keeper.ports, keeper.sockets) = (claim, ports, sockets);
     Ok(keeper)
 }
 
@@ -223,7 +223,7 @@ struct Made {
     ports: Ports,
 }
 
-fn make(job: &Job, mut early: Early, aside: &mut dyn FnMut()) -> Result<Made> {
+fn make(job: &Job, sockets: &[OwnedFd], mut early: Early, aside: &mut dyn FnMut()) -> Result<Made> {
     let signals = sys::signal::descriptor(&watched(job));
     let signals = signals.map_err(std::io::Error::from).doing(|| "watching signals")?;
     let (group, entry) = early.take_groups(job)?;
@@ -235,7 +235,7 @@ fn make(job: &Job, mut early: Early, aside: &mut dyn FnMut()) -> Result<Made> {
     let (namespaces, mut wiring) = Wiring::begin(job, early.users.take())?;
     lifecycle::networks::write_files(job)?;
     let kept = lifecycle::volumes::attach(&job.spec)?;
-    let setup = Setup { entry, namespaces, kept, ..Setup::of(group.as_ref(), job.input, job.size) };
+    let setup = Setup { entry, namespaces, kept, sockets, ..Setup::of(group.as_ref(), job.input, job.size) };
     let mut desk = None;
     // The new process has the longer way to go.
     let task = Task::first(&lifecycle::plan(job)?, setup, |first| {

@@ -40,11 +40,13 @@ pub(crate) struct Setup<'a> {
     pub(crate) namespaces: Namespaces,
     /// The file system of its volumes.
     pub(crate) kept: Option<OwnedFd>,
+    /// Handed over to its program.
+    pub(crate) sockets: &'a [OwnedFd],
 }
 
 impl<'a> Setup<'a> {
     pub(crate) fn of(group: Option<&'a cgroup::Group>, input: bool, size: Option<(u16, u16)>) -> Self {
-        Self { group, input, size, entry: None, namespaces: Namespaces::default(), kept: None }
+        Self { group, input, size, entry: None, namespaces: Namespaces::default(), kept: None, sockets: &[] }
     }
 }
 
@@ -92,7 +94,7 @@ impl Task {
             options.patience = PATIENCE;
         }
         (options.users, options.network) = (setup.namespaces.users, setup.namespaces.network);
-        options.kept = setup.kept;
+        (options.kept, options.sockets) = (setup.kept, setup.sockets);
         if let Some(group) = setup.group {
             let entry = setup.entry.map_or_else(|| group.entry(), Ok)?;
             (options.cgroup_tasks, options.cgroup_v2) = (entry.tasks, entry.born_in);

@@ -16,6 +16,8 @@ use spec::life::Life;
 use spec::protocol::{Decoder, encode};
 use spec::{Error, Result, ResultExt};
 
+use crate::sockets::MOST;
+
 /// One container to keep.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
@@ -40,6 +42,8 @@ pub struct Job {
     pub image: String,
     /// It has run before.
     pub again: bool,
+    /// What the sockets are called that are handed over to its program.
+    pub sockets: Vec<String>,
 }
 
 /// The form of a job, and of what a keeper hands over to the program in its place: it goes ahead, so
@@ -56,16 +60,27 @@ pub struct Received {
     pub job: Job,
     /// The caller's lock on the container; whoever has it last gives it back.
     pub lock: Option<OwnedFd>,
+    /// Those of [`Job::sockets`].
+    pub sockets: Vec<OwnedFd>,
     /// What came behind the job.
     pub decoder: Decoder,
 }
 
-/// Sends a job with the lock.
-pub(crate) fn send(socket: BorrowedFd<'_>, job: &Job, lock: Option<BorrowedFd<'_>>) -> Result<()> {
+/// As many descriptors as one message has.
+const RIGHTS: usize = 1 + MOST;
+
+/// Sends a job with the lock, and the sockets behind it.
+pub(crate) fn send(
+    socket: BorrowedFd<'_>,
+    job: &Job,
+    lock: Option<BorrowedFd<'_>>,
+    sockets: &[BorrowedFd<'_>],
+) -> Result<()> {
+    let rights: Vec<BorrowedFd<'_>> = lock.into_iter().chain(sockets.iter().copied()).collect();
     let frame = [encode(&FORM)?, encode(job)?].concat();
     let mut sent = 0;
     while sent < frame.len() {
-        let rights: &[_] = if sent == 0 { lock.as_slice() } else { &[] };
+        let rights: &[_] = if sent == 0 { &rights } else { &[] };
         sent += send_part(socket, &frame[sent..], rights)
             .map_err(std::io::Error::from)
             .doing(|| "talking to the container's keeper")?;
@@ -74,7 +89,7 @@ pub(crate) fn send(socket: BorrowedFd<'_>, job: &Job, lock: Option<BorrowedFd<'_
 }
 
 fn send_part(socket: BorrowedFd<'_>, bytes: &[u8], rights: &[BorrowedFd<'_>]) -> rustix::io::Result<usize> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(RIGHTS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !rights.is_empty() {
         control.push(SendAncillaryMessage::ScmRights(rights));
@@ -89,7 +104,7 @@ fn send_part(socket: BorrowedFd<'_>, bytes: &[u8], rights: &[BorrowedFd<'_>]) ->
 /// # Errors
 /// When the connection closes without one, or brings something else.
 pub fn receive(socket: impl AsFd) -> Result<Received> {
-    let (mut decoder, mut lock, mut form) = (Decoder::default(), None, None);
+    let (mut decoder, mut rights, mut form) = (Decoder::default(), Vec::new(), None);
     let mut buffer = [0; 4 << 10];
     loop {
         if form.is_none() {
@@ -97,19 +112,26 @@ pub fn receive(socket: impl AsFd) -> Result<Received> {
         }
         if let Some(form) = &form {
             must_be_ours(form)?;
-            if let Some(job) = decoder.take()? {
-                return Ok(Received { job, lock, decoder });
+            if let Some(job) = decoder.take::<Job>()? {
+                return received(job, rights, decoder);
             }
         }
-        let (count, came) = receive_part(socket.as_fd(), &mut buffer)
+        let count = receive_part(socket.as_fd(), &mut buffer, &mut rights)
             .map_err(std::io::Error::from)
             .doing(|| "receiving the job")?;
-        lock = lock.or(came);
         match count {
             0 => return Err(Error::internal("the first connection closed without a job")),
             count => decoder.push(&buffer[..count]),
         }
     }
+}
+
+/// The sockets are the last of what came along.
+fn received(job: Job, mut rights: Vec<OwnedFd>, decoder: Decoder) -> Result<Received> {
+    let others = rights.len().checked_sub(job.sockets.len());
+    let others = others.ok_or_else(|| Error::internal("a job without the sockets that it speaks of"))?;
+    let sockets = rights.split_off(others);
+    Ok(Received { job, lock: rights.pop(), sockets, decoder })
 }
 
 /// Whether what comes is of a form that this program understands.
@@ -124,16 +146,21 @@ pub fn must_be_ours(form: &str) -> Result<()> {
         .hint("install both programs of one version, side by side"))
 }
 
-fn receive_part(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> rustix::io::Result<(usize, Option<OwnedFd>)> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+fn receive_part(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    rights: &mut Vec<OwnedFd>,
+) -> rustix::io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(RIGHTS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let received = rustix::io::retry_on_intr(|| {
         let buffer = &mut [IoSliceMut::new(buffer)];
         rustix::net::recvmsg(socket, buffer, &mut control, RecvFlags::CMSG_CLOEXEC)
     })?;
-    let came = control.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-        _ => None,
-    });
-    Ok((received.bytes, came))
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+            rights.extend(descriptors);
+        }
+    }
+    Ok(received.bytes)
 }

@@ -24,6 +24,7 @@ use crate::networks::{self, Networks};
 use crate::pinned::Pinned;
 use crate::resolve;
 use crate::session::Session;
+use crate::sockets::{self, Socket};
 use crate::spare::Spare;
 
 /// How a container is started.
@@ -37,6 +38,8 @@ pub struct Launch {
     pub keeper: Option<PathBuf>,
     /// Also where that breaks promises made to other containers.
     pub overcommit: bool,
+    /// Handed over to its program.
+    pub sockets: Vec<Socket>,
 }
 
 /// One more process for a running container; what is not said is as for its first.
@@ -100,7 +103,8 @@ impl Container {
         lock: Option<&Lock>,
     ) -> Result<Session> {
         // What its networks have given it is its own, also after a boot.
-        if let Err(refused) = Networks::around(self.dir(), self.run_dir()).hold(&self.record().spec) {
+        let held = || Networks::around(self.dir(), self.run_dir()).hold(&self.record().spec);
+        if let Err(refused) = sockets::check(&self.record().spec, &launch.sockets).and_then(|()| held()) {
             spare.into_iter().for_each(give_up);
             return Err(refused);
         }
@@ -139,9 +143,11 @@ impl Container {
             life: self.record().life.clone(),
             image: self.record().image.clone(),
             again: self.has_ended(),
+            sockets: launch.sockets.iter().map(|socket| socket.name.clone()).collect(),
             size: if terminal { crate::terminal::size() } else { None },
         };
-        if let Err(error) = job::send(connection.as_fd(), &job, lock.map(AsFd::as_fd)) {
+        let sockets: Vec<_> = launch.sockets.iter().map(|socket| socket.socket.as_fd()).collect();
+        if let Err(error) = job::send(connection.as_fd(), &job, lock.map(AsFd::as_fd), &sockets) {
             keeper.kill();
             finish(&keeper);
             return Err(error);

@@ -42,6 +42,7 @@ mod resolve;
 pub mod rootless;
 mod session;
 mod settle;
+mod sockets;
 mod spare;
 pub mod state;
 pub mod tenants;
@@ -66,5 +67,6 @@ pub use resolve::{
 pub use rootless::Rootless;
 pub use session::Session;
 pub use settle::{claim, find_place, plan};
+pub use sockets::Socket;
 pub use spare::{KeeperProgram, Spare};
 pub use update::{Files, Limit, Update};

@@ -8,9 +8,9 @@ use spec::container::{Namespace, Place, Spec};
 use spec::plan::Plan;
 use spec::{Error, Result, ResultExt};
 
-use crate::Containers;
 use crate::job::Job;
 use crate::record::Status;
+use crate::{Containers, sockets};
 
 /// One for the whole host, whatever state directory a container is of: ids are the host's.
 const HOST: &str = "/run/tsubo";
@@ -42,8 +42,13 @@ pub fn find_place() -> Result<Claim> {
 /// When such a container does not run.
 pub fn plan(job: &Job) -> Result<Plan> {
     let joins = |place: &Place| matches!(place, Place::Container(_));
+    let planned = |spec: &Spec| {
+        let mut plan = spec::plan::plan(spec);
+        sockets::plan(spec, &job.sockets, &mut plan);
+        plan
+    };
     if !job.spec.namespaces.values().any(joins) {
-        return Ok(spec::plan::plan(&job.spec));
+        return Ok(planned(&job.spec));
     }
     let mut spec = job.spec.clone();
     for (namespace, place) in &mut spec.namespaces {
@@ -51,7 +56,7 @@ pub fn plan(job: &Job) -> Result<Plan> {
             *place = Place::Path(namespace_of(job, name, *namespace)?);
         }
     }
-    Ok(spec::plan::plan(&spec))
+    Ok(planned(&spec))
 }
 
 fn namespace_of(job: &Job, name: &str, namespace: Namespace) -> Result<PathBuf> {

@@ -65,6 +65,8 @@ pub struct Options<'a> {
     pub kept: Option<OwnedFd>,
     /// The first so many of the caller's own descriptors from 3 on become the program's.
     pub preserve: u32,
+    /// Sockets for [`Step::Sockets`](spec::plan::Step::Sockets), which stay the caller's too.
+    pub sockets: &'a [OwnedFd],
     /// Where a byte from anybody opens the gate, in place of [`Child::release`]: the caller may end
     /// meanwhile ([`Child::leave`]). Both ends of a pipe with a name, so that it is never closed.
     pub latch: Option<OwnedFd>,
@@ -98,6 +100,7 @@ impl Options<'_> {
             network: None,
             kept: None,
             preserve: 0,
+            sockets: &[],
             latch: None,
             report: None,
             waiting: None,

@@ -9,7 +9,7 @@ use spec::{Error, ErrorKind, Result, ResultExt};
 
 use crate::child::{self, Inherited};
 use crate::options::{Options, Stdio, Target};
-use crate::prepare::{Given, Prepared, above_standard, give_pipes, prepare};
+use crate::prepare::{Given, Prepared, above, above_standard, give_pipes, prepare};
 use crate::started::Child;
 
 /// Starts the first process of a container and returns when it stands at the gate: everything is
@@ -58,19 +58,23 @@ fn start(plan: &Plan, mut options: Options<'_>, target: Option<Target<'_>>) -> R
         users: options.users.take(),
         network: options.network.take(),
         kept: options.kept.take(),
+        sockets: options.sockets,
         born_in: options.cgroup_v2.as_ref().map(AsRawFd::as_raw_fd),
     };
     let Stdio { stdin, stdout, stderr } = &options.stdio;
     give_pipes(plan, [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])?;
     check_preserved(options.preserve)?;
-    options.latch = options.latch.take().map(above_standard).transpose()?;
-    options.report = options.report.take().map(above_standard).transpose()?;
+    // Their numbers are the sockets' before the child has done with these.
+    let highest = 2 + options.sockets.len() as u32;
+    let above_sockets = |fd: OwnedFd| above(fd, highest);
+    options.latch = options.latch.take().map(above_sockets).transpose()?;
+    options.report = options.report.take().map(above_sockets).transpose()?;
     let mut prepared = prepare(plan, given)?;
     if options.listen.is_some() && prepared.listening_filter().is_some() {
         return Err(Error::user("two listeners cannot decide about the calls of one process"));
     }
     let (ours, theirs) = channel().doing(|| "making a channel to the new process")?;
-    let (ours, theirs) = (above_standard(ours)?, above_standard(theirs)?);
+    let (ours, theirs) = (above_standard(ours)?, above_sockets(theirs)?);
     let mut make = |flags| clone(&prepared, flags, &mut options, &theirs);
     let (pid, pidfd) = match (target, prepared.pid_namespace()) {
         (None, None) => make(0)?,

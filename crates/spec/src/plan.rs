@@ -186,6 +186,11 @@ pub enum Step {
     Init,
     /// A new session; the terminal, if there is one, controls it.
     Session,
+    /// Take the sockets that were handed over as descriptors from 3 on, where its program looks for them.
+    Sockets {
+        /// So many.
+        count: u32,
+    },
     /// Enter the working directory.
     Directory {
         /// Inside.

@@ -203,9 +203,11 @@ fn close_range_with(first: u32, last: u32, flags: libc::c_uint) -> rustix::io::R
     if result < 0 { Err(crate::last_error()) } else { Ok(()) }
 }
 
-/// Makes `fd` a descriptor with the number `at` (not close-on-exec), as 0, 1 or 2.
+/// Makes `fd` a descriptor with the number `at` (not close-on-exec): 0, 1 or 2, or in a child that is
+/// about to execute something, any that it has no other use for.
 pub fn dup_onto(fd: BorrowedFd<'_>, at: RawFd) -> rustix::io::Result<()> {
-    // SAFETY: dup2 on two numbers; `at` is one of the standard three, which nothing here owns.
+    // SAFETY: dup2 on two numbers; nothing owns the standard three, and a child that leaves its
+    // parent's frames without returning closes nothing by a number that has another meaning now.
     if unsafe { libc::dup2(fd.as_raw_fd(), at) } < 0 { Err(crate::last_error()) } else { Ok(()) }
 }
 

@@ -110,7 +110,7 @@ impl Drop for World {
 pub(crate) fn launch(attached: bool, input: bool) -> Launch {
     // The keeper as built for these tests, or the one that is to be measured.
     let keeper = std::env::var_os("TSUBO_KEEPER").unwrap_or(env!("CARGO_BIN_EXE_tsubo-keeper").into());
-    Launch { attached, input, keeper: Some(keeper.into()), overcommit: false }
+    Launch { attached, input, keeper: Some(keeper.into()), ..Launch::default() }
 }
 
 pub(crate) fn relay(session: Session) -> (String, i32) {

@@ -8,5 +8,6 @@ mod harness;
 mod life;
 mod living;
 mod logs;
+mod sockets;
 mod threads;
 mod together;

@@ -335,6 +335,7 @@ impl Walk<'_> {
             Op::Users(users) => self.enter_users(users),
             Op::Init { .. } => Err(Errno::INVAL.into()),
             Op::Session => process::session(self.slave()),
+            Op::Sockets(sockets) => process::take_sockets(sockets),
             Op::Limit { resource, soft, hard, exact: false } => {
                 Ok(sys::process::set_limit(*resource, *soft, *hard)?)
             }
@@ -354,7 +355,8 @@ impl Walk<'_> {
                 Ok(sys::capability::set_all(sets.permitted, sets.effective, sets.inheritable, sets.ambient)?)
             }
             Op::Execute { candidates, argv, env } => {
-                Err(process::execute(candidates, argv, env, 3 + self.inherited.preserve))
+                let passed = self.inherited.preserve.max(self.inherited.prepared.sockets());
+                Err(process::execute(candidates, argv, env, 3 + passed))
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What concerns the process itself.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
@@ -48,6 +48,14 @@ pub(super) fn become_user(identity: &Identity) -> Result<(), Fault> {
     rustix::thread::set_thread_res_gid(identity.gid, identity.gid, identity.gid)?;
     rustix::thread::set_thread_res_uid(identity.uid, identity.uid, identity.uid)?;
     Ok(sys::capability::set(identity.until_gate)?)
+}
+
+/// From 3 on. Whatever had these numbers is needed by no later step.
+pub(super) fn take_sockets(sockets: &[OwnedFd]) -> Result<(), Fault> {
+    for (socket, at) in sockets.iter().zip(3..) {
+        sys::process::dup_onto(socket.as_fd(), at)?;
+    }
+    Ok(())
 }
 
 /// Executes the first candidate that is there; the most telling failure of all if none is.

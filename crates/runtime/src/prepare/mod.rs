@@ -91,6 +91,8 @@ pub(crate) struct Given<'a> {
     pub(crate) network: Option<EarlyNetwork>,
     /// The file system of its volumes, attached nowhere.
     pub(crate) kept: Option<OwnedFd>,
+    /// What is handed over.
+    pub(crate) sockets: &'a [OwnedFd],
 }
 
 /// Prepares `plan`.
@@ -138,6 +140,7 @@ pub(crate) fn prepare(plan: &Plan, given: Given<'_>) -> Result<Prepared> {
             }
             Step::Mount(mount) => mounts::mount(plan, mount, &mut prepared).doing(|| step.to_string())?,
             Step::Users => users::enter(plan, given.target)?,
+            Step::Sockets { count } => sockets(*count, given.sockets)?,
             Step::Identity { user, bounding } => identity::identity(plan, user, *bounding, given.listen)?,
             other => simple(other)?,
         };
@@ -187,6 +190,7 @@ fn simple(step: &Step) -> Result<Op> {
         | Step::Root { .. }
         | Step::Mount(_)
         | Step::Share(_)
+        | Step::Sockets { .. }
         | Step::Users
         | Step::Identity { .. } => {
             return Err(Error::internal(format!("{step} takes more than the step")));
@@ -256,12 +260,33 @@ fn open_terminal(plan: &Plan, devpts: Option<BorrowedFd<'_>>) -> Result<Pair> {
     Ok(Pair { master: above_standard(master)?, slave: above_standard(slave)? })
 }
 
+/// Copies of them with numbers above those that they are to have.
+fn sockets(count: u32, given: &[OwnedFd]) -> Result<Op> {
+    if count as usize != given.len() {
+        return Err(Error::internal(format!(
+            "{count} sockets are to be handed over, and {} are there",
+            given.len()
+        )));
+    }
+    given.iter().map(|socket| copy_above(socket.as_fd(), 2 + count)).collect::<Result<_>>().map(Op::Sockets)
+}
+
 /// The same descriptor with a number above the standard three, which the child overwrites.
 pub(crate) fn above_standard(fd: OwnedFd) -> Result<OwnedFd> {
-    if fd.as_raw_fd() > 2 {
+    above(fd, 2)
+}
+
+/// The same descriptor with a number above `highest`, up to which the child overwrites them.
+pub(crate) fn above(fd: OwnedFd, highest: u32) -> Result<OwnedFd> {
+    if fd.as_raw_fd() > highest as RawFd {
         return Ok(fd);
     }
-    rustix::io::fcntl_dupfd_cloexec(&fd, 3).map_err(std::io::Error::from).doing(|| "duplicating a descriptor")
+    copy_above(fd.as_fd(), highest)
+}
+
+fn copy_above(fd: BorrowedFd<'_>, highest: u32) -> Result<OwnedFd> {
+    let copy = rustix::io::fcntl_dupfd_cloexec(fd, highest as RawFd + 1).map_err(std::io::Error::from);
+    copy.doing(|| "duplicating a descriptor")
 }
 
 pub(crate) fn c_path(path: &Path) -> Result<CString> {
@@ -294,6 +319,12 @@ impl Prepared {
             self.namespaces &= !sys::namespace::NET;
         }
         Ok(())
+    }
+
+    /// How many descriptors from 3 on are sockets that were handed over.
+    pub(crate) fn sockets(&self) -> u32 {
+        let count = self.ops.iter().map(|op| if let Op::Sockets(sockets) = op { sockets.len() } else { 0 });
+        count.sum::<usize>() as u32
     }
 
     /// The pid namespace that the child is to be born in, if it is another's.

@@ -19,6 +19,8 @@ use super::{
 /// One operation of the child; its position is that of its step in the plan.
 #[derive(Debug)]
 pub(crate) enum Op {
+    /// Each has a number above those that they all get.
+    Sockets(Vec<OwnedFd>),
     Groups {
         tasks: Vec<OwnedFd>,
         namespace: bool,
@@ -248,6 +250,7 @@ pub(crate) struct Devices {
 impl Op {
     pub(super) fn descriptors(&self) -> Vec<RawFd> {
         match self {
+            Self::Sockets(sockets) => sockets.iter().map(AsRawFd::as_raw_fd).collect(),
             Self::Groups { tasks, .. } => tasks.iter().map(AsRawFd::as_raw_fd).collect(),
             Self::Join { target: fd, .. }
             | Self::Attach { mount: fd, .. }

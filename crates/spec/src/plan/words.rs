@@ -61,6 +61,7 @@ impl Step {
             Self::Umask { mask } => write!(f, "setting the umask to {mask:03o}"),
             Self::Personality { persona } => write!(f, "setting the personality to {persona:#x}"),
             Self::Session => write!(f, "opening a session"),
+            Self::Sockets { count } => write!(f, "taking {count} sockets over"),
             Self::Limit { resource, soft, hard, .. } => {
                 write!(f, "setting resource limit {resource} to {soft}:{hard}")
             }
