@@ -4,3 +4,5 @@
 //! (`policy`); what is done to containers is done by a few threads; everything between the sockets happens
 //! on one thread, which never waits for anything else.
 #![forbid(unsafe_code)]
+
+pub mod policy;
