@@ -5,4 +5,6 @@
 //! on one thread, which never waits for anything else.
 #![forbid(unsafe_code)]
 
+pub mod account;
+pub mod page;
 pub mod policy;
