@@ -3,13 +3,15 @@
  * No configuration, no state, no log; every kernel object that is named and nothing else. Exits
  * with the program's status.
  *
- *   floor [-p] [-d] [-g GROUP] PARTS ROOT PROGRAM [ARGS...]
+ *   floor [-p] [-d] [-g GROUP] [-l PORT | -r PORT] PARTS ROOT PROGRAM [ARGS...]
  *     PARTS  `minimal`, `default`, or names from parts.c, with commas between
  *     -p     on cgroup v1, the parent writes the child's pid into cgroup.procs, as most engines do;
  *            without it the single-threaded child writes 0 into tasks, which spares a grace period
  *            of the kernel after a pause
  *     -d     leaves it running, its groups with it
  *     -g     the name of the control groups
+ *     -l N   first listens on port N, and starts when somebody connects; the program gets the socket as descriptor 3
+ *     -r N   likewise; the program listens on port 8080 of its own network, and what is said is passed on to it
  *   floor -k GROUP
  *     kills what -d has left running, and removes its groups
  */
@@ -23,9 +25,12 @@
 
 int unshare(int flags);
 
+/* Where a program listens that gets no socket. */
+enum { SERVED = 8080 };
+
 struct job {
     unsigned parts;
-    int v1, by_parent, detach;
+    int v1, by_parent, detach, port, relay;
     const char *group, *root;
     char **argv;
     struct trees trees;
@@ -94,7 +99,8 @@ static int await_exec(const struct job *job) {
     return (int)read(job->running[0], &byte, 1);
 }
 
-static int run(struct job *job) {
+/* All that needs no process is there before. */
+static void prepare(struct job *job) {
     if (job->parts & GROUPS) {
         if (job->v1) groups_make_v1(job->group, !job->by_parent, job->joins);
         else job->into = groups_make_v2(job->group);
@@ -103,9 +109,16 @@ static int run(struct job *job) {
     must(pipe2(job->gate, O_CLOEXEC), "pipe");
     if (job->parts & WIRE) must(pipe2(job->wired, O_CLOEXEC), "pipe");
     if (job->detach) must(pipe2(job->running, O_CLOEXEC), "pipe");
+}
+
+static int run(struct job *job) {
+    int listener = job->port ? answer_listen(job->port) : -1;
+    prepare(job);
+    if (job->port) answer_await(listener, job->port);
     pid_t pid = start(job);
     if (pid == 0) child(job);
     help(job, pid);
+    if (job->relay) answer_relay(listener, pid, SERVED);
     if (job->detach) return await_exec(job);
     int status;
     must(waitpid(pid, &status, 0), "wait");
@@ -118,15 +131,16 @@ int main(int argc, char **argv) {
     static char own[32];
     struct job job = {.v1 = groups_are_v1(), .group = own};
     snprintf(own, sizeof own, "floor-%d", (int)getpid());
-    for (int option; (option = getopt(argc, argv, "+pdg:k:")) != -1;) {
+    for (int option; (option = getopt(argc, argv, "+pdg:k:l:r:")) != -1;) {
         if (option == 'k') return groups_end(optarg), 0;
         if (option == 'p') job.by_parent = job.v1;
         else if (option == 'd') job.detach = 1;
         else if (option == 'g') job.group = optarg;
+        else if (option == 'l' || option == 'r') job.port = atoi(optarg), job.relay = option == 'r';
         else return 125;
     }
     if (argc - optind < 3) {
-        fprintf(stderr, "floor [-p] [-d] [-g GROUP] PARTS ROOT PROGRAM [ARGS...] | floor -k GROUP\n");
+        fprintf(stderr, "floor [-p] [-d] [-g GROUP] [-l PORT | -r PORT] PARTS ROOT PROGRAM [ARGS...] | floor -k GROUP\n");
         return 125;
     }
     /* ^C is for who started us: the groups are removed in any case. */

@@ -50,6 +50,10 @@ void guard_bind(unsigned parts);
 void wire_make(pid_t child);
 void wire_remove(pid_t child);
 
+int answer_listen(int port);
+void answer_await(int listener, int port);
+void answer_relay(int listener, pid_t child, int port);
+
 static inline void die(const char *what) {
     fprintf(stderr, "floor: %s: %s\n", what, strerror(errno));
     _exit(125);

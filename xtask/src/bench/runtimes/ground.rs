@@ -30,7 +30,8 @@ impl Ground {
             services: Default::default(),
         };
         ground.plant(&ground.root)?;
-        compile(&["floor.c", "parts.c", "groups.c", "mounts.c", "guard.c", "wire.c"], &ground.floor)?;
+        let sources = ["floor.c", "parts.c", "groups.c", "mounts.c", "guard.c", "wire.c", "answer.c"];
+        compile("floor", &sources, &ground.floor)?;
         Ok(ground)
     }
 
@@ -39,7 +40,7 @@ impl Ground {
         for inside in ["bin", "proc", "sys", "dev/pts", "dev/shm", "dev/mqueue"] {
             fs::create_dir_all(root.join(inside))?;
         }
-        compile(&["idle.c"], &root.join("bin/idle"))
+        compile("floor", &["idle.c"], &root.join("bin/idle"))
     }
 
     /// A path below the directory, for a command line.
@@ -90,8 +91,9 @@ fn is_floors(name: &std::ffi::OsStr) -> bool {
     name.to_string_lossy().starts_with(&format!("{}-floor", Ground::prefix()))
 }
 
-fn compile(sources: &[&str], to: &Path) -> Result {
-    let from = house::top().join("bench/floor");
+/// Makes a static program of sources in a folder of `bench/`.
+pub(crate) fn compile(folder: &str, sources: &[&str], to: &Path) -> Result {
+    let from = house::top().join("bench").join(folder);
     let sources = sources.iter().map(|s| from.join(s));
-    shell::run(Command::new("gcc").args(["-O2", "-static", "-o"]).arg(to).args(sources))
+    shell::run(Command::new("gcc").args(["-O2", "-static", "-o"]).arg(to).args(sources).arg("-lm"))
 }
