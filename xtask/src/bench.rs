@@ -7,6 +7,7 @@ mod crowd;
 mod exec;
 mod fleet;
 mod footprint;
+mod gateway;
 mod hooks;
 mod machine;
 mod minimal;
@@ -23,6 +24,7 @@ mod start;
 mod state;
 mod timer;
 mod watch;
+mod wrk;
 
 pub(crate) use state::State;
 pub(crate) use timer::run as timer;
@@ -47,11 +49,13 @@ pub(crate) struct Ask {
     count: Option<u32>,
     /// Few rounds, to see whether a benchmark works.
     quick: bool,
+    /// Which parts of a benchmark that has several; all, where none is named.
+    parts: Vec<String>,
 }
 
 type Bench = (&'static str, fn(&Ask) -> Result<Findings>);
 
-const BENCHES: [Bench; 14] = [
+const BENCHES: [Bench; 15] = [
     ("start", start::run),
     ("parts", parts::run),
     ("burst", burst::run),
@@ -61,6 +65,7 @@ const BENCHES: [Bench; 14] = [
     ("footprint", footprint::run),
     ("crowd", crowd::run),
     ("net", net::run),
+    (gateway::NAME, gateway::run),
     ("sampler", sampler::run),
     ("hooks", hooks::run),
     ("size", |ask| size::run(&ask.dist)),
@@ -71,13 +76,15 @@ const BENCHES: [Bench; 14] = [
 
 /// Runs the named benchmarks, or all; `--record` adds what they found to docs/benchmarks.md,
 /// `--as-built` takes `dist/` as it is, `--dist=DIR` others, `--count=N` so many containers,
-/// `--quick` few rounds.
+/// `--quick` few rounds. Behind `gateway` the names of its parts.
 pub(crate) fn run(args: &[String]) -> Result {
     let (options, wanted): (Vec<&String>, Vec<&String>) = args.iter().partition(|a| a.starts_with("--"));
     let [record, as_built, quick] =
         ["--record", "--as-built", "--quick"].map(|o| options.iter().any(|a| *a == o));
     let elsewhere = options.iter().find_map(|o| o.strip_prefix("--dist=")).map(PathBuf::from);
     let count = options.iter().find_map(|o| o.strip_prefix("--count=")).map(str::parse).transpose()?;
+    let (parts, wanted): (Vec<&String>, Vec<&String>) =
+        wanted.into_iter().partition(|word| gateway::has_part(word));
     if let Some(unknown) = wanted.iter().find(|w| BENCHES.iter().all(|b| b.0 != **w)) {
         let names = BENCHES.map(|b| b.0).join(", ");
         return Err(format!("no benchmark is called {unknown}; there are {names}").into());
@@ -92,10 +99,11 @@ pub(crate) fn run(args: &[String]) -> Result {
         None => build::release()?,
     };
     machine::warn_if_busy();
-    let ask = Ask { dist, count, quick };
+    let ask = Ask { dist, count, quick, parts: parts.into_iter().cloned().collect() };
     let mut all = Vec::new();
     for (name, bench) in BENCHES {
-        if wanted.is_empty() || wanted.iter().any(|w| *w == name) {
+        let named = wanted.iter().any(|w| *w == name) || name == gateway::NAME && !ask.parts.is_empty();
+        if named || wanted.is_empty() && ask.parts.is_empty() {
             let found = bench(&ask)?;
             println!("\n{}\n", found.text(table::columns));
             all.push(found);

@@ -9,7 +9,9 @@ mod podman;
 mod tsubo;
 
 pub(crate) use floor::parts as floor_of;
-pub(crate) use ground::Ground;
+pub(crate) use ground::{Ground, compile};
+pub(crate) use oci::bundle;
+pub(crate) use podman::line as podman_line;
 pub(crate) use tsubo::{Tsubo, has_flag};
 
 use std::path::Path;

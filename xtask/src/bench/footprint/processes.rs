@@ -20,6 +20,17 @@ impl Pids {
         Self(names.filter_map(|e| e.file_name().to_str()?.parse().ok()).collect())
     }
 
+    /// Those that were not there, of the programs whose names begin like this: others may be busy on the same host.
+    pub(in crate::bench) fn since_of(&self, names: &[&str]) -> Share {
+        let fresh = Self::now().0.difference(&self.0).copied().collect::<Vec<_>>();
+        let ours = |pid: &u32| {
+            let program = called(*pid);
+            let name = program.rsplit('/').next().unwrap_or_default();
+            names.iter().any(|begin| name.starts_with(begin))
+        };
+        Share::of(&fresh.into_iter().filter(ours).collect())
+    }
+
     /// The programs that were not there, and the processes that were started to stay with them: their
     /// ancestors that were not there either.
     pub(in crate::bench) fn since(&self) -> (Share, Share) {
@@ -37,20 +48,30 @@ impl Pids {
 impl Share {
     fn of(pids: &BTreeSet<u32>) -> Self {
         let mut share = Self::default();
-        for pid in pids {
-            let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-            share.processes += 1;
-            share.pss += field(&text, "Pss:");
-            share.anonymous += field(&text, "Pss_Anon:");
+        for one in pids.iter().map(|pid| memory_of(*pid)) {
+            share.processes += one.processes;
+            share.pss += one.pss;
+            share.anonymous += one.anonymous;
         }
         share
     }
 }
 
+/// What one process has.
+pub(in crate::bench) fn memory_of(pid: u32) -> Share {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    Share { processes: 1, pss: field(&text, "Pss:"), anonymous: field(&text, "Pss_Anon:") }
+}
+
 /// Whether it is what every container runs (bench/floor/idle.c), and not dead.
 fn is_program(pid: u32) -> bool {
+    called(pid) == "/bin/idle"
+}
+
+/// The first word of its command line.
+fn called(pid: u32) -> String {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    line.starts_with(b"/bin/idle\0")
+    String::from_utf8_lossy(line.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
 }
 
 fn parent(pid: u32) -> Option<u32> {

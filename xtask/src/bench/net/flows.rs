@@ -8,6 +8,7 @@ use super::engines::Engine;
 use super::world::{self, HOST, Space, World, inside};
 use super::{Home, Table, names, service};
 use crate::bench::samples::Samples;
+use crate::bench::wrk::Told;
 use crate::bench::{Ask, row};
 use crate::shell::{self, Result};
 
@@ -109,34 +110,6 @@ impl<'a> Way<'a> {
     }
 }
 
-/// What wrk tells: requests a second, and microseconds.
-#[derive(Debug, PartialEq)]
-struct Told {
-    requests: f64,
-    half: f64,
-    most: f64,
-}
-
-impl Told {
-    fn read(said: &str) -> Option<Self> {
-        if said.contains("Non-2xx") || said.contains("Socket errors") {
-            return None;
-        }
-        let behind = |word: &str| said.lines().find_map(|line| line.trim().strip_prefix(word)).map(str::trim);
-        Some(Self {
-            requests: behind("Requests/sec:")?.parse().ok()?,
-            half: microseconds(behind("50%")?)?,
-            most: microseconds(behind("99%")?)?,
-        })
-    }
-}
-
-/// `12.00us`, `1.23ms` or `0.5s`.
-fn microseconds(text: &str) -> Option<f64> {
-    let units = [("us", 1.0), ("ms", 1e3), ("s", 1e6)];
-    units.iter().find_map(|(unit, factor)| Some(text.strip_suffix(unit)?.parse::<f64>().ok()? * factor))
-}
-
 /// The service on a host without rules, and behind bare links.
 struct Plain {
     servers: Vec<Child>,
@@ -189,18 +162,5 @@ impl Drop for Plain {
             let _ = server.kill();
             let _ = server.wait();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_wrk_tells_is_read() {
-        let said = "  Latency Distribution\n     50%   21.00us\n     75%   30.00us\n     90%    0.90ms\n     99%    1.25ms\n  \
-            40 requests in 1.00s\nRequests/sec:  39871.52\nTransfer/sec:   5.59MB\n";
-        assert_eq!(Told::read(said), Some(Told { requests: 39871.52, half: 21.0, most: 1250.0 }));
-        assert_eq!(Told::read(&format!("{said}  Non-2xx or 3xx responses: 9")), None);
     }
 }

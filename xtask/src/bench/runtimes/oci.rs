@@ -14,7 +14,8 @@ pub(super) fn all(ground: &Ground) -> Result<Vec<Runtime>> {
     Ok(vec![crun, runtime(ground, "runc")])
 }
 
-fn bundle(ground: &Ground, name: &str, args: &[&str]) -> Result {
+/// A bundle in a folder of this name.
+pub(crate) fn bundle(ground: &Ground, name: &str, args: &[&str]) -> Result {
     let dir = ground.dir.join(name);
     fs::create_dir_all(&dir)?;
     Ok(fs::write(dir.join("config.json"), config(&ground.root.to_string_lossy(), args).to_string())?)

@@ -32,7 +32,8 @@ pub(super) fn podman(ground: &Ground) -> Result<Runtime> {
     })
 }
 
-fn line(ground: &Ground, rest: &str) -> Words {
+/// A command line of it, with a store of its own.
+pub(crate) fn line(ground: &Ground, rest: &str) -> Words {
     let at = |name: &str| ground.at(&format!("p/{name}"));
     words(&format!(
         "podman --root {} --runroot {} --tmpdir {} --storage-driver vfs --cgroup-manager cgroupfs --runtime crun {rest}",
