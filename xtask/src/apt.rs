@@ -37,6 +37,8 @@ pub(crate) const TESTS: &[Need] = &[
     ("/usr/lib/podman/netavark", "netavark"),
     ("/usr/lib/podman/aardvark-dns", "aardvark-dns"),
     ("/usr/sbin/iptables", "iptables"),
+    ("/usr/sbin/nft", "nftables"),
+    ("/usr/bin/pasta", "passt"),
 ];
 
 /// The engines that drive `tsubo-oci` in tests.

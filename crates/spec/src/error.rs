@@ -15,6 +15,8 @@ pub enum ErrorKind {
     NotFound,
     /// It exists already, or is in use by another command.
     Conflict,
+    /// The host has no room for it: others were promised what it asks for.
+    NoRoom,
     /// This host or kernel cannot do it.
     Unsupported,
     /// The kernel or the file system refused for lack of privilege.

@@ -171,7 +171,8 @@ pub struct Failure {
     hints: Vec<String>,
 }
 
-const KINDS: [ErrorKind; 10] = [
+/// The place of a kind is its number: new ones go to the end.
+const KINDS: [ErrorKind; 11] = [
     ErrorKind::User,
     ErrorKind::NotFound,
     ErrorKind::Conflict,
@@ -182,11 +183,12 @@ const KINDS: [ErrorKind; 10] = [
     ErrorKind::CommandNotFound,
     ErrorKind::Interrupted,
     ErrorKind::Internal,
+    ErrorKind::NoRoom,
 ];
 
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
-        let kind = KINDS.iter().position(|kind| *kind == error.kind()).unwrap_or(KINDS.len() - 1) as u8;
+        let kind = KINDS.iter().position(|kind| *kind == error.kind()).unwrap_or_default() as u8;
         Self { kind, message: error.chain(), hints: error.hints().to_vec() }
     }
 }

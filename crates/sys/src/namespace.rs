@@ -46,3 +46,18 @@ pub fn kind(namespace: BorrowedFd<'_>) -> Result<u64> {
     let result = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_NSTYPE) };
     if result < 0 { Err(crate::last_error()) } else { Ok(result as u64) }
 }
+
+/// Does something in another network namespace, with the calling thread alone, and comes back. What was
+/// opened there stays there: a socket belongs to the network that it was made in.
+///
+/// # Errors
+/// When it cannot be entered.
+pub fn in_network<T>(own: BorrowedFd<'_>, target: BorrowedFd<'_>, act: impl FnOnce() -> T) -> Result<T> {
+    enter(target, NET)?;
+    let done = act();
+    if enter(own, NET).is_err() {
+        // Whatever this thread opens next would be in a network that is not ours.
+        crate::process::exit_now(125);
+    }
+    Ok(done)
+}

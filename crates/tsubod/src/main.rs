@@ -3,8 +3,10 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
+mod cli;
+
 sys::program!(run);
 
 fn run() -> u8 {
-    125
+    cli::run()
 }

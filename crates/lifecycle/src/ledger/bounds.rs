@@ -4,7 +4,7 @@ use std::path::Path;
 
 use spec::limits::rounded;
 use spec::resources::{Limit, Resources};
-use spec::{Error, Name, Promise};
+use spec::{Error, ErrorKind, Name, Promise};
 
 use super::{Answer, Sum};
 
@@ -145,7 +145,7 @@ impl Shortage {
             Kind::Tasks => "say that it needs fewer: --pids-limit N",
             Kind::Disk => "say that it needs less: --limit disk=SIZE",
         };
-        Error::conflict(told)
+        Error::new(ErrorKind::NoRoom, told)
             .hint("tsubo capacity tells what is promised; stop other containers, or")
             .hint(less)
             .hint("--overcommit starts it nevertheless: then not all can have what they were promised")
@@ -164,7 +164,7 @@ mod tests {
         let sum = Sum { promised: sum, others: 7, ..Sum::default() };
         let Answer::Short(short) = bounds.answer(wants, &sum) else { panic!("it was promised") };
         let error = short.refusal(&"web".parse().expect("name"));
-        assert_eq!(error.kind(), spec::ErrorKind::Conflict);
+        assert_eq!(error.kind(), ErrorKind::NoRoom);
         for word in ["web takes 3G of memory", "8G are promised to 7 running", "of the 10G", "1G are missing"]
         {
             assert!(error.chain().contains(word), "{}", error.chain());

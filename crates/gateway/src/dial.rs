@@ -1,0 +1,62 @@
+//! Connections to instances: made in the network of the container itself, which so needs no way to the
+//! outside to be served.
+
+use std::cell::OnceCell;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream as Blocking};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use tokio::net::{TcpSocket, TcpStream};
+
+thread_local! {
+    /// The network that we are in.
+    static OWN: OnceCell<OwnedFd> = const { OnceCell::new() };
+}
+
+/// Where services listen for others of their machine.
+const PLACES: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+
+/// Connects to a port in `network`, or in our own; tries both loopback addresses.
+///
+/// # Errors
+/// When nobody listens there, or the network has gone.
+pub(crate) async fn connect(network: Option<BorrowedFd<'_>>, port: u16) -> io::Result<TcpStream> {
+    match connect_to(network, SocketAddr::new(PLACES[0], port)).await {
+        Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
+            // The first refusal is the one to tell: version 6 may not be there at all.
+            connect_to(network, SocketAddr::new(PLACES[1], port)).await.map_err(|_| refused)
+        }
+        connected => connected,
+    }
+}
+
+async fn connect_to(network: Option<BorrowedFd<'_>>, at: SocketAddr) -> io::Result<TcpStream> {
+    let socket = socket(network, at)?;
+    let stream = TcpSocket::from_std_stream(Blocking::from(socket)).connect(at).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+fn socket(network: Option<BorrowedFd<'_>>, at: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if at.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let make = || {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+        sockopt::set_socket_keepalive(&socket, true)?;
+        Ok(socket)
+    };
+    within(network, make)?.map_err(|errno: rustix::io::Errno| errno.into())
+}
+
+/// Does something in a network; in our own where there is none.
+fn within<T>(network: Option<BorrowedFd<'_>>, act: impl FnOnce() -> T) -> io::Result<T> {
+    let Some(network) = network else { return Ok(act()) };
+    OWN.with(|own| {
+        if own.get().is_none() {
+            let _ = own.set(std::fs::File::open("/proc/thread-self/ns/net")?.into());
+        }
+        let own = own.get().ok_or(io::ErrorKind::NotFound)?;
+        Ok(sys::namespace::in_network(own.as_fd(), network, act)?)
+    })
+}

@@ -1,0 +1,120 @@
+//! Listening sockets, and the connections that come over them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use spec::{Error, Result};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::Front;
+use super::{http, tcp, tls};
+use crate::control;
+use crate::service::Service;
+
+/// So many connections wait to be accepted, at most: the kernel's own bound is the one to hold.
+const BACKLOG: i32 = 4096;
+
+/// When there are no more descriptors, others must close first.
+const BREATH: Duration = Duration::from_millis(20);
+
+/// What is behind a listening socket.
+#[derive(Clone)]
+pub(crate) enum Behind {
+    Http,
+    Tls,
+    Service(Rc<Service>),
+    /// Metrics and the status.
+    Admin,
+}
+
+impl Behind {
+    /// What is spoken there, for people.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Http | Self::Admin => "http",
+            Self::Tls => "https",
+            Self::Service(_) => "tcp",
+        }
+    }
+}
+
+impl PartialEq for Behind {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Service(one), Self::Service(other)) => Rc::ptr_eq(one, other),
+            (one, other) => std::mem::discriminant(one) == std::mem::discriminant(other),
+        }
+    }
+}
+
+/// Makes a listening socket.
+///
+/// # Errors
+/// When the address is another's, or needs more rights.
+pub(crate) fn listen(at: SocketAddr) -> Result<OwnedFd> {
+    let family = if at.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let make = || {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+        if at.is_ipv6() {
+            // Both families may be said, each for itself.
+            sockopt::set_ipv6_v6only(&socket, true)?;
+        }
+        rustix::net::bind(&socket, &at)?;
+        rustix::net::listen(&socket, BACKLOG)?;
+        Ok(socket)
+    };
+    make().map_err(|errno: rustix::io::Errno| {
+        let error = Error::io(format!("listening at {at}"), errno.into());
+        match errno {
+            rustix::io::Errno::ADDRINUSE => error
+                .hint(format!("another program listens there: ss -ltnp 'sport = {}' tells which", at.port())),
+            rustix::io::Errno::ACCESS => error.hint("ports below 1024 take root, or choose another"),
+            rustix::io::Errno::ADDRNOTAVAIL => error.hint("no interface of this host has that address"),
+            _ => error,
+        }
+    })
+}
+
+/// Serves what comes over a listening socket, for ever.
+pub(crate) async fn accept(front: Rc<Front>, listener: Rc<TcpListener>, behind: Behind) {
+    loop {
+        if front.open.get() >= front.clients.borrow().connections {
+            // They wait in the kernel, which costs less.
+            tokio::time::sleep(BREATH).await;
+            continue;
+        }
+        match listener.accept().await {
+            Ok((stream, client)) => {
+                let _ = stream.set_nodelay(true);
+                front.open.set(front.open.get() + 1);
+                let (front, behind) = (Rc::clone(&front), behind.clone());
+                tokio::task::spawn_local(async move {
+                    serve(&front, stream, client, behind).await;
+                    front.open.set(front.open.get() - 1);
+                });
+            }
+            Err(error) if is_of_the_client(&error) => {}
+            Err(_) => tokio::time::sleep(BREATH).await,
+        }
+    }
+}
+
+async fn serve(front: &Rc<Front>, stream: TcpStream, client: SocketAddr, behind: Behind) {
+    match behind {
+        Behind::Http => http::serve_plain(Rc::clone(front), stream, client.ip()).await,
+        Behind::Tls => tls::serve(Rc::clone(front), stream, client.ip()).await,
+        Behind::Admin => control::serve(Rc::clone(front), stream).await,
+        Behind::Service(service) => tcp::serve(service, stream).await,
+    }
+}
+
+/// It was gone before it was accepted.
+fn is_of_the_client(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
+}

@@ -1,0 +1,193 @@
+//! How long is waited for a client: for its next request, for the head of one, for more of what it sends
+//! or takes. One timer for each connection, which is set anew only when it rings too early.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+use crate::config::Clients;
+
+/// What is known of one connection by both of its ends: the one that reads and writes bytes, and the one
+/// that deals with requests. A connection that becomes something else may go to another thread, says its
+/// type; it never does, so all of this costs what plain numbers cost.
+#[derive(Clone)]
+pub(crate) struct Patience(Arc<State>);
+
+struct State {
+    clients: Clients,
+    /// Requests that are under way.
+    busy: AtomicU32,
+    /// A body is waited for.
+    reads: AtomicBool,
+    /// Some of a head has come.
+    head: AtomicBool,
+    begun: Instant,
+    /// Since when what is waited for is waited for, in microseconds since it has begun.
+    since: AtomicU64,
+}
+
+impl Patience {
+    pub(crate) fn new(clients: Clients) -> Self {
+        Self(Arc::new(State {
+            clients,
+            busy: AtomicU32::new(0),
+            reads: AtomicBool::new(false),
+            head: AtomicBool::new(false),
+            begun: Instant::now(),
+            since: AtomicU64::new(0),
+        }))
+    }
+
+    /// A request has come.
+    pub(crate) fn begins(&self) {
+        self.0.busy.fetch_add(1, Relaxed);
+        self.0.head.store(false, Relaxed);
+    }
+
+    /// It is over.
+    pub(crate) fn ends(&self) {
+        self.0.busy.fetch_sub(1, Relaxed);
+        self.0.reads.store(false, Relaxed);
+        self.from_now();
+    }
+
+    /// Whether more of a request is waited for.
+    pub(crate) fn reads_body(&self, waits: bool) {
+        if waits != self.0.reads.swap(waits, Relaxed) {
+            self.from_now();
+        }
+    }
+
+    fn from_now(&self) {
+        self.0.since.store(self.0.begun.elapsed().as_micros() as u64, Relaxed);
+    }
+
+    /// Bytes have come.
+    fn came(&self) {
+        let State { busy, reads, head, .. } = &*self.0;
+        if busy.load(Relaxed) == 0 && !head.swap(true, Relaxed) || reads.load(Relaxed) {
+            self.from_now();
+        }
+    }
+
+    /// When a client that sends nothing is given up.
+    fn end_of_reading(&self) -> Option<Instant> {
+        let State { clients, busy, reads, head, begun, since } = &*self.0;
+        let time = match (busy.load(Relaxed), reads.load(Relaxed), head.load(Relaxed)) {
+            (0, _, false) => clients.idle_time,
+            (0, _, true) => clients.head_time,
+            (_, true, _) => clients.stall_time,
+            // It waits for us.
+            (_, false, _) => return None,
+        };
+        Some(*begun + Duration::from_micros(since.load(Relaxed)) + time)
+    }
+
+    /// The connection, with that patience.
+    pub(crate) fn with<S>(&self, stream: S) -> Patient<S> {
+        Patient { stream, patience: self.clone(), timer: None, stuck: None }
+    }
+}
+
+/// A connection that gives its client up after a while.
+pub(crate) struct Patient<S> {
+    stream: S,
+    patience: Patience,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Since when the client takes nothing.
+    stuck: Option<Instant>,
+}
+
+impl<S> Patient<S> {
+    /// An error once `end` has passed.
+    fn wait_until(&mut self, end: Option<Instant>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(end) = end else { return Poll::Pending };
+        loop {
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end.into())));
+            if timer.deadline().into_std() > end {
+                timer.as_mut().reset(end.into());
+            }
+            if timer.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            if Instant::now() >= end {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            timer.as_mut().reset(end.into());
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        match Pin::new(&mut this.stream).poll_read(context, buffer) {
+            Poll::Ready(read) => {
+                this.patience.came();
+                Poll::Ready(read)
+            }
+            Poll::Pending => {
+                let end = this.patience.end_of_reading();
+                this.wait_until(end, context)
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Patient<S> {
+    fn watch<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stuck = None;
+            return written;
+        }
+        let since = *self.stuck.get_or_insert_with(Instant::now);
+        let end = since + self.patience.0.clients.stall_time;
+        self.wait_until(Some(end), context).map(|late| late.and(Err(io::ErrorKind::TimedOut.into())))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write(context, bytes);
+        this.watch(written, context)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write_vectored(context, bytes);
+        this.watch(written, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.stream).poll_flush(context);
+        this.watch(flushed, context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let shut = Pin::new(&mut this.stream).poll_shutdown(context);
+        this.watch(shut, context)
+    }
+}

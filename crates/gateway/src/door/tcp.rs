@@ -1,0 +1,26 @@
+//! Connections that are passed on as they are.
+
+use std::rc::Rc;
+
+use tokio::net::TcpStream;
+
+use crate::proxy::carry;
+use crate::service::Service;
+
+/// Brings a client's connection to an instance and carries bytes until both have closed. Where there is
+/// none to be had the client's is closed: there is no word for that in every protocol.
+pub(crate) async fn serve(service: Rc<Service>, mut client: TcpStream) {
+    let Ok(lease) = service.acquire().await else { return };
+    let began = std::time::Instant::now();
+    let cold = lease.cold;
+    for _ in 0..3 {
+        let Ok(mut instance) = lease.instance().raw().await else { continue };
+        let carried = carry(&mut client, &mut instance).await;
+        let (asked, answered) = carried.unwrap_or_default();
+        let counters = &mut *service.counters.borrow_mut();
+        counters.request(200, began.elapsed(), cold);
+        (counters.received, counters.sent) = (counters.received + asked, counters.sent + answered);
+        return;
+    }
+    service.counters.borrow_mut().request(502, began.elapsed(), cold);
+}

@@ -1,0 +1,241 @@
+//! All of a gateway: what its configuration says, brought about, also when it says something else.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use lifecycle::Home;
+use spec::{Result, ResultExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::config::Config;
+use crate::door::listen::{self, Behind};
+use crate::door::{Front, Table};
+use crate::hands;
+use crate::holder::Held;
+use crate::house::House;
+use crate::service::Service;
+
+/// How long instances may take to end.
+const STOP: Duration = Duration::from_secs(15);
+
+/// A gateway that serves.
+pub(crate) struct Gateway {
+    pub(crate) house: Rc<House>,
+    pub(crate) front: Rc<Front>,
+    held: RefCell<Held>,
+    doors: RefCell<HashMap<SocketAddr, Door>>,
+}
+
+/// A listening socket, and who accepts what comes over it.
+struct Door {
+    listener: Rc<TcpListener>,
+    behind: Behind,
+    accepts: JoinHandle<()>,
+}
+
+impl Gateway {
+    pub(crate) fn new(home: Home, held: Held) -> Rc<Self> {
+        let house = House::new(home);
+        let front = Front::new(Rc::clone(&house));
+        Rc::new(Self { house, front, held: RefCell::new(held), doors: RefCell::default() })
+    }
+
+    /// Does what a configuration says, all of it or nothing; what of it holds already is left as it is.
+    ///
+    /// # Errors
+    /// An address that cannot be listened at, a certificate that cannot be read.
+    pub(crate) async fn apply(self: &Rc<Self>, config: Config) -> Result<()> {
+        let certificates = self.front.tls.prepare(&config)?;
+        let log = self.front.log.prepare(config.access_log.as_deref())?;
+        let services = self.services_of(&config);
+        let wanted = wanted(&config, &services);
+        let fresh = self.open(wanted.keys().copied())?;
+        // From here on nothing can fail.
+        self.front.tls.take(certificates);
+        *self.front.clients.borrow_mut() = config.clients.clone();
+        self.front.log.take(config.access_log.as_deref(), log);
+        self.house.most.set(config.instances);
+        let changed = self.take_services(&config, &services);
+        let table = Table { hosts: config.hosts, sni: config.sni, services };
+        *self.front.table.borrow_mut() = Rc::new(table);
+        self.settle(changed).await;
+        self.take_doors(wanted, fresh);
+        Ok(())
+    }
+
+    /// The services of a configuration: those of a name that is known are the same.
+    fn services_of(&self, config: &Config) -> Vec<Rc<Service>> {
+        let known = self.house.services.borrow();
+        let service = |told: &crate::config::ServiceConfig| {
+            let same = known.iter().find(|one| one.told.borrow().name == told.name && !one.gone.get());
+            same.cloned().unwrap_or_else(|| Service::new(told.clone(), Rc::downgrade(&self.house)))
+        };
+        config.services.iter().map(service).collect()
+    }
+
+    /// From now on these are the services; those of which something else is said than before are returned.
+    fn take_services(&self, config: &Config, services: &[Rc<Service>]) -> Vec<Rc<Service>> {
+        let mut known = self.house.services.borrow_mut();
+        for one in known.iter().filter(|one| !services.iter().any(|other| Rc::ptr_eq(one, other))) {
+            one.gone.set(true);
+        }
+        let mut changed = Vec::new();
+        for (service, told) in services.iter().zip(&config.services) {
+            let is_new = !known.iter().any(|one| Rc::ptr_eq(one, service));
+            let differs = **service.told.borrow() != *told;
+            if differs {
+                *service.told.borrow_mut() = Rc::new(told.clone());
+            }
+            if is_new {
+                known.push(Rc::clone(service));
+            }
+            if is_new || differs {
+                changed.push(Rc::clone(service));
+            }
+        }
+        changed
+    }
+
+    /// Finds out what the packages of these services say.
+    pub(crate) async fn settle(&self, services: Vec<Rc<Service>>) {
+        let told: Vec<_> = services.iter().map(|one| (**one.told.borrow()).clone()).collect();
+        let home = self.house.home.clone();
+        let settled = self.house.hand(false, move || Ok(hands::settle_all(&home, &told))).await;
+        for (service, settled) in services.iter().zip(settled.unwrap_or_default()) {
+            match settled {
+                Ok(settings) if service.settings().is_none_or(|now| *now != settings) => {
+                    service.settle(settings)
+                }
+                Ok(_) => {}
+                Err(error) => service.is_broken(&error),
+            }
+        }
+    }
+
+    /// Listens at those addresses at which nobody does yet.
+    fn open(&self, wanted: impl Iterator<Item = SocketAddr>) -> Result<HashMap<SocketAddr, Rc<TcpListener>>> {
+        let doors = self.doors.borrow();
+        let mut fresh = HashMap::new();
+        for at in wanted.filter(|at| !doors.contains_key(at)) {
+            let socket = match self.held.borrow_mut().take(at) {
+                Some(socket) => socket,
+                None => listen::listen(at)?,
+            };
+            let listening = || format!("listening at {at}");
+            self.held.borrow_mut().keep(at, &socket).doing(listening)?;
+            let socket = std::net::TcpListener::from(socket);
+            socket.set_nonblocking(true).doing(listening)?;
+            fresh.insert(at, Rc::new(TcpListener::from_std(socket).doing(listening)?));
+        }
+        Ok(fresh)
+    }
+
+    fn take_doors(
+        &self,
+        wanted: HashMap<SocketAddr, Behind>,
+        mut fresh: HashMap<SocketAddr, Rc<TcpListener>>,
+    ) {
+        let mut doors = self.doors.borrow_mut();
+        doors.retain(|at, door| {
+            let stays = wanted.contains_key(at);
+            if !stays {
+                door.accepts.abort();
+                self.held.borrow_mut().forget(*at);
+            }
+            stays
+        });
+        for (at, behind) in wanted {
+            let listener = match doors.get(&at) {
+                Some(door) if door.behind == behind => continue,
+                Some(door) => {
+                    door.accepts.abort();
+                    Rc::clone(&door.listener)
+                }
+                None => match fresh.remove(&at) {
+                    Some(listener) => listener,
+                    None => continue,
+                },
+            };
+            let shown = listener.local_addr().unwrap_or(at);
+            eprintln!("listening on {}://{shown}", behind.word());
+            let accepts = listen::accept(Rc::clone(&self.front), Rc::clone(&listener), behind.clone());
+            let accepts = tokio::task::spawn_local(accepts);
+            doors.insert(at, Door { listener, behind, accepts });
+        }
+    }
+
+    /// All is as the configuration says.
+    pub(crate) fn is_ready(&self) {
+        self.held.borrow_mut().is_ready();
+    }
+
+    /// Lets what is under way come to its end, for so long; instances stay as they are.
+    pub(crate) async fn finish(&self, time: Duration) {
+        self.house.leaves.set(true);
+        let end = Instant::now() + time;
+        while self.house.is_busy() && Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Ends all instances.
+    pub(crate) async fn stop(&self) {
+        let services = self.house.services.borrow().clone();
+        services.iter().for_each(|service| service.gone.set(true));
+        let instances = || services.iter().flat_map(|one| one.instances().into_iter().map(move |i| (one, i)));
+        instances().for_each(|(service, one)| service.end(&one));
+        let end = Instant::now() + STOP;
+        while instances().next().is_some() && Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Nobody new comes in.
+    pub(crate) fn close(&self) {
+        self.doors.borrow_mut().drain().for_each(|(_, door)| door.accepts.abort());
+    }
+
+    /// Takes over the instances that run already; those of services that are not known any more go.
+    pub(crate) async fn adopt(&self) {
+        let home = self.house.home.clone();
+        let found = match self.house.hand(false, move || hands::survey(&home)).await {
+            Ok(found) => found,
+            Err(error) => return eprintln!("looking for instances that run already: {}", error.chain()),
+        };
+        for one in found {
+            let services = self.house.services.borrow().clone();
+            let owner = services.iter().find(|service| service.told.borrow().name.as_str() == one.owner.name);
+            match owner.filter(|service| service.settings().is_some()) {
+                Some(service) => service.adopt(one),
+                None => self.remove(&one.owner.name, one.number),
+            }
+        }
+    }
+
+    fn remove(&self, service: &str, number: u32) {
+        let (house, name) = (Rc::clone(&self.house), hands::name_of(service, number));
+        tokio::task::spawn_local(async move {
+            let home = house.home.clone();
+            let removed = house.hand(false, move || hands::remove(&home, &name?)).await;
+            if let Err(error) = removed {
+                eprintln!("removing an instance of a service that is gone: {}", error.chain());
+            }
+        });
+    }
+}
+
+/// Which addresses are listened at, and for what.
+fn wanted(config: &Config, services: &[Rc<Service>]) -> HashMap<SocketAddr, Behind> {
+    let mut wanted = HashMap::new();
+    wanted.extend(config.http.iter().map(|at| (*at, Behind::Http)));
+    wanted.extend(config.https.iter().map(|at| (*at, Behind::Tls)));
+    wanted.extend(config.admin.map(|at| (at, Behind::Admin)));
+    for (service, told) in services.iter().zip(&config.services) {
+        wanted.extend(told.tcp.iter().map(|at| (*at, Behind::Service(Rc::clone(service)))));
+    }
+    wanted
+}

@@ -1,0 +1,78 @@
+//! Who holds the listening sockets while those who accept come and go: a process that does nothing else, so
+//! that nobody who comes meanwhile is turned away.
+//!
+//! Holder and worker talk over a socket that keeps messages apart: each is a word, an address, and at most
+//! one descriptor.
+
+mod channel;
+mod tend;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use spec::Result;
+
+pub(crate) use channel::{Channel, Message};
+pub use tend::hold;
+
+/// The sockets that a worker was given, and where it tells of others.
+#[derive(Default)]
+pub(crate) struct Held {
+    /// None where nobody holds anything for us.
+    channel: Option<Channel>,
+    given: HashMap<SocketAddr, OwnedFd>,
+    /// Nobody else serves this state directory as long as it is open.
+    _lock: Option<OwnedFd>,
+}
+
+impl Held {
+    /// Takes what a holder gives over `channel`.
+    ///
+    /// # Errors
+    /// When it is no holder that speaks there.
+    pub(crate) fn receive(channel: OwnedFd) -> Result<Self> {
+        let channel = Channel::over(channel);
+        let mut held = Self::default();
+        loop {
+            match channel.receive()? {
+                Some(Message::Socket(at, socket)) => drop(held.given.insert(at, socket)),
+                Some(Message::Lock(lock)) => held._lock = Some(lock),
+                Some(Message::End) | None => break,
+                Some(Message::Forget(_) | Message::Ready) => {}
+            }
+        }
+        held.channel = Some(channel);
+        Ok(held)
+    }
+
+    /// The socket that listens at `at`, if one was held.
+    pub(crate) fn take(&mut self, at: SocketAddr) -> Option<OwnedFd> {
+        self.given.remove(&at)
+    }
+
+    /// Has a socket held from now on.
+    ///
+    /// # Errors
+    /// When the holder is there and takes nothing.
+    pub(crate) fn keep(&self, at: SocketAddr, socket: &OwnedFd) -> Result<()> {
+        match &self.channel {
+            Some(channel) => channel.send_socket(at, socket.as_fd()),
+            None => Ok(()),
+        }
+    }
+
+    /// And not any more.
+    pub(crate) fn forget(&mut self, at: SocketAddr) {
+        // A holder that is gone holds nothing.
+        let _ = self.channel.as_ref().map(|channel| channel.send(&Message::Forget(at)));
+    }
+
+    /// Everything is as the configuration says; what was given and is not wanted is closed.
+    pub(crate) fn is_ready(&mut self) {
+        for at in std::mem::take(&mut self.given).into_keys() {
+            self.forget(at);
+        }
+        let _ = self.channel.as_ref().map(|channel| channel.send(&Message::Ready));
+    }
+}

@@ -1,0 +1,211 @@
+//! A request from its first line to the last byte of its answer.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
+use hyper::http::request::Parts;
+use hyper::upgrade::OnUpgrade;
+use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper_util::rt::TokioIo;
+use spec::activation::Protocol;
+
+use super::record::Record;
+use super::upstream::{Sent, Upstream};
+use super::{Body, carry, head, said};
+use crate::door::Front;
+use crate::door::patience::Patience;
+use crate::service::{Lease, Service};
+
+/// So often a request that nobody has heard, or that may be said twice, is sent.
+const ATTEMPTS: u32 = 3;
+
+/// On which connection a request came.
+#[derive(Clone)]
+pub(crate) struct Asked {
+    pub(crate) front: Rc<Front>,
+    pub(crate) client: IpAddr,
+    pub(crate) secure: bool,
+    pub(crate) patience: Patience,
+}
+
+/// Answers a request; there is always an answer.
+pub(crate) async fn answer(asked: Asked, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    let record = Record::begin(&asked, &request);
+    let (response, record) = match find(&asked, &request) {
+        Ok((service, host)) => pass(&asked, service, host, request, record).await,
+        Err(response) => (*response, record),
+    };
+    Ok(record.accompany(response))
+}
+
+/// The service that it is for.
+fn find(
+    asked: &Asked,
+    request: &Request<Incoming>,
+) -> Result<(Rc<Service>, HeaderValue), Box<Response<Body>>> {
+    let (host, fine) = (head::host(request), head::check(request));
+    let host = fine.and(host).map_err(|fault| Box::new(said::fault(fault)))?;
+    let name = host.to_str().unwrap_or_default();
+    let service = asked.front.route(name, request.uri().path());
+    service.map(|service| (service, host)).ok_or_else(|| Box::new(said::unknown()))
+}
+
+/// What is sent, and sent again if need be.
+struct Letter {
+    parts: Parts,
+    /// None once it has been given to somebody.
+    body: Option<Body>,
+    /// It has no body, and to hear it twice is as good as once.
+    repeatable: bool,
+    upgrade: Option<(OnUpgrade, HeaderValue)>,
+}
+
+async fn pass(
+    asked: &Asked,
+    service: Rc<Service>,
+    host: HeaderValue,
+    request: Request<Incoming>,
+    mut record: Box<Record>,
+) -> (Response<Body>, Box<Record>) {
+    record.is_for(&service);
+    if let Some(page) = asked.front.waiting_page(&service, &request) {
+        return (page, record);
+    }
+    let mut letter = None;
+    let mut request = Some(request);
+    for attempt in 1.. {
+        let lease = match service.acquire().await {
+            Ok(lease) => lease,
+            Err(refusal) => return (said::refusal(&refusal), record),
+        };
+        record.is_on(&lease);
+        if let Some(request) = request.take() {
+            letter = Some(write(asked, &lease, request, host.clone()));
+        }
+        let Some(letter) = letter.as_mut() else { break };
+        match deliver(letter, &lease).await {
+            Delivered::Answer(answer, upstream) => {
+                return reply(letter, *answer, upstream, lease, record);
+            }
+            Delivered::Late => return (said::late(), record),
+            Delivered::Lost if attempt < ATTEMPTS && letter.can_go_again() => record.again(),
+            Delivered::Lost => break,
+        }
+    }
+    (said::garbage(), record)
+}
+
+fn write(asked: &Asked, lease: &Lease, mut request: Request<Incoming>, host: HeaderValue) -> Letter {
+    let h2c = lease.instance().protocol() == Protocol::H2c;
+    let wanted =
+        if request.version() == Version::HTTP_11 && !h2c { head::upgrade(request.headers()) } else { None };
+    let upgrade = wanted.map(|to| (hyper::upgrade::on(&mut request), to));
+    let (mut parts, body) = request.into_parts();
+    head::strip(&mut parts.headers, h2c);
+    head::introduce(&mut parts, asked.client, asked.secure, host);
+    if !h2c {
+        parts.uri = head::origin_form(&parts.uri);
+        parts.version = Version::HTTP_11;
+    }
+    if let Some((_, to)) = &upgrade {
+        parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        parts.headers.insert(UPGRADE, to.clone());
+    }
+    let bare = body.is_end_stream();
+    let idempotent = matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
+    let body = if bare { Body::empty() } else { Body::asked(body, asked.patience.clone()) };
+    Letter { parts, body: Some(body), repeatable: bare && idempotent, upgrade }
+}
+
+impl Letter {
+    fn can_go_again(&mut self) -> bool {
+        if self.body.is_none() && self.repeatable {
+            self.body = Some(Body::empty());
+        }
+        self.body.is_some()
+    }
+
+    /// As it is sent; what may be sent again is kept.
+    fn take(&mut self) -> Option<Request<Body>> {
+        let body = self.body.take()?;
+        let mut request = Request::new(body);
+        *request.method_mut() = self.parts.method.clone();
+        *request.uri_mut() = self.parts.uri.clone();
+        *request.version_mut() = self.parts.version;
+        let headers = &mut self.parts.headers;
+        *request.headers_mut() = if self.repeatable { headers.clone() } else { std::mem::take(headers) };
+        Some(request)
+    }
+
+    fn put_back(&mut self, request: Request<Body>) {
+        let (parts, body) = request.into_parts();
+        (self.parts.headers, self.body) = (parts.headers, Some(body));
+    }
+}
+
+enum Delivered {
+    Answer(Box<Response<Incoming>>, Upstream),
+    /// No head within the time.
+    Late,
+    /// The connection, or the instance, is gone.
+    Lost,
+}
+
+async fn deliver(letter: &mut Letter, lease: &Lease) -> Delivered {
+    let instance = lease.instance();
+    let time = instance.settings.activation.answer_time;
+    loop {
+        let Ok((mut upstream, used)) = instance.upstream().await else { return Delivered::Lost };
+        let Some(request) = letter.take() else { return Delivered::Lost };
+        match tokio::time::timeout(time, upstream.send(request)).await {
+            Ok(Sent::Answer(answer)) => return Delivered::Answer(Box::new(answer), upstream),
+            Ok(Sent::Unheard(request)) => letter.put_back(*request),
+            Ok(Sent::Lost(_)) if used && letter.can_go_again() => {}
+            Ok(Sent::Lost(_)) => return Delivered::Lost,
+            Err(_) => return Delivered::Late,
+        }
+        if !used {
+            return Delivered::Lost;
+        }
+    }
+}
+
+fn reply(
+    letter: &mut Letter,
+    mut answer: Response<Incoming>,
+    upstream: Upstream,
+    lease: Lease,
+    mut record: Box<Record>,
+) -> (Response<Body>, Box<Record>) {
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return match letter.upgrade.take() {
+            Some((client, _)) => (switch(client, &mut answer, lease), record),
+            // Nobody has asked for that.
+            None => (said::garbage(), record),
+        };
+    }
+    let (mut parts, body) = answer.into_parts();
+    head::strip(&mut parts.headers, false);
+    parts.version = Version::HTTP_11;
+    record.holds(lease, upstream);
+    (Response::from_parts(parts, Body::answered(body)), record)
+}
+
+/// From here on both sides say what they like to each other.
+fn switch(client: OnUpgrade, answer: &mut Response<Incoming>, lease: Lease) -> Response<Body> {
+    let instance = hyper::upgrade::on(&mut *answer);
+    tokio::task::spawn_local(async move {
+        if let (Ok(client), Ok(instance)) = (client.await, instance.await) {
+            // Which of them broke it off is of no concern to anybody.
+            let _ = carry(&mut TokioIo::new(client), &mut TokioIo::new(instance)).await;
+        }
+        drop(lease);
+    });
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *response.headers_mut() = std::mem::take(answer.headers_mut());
+    response
+}

@@ -1,0 +1,185 @@
+//! What of a head goes on, and what concerns two neighbours only (RFC 9110, 7.6.1).
+
+use std::net::IpAddr;
+
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
+    UPGRADE,
+};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Uri, Version};
+
+/// Of neighbours, whatever `Connection` says.
+const BETWEEN_NEIGHBOURS: [HeaderName; 5] = [
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("proxy-authenticate"),
+    HeaderName::from_static("proxy-authorization"),
+    HeaderName::from_static("http2-settings"),
+];
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// Why a head is not passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It does not say for whom it is, or says it twice.
+    Host,
+    /// It says in two ways where it ends: what comes behind it could be taken for another request.
+    Length,
+    /// It asks for a tunnel to elsewhere.
+    Connect,
+}
+
+/// The name that a request is for.
+pub(super) fn host<B>(request: &Request<B>) -> Result<HeaderValue, Fault> {
+    let mut said = request.headers().get_all(HOST).iter();
+    let named = match (said.next(), said.next()) {
+        (_, Some(_)) => return Err(Fault::Host),
+        (named, None) => named,
+    };
+    // What stands in the first line holds (RFC 9112, 3.2.2).
+    let authority = request.uri().authority().map(|name| HeaderValue::from_str(name.as_str()));
+    match (authority, named) {
+        (Some(name), _) => name.map_err(|_| Fault::Host),
+        (None, Some(name)) if name.to_str().is_ok() => Ok(name.clone()),
+        (None, None) if request.version() <= Version::HTTP_10 => Ok(HeaderValue::from_static("")),
+        _ => Err(Fault::Host),
+    }
+}
+
+/// Whether it can be understood in one way only.
+pub(super) fn check<B>(request: &Request<B>) -> Result<(), Fault> {
+    let headers = request.headers();
+    if headers.contains_key(CONTENT_LENGTH) && headers.contains_key(TRANSFER_ENCODING) {
+        return Err(Fault::Length);
+    }
+    if headers.get_all(CONTENT_LENGTH).iter().count() > 1
+        || headers.get_all(TRANSFER_ENCODING).iter().count() > 1
+    {
+        return Err(Fault::Length);
+    }
+    if request.method() == Method::CONNECT { Err(Fault::Connect) } else { Ok(()) }
+}
+
+/// What it asks this connection to become, if that is anything that we pass on. `h2c` is not: what is
+/// said in it afterwards nobody here would see.
+pub(super) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+    let wanted = headers.get(UPGRADE)?;
+    let asks = headers.get_all(CONNECTION).iter().any(|value| has_word(value, "upgrade"));
+    let fine = !has_word(wanted, "h2c") && !has_word(wanted, "h2");
+    (asks && fine).then(|| wanted.clone())
+}
+
+/// Takes out what concerns two neighbours only.
+pub(super) fn strip(headers: &mut HeaderMap, keeps_te: bool) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|word| word.trim().parse().ok())
+            // What says for whom and how long a message is cannot be named away.
+            .filter(|name| ![HOST, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name))
+            .collect();
+        named.into_iter().for_each(|name| drop(headers.remove(name)));
+        headers.remove(CONNECTION);
+    }
+    for name in BETWEEN_NEIGHBOURS {
+        headers.remove(name);
+    }
+    headers.remove(UPGRADE);
+    headers.remove(TRANSFER_ENCODING);
+    let trailers = keeps_te && headers.get(TE).is_some_and(|value| has_word(value, "trailers"));
+    headers.remove(TE);
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// Says to the service whose request it is. What the client says of that itself nobody knows to be true.
+pub(super) fn introduce(parts: &mut Parts, client: IpAddr, secure: bool, host: HeaderValue) {
+    let headers = &mut parts.headers;
+    headers.remove(FORWARDED);
+    headers.remove(EXPECT);
+    if let Ok(client) = HeaderValue::from_str(&client.to_canonical().to_string()) {
+        headers.insert(REAL_IP, client.clone());
+        headers.insert(FORWARDED_FOR, client);
+    }
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(if secure { "https" } else { "http" }));
+    headers.insert(FORWARDED_HOST, host.clone());
+    headers.insert(HOST, host);
+}
+
+/// The first line as a service expects it: without the name.
+pub(super) fn origin_form(uri: &Uri) -> Uri {
+    match uri.path_and_query() {
+        Some(path) => Uri::from(path.clone()),
+        None => Uri::from_static("/"),
+    }
+}
+
+fn has_word(value: &HeaderValue, word: &str) -> bool {
+    let words = value.to_str().unwrap_or_default().split(',');
+    words.into_iter().any(|said| said.trim().eq_ignore_ascii_case(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(head: &[(&str, &str)]) -> Request<()> {
+        let made = head.iter().fold(Request::builder(), |made, (name, value)| made.header(*name, *value));
+        made.body(()).expect("a head")
+    }
+
+    fn parts(head: &[(&str, &str)]) -> Parts {
+        request(head).into_parts().0
+    }
+
+    #[test]
+    fn what_can_be_understood_in_two_ways_is_refused() {
+        let both = request(&[("content-length", "1"), ("transfer-encoding", "chunked")]);
+        assert_eq!(check(&both), Err(Fault::Length));
+        assert_eq!(check(&request(&[("content-length", "1"), ("content-length", "2")])), Err(Fault::Length));
+        assert_eq!(host(&request(&[("host", "a"), ("host", "b")])), Err(Fault::Host));
+        assert_eq!(host(&request(&[])), Err(Fault::Host));
+    }
+
+    #[test]
+    fn what_is_between_neighbours_stays_there() {
+        let mut parts = parts(&[
+            ("connection", "close, x-private, host"),
+            ("x-private", "1"),
+            ("keep-alive", "timeout=5"),
+            ("te", "gzip"),
+            ("transfer-encoding", "chunked"),
+            ("host", "a"),
+            ("x-public", "1"),
+        ]);
+        strip(&mut parts.headers, true);
+        let left: Vec<_> = parts.headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["host", "x-public"]);
+    }
+
+    #[test]
+    fn an_upgrade_is_one_that_we_can_see_the_end_of() {
+        let asked = |to| upgrade(&parts(&[("connection", "Upgrade"), ("upgrade", to)]).headers);
+        assert!(asked("websocket").is_some() && asked("h2c").is_none() && asked("websocket, H2C").is_none());
+        assert!(upgrade(&parts(&[("upgrade", "websocket")]).headers).is_none());
+    }
+
+    #[test]
+    fn a_client_cannot_say_who_it_is() {
+        let mut parts = parts(&[("x-forwarded-for", "10.0.0.1"), ("forwarded", "for=10.0.0.1")]);
+        introduce(&mut parts, IpAddr::from([192, 0, 2, 1]), true, HeaderValue::from_static("a"));
+        assert_eq!(parts.headers[FORWARDED_FOR], "192.0.2.1");
+        assert_eq!(parts.headers[FORWARDED_PROTO], "https");
+        assert!(!parts.headers.contains_key(FORWARDED));
+    }
+}

@@ -1,0 +1,128 @@
+//! Connections to one instance.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use hyper::client::conn::{http1, http2};
+use hyper::{Request, Response, body::Incoming};
+use hyper_util::rt::TokioIo;
+use spec::activation::Protocol;
+use tokio::net::TcpStream;
+
+use super::Body;
+use crate::local::Local;
+use crate::service::Instance;
+
+/// A connection that was made to see whether the service is ready may be used for so long: some services
+/// close what says nothing.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Connections that nobody uses now.
+#[derive(Default)]
+pub(crate) struct Free {
+    plain: Vec<http1::SendRequest<Body>>,
+    shared: Option<http2::SendRequest<Body>>,
+    raw: Option<(TcpStream, Instant)>,
+}
+
+impl Free {
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// A connection on which a request can be sent.
+pub(crate) enum Upstream {
+    Plain(http1::SendRequest<Body>),
+    Shared(http2::SendRequest<Body>),
+}
+
+/// What came of sending.
+pub(crate) enum Sent {
+    Answer(Response<Incoming>),
+    /// Nothing of it was heard by anybody.
+    Unheard(Box<Request<Body>>),
+    Lost(hyper::Error),
+}
+
+impl Upstream {
+    pub(crate) async fn send(&mut self, request: Request<Body>) -> Sent {
+        let sent = match self {
+            Self::Plain(sender) => sender.try_send_request(request).await,
+            Self::Shared(sender) => sender.try_send_request(request).await,
+        };
+        match sent {
+            Ok(answer) => Sent::Answer(answer),
+            Err(mut error) => match error.take_message() {
+                Some(request) => Sent::Unheard(Box::new(request)),
+                None => Sent::Lost(error.into_error()),
+            },
+        }
+    }
+}
+
+impl Instance {
+    /// A connection, and whether it was used before.
+    pub(crate) async fn upstream(&self) -> io::Result<(Upstream, bool)> {
+        while let Some(mut sender) = self.pop_plain() {
+            // It may still be at the end of the answer before.
+            if sender.ready().await.is_ok() {
+                return Ok((Upstream::Plain(sender), true));
+            }
+        }
+        let shared = self.free.borrow().shared.clone().filter(|sender| !sender.is_closed());
+        if let Some(sender) = shared {
+            return Ok((Upstream::Shared(sender), true));
+        }
+        let stream = self.connect().await?;
+        Ok((self.greet(stream).await?, false))
+    }
+
+    fn pop_plain(&self) -> Option<http1::SendRequest<Body>> {
+        let plain = &mut self.free.borrow_mut().plain;
+        std::iter::from_fn(|| plain.pop()).find(|sender| !sender.is_closed())
+    }
+
+    /// Speaks the service's protocol on a new connection.
+    async fn greet(&self, stream: TcpStream) -> io::Result<Upstream> {
+        let io = TokioIo::new(stream);
+        if self.protocol() == Protocol::H2c {
+            let (sender, connection) = http2::handshake(Local, io).await.map_err(io::Error::other)?;
+            tokio::task::spawn_local(connection);
+            self.free.borrow_mut().shared = Some(sender.clone());
+            return Ok(Upstream::Shared(sender));
+        }
+        let (sender, connection) = http1::handshake(io).await.map_err(io::Error::other)?;
+        tokio::task::spawn_local(connection.with_upgrades());
+        Ok(Upstream::Plain(sender))
+    }
+
+    /// Keeps a connection that has just been made.
+    pub(crate) async fn keep(&self, stream: TcpStream) -> io::Result<()> {
+        if self.protocol() == Protocol::Tcp {
+            self.free.borrow_mut().raw = Some((stream, Instant::now()));
+            return Ok(());
+        }
+        let upstream = self.greet(stream).await?;
+        self.give_back(upstream);
+        Ok(())
+    }
+
+    /// A connection whose answer has been taken to its end.
+    pub(crate) fn give_back(&self, upstream: Upstream) {
+        if let Upstream::Plain(sender) = upstream
+            && !sender.is_closed()
+        {
+            self.free.borrow_mut().plain.push(sender);
+        }
+    }
+
+    /// A connection for bytes.
+    pub(crate) async fn raw(&self) -> io::Result<TcpStream> {
+        let kept = self.free.borrow_mut().raw.take();
+        match kept.filter(|(_, since)| since.elapsed() < FRESH) {
+            Some((stream, _)) => Ok(stream),
+            None => self.connect().await,
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! One service: its instances, and the requests that wait for one.
+
+mod begin;
+mod instance;
+mod lease;
+mod queue;
+mod ready;
+mod retire;
+mod tend;
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::time::Instant;
+
+use spec::Error;
+use spec::activation::Activation;
+
+use crate::account::metrics::Counters;
+use crate::config::ServiceConfig;
+use crate::house::House;
+use crate::policy::arrivals::Arrivals;
+use crate::policy::backoff::Backoff;
+use crate::policy::peak::Peak;
+use crate::policy::scale;
+use crate::policy::scale::{Capacity, Load};
+use crate::settings::Settings;
+
+pub(crate) use instance::{Instance, Stage};
+pub(crate) use lease::Lease;
+pub(crate) use queue::Refusal;
+
+/// A service of a gateway.
+pub(crate) struct Service {
+    pub(crate) told: RefCell<Rc<ServiceConfig>>,
+    pub(crate) house: Weak<House>,
+    /// None until its package is known.
+    settings: RefCell<Option<Rc<Settings>>>,
+    /// Why it cannot be started at all, where its package or configuration is no good.
+    pub(crate) trouble: RefCell<Option<String>>,
+    instances: RefCell<Vec<Rc<Instance>>>,
+    queue: RefCell<queue::Queue>,
+    pub(crate) history: RefCell<History>,
+    /// It has gone from the configuration: nothing is started any more.
+    pub(crate) gone: Cell<bool>,
+    pub(crate) counters: RefCell<Counters>,
+}
+
+/// What it goes by besides the present.
+pub(crate) struct History {
+    pub(crate) backoff: Backoff,
+    pub(crate) peak: Peak,
+    pub(crate) capacity: Capacity,
+    pub(crate) arrivals: Arrivals,
+    /// When there was nothing to do any more.
+    pub(crate) quiet: Option<Instant>,
+}
+
+impl History {
+    fn new(now: Instant) -> Self {
+        Self {
+            backoff: Backoff::default(),
+            peak: Peak::new(now, Activation::default().calm),
+            capacity: Capacity::default(),
+            arrivals: Arrivals::default(),
+            quiet: None,
+        }
+    }
+}
+
+impl Service {
+    pub(crate) fn new(told: ServiceConfig, house: Weak<House>) -> Rc<Self> {
+        Rc::new(Self {
+            told: RefCell::new(Rc::new(told)),
+            house,
+            settings: RefCell::new(None),
+            trouble: RefCell::new(None),
+            instances: RefCell::default(),
+            queue: RefCell::default(),
+            history: RefCell::new(History::new(Instant::now())),
+            gone: Cell::new(false),
+            counters: RefCell::default(),
+        })
+    }
+
+    pub(crate) fn name(&self) -> String {
+        self.told.borrow().name.to_string()
+    }
+
+    pub(crate) fn settings(&self) -> Option<Rc<Settings>> {
+        self.settings.borrow().clone()
+    }
+
+    /// From now on these hold; instances of another version are replaced.
+    pub(crate) fn settle(self: &Rc<Self>, settings: Settings) {
+        if let Some(told) = self.trouble.borrow_mut().take() {
+            self.tell(&format!("can be served again ({told})"));
+        }
+        let calm = settings.activation.calm;
+        *self.settings.borrow_mut() = Some(Rc::new(settings));
+        let mut history = self.history.borrow_mut();
+        history.peak = Peak::new(Instant::now(), calm);
+        history.backoff.reset();
+        drop(history);
+        self.adjust();
+    }
+
+    /// Its package or its configuration is no good; what runs goes on.
+    pub(crate) fn is_broken(&self, error: &Error) {
+        self.tell_error("cannot be served", error);
+        *self.trouble.borrow_mut() = Some(error.chain());
+    }
+
+    /// All that there are, in whatever stage.
+    pub(crate) fn instances(&self) -> Vec<Rc<Instance>> {
+        self.instances.borrow().clone()
+    }
+
+    /// Whether one that is ready, or can be at once, is there.
+    pub(crate) fn is_there(&self) -> bool {
+        let there = |one: &Rc<Instance>| one.is_staying() && one.stage.get() != Stage::Starting;
+        self.instances.borrow().iter().any(there)
+    }
+
+    /// So many wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.borrow().len()
+    }
+
+    /// Whether there is anything to look after.
+    pub(crate) fn is_active(&self) -> bool {
+        !self.instances.borrow().is_empty() || self.waiting() > 0 || self.wants_some()
+    }
+
+    fn wants_some(&self) -> bool {
+        !self.gone.get()
+            && self.settings.borrow().as_ref().is_some_and(|settings| settings.activation.min > 0)
+    }
+
+    fn choices(&self) -> Option<Activation> {
+        self.settings.borrow().as_ref().map(|settings| settings.activation.clone())
+    }
+
+    /// What is asked of it, and who is there for that.
+    fn load(&self) -> Load {
+        let instances = self.instances.borrow();
+        let staying = || instances.iter().filter(|one| one.is_staying());
+        let is_there = |one: &&Rc<Instance>| matches!(one.stage.get(), Stage::Ready | Stage::Freezing);
+        Load {
+            queued: self.waiting() as u32,
+            in_flight: staying().map(|one| one.in_flight.get()).sum(),
+            coming: staying().filter(|one| one.is_coming()).count() as u32,
+            ready: staying().filter(is_there).count() as u32,
+        }
+    }
+
+    /// How many instances it should have at this moment, frozen ones not counted.
+    fn wanted(&self, activation: &Activation, now: Instant) -> u32 {
+        let load = self.load();
+        let history = &mut *self.history.borrow_mut();
+        history.peak.note(now, load.asked());
+        let peak = history.peak.most(now);
+        history.capacity.calm(peak);
+        scale::wanted(activation, load, peak, &history.capacity)
+    }
+
+    /// The lowest number that no instance has.
+    fn free_number(&self) -> u32 {
+        let instances = self.instances.borrow();
+        (1..).find(|number| instances.iter().all(|one| one.number != *number)).unwrap_or(1)
+    }
+}

@@ -1,0 +1,121 @@
+//! One instance: a container, how it stands, and the connections to it that are free.
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::time::Instant;
+
+use spec::activation::Protocol;
+use tokio::net::TcpStream;
+
+use crate::dial;
+use crate::hands::Running;
+use crate::proxy::upstream::Free;
+use crate::settings::Settings;
+
+/// Where an instance stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It is being started, or is not ready yet.
+    Starting,
+    /// It takes requests.
+    Ready,
+    /// It is being frozen.
+    Freezing,
+    /// Its processes are held.
+    Frozen,
+    /// It is being let go on.
+    Thawing,
+    /// It is being ended, or has ended.
+    Stopping,
+}
+
+impl Stage {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Freezing => "freezing",
+            Self::Frozen => "frozen",
+            Self::Thawing => "thawing",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+/// An instance of a service.
+pub(crate) struct Instance {
+    pub(crate) number: u32,
+    /// What it was made by.
+    pub(crate) settings: Rc<Settings>,
+    pub(crate) stage: Cell<Stage>,
+    /// It takes no more requests: it finishes those that it has, then ends.
+    pub(crate) leaving: Cell<Option<Instant>>,
+    pub(crate) in_flight: Cell<u32>,
+    /// When its container was started.
+    pub(crate) since: Cell<Instant>,
+    /// When it had its last request.
+    pub(crate) used: Cell<Instant>,
+    /// It is to take the place of older ones.
+    pub(crate) successor: Cell<bool>,
+    network: RefCell<Option<Rc<OwnedFd>>>,
+    pub(crate) free: RefCell<Free>,
+    /// So many questions about its health in a row had no good answer.
+    pub(crate) ill: Cell<u32>,
+    pub(crate) asked: Cell<Instant>,
+    /// This host cannot hold its processes.
+    pub(crate) never_frozen: Cell<bool>,
+}
+
+impl Instance {
+    pub(crate) fn new(number: u32, settings: Rc<Settings>, now: Instant) -> Rc<Self> {
+        Rc::new(Self {
+            number,
+            settings,
+            stage: Cell::new(Stage::Starting),
+            leaving: Cell::new(None),
+            in_flight: Cell::new(0),
+            since: Cell::new(now),
+            used: Cell::new(now),
+            successor: Cell::new(false),
+            network: RefCell::new(None),
+            free: RefCell::default(),
+            ill: Cell::new(0),
+            asked: Cell::new(now),
+            never_frozen: Cell::new(false),
+        })
+    }
+
+    /// Its container runs.
+    pub(crate) fn attach(&self, running: &mut Running, now: Instant) {
+        *self.network.borrow_mut() = running.network.take().map(Rc::new);
+        self.since.set(now.checked_sub(running.age).unwrap_or(now));
+    }
+
+    /// Whether it can have one more request now.
+    pub(crate) fn has_room(&self) -> bool {
+        self.stage.get() == Stage::Ready
+            && self.is_staying()
+            && self.in_flight.get() < self.settings.activation.concurrency
+    }
+
+    /// Whether it is counted on.
+    pub(crate) fn is_staying(&self) -> bool {
+        self.leaving.get().is_none() && self.stage.get() != Stage::Stopping
+    }
+
+    /// Whether it is about to be ready.
+    pub(crate) fn is_coming(&self) -> bool {
+        self.is_staying() && matches!(self.stage.get(), Stage::Starting | Stage::Thawing)
+    }
+
+    /// A new connection to its service.
+    pub(crate) async fn connect(&self) -> std::io::Result<TcpStream> {
+        let network = self.network.borrow().clone();
+        dial::connect(network.as_deref().map(AsFd::as_fd), self.settings.port).await
+    }
+
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.settings.activation.protocol
+    }
+}

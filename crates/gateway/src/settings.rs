@@ -1,0 +1,102 @@
+//! What holds for a service once its package is known.
+
+use spec::activation::{Activation, Protocol, Range};
+use spec::limits::{Cpus, Limits, Size};
+use spec::observation::Port;
+use spec::ready::Ready;
+use spec::resources::Limit;
+use spec::{Error, Result};
+use store::Image;
+
+use crate::config::ServiceConfig;
+
+/// Everything that the gateway goes by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The choices.
+    pub activation: Activation,
+    /// The port that requests go to; 0 where its sockets are handed over and nothing else is asked of it.
+    pub port: u16,
+    /// Tells what instances are made from.
+    pub version: String,
+    /// The image's.
+    pub digest: String,
+}
+
+impl Settings {
+    /// What a configuration and a package say together.
+    ///
+    /// # Errors
+    /// When that makes no sense, or it is not known where the service listens.
+    pub fn of(told: &ServiceConfig, image: &Image) -> Result<Self> {
+        let table = image.portable.activation.clone().merged(told.activation.clone());
+        let mut activation = table.resolve()?;
+        activation.ready = activation.ready.or_else(|| image.portable.ready.clone());
+        if !image.portable.volumes.is_empty() && table.exclusive.is_none() {
+            if activation.max > 1 {
+                return Err(Error::user(format!(
+                    "its package has volumes, which instances do not share, and max is {}",
+                    activation.max
+                ))
+                .hint(
+                    "leave out max; or say exclusive = false where each instance may have volumes of its own",
+                ));
+            }
+            activation.exclusive = true;
+        }
+        // Bytes may be passed to whatever speaks something else.
+        if !told.tcp.is_empty() && !told.named && table.protocol.is_none() {
+            activation.protocol = Protocol::Tcp;
+        }
+        let port = activation.port.or_else(|| port_of(activation.ready.as_ref(), image));
+        let port = match port {
+            None if !told.sockets.is_empty() => 0,
+            None => {
+                return Err(Error::user(format!("it is not known on which port {} listens", image.name))
+                    .hint("say activation.port = 80, or test it once: tsubo test shows its ports"));
+            }
+            Some(port) => port,
+        };
+        let digest = image.digest.hex();
+        let version = format!("{}-{:016x}", &digest[..16], fingerprint(&made_of(told)));
+        Ok(Self { activation, port, version, digest })
+    }
+
+    /// The limits that an instance begins with.
+    pub fn limits(&self, told: &ServiceConfig) -> Limits {
+        let mut limits = told.limits.clone();
+        if let Some(Range { least, .. }) = self.activation.cpus {
+            limits.cpus = Some(Cpus(Limit::At(least)));
+        }
+        if let Some(Range { least, .. }) = self.activation.memory {
+            limits.memory = Some(Size(Limit::At(least)));
+        }
+        limits
+    }
+}
+
+/// Where it is asked whether it is ready, or else where its tests saw it listen: on an address that others
+/// reach, rather.
+fn port_of(ready: Option<&Ready>, image: &Image) -> Option<u16> {
+    match ready {
+        Some(Ready::Tcp(port)) => return Some(*port),
+        Some(Ready::Http(url)) => return Some(url.port),
+        _ => {}
+    }
+    let tcp = image.portable.ports.iter().filter(|port| port.protocol == "tcp");
+    tcp.min_by_key(|Port { local, port, .. }| (*local, *port)).map(|port| port.port)
+}
+
+/// What of a configuration a container is made from: another word there, and it is made anew.
+fn made_of(told: &ServiceConfig) -> String {
+    let ServiceConfig { command, environment, network, limits, isolation, activation, as_packaged, .. } =
+        told;
+    let ranges = (&activation.cpus, &activation.memory);
+    format!("{:?}", (command, environment, network, limits, isolation, ranges, as_packaged))
+}
+
+/// FNV-1a: tells two texts apart, and stays what it is from one version of the program to the next.
+fn fingerprint(text: &str) -> u64 {
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
