@@ -95,6 +95,10 @@ pub(crate) const BENCHES: &[Need] = &[
     ("/usr/lib/podman/netavark", "netavark"),
     ("/usr/sbin/iptables", "iptables"),
     ("/usr/bin/redis-benchmark", "redis-tools"),
+    ("/usr/bin/socat", "socat"),
+    ("/usr/sbin/haproxy", "haproxy"),
+    ("/usr/bin/h2load", "nghttp2-client"),
+    ("/usr/bin/node", "nodejs"),
 ];
 
 /// Installs what is missing of `needs`. Where that fails it is said, and what needs it is skipped
