@@ -1,6 +1,6 @@
 //! All of a gateway: what its configuration says, brought about, also when it says something else.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -28,6 +28,7 @@ pub(crate) struct Gateway {
     pub(crate) front: Rc<Front>,
     held: RefCell<Held>,
     doors: RefCell<HashMap<SocketAddr, Door>>,
+    adopted: Cell<bool>,
 }
 
 /// A listening socket, and who accepts what comes over it.
@@ -41,7 +42,7 @@ impl Gateway {
     pub(crate) fn new(home: Home, held: Held) -> Rc<Self> {
         let house = House::new(home);
         let front = Front::new(Rc::clone(&house));
-        Rc::new(Self { house, front, held: RefCell::new(held), doors: RefCell::default() })
+        Rc::new(Self { house, front, held: RefCell::new(held), doors: RefCell::default(), adopted: Cell::new(false) })
     }
 
     /// Does what a configuration says, all of it or nothing; what of it holds already is left as it is.
@@ -63,6 +64,10 @@ impl Gateway {
         let table = Table { hosts: config.hosts, sni: config.sni, services };
         *self.front.table.borrow_mut() = Rc::new(table);
         self.settle(changed).await;
+        if !self.adopted.replace(true) {
+            // Before anybody comes: what runs need not be started.
+            self.adopt().await;
+        }
         self.take_doors(wanted, fresh);
         Ok(())
     }
@@ -200,7 +205,7 @@ impl Gateway {
     }
 
     /// Takes over the instances that run already; those of services that are not known any more go.
-    pub(crate) async fn adopt(&self) {
+    async fn adopt(&self) {
         let home = self.house.home.clone();
         let found = match self.house.hand(false, move || hands::survey(&home)).await {
             Ok(found) => found,

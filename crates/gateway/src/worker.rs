@@ -37,6 +37,8 @@ const FAREWELL: Duration = Duration::from_secs(30);
 /// # Errors
 /// What is wrong with the configuration; an address that is taken.
 pub fn run(orders: &Orders) -> Result<()> {
+    // The holder takes its signals otherwise than we do.
+    sys::signal::unblock_all();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -57,7 +59,6 @@ async fn serve(orders: &Orders) -> Result<()> {
     let mut signals = Signals::watch()?;
     let gateway = Gateway::new(orders.home.clone(), held);
     gateway.apply(read(orders)?).await?;
-    gateway.adopt().await;
     let control = control::listen(&orders.home)?;
     tokio::task::spawn_local(control::answer_all(Rc::clone(&gateway.front), control));
     tokio::task::spawn_local(Rc::clone(&gateway.house).tend());
