@@ -21,5 +21,6 @@ pub mod policy;
 mod proxy;
 mod service;
 mod settings;
+pub mod tls;
 mod watch;
 pub mod worker;
