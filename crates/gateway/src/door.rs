@@ -59,6 +59,12 @@ impl Front {
         table.hosts.find(host, path).and_then(|number| table.services.get(number).cloned())
     }
 
+    /// The service that a name in a TLS greeting leads to, undeciphered.
+    pub(crate) fn passed_on(&self, name: &str) -> Option<Rc<Service>> {
+        let table = self.table.borrow();
+        table.sni.find(name, "/").and_then(|number| table.services.get(number).cloned())
+    }
+
     /// What a browser is shown in place of waiting, if that is wanted; the instance is called all the same.
     pub(crate) fn waiting_page(
         &self,

@@ -42,7 +42,13 @@ impl Gateway {
     pub(crate) fn new(home: Home, held: Held) -> Rc<Self> {
         let house = House::new(home);
         let front = Front::new(Rc::clone(&house));
-        Rc::new(Self { house, front, held: RefCell::new(held), doors: RefCell::default(), adopted: Cell::new(false) })
+        Rc::new(Self {
+            house,
+            front,
+            held: RefCell::new(held),
+            doors: RefCell::default(),
+            adopted: Cell::new(false),
+        })
     }
 
     /// Does what a configuration says, all of it or nothing; what of it holds already is left as it is.
@@ -55,8 +61,8 @@ impl Gateway {
         let services = self.services_of(&config);
         let wanted = wanted(&config, &services);
         let fresh = self.open(wanted.keys().copied())?;
+        self.front.tls.take(certificates)?;
         // From here on nothing can fail.
-        self.front.tls.take(certificates);
         *self.front.clients.borrow_mut() = config.clients.clone();
         self.front.log.take(config.access_log.as_deref(), log);
         self.house.most.set(config.instances);

@@ -122,6 +122,7 @@ impl Signals {
                     reload(gateway, orders, true).await;
                 }
                 () = tokio::time::sleep(LOOK) => {
+                    gateway.front.tls.refresh();
                     let now = Seen::now(orders);
                     let (config, images) = (now.config != seen.config, now.images != seen.images);
                     seen = now;

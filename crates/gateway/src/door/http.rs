@@ -25,26 +25,33 @@ const LINES: usize = 128;
 /// So many requests of one client at once over one connection.
 const STREAMS: u32 = 128;
 
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub(crate) client: IpAddr,
+    /// The name that was asked for under TLS, if that was spoken.
+    pub(crate) secure: Option<Rc<str>>,
+}
+
 /// Serves a connection without TLS until it closes.
 pub(crate) async fn serve_plain(front: Rc<Front>, stream: TcpStream, client: IpAddr) {
     let patience = Patience::new(front.clients.borrow().clone());
     let time = front.clients.borrow().idle_time;
     // One that says nothing yet costs no more than its socket and this task.
     let Ok(Ok(second)) = tokio::time::timeout(time, says_preface(&stream)).await else { return };
-    serve(front, stream, client, false, second, patience).await;
+    serve(front, stream, Caller { client, secure: None }, second, patience).await;
 }
 
 /// Serves a connection that speaks version 2 or 1.
 pub(crate) async fn serve(
     front: Rc<Front>,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    client: IpAddr,
-    secure: bool,
+    caller: Caller,
     second: bool,
     patience: Patience,
 ) {
     let stream = TokioIo::new(patience.with(stream));
-    let asked = Asked { front, client, secure, patience };
+    let asked = Asked { front, caller, patience };
     let service = service_fn(move |request| answer(asked.clone(), request));
     // How a client goes away is its own affair.
     let _ = if second {

@@ -2,14 +2,14 @@
 
 use std::rc::Rc;
 
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::proxy::carry;
 use crate::service::Service;
 
 /// Brings a client's connection to an instance and carries bytes until both have closed. Where there is
 /// none to be had the client's is closed: there is no word for that in every protocol.
-pub(crate) async fn serve(service: Rc<Service>, mut client: TcpStream) {
+pub(crate) async fn serve(service: Rc<Service>, mut client: impl AsyncRead + AsyncWrite + Unpin) {
     let Ok(lease) = service.acquire().await else { return };
     let began = std::time::Instant::now();
     let cold = lease.cold;

@@ -1,7 +1,6 @@
 //! A request from its first line to the last byte of its answer.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::rc::Rc;
 
 use hyper::body::{Body as _, Incoming};
@@ -16,6 +15,7 @@ use super::record::Record;
 use super::upstream::{Sent, Upstream};
 use super::{Body, carry, head, said};
 use crate::door::Front;
+use crate::door::http::Caller;
 use crate::door::patience::Patience;
 use crate::service::{Lease, Service};
 
@@ -26,8 +26,7 @@ const ATTEMPTS: u32 = 3;
 #[derive(Clone)]
 pub(crate) struct Asked {
     pub(crate) front: Rc<Front>,
-    pub(crate) client: IpAddr,
-    pub(crate) secure: bool,
+    pub(crate) caller: Caller,
     pub(crate) patience: Patience,
 }
 
@@ -105,7 +104,7 @@ fn write(asked: &Asked, lease: &Lease, mut request: Request<Incoming>, host: Hea
     let upgrade = wanted.map(|to| (hyper::upgrade::on(&mut request), to));
     let (mut parts, body) = request.into_parts();
     head::strip(&mut parts.headers, h2c);
-    head::introduce(&mut parts, asked.client, asked.secure, host);
+    head::introduce(&mut parts, asked.caller.client, asked.caller.secure.is_some(), host);
     if !h2c {
         parts.uri = head::origin_form(&parts.uri);
         parts.version = Version::HTTP_11;
@@ -163,8 +162,8 @@ async fn deliver(letter: &mut Letter, lease: &Lease) -> Delivered {
         match tokio::time::timeout(time, upstream.send(request)).await {
             Ok(Sent::Answer(answer)) => return Delivered::Answer(Box::new(answer), upstream),
             Ok(Sent::Unheard(request)) => letter.put_back(*request),
-            Ok(Sent::Lost(_)) if used && letter.can_go_again() => {}
-            Ok(Sent::Lost(_)) => return Delivered::Lost,
+            Ok(Sent::Lost) if used && letter.can_go_again() => {}
+            Ok(Sent::Lost) => return Delivered::Lost,
             Err(_) => return Delivered::Late,
         }
         if !used {

@@ -51,7 +51,7 @@ struct Line {
 impl Record {
     pub(super) fn begin(asked: &Asked, request: &Request<Incoming>) -> Box<Self> {
         asked.patience.begins();
-        let line = asked.front.log.is_open().then(|| Box::new(Line::of(asked.client, request)));
+        let line = asked.front.log.is_open().then(|| Box::new(Line::of(asked.caller.client, request)));
         Box::new(Self {
             front: Rc::clone(&asked.front),
             patience: asked.patience.clone(),

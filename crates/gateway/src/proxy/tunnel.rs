@@ -1,16 +1,11 @@
 //! Bytes both ways: connections of other protocols, and those that have become something else.
 
 use std::io;
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
 
 /// What is under way in one direction: most of what passes is short.
 const BUFFER: usize = 16 << 10;
-
-/// After one side has closed, the other may go on for so long without a word. (Not counted yet: both
-/// sides' keep-alive ends what is dead.)
-pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// Carries bytes until both sides have closed; returns how many came from either.
 pub(crate) async fn carry(

@@ -42,7 +42,8 @@ pub(crate) enum Sent {
     Answer(Response<Incoming>),
     /// Nothing of it was heard by anybody.
     Unheard(Box<Request<Body>>),
-    Lost(hyper::Error),
+    /// Whether the service has heard it is not known.
+    Lost,
 }
 
 impl Upstream {
@@ -55,7 +56,7 @@ impl Upstream {
             Ok(answer) => Sent::Answer(answer),
             Err(mut error) => match error.take_message() {
                 Some(request) => Sent::Unheard(Box::new(request)),
-                None => Sent::Lost(error.into_error()),
+                None => Sent::Lost,
             },
         }
     }
