@@ -155,6 +155,23 @@ impl Config {
         Ok(config)
     }
 
+    /// One package for all requests; it is called by the name of its file, or its own.
+    ///
+    /// # Errors
+    /// When no service can be called that.
+    pub fn of_one(listen: &[SocketAddr], package: &str) -> Result<Self> {
+        let name = Path::new(package).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let table = ServiceTable {
+            package: package.to_owned(),
+            hosts: vec!["*".to_owned()],
+            ..ServiceTable::default()
+        };
+        let mut file = File::default();
+        file.gateway.http = listen.to_vec();
+        file.service.insert(name, table);
+        Self::of(file, Path::new("/"))
+    }
+
     fn add(&mut self, name: &str, table: ServiceTable, folder: &Path) -> Result<()> {
         let number = self.services.len();
         let name: Name = name.parse()?;

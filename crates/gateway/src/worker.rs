@@ -1,5 +1,6 @@
 //! The process that serves: everything between the sockets, on one thread.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
@@ -20,10 +21,24 @@ use crate::notes;
 pub struct Orders {
     /// Where state is kept.
     pub home: Home,
-    /// Where the configuration is; an absolute path.
-    pub config: PathBuf,
+    /// What is served.
+    pub plan: Plan,
     /// Standard input is a channel to a holder of sockets.
     pub held: bool,
+}
+
+/// What is served.
+#[derive(Debug)]
+pub enum Plan {
+    /// What this file says; an absolute path.
+    File(PathBuf),
+    /// One package, under any name.
+    One {
+        /// Where requests come in.
+        listen: Vec<SocketAddr>,
+        /// An absolute path, or the name of an installed image.
+        package: String,
+    },
 }
 
 /// From one look at the configuration and the images to the next.
@@ -79,11 +94,16 @@ fn own_input() -> Result<std::os::fd::OwnedFd> {
 }
 
 fn read(orders: &Orders) -> Result<Config> {
-    let text = std::fs::read_to_string(&orders.config).map_err(|cause| {
-        Error::io(format!("reading {}", orders.config.display()), cause)
-            .hint("tsubo gateway --help shows an example; --config FILE reads another one")
-    })?;
-    Config::parse(&text, &orders.config)
+    match &orders.plan {
+        Plan::File(path) => {
+            let text = std::fs::read_to_string(path).map_err(|cause| {
+                Error::io(format!("reading {}", path.display()), cause)
+                    .hint("tsubo gateway --help shows an example; --config FILE reads another one")
+            })?;
+            Config::parse(&text, path)
+        }
+        Plan::One { listen, package } => Config::of_one(listen, package),
+    }
 }
 
 /// How it ends.
@@ -145,7 +165,11 @@ impl Seen {
     fn now(orders: &Orders) -> Self {
         let changed = |path: PathBuf| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
         let images = changed(orders.home.lib().join("store/images"));
-        Self { config: changed(orders.config.clone()), images }
+        let config = match &orders.plan {
+            Plan::File(path) => changed(path.clone()),
+            Plan::One { .. } => None,
+        };
+        Self { config, images }
     }
 }
 

@@ -129,6 +129,8 @@ pub enum Verb {
     Rmi(verbs::rmi::Args),
     /// Let a container attack its own limits, and show what the host loses by that
     Audit(verbs::audit::Args),
+    /// Serve requests, and start the containers that answer them when they come
+    Gateway(verbs::gateway::Args),
     /// Show what this host can do, what is missing, and why it matters
     Info(verbs::info::Args),
     /// Clean up what killed commands have left behind
@@ -142,7 +144,9 @@ impl Verb {
     fn keeps_state(&self) -> bool {
         match self {
             Self::Script(args) => args.is_about_containers(),
-            Self::Contents(_) | Self::Generate(_) | Self::Audit(_) | Self::Spec(_) => false,
+            Self::Contents(_) | Self::Generate(_) | Self::Audit(_) | Self::Gateway(_) | Self::Spec(_) => {
+                false
+            }
             _ => true,
         }
     }
@@ -288,6 +292,7 @@ fn dispatch(verb: Verb, place: &verbs::Place, spare: Option<Spare>) -> spec::Res
         Verb::Install(args) => verbs::install::run(&args, place),
         Verb::Rmi(args) => verbs::rmi::run(&args, place),
         Verb::Audit(args) => verbs::audit::run(&args, place),
+        Verb::Gateway(args) => verbs::gateway::run(&args, place),
         Verb::Info(args) => verbs::info::run(&args, place),
         Verb::Gc(args) => verbs::gc::run(&args, place),
         Verb::Generate(args) => verbs::generate::run(&args),

@@ -2,42 +2,81 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::Command;
 
-use clap::Parser;
-use gateway::holder;
-use gateway::worker::{self, Orders};
+use clap::{Parser, Subcommand};
 use lifecycle::Home;
-use spec::{Error, Result, ResultExt};
+use spec::{Result, ResultExt};
 
-/// Start services when they are called. `tsubo gateway` executes this.
+use crate::{check, serve, status};
+
+const EXAMPLES: &str = "\
+Examples:
+  tsubo gateway --config gateway.toml             serve; Ctrl-C ends it with all instances
+  tsubo gateway --listen 127.0.0.1:8080 web.tsubo one package, whatever name it is asked by
+  tsubo gateway check gateway.toml                is it understood?
+  tsubo gateway status                            services and their instances
+  tsubo gateway status --format json
+
+gateway.toml:
+  [gateway]
+  http = [\"0.0.0.0:80\"]
+  https = [\"0.0.0.0:443\"]
+  access_log = \"/var/log/tsubo-access.log\"
+
+  [[certificate]]
+  cert = \"/etc/ssl/shop.pem\"
+  key = \"/etc/ssl/shop.key\"
+
+  [service.shop]
+  package = \"shop.tsubo\"                          # or the name of an installed image
+  hosts = [\"shop.example\", \"*.shop.example\"]      # also with a path: shop.example/api
+  network = { networks = [\"none\"] }               # reached from here only, and starts sooner
+  [service.shop.activation]
+  max = 4                                         # instances under load
+  concurrency = 32                                # requests that one has at once
+  idle = \"5m\"                                     # stopped after that; freeze = \"1m\"
+
+  [service.cache]
+  package = \"redis\"
+  tcp = [\"127.0.0.1:6379\"]
+
+TERM ends it and leaves instances to the next gateway; HUP reads the configuration again (as a change of the file does) and
+begins the access log anew; USR2 lets another program take over without a request lost.
+";
+
+/// Start services when they are called.
 #[derive(Debug, Parser)]
-#[command(name = "tsubo gateway", bin_name = "tsubo gateway", version)]
-struct Args {
+#[command(name = "tsubo gateway", bin_name = "tsubo gateway", version, after_help = EXAMPLES)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Cli {
     /// The state directory
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", global = true)]
     root: Option<PathBuf>,
 
-    /// The configuration
-    #[arg(long, value_name = "FILE", default_value = "/etc/tsubo/gateway.toml")]
-    config: PathBuf,
+    #[command(subcommand)]
+    verb: Option<Verb>,
 
-    /// We are the one that serves, and standard input leads to the one that holds the sockets
-    #[arg(long, hide = true)]
-    worker: bool,
+    #[command(flatten)]
+    serve: serve::Args,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Check(check::Args),
+    Status(status::Args),
 }
 
 /// Runs it; the code is the process's exit code.
 pub(crate) fn run() -> u8 {
-    let args = match Args::try_parse() {
-        Ok(args) => args,
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
         Err(error) => {
             // Nobody may be there to read it.
             let _ = error.print();
             return if error.use_stderr() { 125 } else { 0 };
         }
     };
-    match serve(&args) {
+    match obey(cli) {
         Ok(code) => code,
         Err(error) => {
             let mut out = std::io::stderr().lock();
@@ -48,29 +87,21 @@ pub(crate) fn run() -> u8 {
     }
 }
 
-fn serve(args: &Args) -> Result<u8> {
-    let own = lifecycle::rootless::enter()?;
-    let root = args.root.as_deref().map(absolute).transpose()?;
-    let home = Home::open(root.as_deref(), own.as_ref())?;
-    let config = std::path::absolute(&args.config).doing(|| "asking for the current folder")?;
-    if args.worker {
-        return worker::run(&Orders { home, config, held: true }).map(|()| 0);
+fn obey(cli: Cli) -> Result<u8> {
+    if let Some(Verb::Check(args)) = &cli.verb {
+        return check::run(args);
     }
-    let program = std::env::current_exe().map_err(|cause| Error::io("looking for our own program", cause))?;
-    holder::hold(&home, &|| {
-        let mut command = Command::new(&program);
-        command.arg("--worker").arg("--config").arg(&config);
-        if let Some(root) = &root {
-            command.arg("--root").arg(root);
-        }
-        // Threads that come and go do not each keep memory for themselves.
-        command.env("GLIBC_TUNABLES", "glibc.malloc.arena_max=2");
-        command
-    })
+    let own = lifecycle::rootless::enter()?;
+    let root = cli.root.map(absolute).transpose()?;
+    let home = Home::open(root.as_deref(), own.as_ref())?;
+    match cli.verb {
+        Some(Verb::Status(args)) => status::run(&args, &home),
+        _ => serve::run(&cli.serve, home, root),
+    }
 }
 
-fn absolute(root: &std::path::Path) -> Result<PathBuf> {
+fn absolute(root: PathBuf) -> Result<PathBuf> {
     let making = || format!("making the state directory {}", root.display());
-    std::fs::create_dir_all(root).doing(making)?;
-    std::fs::canonicalize(root).doing(making)
+    std::fs::create_dir_all(&root).doing(making)?;
+    std::fs::canonicalize(&root).doing(making)
 }

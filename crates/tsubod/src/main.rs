@@ -3,7 +3,10 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
+mod check;
 mod cli;
+mod serve;
+mod status;
 
 sys::program!(run);
 

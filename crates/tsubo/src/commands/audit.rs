@@ -3,15 +3,15 @@
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Stdio;
 
 use lifecycle::Containers;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use spec::{Error, Result, ResultExt};
 
-use super::Place;
+use super::{Place, sister};
 
 /// The program that audits.
 const AUDIT: &str = "tsubo-audit";
@@ -31,7 +31,7 @@ pub struct Args {
 /// Executes the program beside us that audits: what starts containers does not carry it. Returns only
 /// where that cannot be done.
 pub fn run(args: &Args, place: &Place) -> Result<u8> {
-    Err(missing(command(place)?.args(&args.args).exec()))
+    Err(missing(sister::command(AUDIT, place).args(&args.args).exec()))
 }
 
 /// What `tsubo build` does at the end, if the definition names attacks: the short form. What it shows goes
@@ -40,7 +40,7 @@ pub fn package(attacks: &[String], package: &Path, place: &Place) -> Result<()> 
     if attacks.is_empty() {
         return Ok(());
     }
-    let mut command = command(place)?;
+    let mut command = sister::command(AUDIT, place);
     command.arg("--quick").arg(std::path::absolute(package).doing(|| "asking for the current folder")?);
     if !attacks.iter().any(|name| name == "all") {
         command.arg("--only").arg(attacks.join(","));
@@ -57,24 +57,8 @@ pub fn package(attacks: &[String], package: &Path, place: &Place) -> Result<()> 
     }
 }
 
-/// The program beside us, with our state directory.
-fn command(place: &Place) -> Result<Command> {
-    // A program that was shielded is nowhere; its first argument says where it was.
-    let own = std::env::current_exe().ok().filter(|path| path.is_file());
-    let own = own.or_else(|| std::env::args_os().next().map(PathBuf::from)).unwrap_or_default();
-    let mut command = Command::new(own.with_file_name(AUDIT));
-    if let Some(root) = place.root() {
-        command.arg("--root").arg(root);
-    }
-    Ok(command)
-}
-
 fn missing(cause: std::io::Error) -> Error {
-    if cause.kind() == ErrorKind::NotFound {
-        return Error::unsupported("the program tsubo-audit is not there")
-            .hint("install tsubo-audit and tsubo-attack beside tsubo");
-    }
-    Error::io("executing tsubo-audit", cause)
+    sister::missing(AUDIT, "tsubo-audit and tsubo-attack", cause)
 }
 
 /// Removes what a killed audit has left: its directory, and the images that were made for it, unless somebody

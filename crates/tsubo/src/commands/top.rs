@@ -1,14 +1,13 @@
 //! `tsubo top`: the processes of a running container; without a name, all containers on a screen.
 
-use std::io::{ErrorKind, IsTerminal};
+use std::io::IsTerminal;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
 
 use lifecycle::{Containers, Process, Status};
 use serde_json::{Value, json};
 use spec::{Error, Result};
 
-use super::Place;
+use super::{Place, sister};
 use crate::ui;
 
 /// The program that draws.
@@ -68,21 +67,8 @@ fn screen(args: &Args, place: &Place) -> Error {
         )
         .hint("figures of all containers, as a table or as JSON: tsubo stats");
     }
-    let program = match std::env::current_exe() {
-        Ok(own) => own.with_file_name(SCREEN),
-        Err(cause) => return Error::io("looking for our own program", cause),
-    };
-    let mut command = Command::new(&program);
-    if let Some(root) = place.root() {
-        command.arg("--root").arg(root);
-    }
-    match command.exec() {
-        cause if cause.kind() == ErrorKind::NotFound => {
-            Error::unsupported(format!("the program {} is not there", program.display()))
-                .hint("install tsubo-top beside tsubo; tsubo stats shows the same figures without it")
-        }
-        cause => Error::io(format!("executing {}", program.display()), cause),
-    }
+    let cause = sister::command(SCREEN, place).exec();
+    sister::missing(SCREEN, SCREEN, cause).hint("tsubo stats shows the same figures without it")
 }
 
 fn value(process: &Process) -> Value {
