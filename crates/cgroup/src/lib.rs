@@ -13,6 +13,7 @@ pub mod figures;
 mod freeze;
 mod grant;
 mod group;
+mod hold;
 mod layout;
 mod oom;
 mod path;
@@ -25,6 +26,7 @@ pub mod stat;
 pub mod systemd;
 
 pub use group::{Entry, Group, Peak};
+pub use hold::Hold;
 pub use layout::{Hierarchy, Layout, Version};
 pub use oom::{OomWatch, Told};
 pub use path::GroupPath;

@@ -92,6 +92,11 @@ impl Connection {
         Self { decoder, greeted: true, role: Role::Launch, ..Self::new(socket) }
     }
 
+    /// Nothing is waiting to be sent or was received.
+    pub(crate) fn into_socket(self) -> OwnedFd {
+        self.socket
+    }
+
     /// What a program that takes our place must know of it; None while something is under way.
     pub(crate) fn at_rest<'a>(&'a self, kept: &mut Kept<'a>) -> Option<ConnectionAtRest> {
         let quiet = self.decoder.is_empty() && self.out.is_empty() && self.latest.is_empty();

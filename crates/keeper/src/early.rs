@@ -1,17 +1,22 @@
-//! What most containers need, made before the job comes, while there is nothing else to do.
+//! What most containers need, made before the job comes, while there is nothing else to do; or all
+//! that one container takes, if it is known which.
 
 use std::time::{Duration, Instant};
 
-use cgroup::{Entry, Group, Room};
+use cgroup::{Entry, Group, Hold, Room};
 use lifecycle::job::Job;
 use lifecycle::tenants;
-use runtime::EarlyUsers;
 use runtime::ids::Claim;
-use spec::container::{Spec, Users};
+use runtime::{EarlyNetwork, EarlyUsers};
+use spec::container::{Namespace, Spec, Users};
+use spec::plan::Step;
 use spec::resources::Resources;
-use spec::{Error, Id, Result};
+use spec::{Error, Id, Result, ResultExt};
 
-/// How long groups may wait for their container: an image may have to be installed first.
+use crate::network::Namespaces;
+
+/// How long groups may wait for their container, if nobody holds them: an image may have to be
+/// installed first.
 const FRESH: Duration = Duration::from_secs(30);
 
 /// Made early; what nobody asks for is taken back.
@@ -22,8 +27,10 @@ pub(crate) struct Early {
     /// What was said to the groups already.
     wished: Resources,
     entry: Option<Entry>,
+    /// The container that all of this is made for, and what holds its groups.
+    own: Option<(Box<Spec>, Option<Hold>)>,
     pub(crate) claim: Option<Claim>,
-    pub(crate) users: Option<EarlyUsers>,
+    pub(crate) namespaces: Namespaces,
 }
 
 impl Early {
@@ -43,8 +50,23 @@ impl Early {
         }
         early.claim = lifecycle::find_place().ok();
         let users = early.claim.as_ref().map(|claim| Users::anywhere().at(claim.base()));
-        early.users = users.and_then(|users| EarlyUsers::make(users, network).ok());
+        early.namespaces.users = users.and_then(|users| EarlyUsers::make(users, network).ok());
         early
+    }
+
+    /// All of the container that `job` is about. It may wait for long.
+    pub(crate) fn of(mut job: Job) -> Result<Self> {
+        let wanted = Box::new(job.spec.clone());
+        let group = groups(&job)?;
+        let hold = group.as_ref().map(Group::hold).transpose();
+        let entry = group.as_ref().map(Group::entry).transpose();
+        // From here on it is taken back, whatever fails.
+        let mut early = Self::adopting(job.spec.id, Some(Ok(group)));
+        early.own = Some((wanted, hold?));
+        early.entry = entry?;
+        early.claim = lifecycle::claim(&mut job.spec, None)?;
+        early.namespaces = namespaces(&job)?;
+        Ok(early)
     }
 
     /// Groups that were made by another program in this process.
@@ -53,8 +75,16 @@ impl Early {
     }
 
     fn adopting(id: Id, group: Option<Result<Option<Group>>>) -> Self {
-        let wished = Resources::default();
-        Self { id, group, made: Instant::now(), wished, entry: None, claim: None, users: None }
+        Self {
+            id,
+            group,
+            made: Instant::now(),
+            wished: Resources::default(),
+            entry: None,
+            own: None,
+            claim: None,
+            namespaces: Namespaces::default(),
+        }
     }
 
     /// Who goes on with the groups is somebody else.
@@ -67,8 +97,17 @@ impl Early {
     /// it is to have none.
     pub(crate) fn take_groups(&mut self, job: &Job) -> Result<(Option<Group>, Option<Entry>)> {
         let spec = &job.spec;
+        if let Some((wanted, hold)) = &self.own {
+            let there = hold.as_ref().is_none_or(Hold::is_in_place);
+            if there
+                && has_same_groups(wanted, spec)
+                && let Some(group) = self.group.take()
+            {
+                return Ok((group?, self.entry.take()));
+            }
+        }
         // What lies empty for long is taken for forgotten (`tsubo gc`).
-        let plain = spec.controllers.is_none() && spec.group.is_none();
+        let plain = spec.controllers.is_none() && spec.group.is_none() && self.own.is_none();
         let fits = spec.cgroup && plain && self.id == spec.id;
         // Nobody can take a wish back.
         let fits = fits && self.wished.without(&spec.wishes).without(&spec.resources) == Resources::default();
@@ -94,9 +133,15 @@ impl Early {
 
     fn remove_groups(&mut self) {
         self.entry = None;
-        if let Some(Ok(Some(group))) = self.group.take() {
-            // `tsubo gc` finds what stays.
-            let _ = group.end();
+        let group = self.group.take();
+        match (self.own.take(), group) {
+            // Those of this name may be somebody else's by now.
+            (Some((_, hold)), Some(_)) => hold.into_iter().for_each(Hold::remove),
+            (None, Some(Ok(Some(group)))) => {
+                // `tsubo gc` finds what stays.
+                let _ = group.end();
+            }
+            _ => {}
         }
     }
 }
@@ -105,6 +150,23 @@ impl Drop for Early {
     fn drop(&mut self) {
         self.remove_groups();
     }
+}
+
+/// Whether what was made for one serves the other: somebody may have changed it meanwhile.
+fn has_same_groups(wanted: &Spec, spec: &Spec) -> bool {
+    let groups = |spec: &Spec| (spec.id, spec.cgroup, spec.controllers.clone(), spec.group.clone());
+    groups(wanted) == groups(spec) && wanted.resources == spec.resources && wanted.wishes == spec.wishes
+}
+
+/// The namespaces that its plan will ask for, of users that have a place.
+fn namespaces(job: &Job) -> Result<Namespaces> {
+    let plan = spec::plan::plan(&job.spec);
+    let of_users = plan.steps.contains(&Step::Own { namespace: Namespace::Net });
+    let users = job.spec.users.clone().filter(|_| plan.steps.contains(&Step::Users));
+    let users = users.map(|users| EarlyUsers::make(users, of_users)).transpose()?;
+    let alone = users.is_none() && plan.namespaces.contains(&Namespace::Net);
+    let network = alone.then(EarlyNetwork::make).transpose().doing(|| "making a network namespace")?;
+    Ok(Namespaces { users, network })
 }
 
 /// The groups of a container with its limits; none if it is to have none.

@@ -24,12 +24,13 @@ pub(crate) struct Namespaces {
 pub(crate) struct Wiring(Option<JoinHandle<Result<Wired>>>);
 
 impl Wiring {
-    /// Begins with it, if the container of `job` has one that must be wired. `users` were made beforehand.
-    pub(crate) fn begin(job: &Job, users: Option<EarlyUsers>) -> Result<(Namespaces, Self)> {
+    /// Begins with it, if the container of `job` has one that must be wired. Some namespaces were made
+    /// beforehand.
+    pub(crate) fn begin(job: &Job, early: Namespaces) -> Result<(Namespaces, Self)> {
         if !networks::is_wired(&job.spec) {
-            return Ok((Namespaces { users, network: None }, Self(None)));
+            return Ok((early, Self(None)));
         }
-        let namespaces = make(job, users)?;
+        let namespaces = make(job, early)?;
         let inside = namespaces.users.as_ref().and_then(EarlyUsers::network);
         let inside = inside.or(namespaces.network.as_ref().and_then(EarlyNetwork::made));
         let inside = inside.ok_or_else(|| Error::internal("a network without a namespace"))?;
@@ -58,15 +59,16 @@ impl Drop for Wiring {
     }
 }
 
-fn make(job: &Job, early: Option<EarlyUsers>) -> Result<Namespaces> {
+fn make(job: &Job, early: Namespaces) -> Result<Namespaces> {
     match &job.spec.users {
         Some(users) => {
-            let early = early.filter(|early| early.suits(users, true));
+            let early = early.users.filter(|early| early.suits(users, true));
             let users = early.map_or_else(|| EarlyUsers::make(users.clone(), true), Ok)?;
             Ok(Namespaces { users: Some(users), network: None })
         }
         None => {
-            let network = EarlyNetwork::make().doing(|| "making a network namespace")?;
+            let network = early.network.map_or_else(EarlyNetwork::make, Ok);
+            let network = network.doing(|| "making a network namespace")?;
             Ok(Namespaces { users: None, network: Some(network) })
         }
     }

@@ -11,7 +11,7 @@ use spec::protocol::Stream;
 
 use crate::hooks::Gate;
 use crate::keep::Keeper;
-use crate::network::{Ports, Wiring};
+use crate::network::{Namespaces, Ports, Wiring};
 use crate::task::{Setup, Task};
 
 /// The first pause between an end and the next start.
@@ -175,7 +175,7 @@ impl Keeper {
         let kept = lifecycle::volumes::attach(&self.job.spec)?;
         // Its ports are anybody's for this moment: they are taken with the network.
         self.ports.clear();
-        let (namespaces, mut wiring) = Wiring::begin(&self.job, None)?;
+        let (namespaces, mut wiring) = Wiring::begin(&self.job, Namespaces::default())?;
         lifecycle::networks::write_files(&self.job)?;
         let sockets = &self.sockets;
         let setup = Setup {

@@ -48,6 +48,7 @@ pub fn executed() -> u8 {
                 number(socket).and_then(handover::take).ok().and_then(|socket| refuse(socket, &error))
             }
         },
+        ["prepare", id] => id.parse().ok().and_then(executed_beforehand),
         [id] => id.parse().ok().and_then(executed_for),
         _ => None,
     };
@@ -91,6 +92,25 @@ fn executed_for(id: Id) -> Option<Box<Keeper>> {
         Ok(received) => take_up(Passed { received, group: None, socket }, early, &mut || ()),
         Err(error) => refuse(socket, &error),
     }
+}
+
+/// Two jobs come: what to prepare, and after a while what to start, which is mostly the same.
+#[inline(never)]
+fn executed_beforehand(_id: Id) -> Option<Box<Keeper>> {
+    let socket = leave_caller().ok()?;
+    enter_house();
+    let prepared = job::receive(&socket).and_then(|received| Early::of(received.job));
+    let early = match prepared {
+        Ok(early) => early,
+        Err(error) => return refuse(socket, &error),
+    };
+    let mut launch = Connection::launched(socket, Decoder::default());
+    launch.send(&Reply::Done);
+    launch.drain();
+    let socket = launch.into_socket();
+    // Nobody starts it any more: what was made is taken back.
+    let received = job::receive(&socket).ok()?;
+    take_up(Passed { received, group: None, socket }, early, &mut || ())
 }
 
 #[inline(never)]
@@ -232,7 +252,7 @@ fn make(job: &Job, sockets: &[OwnedFd], mut early: Early, aside: &mut dyn FnMut(
     if is_wired {
         state::prepare(job)?;
     }
-    let (namespaces, mut wiring) = Wiring::begin(job, early.users.take())?;
+    let (namespaces, mut wiring) = Wiring::begin(job, std::mem::take(&mut early.namespaces))?;
     lifecycle::networks::write_files(job)?;
     let kept = lifecycle::volumes::attach(&job.spec)?;
     let setup = Setup { entry, namespaces, kept, sockets, ..Setup::of(group.as_ref(), job.input, job.size) };

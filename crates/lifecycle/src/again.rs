@@ -9,10 +9,11 @@ use crate::container::Container;
 use crate::disk::{self, Durable};
 use crate::events::What;
 use crate::hooks::{self, Detail};
-use crate::launch::Launch;
+use crate::launch::{Launch, give_up};
 use crate::lock::Lock;
 use crate::record::{Ended, Record, Status, VERSION, now};
 use crate::session::Session;
+use crate::spare::Spare;
 
 impl Container {
     /// Starts it once more. Whatever fails, it stays, and [`Ended::note`] tells why.
@@ -20,21 +21,48 @@ impl Container {
     /// # Errors
     /// Conflict if it runs; whatever keeps it from starting.
     pub fn start_again(&self, launch: Launch) -> Result<Session> {
+        self.start_once_more(launch, None)
+    }
+
+    /// With a keeper that has made all that it takes, if there is one.
+    pub(crate) fn start_once_more(&self, launch: Launch, spare: Option<Spare>) -> Result<Session> {
+        match self.may_start(spare.is_none()) {
+            Ok((current, lock)) => self.noted(current.start_keeper(launch, spare, Some(&lock))),
+            Err(refused) => {
+                spare.into_iter().for_each(give_up);
+                Err(refused)
+            }
+        }
+    }
+
+    /// It as it is written now, under its lock, if nothing keeps it from starting; with `anew`, what a
+    /// keeper that was killed has left goes.
+    fn may_start(&self, anew: bool) -> Result<(Self, Lock)> {
         if !self.status()?.is_running() {
             // Before it is locked: what they do to it would wait for that.
             self.ask_start()?;
         }
         let lock = Lock::take(self.dir(), self.name())?;
-        // As it is written now: somebody may have changed it since it was found.
-        let mut record = self.must_be_current()?;
-        record.spec.name = self.name().clone();
-        if let Status::Running(_) = self.status()? {
+        let current = self.as_written()?;
+        if let Status::Running(_) = current.status()? {
             return Err(Error::conflict(format!("container {} is running already", self.name())));
         }
-        // What a keeper that was killed has left would be in the way.
-        cgroup::Group::of(self.id())?.end()?;
-        let current = Self::new(record, self.dir().to_owned(), self.run_dir().to_owned(), None);
-        let started = current.start_keeper(launch, None, Some(&lock));
+        if anew {
+            // It would be in the way.
+            cgroup::Group::of(self.id())?.end()?;
+        }
+        Ok((current, lock))
+    }
+
+    /// Somebody may have changed it since it was found.
+    pub(crate) fn as_written(&self) -> Result<Self> {
+        let mut record = self.must_be_current()?;
+        record.spec.name = self.name().clone();
+        Ok(Self::new(record, self.dir().to_owned(), self.run_dir().to_owned(), None))
+    }
+
+    /// A failure is its end.
+    fn noted(&self, started: Result<Session>) -> Result<Session> {
         if let Err(error) = &started {
             let code = i32::from(error.kind().exit_code());
             let ended = Ended { code, finished: now(), note: Some(error.chain()), ..Ended::default() };

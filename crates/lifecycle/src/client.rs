@@ -25,6 +25,11 @@ impl Client {
         Self { socket, decoder: Decoder::default() }
     }
 
+    /// Where nothing more than what was asked for was said.
+    pub(crate) fn into_socket(self) -> OwnedFd {
+        self.socket
+    }
+
     /// Connects to the keeper with this run directory, and greets it.
     pub(crate) fn connect(run: &Path) -> Result<Self> {
         Self::connect_within(run, None)

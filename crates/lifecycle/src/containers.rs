@@ -409,11 +409,11 @@ impl Containers {
 }
 
 /// Removes a group without processes that is older than `age`. It may belong to another state
-/// directory, where a container is started in less time.
+/// directory, where a container is started in less time, or is held until it starts.
 fn remove_empty(id: spec::Id, age: Duration) -> bool {
     let Ok(group) = cgroup::Group::of(id) else { return false };
     // One that cannot be removed is in use after all.
-    group.age() >= age && group.processes().is_empty() && group.remove().is_ok()
+    group.age() >= age && group.processes().is_empty() && !group.is_held() && group.remove().is_ok()
 }
 
 /// Makes the directory of a container, of which the caller has the lock. Mostly nothing is in the way.
@@ -500,6 +500,9 @@ mod tests {
         let removed = used && remove_empty(id, age);
         sleeper.kill().and_then(|()| sleeper.wait()).expect("the end");
         assert!(!removed, "in use");
+        let hold = group.hold().expect("hold");
+        assert!(!remove_empty(id, age), "somebody waits with it");
+        drop(hold);
         assert!(remove_empty(id, age));
         assert!(!cgroup::Group::ids().expect("ids").contains(&id));
     }

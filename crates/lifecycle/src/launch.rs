@@ -130,10 +130,9 @@ impl Container {
         ledger::admit(&Ledger::beside(self.run_dir()), &containers, &asking)
     }
 
-    fn launch(&self, launch: &Launch, spare: Spare, lock: Option<&Lock>) -> Result<Session> {
+    pub(crate) fn job(&self, launch: &Launch) -> Job {
         let terminal = self.record().spec.process.terminal;
-        let Spare { process: keeper, connection, .. } = spare;
-        let job = Job {
+        Job {
             spec: limited(self.record().spec.clone()),
             dir: self.dir().to_owned(),
             run: self.run_dir().to_owned(),
@@ -145,7 +144,13 @@ impl Container {
             again: self.has_ended(),
             sockets: launch.sockets.iter().map(|socket| socket.name.clone()).collect(),
             size: if terminal { crate::terminal::size() } else { None },
-        };
+        }
+    }
+
+    fn launch(&self, launch: &Launch, spare: Spare, lock: Option<&Lock>) -> Result<Session> {
+        let job = self.job(launch);
+        let terminal = self.record().spec.process.terminal;
+        let Spare { process: keeper, connection, .. } = spare;
         let sockets: Vec<_> = launch.sockets.iter().map(|socket| socket.socket.as_fd()).collect();
         if let Err(error) = job::send(connection.as_fd(), &job, lock.map(AsFd::as_fd), &sockets) {
             keeper.kill();
@@ -228,7 +233,7 @@ fn limited(mut spec: Spec) -> Spec {
 }
 
 /// A keeper that gets nothing to keep goes by itself, and takes along what it has made.
-fn give_up(spare: Spare) {
+pub(crate) fn give_up(spare: Spare) {
     drop(spare.connection);
     finish(&spare.process);
 }
@@ -238,7 +243,7 @@ fn finish(keeper: &KeeperProcess) {
     let _ = keeper.wait();
 }
 
-fn keeper_failed(keeper: &KeeperProcess, reply: Option<Reply>) -> Error {
+pub(crate) fn keeper_failed(keeper: &KeeperProcess, reply: Option<Reply>) -> Error {
     keeper.kill();
     let ended = keeper.wait().map_or_else(|error| error.to_string(), |code| format!("exit code {code}"));
     Error::internal(format!("the container's keeper failed ({ended}, answer {reply:?})"))

@@ -34,6 +34,7 @@ pub mod log;
 pub mod networks;
 mod orders;
 mod pinned;
+mod prepared;
 mod processes;
 mod reclaim;
 mod record;
@@ -59,6 +60,7 @@ pub use keeper_process::KeeperProcess;
 pub use launch::{Exec, Launch};
 pub use lock::ImagesLock;
 pub use pinned::{Pinned, boot_id};
+pub use prepared::Prepared;
 pub use processes::Process;
 pub use record::{Asked, Ended, HealthState, Probe, Record, Running, Service, Status};
 pub use resolve::{

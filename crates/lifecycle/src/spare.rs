@@ -21,7 +21,7 @@ const ENVIRONMENT: &CStr = c"GLIBC_TUNABLES=glibc.malloc.tcache_count=0";
 /// A keeper that waits for its job. Dropped without one, it ends.
 #[derive(Debug)]
 pub struct Spare {
-    id: Id,
+    pub(crate) id: Id,
     pub(crate) process: KeeperProcess,
     pub(crate) connection: OwnedFd,
 }
@@ -58,7 +58,17 @@ impl Spare {
 
     pub(crate) fn of(path: Option<PathBuf>, id: Id) -> Result<Self> {
         let (connection, theirs) = connection()?;
-        Ok(Self { id, process: execute(path, &theirs, id)?, connection })
+        Ok(Self { id, process: execute(path, &theirs, &[&id.to_string()])?, connection })
+    }
+
+    /// One that is told twice: what to prepare, and what to start.
+    pub(crate) fn beforehand(path: Option<PathBuf>, id: Id) -> Result<Self> {
+        let (connection, theirs) = connection()?;
+        Ok(Self { id, process: execute(path, &theirs, &["prepare", &id.to_string()])?, connection })
+    }
+
+    pub(crate) fn connection(&self) -> BorrowedFd<'_> {
+        self.connection.as_fd()
     }
 }
 
@@ -69,11 +79,10 @@ fn connection() -> Result<(OwnedFd, OwnedFd)> {
 
 /// The caller may have several threads, one of which may have the allocator's lock: what the child
 /// needs is made before it.
-fn execute(path: Option<PathBuf>, connection: &OwnedFd, id: Id) -> Result<KeeperProcess> {
+fn execute(path: Option<PathBuf>, connection: &OwnedFd, words: &[&str]) -> Result<KeeperProcess> {
     let path = path.map_or_else(find_keeper, Ok)?;
     let program = KeeperProgram::at(&path)?;
-    let (null, id) = (null()?, id.to_string());
-    let words = KeeperProgram::words([id.as_str()].into_iter())?;
+    let (null, words) = (null()?, KeeperProgram::words(words.iter().copied())?);
     let child = || {
         // It outlives its caller, whose locks and pipes it must not hold.
         if take_places(connection, &null).is_err() {

@@ -8,6 +8,7 @@ mod harness;
 mod life;
 mod living;
 mod logs;
+mod prepared;
 mod sockets;
 mod threads;
 mod together;
