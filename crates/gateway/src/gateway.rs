@@ -125,6 +125,16 @@ impl Gateway {
                 Err(error) => service.is_broken(&error),
             }
         }
+        self.prepare(services);
+    }
+
+    /// Makes containers beforehand, one after the other.
+    fn prepare(&self, services: Vec<Rc<Service>>) {
+        tokio::task::spawn_local(async move {
+            for service in services {
+                service.prepare().await;
+            }
+        });
     }
 
     /// Listens at those addresses at which nobody does yet.

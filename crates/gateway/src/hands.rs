@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use lifecycle::{
     Container, Containers, Handle, Home, KeeperProcess, Launch, RunOptions, Service as Owner, Source, Status,
+    Update,
 };
 use spec::life::Life;
+use spec::limits::Limits;
 use spec::{Error, ErrorKind, Name, Result, ResultExt};
 use store::{Image, Install, Store};
 
@@ -26,6 +28,8 @@ pub struct Running {
     pub first: OwnedFd,
     /// Its network; None for the host's own.
     pub network: Option<OwnedFd>,
+    /// Its control groups.
+    pub group: Option<cgroup::Group>,
     /// Its keeper, if that is our child: somebody has to reap it.
     pub keeper: Option<KeeperProcess>,
     /// When it was started, so long ago.
@@ -160,7 +164,14 @@ pub fn prepare(home: &Home, told: &ServiceConfig, settings: &Settings, number: u
 fn running(container: &Container) -> Result<Option<Running>> {
     let Status::Running(state) = container.status()? else { return Ok(None) };
     let Handle { first, network, .. } = container.handle()?;
-    Ok(Some(Running { first, network, age: state.age(), frozen: state.is_paused(), keeper: None }))
+    Ok(Some(Running {
+        first,
+        network,
+        age: state.age(),
+        frozen: state.is_paused(),
+        group: state.group,
+        keeper: None,
+    }))
 }
 
 /// Why one that was just started does not run.
@@ -210,6 +221,16 @@ pub fn freeze(home: &Home, name: &Name) -> Result<()> {
     // Where it gives nothing back it is frozen all the same.
     let _ = container.reclaim(None);
     Ok(())
+}
+
+/// Gives it other limits.
+///
+/// # Errors
+/// When the host has no room for them, or cannot enforce them; nothing has changed then.
+pub fn limit(home: &Home, name: &Name, limits: &Limits) -> Result<()> {
+    let resources = limits.resources(lifecycle::disk_of::path)?;
+    let update = Update { resources, ..Update::default() };
+    Containers::of(home).find(name.as_str())?.update(|_life| (), &update)
 }
 
 /// Lets its processes go on.

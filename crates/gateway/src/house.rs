@@ -1,16 +1,19 @@
 //! All services of one gateway, and what they share: the host's room, and the threads that wait for
 //! containers.
 
+mod room;
+
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use lifecycle::Home;
 use spec::{Error, Result};
 use tokio::sync::Semaphore;
 
-use crate::service::{Instance, Service, Stage};
+use room::Waiting;
+
+use crate::service::Service;
 
 /// So many containers are started at once: more of them only take each other's time.
 const STARTS: usize = 4;
@@ -27,8 +30,7 @@ pub(crate) struct House {
     /// We end, and another takes over: nothing is done to instances any more.
     pub(crate) leaves: Cell<bool>,
     starts: Semaphore,
-    /// Those that wait for room.
-    wanting: RefCell<VecDeque<Weak<Service>>>,
+    room: Waiting,
 }
 
 impl House {
@@ -39,7 +41,7 @@ impl House {
             most: Cell::new(None),
             leaves: Cell::new(false),
             starts: Semaphore::new(STARTS),
-            wanting: RefCell::default(),
+            room: Waiting::default(),
         })
     }
 
@@ -69,6 +71,8 @@ impl House {
             let active: Vec<_> =
                 self.services.borrow().iter().filter(|one| one.is_active()).cloned().collect();
             active.iter().for_each(|service| service.tend(now));
+            // Room may come from elsewhere.
+            self.may_have_room();
         }
     }
 
@@ -84,44 +88,27 @@ impl House {
     /// can do without one gives it up.
     pub(crate) fn has_room_for(&self, service: &Rc<Service>) -> bool {
         let running: usize = self.services.borrow().iter().map(|one| one.instances().len()).sum();
-        if self.most.get().is_none_or(|most| running < most) {
+        let has_room = self.most.get().is_none_or(|most| running < most);
+        if has_room && self.room.is_turn_of(service) {
+            self.room.has_got(service);
             return true;
         }
-        self.is_full(service);
+        self.is_full(service, true);
         false
     }
 
-    /// There is no room: the one that has been idle for longest makes some.
-    pub(crate) fn is_full(&self, service: &Rc<Service>) {
-        let mut wanting = self.wanting.borrow_mut();
-        if !wanting.iter().any(|one| one.ptr_eq(&Rc::downgrade(service))) {
-            wanting.push_back(Rc::downgrade(service));
-        }
-        drop(wanting);
-        if let Some((owner, idle)) = self.least_used(service) {
+    /// There is no room, for any instance or for one of this service: whoever should, and can, gives some up.
+    pub(crate) fn is_full(&self, service: &Rc<Service>, for_any: bool) {
+        self.room.wants(service, for_any);
+        let services = self.services.borrow().clone();
+        if let Some((owner, idle)) = room::who_gives_way(&services, service) {
             owner.retire(&idle);
         }
     }
 
-    fn least_used(&self, except: &Rc<Service>) -> Option<(Rc<Service>, Rc<Instance>)> {
-        let services = self.services.borrow().clone();
-        let all = services.into_iter().filter(|one| !Rc::ptr_eq(one, except));
-        let idle = all.flat_map(|service| {
-            let instances = service.instances();
-            instances.into_iter().map(move |one| (Rc::clone(&service), one))
-        });
-        idle.filter(|(_, one)| {
-            one.in_flight.get() == 0
-                && one.is_staying()
-                && matches!(one.stage.get(), Stage::Ready | Stage::Frozen)
-        })
-        .min_by_key(|(_, one)| one.used.get())
-    }
-
     /// Something has ended: who waited for that may have it.
     pub(crate) fn may_have_room(&self) {
-        let next = self.wanting.borrow_mut().pop_front().and_then(|one| one.upgrade());
-        if let Some(service) = next {
+        if let Some(service) = self.room.next() {
             tokio::task::spawn_local(async move { service.adjust() });
         }
     }

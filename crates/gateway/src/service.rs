@@ -6,14 +6,18 @@ mod lease;
 mod queue;
 mod ready;
 mod retire;
+mod strain;
 mod tend;
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use spec::Error;
 use spec::activation::Activation;
+
+use tokio::sync::Mutex;
 
 use crate::account::metrics::Counters;
 use crate::config::ServiceConfig;
@@ -29,8 +33,13 @@ pub(crate) use instance::{Instance, Stage};
 pub(crate) use lease::Lease;
 pub(crate) use queue::Refusal;
 
+/// The number of the next one.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
 /// A service of a gateway.
 pub(crate) struct Service {
+    /// Tells it from all others of this process.
+    pub(crate) id: u64,
     pub(crate) told: RefCell<Rc<ServiceConfig>>,
     pub(crate) house: Weak<House>,
     /// None until its package is known.
@@ -43,6 +52,8 @@ pub(crate) struct Service {
     /// It has gone from the configuration: nothing is started any more.
     pub(crate) gone: Cell<bool>,
     pub(crate) counters: RefCell<Counters>,
+    /// Held while the container of the first instance is made beforehand.
+    making: Mutex<()>,
 }
 
 /// What it goes by besides the present.
@@ -70,6 +81,7 @@ impl History {
 impl Service {
     pub(crate) fn new(told: ServiceConfig, house: Weak<House>) -> Rc<Self> {
         Rc::new(Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
             told: RefCell::new(Rc::new(told)),
             house,
             settings: RefCell::new(None),
@@ -79,6 +91,7 @@ impl Service {
             history: RefCell::new(History::new(Instant::now())),
             gone: Cell::new(false),
             counters: RefCell::default(),
+            making: Mutex::new(()),
         })
     }
 
@@ -129,6 +142,13 @@ impl Service {
     /// Whether there is anything to look after.
     pub(crate) fn is_active(&self) -> bool {
         !self.instances.borrow().is_empty() || self.waiting() > 0 || self.wants_some()
+    }
+
+    /// Whether it has fewer instances than it always has.
+    pub(crate) fn is_short(&self) -> bool {
+        let least = self.settings().map_or(0, |settings| settings.activation.min);
+        let staying = self.instances.borrow().iter().filter(|one| one.is_staying()).count();
+        !self.gone.get() && staying < least as usize
     }
 
     fn wants_some(&self) -> bool {

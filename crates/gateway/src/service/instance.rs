@@ -8,6 +8,7 @@ use std::time::Instant;
 use spec::activation::Protocol;
 use tokio::net::TcpStream;
 
+use super::strain::Strain;
 use crate::dial;
 use crate::hands::Running;
 use crate::proxy::upstream::Free;
@@ -63,6 +64,10 @@ pub(crate) struct Instance {
     /// So many questions about its health in a row had no good answer.
     pub(crate) ill: Cell<u32>,
     pub(crate) asked: Cell<Instant>,
+    /// What it is short of, where that matters.
+    pub(crate) strain: RefCell<Option<Rc<Strain>>>,
+    /// It has held too much memory for long.
+    pub(crate) leaks: Cell<bool>,
     /// This host cannot hold its processes.
     pub(crate) never_frozen: Cell<bool>,
 }
@@ -82,6 +87,8 @@ impl Instance {
             free: RefCell::default(),
             ill: Cell::new(0),
             asked: Cell::new(now),
+            strain: RefCell::new(None),
+            leaks: Cell::new(false),
             never_frozen: Cell::new(false),
         })
     }
@@ -90,6 +97,8 @@ impl Instance {
     pub(crate) fn attach(&self, running: &mut Running, now: Instant) {
         *self.network.borrow_mut() = running.network.take().map(Rc::new);
         self.since.set(now.checked_sub(running.age).unwrap_or(now));
+        let strain = Strain::of(&self.settings.activation, running.group.as_ref(), now);
+        *self.strain.borrow_mut() = strain.map(Rc::new);
     }
 
     /// Whether it can have one more request now.

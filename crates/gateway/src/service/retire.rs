@@ -71,11 +71,11 @@ impl Service {
         self.instances.borrow_mut().retain(|one| !Rc::ptr_eq(one, instance));
     }
 
-    /// Whether it is too old, or of an older version of its package.
+    /// Whether it is too old, holds too much memory, or is of an older version of its package.
     pub(super) fn is_stale(&self, instance: &Instance) -> bool {
         let Some(settings) = self.settings() else { return false };
         let old = settings.activation.max_age.is_some_and(|most| instance.since.get().elapsed() >= most);
-        old || settings.version != instance.settings.version
+        old || instance.leaks.get() || settings.version != instance.settings.version
     }
 
     /// Holds its processes.

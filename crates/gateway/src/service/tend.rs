@@ -32,6 +32,7 @@ impl Service {
         self.replace(&choices);
         self.let_rest(&choices, now);
         self.ask_for_health(&choices, now);
+        self.relieve(&choices, now);
         self.adjust();
     }
 
