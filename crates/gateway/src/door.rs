@@ -1,6 +1,7 @@
 //! What stands open to clients: listening sockets, and what is spoken on the connections that come.
 
 pub(crate) mod http;
+pub(crate) mod lent;
 pub(crate) mod listen;
 pub(crate) mod patience;
 pub(crate) mod tcp;

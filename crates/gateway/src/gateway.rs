@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::config::Config;
+use crate::door::lent;
 use crate::door::listen::{self, Behind};
 use crate::door::{Front, Table};
 use crate::hands;
@@ -33,7 +35,7 @@ pub(crate) struct Gateway {
 
 /// A listening socket, and who accepts what comes over it.
 struct Door {
-    listener: Rc<TcpListener>,
+    socket: Rc<OwnedFd>,
     behind: Behind,
     accepts: JoinHandle<()>,
 }
@@ -66,6 +68,7 @@ impl Gateway {
         *self.front.clients.borrow_mut() = config.clients.clone();
         self.front.log.take(config.access_log.as_deref(), log);
         self.house.most.set(config.instances);
+        self.house.places.set(config.prepared);
         let changed = self.take_services(&config, &services);
         let table = Table { hosts: config.hosts, sni: config.sni, services };
         *self.front.table.borrow_mut() = Rc::new(table);
@@ -132,34 +135,25 @@ impl Gateway {
     fn prepare(&self, services: Vec<Rc<Service>>) {
         tokio::task::spawn_local(async move {
             for service in services {
-                service.prepare().await;
+                service.park().await;
             }
         });
     }
 
     /// Listens at those addresses at which nobody does yet.
-    fn open(&self, wanted: impl Iterator<Item = SocketAddr>) -> Result<HashMap<SocketAddr, Rc<TcpListener>>> {
+    fn open(&self, wanted: impl Iterator<Item = SocketAddr>) -> Result<HashMap<SocketAddr, Rc<OwnedFd>>> {
         let doors = self.doors.borrow();
         let mut fresh = HashMap::new();
         for at in wanted.filter(|at| !doors.contains_key(at)) {
-            let socket = match self.held.borrow_mut().take(at) {
-                Some(socket) => socket,
-                None => listen::listen(at)?,
-            };
-            let listening = || format!("listening at {at}");
-            self.held.borrow_mut().keep(at, &socket).doing(listening)?;
-            let socket = std::net::TcpListener::from(socket);
-            socket.set_nonblocking(true).doing(listening)?;
-            fresh.insert(at, Rc::new(TcpListener::from_std(socket).doing(listening)?));
+            let held = self.held.borrow_mut().take(at);
+            let socket = held.map_or_else(|| listen::listen(at), Ok)?;
+            self.held.borrow_mut().keep(at, &socket).doing(|| format!("listening at {at}"))?;
+            fresh.insert(at, Rc::new(socket));
         }
         Ok(fresh)
     }
 
-    fn take_doors(
-        &self,
-        wanted: HashMap<SocketAddr, Behind>,
-        mut fresh: HashMap<SocketAddr, Rc<TcpListener>>,
-    ) {
+    fn take_doors(&self, wanted: HashMap<SocketAddr, Behind>, mut fresh: HashMap<SocketAddr, Rc<OwnedFd>>) {
         let mut doors = self.doors.borrow_mut();
         doors.retain(|at, door| {
             let stays = wanted.contains_key(at);
@@ -170,23 +164,40 @@ impl Gateway {
             stays
         });
         for (at, behind) in wanted {
-            let listener = match doors.get(&at) {
+            let socket = match doors.get(&at) {
                 Some(door) if door.behind == behind => continue,
                 Some(door) => {
                     door.accepts.abort();
-                    Rc::clone(&door.listener)
+                    Rc::clone(&door.socket)
                 }
                 None => match fresh.remove(&at) {
-                    Some(listener) => listener,
+                    Some(socket) => socket,
                     None => continue,
                 },
             };
-            let shown = listener.local_addr().unwrap_or(at);
-            eprintln!("listening on {}://{shown}", behind.word());
-            let accepts = listen::accept(Rc::clone(&self.front), Rc::clone(&listener), behind.clone());
-            let accepts = tokio::task::spawn_local(accepts);
-            doors.insert(at, Door { listener, behind, accepts });
+            match self.begin(&socket, &behind) {
+                Ok(accepts) => {
+                    eprintln!("listening on {}://{at}", behind.word());
+                    doors.insert(at, Door { socket, behind, accepts });
+                }
+                Err(error) => eprintln!("nobody is let in at {at}: {}", error.chain()),
+            }
         }
+    }
+
+    /// Has somebody accept what comes over a socket.
+    fn begin(&self, socket: &Rc<OwnedFd>, behind: &Behind) -> Result<JoinHandle<()>> {
+        let front = Rc::clone(&self.front);
+        if let Behind::Lent(service) = behind {
+            lent::waiting(socket)?;
+            service.lend(socket)?;
+            return Ok(tokio::task::spawn_local(lent::lend(Rc::clone(service), Rc::clone(socket))));
+        }
+        let doing = || "waiting for clients";
+        let listener = std::net::TcpListener::from(socket.try_clone().doing(doing)?);
+        listener.set_nonblocking(true).doing(doing)?;
+        let listener = TcpListener::from_std(listener).doing(doing)?;
+        Ok(tokio::task::spawn_local(listen::accept(front, listener, behind.clone())))
     }
 
     /// All is as the configuration says.
@@ -257,6 +268,7 @@ fn wanted(config: &Config, services: &[Rc<Service>]) -> HashMap<SocketAddr, Behi
     wanted.extend(config.admin.map(|at| (at, Behind::Admin)));
     for (service, told) in services.iter().zip(&config.services) {
         wanted.extend(told.tcp.iter().map(|at| (*at, Behind::Service(Rc::clone(service)))));
+        wanted.extend(told.sockets.iter().map(|at| (*at, Behind::Lent(Rc::clone(service)))));
     }
     wanted
 }

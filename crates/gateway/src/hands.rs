@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use lifecycle::{
-    Container, Containers, Handle, Home, KeeperProcess, Launch, RunOptions, Service as Owner, Source, Status,
-    Update,
+    Container, Containers, Handle, Home, KeeperProcess, Launch, Prepared, RunOptions, Service as Owner,
+    Socket, Source, Status, Update,
 };
 use spec::life::Life;
 use spec::limits::Limits;
@@ -78,26 +78,29 @@ pub fn name_of(service: &str, number: u32) -> Result<Name> {
     format!("{service}.{number}").parse()
 }
 
-/// Starts an instance: its container is made if there is none that it can be.
+/// Starts an instance, with what was prepared for that if anything was: its container is made if there is none
+/// that it can be.
 ///
 /// # Errors
 /// Whatever keeps it from running; a container of that name that is nobody's instance.
-pub fn start(home: &Home, told: &ServiceConfig, settings: &Settings, number: u32) -> Result<Running> {
-    let containers = Containers::of(home);
-    let name = name_of(told.name.as_str(), number)?;
-    let container = match existing(&containers, &name, settings)? {
-        Some(container) => container,
-        None => {
-            // Who makes one holds it until it is started; it is found again as any other is.
-            drop(make(home, &containers, told, settings, name.clone())?);
-            containers.find(name.as_str())?
-        }
-    };
+pub fn start(
+    home: &Home,
+    told: &ServiceConfig,
+    settings: &Settings,
+    number: u32,
+    prepared: Option<Prepared>,
+    sockets: Vec<Socket>,
+) -> Result<Running> {
+    let container = container(home, &Containers::of(home), told, settings, number)?;
     if container.status()?.is_running() {
         return running(&container)?.ok_or_else(|| Error::conflict("it has just ended"));
     }
-    let launch = Launch { overcommit: told.overcommit, ..Launch::default() };
-    let keeper = container.start_again(launch)?.into_keeper();
+    let launch = Launch { overcommit: told.overcommit, sockets, ..Launch::default() };
+    let session = match prepared {
+        Some(prepared) => container.start_prepared(prepared, launch)?,
+        None => container.start_again(launch)?,
+    };
+    let keeper = session.into_keeper();
     match running(&container) {
         Ok(Some(running)) => Ok(Running { keeper, ..running }),
         Ok(None) | Err(_) => Err(ended(&container)),
@@ -148,17 +151,41 @@ fn make(
     containers.create(source, options, false)
 }
 
-/// Makes the container of an instance beforehand, so that its first request waits for less.
+/// Makes the container of an instance beforehand, so that its first request waits for less; with `park` also what
+/// its next start takes.
 ///
 /// # Errors
-/// As [`start`].
-pub fn prepare(home: &Home, told: &ServiceConfig, settings: &Settings, number: u32) -> Result<()> {
+/// As [`start`]; conflict if it runs.
+pub fn prepare(
+    home: &Home,
+    told: &ServiceConfig,
+    settings: &Settings,
+    number: u32,
+    park: bool,
+) -> Result<Option<Prepared>> {
     let containers = Containers::of(home);
-    let name = name_of(told.name.as_str(), number)?;
-    if existing(&containers, &name, settings)?.is_none() {
-        make(home, &containers, told, settings, name)?;
+    let container = container(home, &containers, told, settings, number)?;
+    if !park {
+        return Ok(None);
     }
-    Ok(())
+    container.prepare(&Launch { overcommit: told.overcommit, ..Launch::default() }).map(Some)
+}
+
+/// The container of an instance, made if there is none that it can be.
+fn container(
+    home: &Home,
+    containers: &Containers,
+    told: &ServiceConfig,
+    settings: &Settings,
+    number: u32,
+) -> Result<Container> {
+    let name = name_of(told.name.as_str(), number)?;
+    if let Some(container) = existing(containers, &name, settings)? {
+        return Ok(container);
+    }
+    // Who makes one holds it until it is started; it is found again as any other is.
+    drop(make(home, containers, told, settings, name.clone())?);
+    containers.find(name.as_str())
 }
 
 fn running(container: &Container) -> Result<Option<Running>> {

@@ -4,7 +4,8 @@
 mod room;
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::collections::VecDeque;
+use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use lifecycle::Home;
@@ -27,6 +28,9 @@ pub(crate) struct House {
     pub(crate) services: RefCell<Vec<Rc<Service>>>,
     /// So many instances at once.
     pub(crate) most: Cell<Option<usize>>,
+    /// So many services have their next start prepared, at most, and those that have, the latest last.
+    pub(crate) places: Cell<usize>,
+    parked: RefCell<VecDeque<Weak<Service>>>,
     /// We end, and another takes over: nothing is done to instances any more.
     pub(crate) leaves: Cell<bool>,
     starts: Semaphore,
@@ -39,6 +43,8 @@ impl House {
             home,
             services: RefCell::default(),
             most: Cell::new(None),
+            places: Cell::new(0),
+            parked: RefCell::default(),
             leaves: Cell::new(false),
             starts: Semaphore::new(STARTS),
             room: Waiting::default(),
@@ -74,6 +80,21 @@ impl House {
             // Room may come from elsewhere.
             self.may_have_room();
         }
+    }
+
+    /// Whether a service may have its next start prepared: at the cost of whoever was asked least recently, where it
+    /// was asked itself.
+    pub(crate) fn may_park(&self, service: &Rc<Service>) -> bool {
+        let mut parked = self.parked.borrow_mut();
+        parked.retain(|one| one.upgrade().is_some_and(|one| one.is_parked() && !Rc::ptr_eq(&one, service)));
+        if parked.len() >= self.places.get() {
+            let first = parked.front().and_then(Weak::upgrade).filter(|_| service.was_asked());
+            let Some(first) = first else { return false };
+            parked.pop_front();
+            first.unpark();
+        }
+        parked.push_back(Rc::downgrade(service));
+        true
     }
 
     /// Whether any request is under way.

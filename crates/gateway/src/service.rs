@@ -3,6 +3,7 @@
 mod begin;
 mod instance;
 mod lease;
+mod parked;
 mod queue;
 mod ready;
 mod retire;
@@ -10,12 +11,15 @@ mod strain;
 mod tend;
 
 use std::cell::{Cell, RefCell};
+use std::os::fd::OwnedFd;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use spec::Error;
+use lifecycle::Socket;
 use spec::activation::Activation;
+use spec::{Error, Result, ResultExt};
 
 use tokio::sync::Mutex;
 
@@ -31,6 +35,7 @@ use crate::settings::Settings;
 
 pub(crate) use instance::{Instance, Stage};
 pub(crate) use lease::Lease;
+use parked::Parked;
 pub(crate) use queue::Refusal;
 
 /// The number of the next one.
@@ -52,8 +57,10 @@ pub(crate) struct Service {
     /// It has gone from the configuration: nothing is started any more.
     pub(crate) gone: Cell<bool>,
     pub(crate) counters: RefCell<Counters>,
-    /// Held while the container of the first instance is made beforehand.
-    making: Mutex<()>,
+    /// Sockets that its instances are given.
+    sockets: RefCell<Vec<Socket>>,
+    /// What was made for the next start; held while it is being made.
+    parked: Mutex<Option<Parked>>,
 }
 
 /// What it goes by besides the present.
@@ -91,7 +98,8 @@ impl Service {
             history: RefCell::new(History::new(Instant::now())),
             gone: Cell::new(false),
             counters: RefCell::default(),
-            making: Mutex::new(()),
+            sockets: RefCell::default(),
+            parked: Mutex::new(None),
         })
     }
 
@@ -121,6 +129,13 @@ impl Service {
     pub(crate) fn is_broken(&self, error: &Error) {
         self.tell_error("cannot be served", error);
         *self.trouble.borrow_mut() = Some(error.chain());
+    }
+
+    /// Its instances are given this socket from now on.
+    pub(crate) fn lend(&self, socket: &OwnedFd) -> Result<()> {
+        let socket = Arc::new(socket.try_clone().doing(|| "lending a socket")?);
+        self.sockets.borrow_mut().push(Socket { name: "listen".to_owned(), socket });
+        Ok(())
     }
 
     /// All that there are, in whatever stage.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
@@ -27,6 +28,14 @@ impl Watched {
     )]
     pub(crate) fn new(descriptor: OwnedFd) -> io::Result<Self> {
         AsyncFd::with_interest(Owned(descriptor), Interest::READABLE).map(Self)
+    }
+
+    /// What was seen may not hold any more: the next wait looks anew.
+    pub(crate) fn look_again(&self) {
+        let mut context = Context::from_waker(Waker::noop());
+        if let Poll::Ready(Ok(mut ready)) = self.0.poll_read_ready(&mut context) {
+            ready.clear_ready();
+        }
     }
 
     /// Waits until it can be read; stays so.

@@ -38,6 +38,9 @@ pub struct GatewayTable {
     pub access_log: Option<PathBuf>,
     /// So many instances of all services run at once, at most.
     pub instances: Option<usize>,
+    /// So many stopped services, the last ones that were asked, have their next start prepared (a process of a few hundred KiB
+    /// each). Default: 32.
+    pub prepared: Option<usize>,
     /// The head of a request must be complete within this time. Default: 10s.
     pub head_time: Option<String>,
     /// A connection without a request is closed after this. Default: 75s.

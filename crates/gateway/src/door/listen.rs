@@ -27,6 +27,8 @@ pub(crate) enum Behind {
     Http,
     Tls,
     Service(Rc<Service>),
+    /// The service is given the socket.
+    Lent(Rc<Service>),
     /// Metrics and the status.
     Admin,
 }
@@ -37,7 +39,7 @@ impl Behind {
         match self {
             Self::Http | Self::Admin => "http",
             Self::Tls => "https",
-            Self::Service(_) => "tcp",
+            Self::Service(_) | Self::Lent(_) => "tcp",
         }
     }
 }
@@ -45,7 +47,9 @@ impl Behind {
 impl PartialEq for Behind {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Service(one), Self::Service(other)) => Rc::ptr_eq(one, other),
+            (Self::Service(one), Self::Service(other)) | (Self::Lent(one), Self::Lent(other)) => {
+                Rc::ptr_eq(one, other)
+            }
             (one, other) => std::mem::discriminant(one) == std::mem::discriminant(other),
         }
     }
@@ -82,7 +86,7 @@ pub(crate) fn listen(at: SocketAddr) -> Result<OwnedFd> {
 }
 
 /// Serves what comes over a listening socket, for ever.
-pub(crate) async fn accept(front: Rc<Front>, listener: Rc<TcpListener>, behind: Behind) {
+pub(crate) async fn accept(front: Rc<Front>, listener: TcpListener, behind: Behind) {
     loop {
         if front.open.get() >= front.clients.borrow().connections {
             // They wait in the kernel, which costs less.
@@ -111,6 +115,8 @@ async fn serve(front: &Rc<Front>, stream: TcpStream, client: SocketAddr, behind:
         Behind::Tls => tls::serve(Rc::clone(front), stream, client.ip()).await,
         Behind::Admin => control::serve(Rc::clone(front), stream).await,
         Behind::Service(service) => tcp::serve(service, stream).await,
+        // Nobody accepts for it.
+        Behind::Lent(_) => {}
     }
 }
 

@@ -60,29 +60,17 @@ impl Service {
         true
     }
 
-    /// Makes the container of its first instance beforehand, so that the first request waits for less. What is in
-    /// the way is told when it is started.
-    pub(crate) async fn prepare(self: &Rc<Self>) {
-        let (Some(settings), Some(house)) = (self.settings(), self.house.upgrade()) else { return };
-        let Ok(_making) = self.making.try_lock() else { return };
-        if self.gone.get() || !self.instances.borrow().is_empty() {
-            return;
-        }
-        let (home, told) = (house.home.clone(), (**self.told.borrow()).clone());
-        let settings = (*settings).clone();
-        let _ = house.hand(false, move || hands::prepare(&home, &told, &settings, 1)).await;
-    }
-
     /// Its container started, and ready.
     async fn bring_up(self: &Rc<Self>, instance: &Rc<Instance>) -> Result<Watched> {
         let house = self.house.upgrade().ok_or_else(|| Error::internal("the gateway ends"))?;
-        let making = self.making.lock().await;
+        let prepared = self.prepared_for(instance).await;
+        let sockets = self.sockets.borrow().clone();
         let (told, settings) = (self.told.borrow().clone(), Rc::clone(&instance.settings));
         let (home, number) = (house.home.clone(), instance.number);
         let (of_told, of_settings) = ((*told).clone(), (*settings).clone());
-        drop(making);
-        let mut running =
-            house.hand(true, move || hands::start(&home, &of_told, &of_settings, number)).await?;
+        let mut running = house
+            .hand(true, move || hands::start(&home, &of_told, &of_settings, number, prepared, sockets))
+            .await?;
         self.counters.borrow_mut().starts += 1;
         let now = Instant::now();
         instance.attach(&mut running, now);

@@ -64,6 +64,7 @@ impl Service {
             service.drop_instance(&instance);
             house.may_have_room();
             service.adjust();
+            service.park().await;
         });
     }
 

@@ -7,6 +7,7 @@ use spec::activation::{Activation, Protocol};
 use spec::ready::Url;
 
 use super::{Instance, Service, Stage, ready};
+use crate::door::lent;
 use crate::policy::arrivals::Rest;
 use crate::policy::scale::{self, Leave};
 
@@ -28,12 +29,28 @@ impl Service {
         if self.gone.get() {
             self.instances().iter().for_each(|one| self.retire(one));
         }
+        self.count_the_connected(now);
         self.end_what_drains_for_too_long(&choices, now);
         self.replace(&choices);
         self.let_rest(&choices, now);
         self.ask_for_health(&choices, now);
         self.relieve(&choices, now);
         self.adjust();
+    }
+
+    /// Whose sockets were lent has its clients counted by the kernel.
+    fn count_the_connected(&self, now: Instant) {
+        let told = self.told.borrow().clone();
+        if told.sockets.is_empty() {
+            return;
+        }
+        let connected = lent::connected(&told.sockets);
+        for one in self.instances().iter().filter(|one| one.stage.get() == Stage::Ready) {
+            if connected > 0 || one.in_flight.get() > 0 {
+                one.used.set(now);
+            }
+            one.in_flight.set(connected);
+        }
     }
 
     fn end_what_drains_for_too_long(self: &Rc<Self>, choices: &Activation, now: Instant) {
