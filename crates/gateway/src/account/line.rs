@@ -3,6 +3,8 @@
 //! Much of it was chosen by whoever asked: nothing of that may end a line, pretend to be another field or mean
 //! something to a terminal. So a line is printable ASCII, whatever came.
 
+use std::fmt::{self, Display};
+use std::io::Write;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
@@ -75,44 +77,30 @@ impl Entry<'_> {
     }
 
     fn write_combined(&self, line: &mut Vec<u8>) {
-        let put = |line: &mut Vec<u8>, text: &str| line.extend_from_slice(text.as_bytes());
-        let time = self.timestamp().strftime("%d/%b/%Y:%H:%M:%S +0000").to_string();
-        put(line, &format!("{} - - [{time}] \"", self.client.to_canonical()));
+        let time = self.timestamp().strftime("%d/%b/%Y:%H:%M:%S +0000");
+        put(line, format_args!("{} - - [{time}] \"", self.client.to_canonical()));
         escape(self.method.as_bytes(), line);
         line.push(b' ');
         escape(self.target.as_bytes(), line);
-        put(line, &format!(" {}\" {} {}", self.version_word(), self.status, self.sent));
-        for said in [self.referer, self.agent] {
-            put(line, " \"");
-            escape(said.unwrap_or(b"-"), line);
-            line.push(b'"');
-        }
-        put(line, " host=\"");
+        put(line, format_args!(" {}\" {} {} \"", self.version_word(), self.status, self.sent));
+        escape(self.referer.unwrap_or(b"-"), line);
+        line.extend_from_slice(b"\" \"");
+        escape(self.agent.unwrap_or(b"-"), line);
+        line.extend_from_slice(b"\" host=\"");
         escape(self.host.unwrap_or(b"-"), line);
-        put(line, "\" service=\"");
+        line.extend_from_slice(b"\" service=\"");
         escape(self.service.unwrap_or("-").as_bytes(), line);
-        let instance = self.instance.map_or_else(|| "-".to_owned(), |number| number.to_string());
-        let upstream =
-            self.upstream.map_or_else(|| "-".to_owned(), |time| format!("{:.3}", milliseconds(time)));
-        put(
-            line,
-            &format!(
-                "\" instance={instance} start={} wait_ms={:.3}",
-                self.start(),
-                milliseconds(self.waited)
-            ),
-        );
-        put(
-            line,
-            &format!(" upstream_ms={upstream} ms={:.3} retries={}", milliseconds(self.took), self.retries),
-        );
-        put(line, if self.whole { "" } else { " cut" });
+        let (instance, upstream) = (OrDash(self.instance), OrDash(self.upstream.map(Milliseconds)));
+        let (wait, took) = (Milliseconds(self.waited), Milliseconds(self.took));
+        put(line, format_args!("\" instance={instance} start={} wait_ms={wait}", self.start()));
+        put(line, format_args!(" upstream_ms={upstream} ms={took} retries={}", self.retries));
+        line.extend_from_slice(if self.whole { b"" } else { b" cut" });
     }
 
     fn write_json(&self, line: &mut Vec<u8>) {
         let text = |said: &[u8]| String::from_utf8_lossy(cut(said)).into_owned();
         let made = Json {
-            time: format!("{:.3}", self.timestamp()),
+            time: self.timestamp().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string(),
             client: self.client.to_canonical(),
             method: text(self.method.as_bytes()),
             target: text(self.target.as_bytes()),
@@ -133,17 +121,18 @@ impl Entry<'_> {
         };
         // Numbers and strings: nothing that JSON has no words for.
         let made = serde_json::to_string(&made).unwrap_or_default();
-        let mut units = [0; 2];
-        for letter in made.chars() {
-            if (' '..='~').contains(&letter) {
-                line.push(letter as u8);
-            } else {
-                // It stands in a string, where else; there every letter may be written so.
-                letter.encode_utf16(&mut units).iter().for_each(|unit| {
-                    line.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
-                });
+        let mut rest = made.as_str();
+        let is_other = |letter| !matches!(letter, ' '..='~');
+        while let Some(at) = rest.find(is_other) {
+            let (plain, others) = rest.split_at(at);
+            line.extend_from_slice(plain.as_bytes());
+            rest = others.trim_start_matches(is_other);
+            // It stands in a string, where else; there every letter may be written so.
+            for unit in others[..others.len() - rest.len()].encode_utf16() {
+                put(line, format_args!("\\u{unit:04x}"));
             }
         }
+        line.extend_from_slice(rest.as_bytes());
     }
 
     /// To the millisecond: what a log may say of when somebody came.
@@ -196,8 +185,26 @@ struct Json<'a> {
     retries: u32,
 }
 
-fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
+/// With three places behind the point.
+struct Milliseconds(Duration);
+
+impl Display for Milliseconds {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = self.0.as_micros();
+        write!(to, "{}.{:03}", micros / 1000, micros % 1000)
+    }
+}
+
+/// What may not be known.
+struct OrDash<T>(Option<T>);
+
+impl<T: Display> Display for OrDash<T> {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(known) => known.fmt(to),
+            None => to.write_str("-"),
+        }
+    }
 }
 
 fn rounded(time: Duration) -> f64 {
@@ -208,15 +215,24 @@ fn cut(said: &[u8]) -> &[u8] {
     &said[..said.len().min(LONGEST)]
 }
 
+/// To write to memory does not fail.
+fn put(line: &mut Vec<u8>, text: fmt::Arguments<'_>) {
+    let _ = line.write_fmt(text);
+}
+
 /// As nginx does it: whatever is not printable ASCII, a quote or a backslash is `\x` and two digits.
 fn escape(said: &[u8], line: &mut Vec<u8>) {
-    for byte in cut(said) {
-        match byte {
-            b'"' | b'\\' => line.extend_from_slice(format!("\\x{byte:02X}").as_bytes()),
-            b' '..=b'~' => line.push(*byte),
-            _ => line.extend_from_slice(format!("\\x{byte:02X}").as_bytes()),
-        }
+    let mut rest = cut(said);
+    while let Some(at) = rest.iter().position(|byte| !is_plain(*byte)) {
+        line.extend_from_slice(&rest[..at]);
+        put(line, format_args!("\\x{:02X}", rest[at]));
+        rest = &rest[at + 1..];
     }
+    line.extend_from_slice(rest);
+}
+
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
 }
 
 #[cfg(test)]
