@@ -47,7 +47,7 @@ begins the access log anew; USR2 lets another program take over without a reques
 /// Start services when they are called.
 #[derive(Debug, Parser)]
 #[command(name = "tsubo gateway", bin_name = "tsubo gateway", version, after_help = EXAMPLES)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(subcommand_precedence_over_arg = true, subcommand_negates_reqs = true)]
 struct Cli {
     /// The state directory
     #[arg(long, value_name = "DIR", global = true)]
@@ -104,4 +104,20 @@ fn absolute(root: PathBuf) -> Result<PathBuf> {
     let making = || format!("making the state directory {}", root.display());
     std::fs::create_dir_all(&root).doing(making)?;
     std::fs::canonicalize(&root).doing(making)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verb_is_one_also_behind_the_state_directory() {
+        for words in [&["status"][..], &["--root", "r", "status"], &["status", "--root", "r", "--format", "json"]] {
+            let cli = Cli::try_parse_from([&["tsubo gateway"], words].concat()).expect("understood");
+            assert!(matches!(cli.verb, Some(Verb::Status(_))), "{words:?}");
+        }
+        let cli = Cli::try_parse_from(["tsubo gateway", "--listen", "127.0.0.1:80", "a.tsubo"]).expect("one package");
+        assert!(cli.verb.is_none());
+        assert!(Cli::try_parse_from(["tsubo gateway", "a.tsubo"]).is_err());
+    }
 }
