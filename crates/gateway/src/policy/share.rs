@@ -46,6 +46,8 @@ impl Look {
 pub struct Share {
     range: Range,
     amount: u64,
+    /// What it had before that.
+    before: u64,
     /// Looks at which it was short, one after the other.
     short: u32,
     refused: Option<Instant>,
@@ -59,7 +61,15 @@ impl Share {
     /// It starts with the least. Where nothing is said, nothing is ever changed.
     pub fn new(range: Option<Range>) -> Self {
         let range = range.unwrap_or(Range { least: u64::MAX, most: u64::MAX });
-        Self { range, amount: range.least, short: 0, refused: None, strain: None, loose: None }
+        Self {
+            range,
+            amount: range.least,
+            before: range.least,
+            short: 0,
+            refused: None,
+            strain: None,
+            loose: None,
+        }
     }
 
     /// What it has now; `u64::MAX` where nobody said.
@@ -77,9 +87,12 @@ impl Share {
         self.lower(now, look.used, calm)
     }
 
-    /// The host did not have what [`look`](Self::look) wanted, and nothing was changed.
-    pub fn refused(&mut self, now: Instant, amount: u64) {
-        (self.amount, self.refused) = (amount, Some(now));
+    /// What [`look`](Self::look) wanted could not be had: it has what it had before.
+    pub fn refused(&mut self, now: Instant) {
+        if self.amount > self.before {
+            self.refused = Some(now);
+        }
+        self.amount = self.before;
     }
 
     /// It is short of it, not only for a moment, and no more is to be had: another instance may help.
@@ -93,7 +106,7 @@ impl Share {
         if self.amount >= self.range.most || waits {
             return None;
         }
-        (self.refused, self.strain) = (None, Some(used));
+        (self.refused, self.strain, self.before) = (None, Some(used), self.amount);
         self.amount = self.amount.saturating_mul(2).min(self.range.most);
         Some(self.amount)
     }
@@ -108,7 +121,7 @@ impl Share {
         if now.saturating_duration_since(since) < calm {
             return None;
         }
-        (self.loose, self.strain, self.refused) = (None, None, None);
+        (self.loose, self.strain, self.refused, self.before) = (None, None, None, self.amount);
         self.amount = (self.amount / 2).max(self.range.least);
         Some(self.amount)
     }
@@ -149,11 +162,30 @@ mod tests {
         let mut share = cpu();
         let now = Instant::now();
         assert_eq!(share.look(now, Look::at_cpu(0.2, 500), CALM), Some(1000));
-        share.refused(now, 500);
+        share.refused(now);
+        assert_eq!(share.amount(), 500);
         assert_eq!(share.look(now + SECOND, Look::at_cpu(0.2, 500), CALM), None);
         assert!(share.is_exhausted());
         assert_eq!(share.look(now + ASK_AGAIN, Look::at_cpu(0.2, 500), CALM), Some(1000));
         assert!(!share.is_exhausted());
+    }
+
+    #[test]
+    fn what_is_refused_changes_nothing() {
+        let mut share = cpu();
+        let mut now = Instant::now();
+        (0..3).for_each(|_| assert!(share.look(now, Look::at_cpu(0.5, 500), CALM).is_some()));
+        share.refused(now);
+        assert_eq!(share.amount(), 2000, "not half of the most");
+        let mut steps = Vec::new();
+        while steps.is_empty() {
+            now += SECOND;
+            steps.extend(share.look(now, Look::at_cpu(0.0, 10), CALM));
+        }
+        // Nor is it full because less could not be given.
+        share.refused(now);
+        assert_eq!((steps, share.amount()), (vec![1000], 2000));
+        assert_eq!(share.look(now, Look::at_cpu(0.5, 500), CALM), Some(3000));
     }
 
     #[test]

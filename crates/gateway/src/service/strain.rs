@@ -110,13 +110,12 @@ impl Service {
             let seen = &mut *strain.seen.borrow_mut();
             seen.changes = false;
             if given.is_err() {
-                // What it has is what it had.
                 let now = Instant::now();
-                if let Some(amount) = cpus {
-                    seen.cpus.refused(now, (amount / 2).max(1));
+                if cpus.is_some() {
+                    seen.cpus.refused(now);
                 }
-                if let Some(amount) = bytes {
-                    seen.memory.refused(now, (amount / 2).max(1));
+                if bytes.is_some() {
+                    seen.memory.refused(now);
                 }
             }
         });
