@@ -107,6 +107,8 @@ pub struct ServiceConfig {
     pub isolation: Isolation,
     /// On top of what the package says of it.
     pub activation: ActivationTable,
+    /// A program that says how many instances there should be.
+    pub policy: Vec<String>,
     /// Its share where not all can have what they want.
     pub weight: u32,
     /// The package gets what it asks for, even of the host.
@@ -213,6 +215,7 @@ impl Config {
             limits: table.limits,
             isolation: table.isolation,
             activation: table.activation,
+            policy: table.policy,
             weight: table.weight.unwrap_or(USUAL_WEIGHT).clamp(1, 10_000),
             as_packaged: table.as_packaged,
             overcommit: table.overcommit,

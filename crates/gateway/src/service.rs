@@ -1,5 +1,6 @@
 //! One service: its instances, and the requests that wait for one.
 
+mod advice;
 mod begin;
 mod instance;
 mod lease;
@@ -33,6 +34,7 @@ use crate::policy::scale;
 use crate::policy::scale::{Capacity, Load};
 use crate::settings::Settings;
 
+use advice::Advice;
 pub(crate) use instance::{Instance, Stage};
 pub(crate) use lease::Lease;
 use parked::Parked;
@@ -69,6 +71,7 @@ pub(crate) struct History {
     pub(crate) peak: Peak,
     pub(crate) capacity: Capacity,
     pub(crate) arrivals: Arrivals,
+    pub(crate) advice: Advice,
     /// When there was nothing to do any more.
     pub(crate) quiet: Option<Instant>,
 }
@@ -80,6 +83,7 @@ impl History {
             peak: Peak::new(now, Activation::default().calm),
             capacity: Capacity::default(),
             arrivals: Arrivals::default(),
+            advice: Advice::default(),
             quiet: None,
         }
     }
@@ -188,8 +192,18 @@ impl Service {
         }
     }
 
-    /// How many instances it should have at this moment, frozen ones not counted.
+    /// How many instances it should have at this moment, frozen ones not counted: by its policy, where that says
+    /// anything, but one at least for those who wait.
     fn wanted(&self, activation: &Activation, now: Instant) -> u32 {
+        let own = self.own_rule(activation, now);
+        let least = activation.min.max(own.min(1));
+        match self.history.borrow().advice.now(now) {
+            Some(advised) => advised.clamp(least, activation.max),
+            None => own,
+        }
+    }
+
+    fn own_rule(&self, activation: &Activation, now: Instant) -> u32 {
         let load = self.load();
         let history = &mut *self.history.borrow_mut();
         history.peak.note(now, load.asked());

@@ -112,11 +112,14 @@ mod tests {
 
     #[test]
     fn a_verb_is_one_also_behind_the_state_directory() {
-        for words in [&["status"][..], &["--root", "r", "status"], &["status", "--root", "r", "--format", "json"]] {
+        for words in
+            [&["status"][..], &["--root", "r", "status"], &["status", "--root", "r", "--format", "json"]]
+        {
             let cli = Cli::try_parse_from([&["tsubo gateway"], words].concat()).expect("understood");
             assert!(matches!(cli.verb, Some(Verb::Status(_))), "{words:?}");
         }
-        let cli = Cli::try_parse_from(["tsubo gateway", "--listen", "127.0.0.1:80", "a.tsubo"]).expect("one package");
+        let cli = Cli::try_parse_from(["tsubo gateway", "--listen", "127.0.0.1:80", "a.tsubo"])
+            .expect("one package");
         assert!(cli.verb.is_none());
         assert!(Cli::try_parse_from(["tsubo gateway", "a.tsubo"]).is_err());
     }

@@ -87,6 +87,8 @@ pub struct ServiceTable {
     pub isolation: Isolation,
     /// How it comes and goes, on top of what its package says.
     pub activation: ActivationTable,
+    /// A program, with its arguments, that is told what is asked of the service and says how many instances there should be.
+    pub policy: Vec<String>,
     /// Its share where not all can have what they want: 1 to 10000. Default: 100.
     pub weight: Option<u32>,
     /// The package gets what it asks for, even of the host.

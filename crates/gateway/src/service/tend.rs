@@ -35,6 +35,7 @@ impl Service {
         self.let_rest(&choices, now);
         self.ask_for_health(&choices, now);
         self.relieve(&choices, now);
+        self.ask(&choices, now);
         self.adjust();
     }
 
