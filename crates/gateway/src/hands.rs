@@ -59,7 +59,7 @@ pub fn settle_all<'a>(home: &Home, told: &'a [ServiceConfig]) -> Vec<Result<Sett
         let image = image(home, &told.package)?;
         Settings::of(told, known.entry(&told.package).or_insert(image))
     };
-    told.iter().map(|told| settle(told)).collect()
+    told.iter().map(settle).collect()
 }
 
 fn image(home: &Home, package: &str) -> Result<Image> {

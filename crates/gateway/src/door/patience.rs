@@ -56,17 +56,17 @@ impl Patience {
     pub(crate) fn ends(&self) {
         self.0.busy.fetch_sub(1, Relaxed);
         self.0.reads.store(false, Relaxed);
-        self.from_now();
+        self.begin_anew();
     }
 
     /// Whether more of a request is waited for.
     pub(crate) fn reads_body(&self, waits: bool) {
         if waits != self.0.reads.swap(waits, Relaxed) {
-            self.from_now();
+            self.begin_anew();
         }
     }
 
-    fn from_now(&self) {
+    fn begin_anew(&self) {
         self.0.since.store(self.0.begun.elapsed().as_micros() as u64, Relaxed);
     }
 
@@ -74,7 +74,7 @@ impl Patience {
     fn came(&self) {
         let State { busy, reads, head, .. } = &*self.0;
         if busy.load(Relaxed) == 0 && !head.swap(true, Relaxed) || reads.load(Relaxed) {
-            self.from_now();
+            self.begin_anew();
         }
     }
 

@@ -125,7 +125,7 @@ fn begin(
     let (channel, theirs) = Channel::pair()?;
     let mut command = command();
     let child = command.stdin(Stdio::from(theirs)).spawn();
-    let child = child.doing(|| format!("starting {}", command.get_program().display()))?;
+    let child = child.doing(|| format!("starting {}", command.get_program().to_string_lossy()))?;
     let pid = Pid::from_child(&child);
     let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(std::io::Error::from);
     let pidfd = pidfd.doing(|| "watching the worker")?;

@@ -97,7 +97,11 @@ pub(super) fn who_gives_way(
         .collect();
     let mut idle = Vec::new();
     for (place, service) in services.iter().enumerate().filter(|(_, one)| !Rc::ptr_eq(one, asking)) {
-        let spare = service.instances().into_iter().filter(|one| may_go(one));
+        let all = service.instances();
+        let staying = all.iter().filter(|one| one.is_staying()).count();
+        // Those that it always has it keeps.
+        let least = service.settings().map_or(0, |settings| settings.activation.min as usize);
+        let spare = all.into_iter().filter(|one| may_go(one)).take(staying.saturating_sub(least));
         idle.extend(spare.map(|one| (Idle { group: place, since: one.used.get() }, Rc::clone(service), one)));
     }
     let seen: Vec<_> = idle.iter().map(|(seen, ..)| *seen).collect();

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{HOST, HeaderValue, REFERER, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 
@@ -29,6 +29,7 @@ pub(crate) struct Record {
     cold: bool,
     again: u32,
     status: StatusCode,
+    received: u64,
     sent: u64,
     whole: bool,
     /// How long the instance took for the head of its answer.
@@ -63,6 +64,7 @@ impl Record {
             cold: false,
             again: 0,
             status: StatusCode::OK,
+            received: request.body().size_hint().lower(),
             sent: 0,
             whole: false,
             upstream: None,
@@ -118,6 +120,7 @@ impl Drop for Record {
             let counters = &mut *service.counters.borrow_mut();
             counters.request(self.status.as_u16(), took, self.cold);
             counters.sent += self.sent;
+            counters.received += self.received;
             counters.retries += u64::from(self.again);
         }
         if let Some(line) = &self.line {

@@ -128,8 +128,9 @@ impl Service {
             })
             .collect();
         match scale::leaving(&seen, wanted.max(1)) {
-            Some(Leave::Stop(place) | Leave::Drain(place)) => self.retire(&awake[place]),
-            None => {}
+            Some(Leave::Stop(place)) => self.retire(&awake[place]),
+            // Nobody is idle, and nothing hurries: one will be.
+            Some(Leave::Drain(_)) | None => {}
         }
     }
 
