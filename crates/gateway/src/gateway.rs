@@ -40,6 +40,16 @@ struct Door {
     accepts: JoinHandle<()>,
 }
 
+impl Door {
+    /// Nobody is let in here any more.
+    fn end(&self, at: SocketAddr) {
+        self.accepts.abort();
+        if let Behind::Lent(service) = &self.behind {
+            service.take_back(at);
+        }
+    }
+}
+
 impl Gateway {
     pub(crate) fn new(home: Home, held: Held) -> Rc<Self> {
         let house = House::new(home);
@@ -158,7 +168,7 @@ impl Gateway {
         doors.retain(|at, door| {
             let stays = wanted.contains_key(at);
             if !stays {
-                door.accepts.abort();
+                door.end(*at);
                 self.held.borrow_mut().forget(*at);
             }
             stays
@@ -167,7 +177,7 @@ impl Gateway {
             let socket = match doors.get(&at) {
                 Some(door) if door.behind == behind => continue,
                 Some(door) => {
-                    door.accepts.abort();
+                    door.end(at);
                     Rc::clone(&door.socket)
                 }
                 None => match fresh.remove(&at) {
@@ -175,7 +185,7 @@ impl Gateway {
                     None => continue,
                 },
             };
-            match self.begin(&socket, &behind) {
+            match self.begin(at, &socket, &behind) {
                 Ok(accepts) => {
                     eprintln!("listening on {}://{at}", behind.word());
                     doors.insert(at, Door { socket, behind, accepts });
@@ -186,11 +196,11 @@ impl Gateway {
     }
 
     /// Has somebody accept what comes over a socket.
-    fn begin(&self, socket: &Rc<OwnedFd>, behind: &Behind) -> Result<JoinHandle<()>> {
+    fn begin(&self, at: SocketAddr, socket: &Rc<OwnedFd>, behind: &Behind) -> Result<JoinHandle<()>> {
         let front = Rc::clone(&self.front);
         if let Behind::Lent(service) = behind {
             lent::waiting(socket)?;
-            service.lend(socket)?;
+            service.lend(at, socket)?;
             return Ok(tokio::task::spawn_local(lent::lend(Rc::clone(service), Rc::clone(socket))));
         }
         let doing = || "waiting for clients";

@@ -52,7 +52,7 @@ pub struct Found {
 /// What their packages say, for services: many often have the same one.
 pub fn settle_all<'a>(home: &Home, told: &'a [ServiceConfig]) -> Vec<Result<Settings>> {
     let mut known: HashMap<&'a str, Image> = HashMap::new();
-    let mut settle = |told: &'a ServiceConfig| {
+    let settle = |told: &'a ServiceConfig| {
         if let Some(image) = known.get(told.package.as_str()) {
             return Settings::of(told, image);
         }

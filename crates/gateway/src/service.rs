@@ -12,6 +12,8 @@ mod strain;
 mod tend;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -60,7 +62,7 @@ pub(crate) struct Service {
     pub(crate) gone: Cell<bool>,
     pub(crate) counters: RefCell<Counters>,
     /// Sockets that its instances are given.
-    sockets: RefCell<Vec<Socket>>,
+    sockets: RefCell<BTreeMap<SocketAddr, Socket>>,
     /// What was made for the next start; held while it is being made.
     parked: Mutex<Option<Parked>>,
 }
@@ -136,10 +138,15 @@ impl Service {
     }
 
     /// Its instances are given this socket from now on.
-    pub(crate) fn lend(&self, socket: &OwnedFd) -> Result<()> {
+    pub(crate) fn lend(&self, at: SocketAddr, socket: &OwnedFd) -> Result<()> {
         let socket = Arc::new(socket.try_clone().doing(|| "lending a socket")?);
-        self.sockets.borrow_mut().push(Socket { name: "listen".to_owned(), socket });
+        self.sockets.borrow_mut().insert(at, Socket { name: "listen".to_owned(), socket });
         Ok(())
+    }
+
+    /// And those that come this one not any more.
+    pub(crate) fn take_back(&self, at: SocketAddr) {
+        self.sockets.borrow_mut().remove(&at);
     }
 
     /// All that there are, in whatever stage.

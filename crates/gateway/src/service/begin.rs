@@ -64,7 +64,7 @@ impl Service {
     async fn bring_up(self: &Rc<Self>, instance: &Rc<Instance>) -> Result<Watched> {
         let house = self.house.upgrade().ok_or_else(|| Error::internal("the gateway ends"))?;
         let prepared = self.prepared_for(instance).await;
-        let sockets = self.sockets.borrow().clone();
+        let sockets = self.sockets.borrow().values().cloned().collect();
         let (told, settings) = (self.told.borrow().clone(), Rc::clone(&instance.settings));
         let (home, number) = (house.home.clone(), instance.number);
         let (of_told, of_settings) = ((*told).clone(), (*settings).clone());
