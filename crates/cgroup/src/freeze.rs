@@ -12,6 +12,10 @@ use crate::layout::Version;
 /// How long the kernel may take to hold every process.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long is waited before the first look, which mostly finds it done, and between later ones.
+const FIRST_GLANCE: Duration = Duration::from_micros(50);
+const LAST_GLANCE: Duration = Duration::from_millis(1);
+
 /// The file of a hierarchy that holds and lets go.
 struct Switch {
     file: PathBuf,
@@ -33,12 +37,14 @@ impl Group {
         })?;
         write(&switch.file, switch.held)?;
         let deadline = Instant::now() + PATIENCE;
+        let mut glance = FIRST_GLANCE;
         while !switch.is_done() {
             if Instant::now() > deadline {
                 write(&switch.file, switch.free)?;
                 return Err(Error::internal("the kernel does not hold every process of the container"));
             }
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::sleep(glance);
+            glance = (glance * 2).min(LAST_GLANCE);
         }
         Ok(())
     }

@@ -37,6 +37,22 @@ impl Client {
 
     /// The same, for a keeper that may not be there to answer: each message takes so long at most.
     pub(crate) fn connect_within(run: &Path, time: Option<Duration>) -> Result<Self> {
+        let mut client = Self::reach(run, time)?;
+        client.send(&Request::Hello { version: VERSION })?;
+        client.be_greeted()?;
+        Ok(client)
+    }
+
+    /// The same with a request right behind the greeting: to wake each other twice takes longer than
+    /// most of what is asked for.
+    pub(crate) fn ask_within(run: &Path, request: &Request, time: Duration) -> Result<Self> {
+        let mut client = Self::reach(run, Some(time))?;
+        client.send_frames(&[encode(&Request::Hello { version: VERSION })?, encode(request)?].concat())?;
+        client.be_greeted()?;
+        Ok(client)
+    }
+
+    fn reach(run: &Path, time: Option<Duration>) -> Result<Self> {
         let dir = std::fs::File::open(run).doing(|| "looking for the container's keeper")?;
         // A socket's path has 107 bytes at most; this way it may lie anywhere.
         let address = SocketAddrUnix::new(format!("/proc/self/fd/{}/{SOCKET}", dir.as_raw_fd()));
@@ -55,10 +71,12 @@ impl Client {
         let socket = connect().map_err(|errno: rustix::io::Errno| {
             Error::conflict("the container's keeper does not answer").because(std::io::Error::from(errno))
         })?;
-        let mut client = Self::over(socket);
-        client.send(&Request::Hello { version: VERSION })?;
-        match client.receive()? {
-            Some(Reply::Hello { version: 1.. }) => Ok(client),
+        Ok(Self::over(socket))
+    }
+
+    fn be_greeted(&mut self) -> Result<()> {
+        match self.receive()? {
+            Some(Reply::Hello { version: 1.. }) => Ok(()),
             Some(other) => Err(foreign(Error::internal(format!("it answers {other:?} to a greeting")))),
             None => Err(Error::conflict("the container's keeper answers nothing to a greeting")),
         }
@@ -71,8 +89,10 @@ impl Client {
     }
 
     pub(crate) fn send(&self, message: &impl Serialize) -> Result<()> {
-        let frame = encode(message)?;
-        let mut rest = frame.as_slice();
+        self.send_frames(&encode(message)?)
+    }
+
+    fn send_frames(&self, mut rest: &[u8]) -> Result<()> {
         while !rest.is_empty() {
             let send = || rustix::net::send(&self.socket, rest, SendFlags::NOSIGNAL);
             let sent = rustix::io::retry_on_intr(send).map_err(std::io::Error::from);

@@ -38,8 +38,8 @@ impl Container {
     /// # Errors
     /// Conflict if they do.
     pub fn unpause(&self) -> Result<()> {
-        self.running()?;
-        self.order(&Request::Unpause)
+        // Somebody may be waiting for it: why it does not answer is looked at where it does not.
+        self.order(&Request::Unpause).or_else(|error| self.running().and(Err(error)))
     }
 
     /// Has its keeper do the hooks of a signal.
@@ -85,8 +85,7 @@ impl Container {
     /// Sends one request to its keeper, and waits for that to be done.
     pub(crate) fn order(&self, request: &Request) -> Result<()> {
         let ask = || {
-            let mut client = Client::connect_within(self.run_dir(), Some(PATIENCE))?;
-            client.send(request)?;
+            let mut client = Client::ask_within(self.run_dir(), request, PATIENCE)?;
             client.receive()
         };
         match ask().map_err(|error| self.unless_ended(error))? {
