@@ -218,6 +218,7 @@ impl Gateway {
     /// Lets what is under way come to its end, for so long; instances stay as they are.
     pub(crate) async fn finish(&self, time: Duration) {
         self.house.leaves.set(true);
+        self.held.borrow_mut().unlock();
         let end = Instant::now() + time;
         while self.house.is_busy() && Instant::now() < end {
             tokio::time::sleep(Duration::from_millis(20)).await;

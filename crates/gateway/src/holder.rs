@@ -11,7 +11,9 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
-use spec::Result;
+use spec::{Result, ResultExt};
+
+use crate::watch::Watched;
 
 pub(crate) use channel::{Channel, Message};
 pub use tend::hold;
@@ -23,7 +25,7 @@ pub(crate) struct Held {
     channel: Option<Channel>,
     given: HashMap<SocketAddr, OwnedFd>,
     /// Nobody else serves this state directory as long as it is open.
-    _lock: Option<OwnedFd>,
+    lock: Option<OwnedFd>,
 }
 
 impl Held {
@@ -37,7 +39,7 @@ impl Held {
         loop {
             match channel.receive()? {
                 Some(Message::Socket(at, socket)) => drop(held.given.insert(at, socket)),
-                Some(Message::Lock(lock)) => held._lock = Some(lock),
+                Some(Message::Lock(lock)) => held.lock = Some(lock),
                 Some(Message::End) | None => break,
                 Some(Message::Forget(_) | Message::Ready) => {}
             }
@@ -66,6 +68,20 @@ impl Held {
     pub(crate) fn forget(&mut self, at: SocketAddr) {
         // A holder that is gone holds nothing.
         let _ = self.channel.as_ref().map(|channel| channel.send(&Message::Forget(at)));
+    }
+
+    /// Readable when the holder is gone.
+    ///
+    /// # Errors
+    /// When it cannot be watched.
+    pub(crate) fn watch(&self) -> Result<Option<Watched>> {
+        let watch = |channel: &Channel| channel.as_fd().try_clone_to_owned().and_then(Watched::new);
+        self.channel.as_ref().map(watch).transpose().doing(|| "watching who holds the sockets")
+    }
+
+    /// Another gateway may serve this state directory as soon as the holder has gone, too.
+    pub(crate) fn unlock(&mut self) {
+        self.lock = None;
     }
 
     /// Everything is as the configuration says; what was given and is not wanted is closed.

@@ -15,6 +15,7 @@ use crate::control;
 use crate::gateway::Gateway;
 use crate::holder::Held;
 use crate::notes;
+use crate::watch::Watched;
 
 /// What a worker is told.
 #[derive(Debug)]
@@ -72,6 +73,7 @@ async fn serve(orders: &Orders) -> Result<()> {
     };
     // From the first moment on: who is told to end now ends well.
     let mut signals = Signals::watch()?;
+    let holder = held.watch()?;
     let gateway = Gateway::new(orders.home.clone(), held);
     gateway.apply(read(orders)?).await?;
     let control = control::listen(&orders.home)?;
@@ -79,13 +81,21 @@ async fn serve(orders: &Orders) -> Result<()> {
     tokio::task::spawn_local(Rc::clone(&gateway.house).tend());
     tokio::task::spawn_local(notes::write(Rc::clone(&gateway.front)));
     gateway.is_ready();
-    let ends = signals.obey(&gateway, orders).await;
+    let ends = signals.obey(&gateway, orders, holder.as_ref()).await;
     gateway.close();
     match ends {
         Ends::Leaving => gateway.finish(FAREWELL).await,
         Ends::Stopping => gateway.stop().await,
     }
     Ok(())
+}
+
+/// For ever where there is no holder.
+async fn is_gone(holder: Option<&Watched>) {
+    match holder {
+        Some(holder) => drop(holder.readable().await),
+        None => std::future::pending().await,
+    }
 }
 
 fn own_input() -> Result<std::os::fd::OwnedFd> {
@@ -131,12 +141,14 @@ impl Signals {
     }
 
     /// Does what comes, and looks at what may have changed, until it is told to end.
-    async fn obey(&mut self, gateway: &Rc<Gateway>, orders: &Orders) -> Ends {
+    async fn obey(&mut self, gateway: &Rc<Gateway>, orders: &Orders, holder: Option<&Watched>) -> Ends {
         let mut seen = Seen::now(orders);
         loop {
             tokio::select! {
                 _ = self.end.recv() => return Ends::Leaving,
                 _ = self.interrupt.recv() => return Ends::Stopping,
+                // Nobody would begin another one of us: who does begins a gateway.
+                () = is_gone(holder) => return Ends::Leaving,
                 _ = self.hang_up.recv() => {
                     gateway.front.log.reopen();
                     reload(gateway, orders, true).await;

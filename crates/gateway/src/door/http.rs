@@ -67,7 +67,6 @@ pub(crate) async fn serve(
             .header_read_timeout(None)
             .max_buf_size(HEAD)
             .max_headers(LINES)
-            .pipeline_flush(true)
             .serve_connection(stream, service)
             .with_upgrades()
             .await

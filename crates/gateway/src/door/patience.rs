@@ -29,6 +29,8 @@ struct State {
     reads: AtomicBool,
     /// Some of a head has come.
     head: AtomicBool,
+    /// It has become something else, whose silence means nothing.
+    free: AtomicBool,
     begun: Instant,
     /// Since when what is waited for is waited for, in microseconds since it has begun.
     since: AtomicU64,
@@ -41,6 +43,7 @@ impl Patience {
             busy: AtomicU32::new(0),
             reads: AtomicBool::new(false),
             head: AtomicBool::new(false),
+            free: AtomicBool::new(false),
             begun: Instant::now(),
             since: AtomicU64::new(0),
         }))
@@ -57,6 +60,11 @@ impl Patience {
         self.0.busy.fetch_sub(1, Relaxed);
         self.0.reads.store(false, Relaxed);
         self.begin_anew();
+    }
+
+    /// From here on it may be silent for as long as it likes.
+    pub(crate) fn lets_be(&self) {
+        self.0.free.store(true, Relaxed);
     }
 
     /// Whether more of a request is waited for.
@@ -80,7 +88,10 @@ impl Patience {
 
     /// When a client that sends nothing is given up.
     fn end_of_reading(&self) -> Option<Instant> {
-        let State { clients, busy, reads, head, begun, since } = &*self.0;
+        let State { clients, busy, reads, head, free, begun, since } = &*self.0;
+        if free.load(Relaxed) {
+            return None;
+        }
         let time = match (busy.load(Relaxed), reads.load(Relaxed), head.load(Relaxed)) {
             (0, _, false) => clients.idle_time,
             (0, _, true) => clients.head_time,
@@ -107,22 +118,24 @@ pub(crate) struct Patient<S> {
 }
 
 impl<S> Patient<S> {
-    /// An error once `end` has passed.
+    /// An error once `end` has passed. A request ends without anybody looking here again, so it is looked here
+    /// at least as often as a client that is idle then would have to be given up.
     fn wait_until(&mut self, end: Option<Instant>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(end) = end else { return Poll::Pending };
-        loop {
-            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end.into())));
-            if timer.deadline().into_std() > end {
-                timer.as_mut().reset(end.into());
-            }
-            if timer.as_mut().poll(context).is_pending() {
-                return Poll::Pending;
-            }
-            if Instant::now() >= end {
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
+        let idle_time = self.patience.0.clients.idle_time;
+        let next = |now: Instant| end.map_or(now + idle_time, |end| end.min(now + idle_time));
+        let timer =
+            self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next(Instant::now()).into())));
+        if let Some(end) = end.filter(|end| timer.deadline().into_std() > *end) {
             timer.as_mut().reset(end.into());
         }
+        while timer.as_mut().poll(context).is_ready() {
+            let now = Instant::now();
+            if end.is_some_and(|end| now >= end) {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            timer.as_mut().reset(next(now).into());
+        }
+        Poll::Pending
     }
 }
 

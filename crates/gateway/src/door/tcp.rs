@@ -7,14 +7,20 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::proxy::carry;
 use crate::service::Service;
 
+/// So many instances are tried.
+const ATTEMPTS: u32 = 3;
+
 /// Brings a client's connection to an instance and carries bytes until both have closed. Where there is
 /// none to be had the client's is closed: there is no word for that in every protocol.
 pub(crate) async fn serve(service: Rc<Service>, mut client: impl AsyncRead + AsyncWrite + Unpin) {
-    let Ok(lease) = service.acquire().await else { return };
-    let began = std::time::Instant::now();
-    let cold = lease.cold;
-    for _ in 0..3 {
-        let Ok(mut instance) = lease.instance().raw().await else { continue };
+    let (began, mut cold) = (std::time::Instant::now(), false);
+    for _ in 0..ATTEMPTS {
+        let Ok(lease) = service.acquire().await else { return };
+        cold |= lease.cold;
+        let Ok(mut instance) = lease.instance().raw().await else {
+            lease.instance().last_moment().await;
+            continue;
+        };
         let carried = carry(&mut client, &mut instance).await;
         let (asked, answered) = carried.unwrap_or_default();
         let counters = &mut *service.counters.borrow_mut();

@@ -87,10 +87,13 @@ async fn pass(
         let Some(letter) = letter.as_mut() else { break };
         match deliver(letter, &lease).await {
             Delivered::Answer(answer, upstream) => {
-                return reply(letter, *answer, upstream, lease, record);
+                return reply(asked, letter, *answer, upstream, lease, record);
             }
             Delivered::Late => return (said::late(), record),
-            Delivered::Lost if attempt < ATTEMPTS && letter.can_go_again() => record.again(),
+            Delivered::Lost if attempt < ATTEMPTS && letter.can_go_again() => {
+                record.again();
+                lease.instance().last_moment().await;
+            }
             Delivered::Lost => break,
         }
     }
@@ -105,7 +108,9 @@ fn write(asked: &Asked, lease: &Lease, mut request: Request<Incoming>, host: Hea
     let (mut parts, body) = request.into_parts();
     head::strip(&mut parts.headers, h2c);
     head::introduce(&mut parts, asked.caller.client, asked.caller.secure.is_some(), host);
-    if !h2c {
+    if h2c {
+        head::absolute_form(&mut parts);
+    } else {
         parts.uri = head::origin_form(&parts.uri);
         parts.version = Version::HTTP_11;
     }
@@ -173,6 +178,7 @@ async fn deliver(letter: &mut Letter, lease: &Lease) -> Delivered {
 }
 
 fn reply(
+    asked: &Asked,
     letter: &mut Letter,
     mut answer: Response<Incoming>,
     upstream: Upstream,
@@ -181,13 +187,20 @@ fn reply(
 ) -> (Response<Body>, Box<Record>) {
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         return match letter.upgrade.take() {
-            Some((client, _)) => (switch(client, &mut answer, lease), record),
+            Some((client, _)) => {
+                asked.patience.lets_be();
+                (switch(client, &mut answer, lease), record)
+            }
             // Nobody has asked for that.
             None => (said::garbage(), record),
         };
     }
     let (mut parts, body) = answer.into_parts();
     head::strip(&mut parts.headers, false);
+    if asked.front.house.leaves.get() {
+        // What the client says next is for who comes after us.
+        parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     parts.version = Version::HTTP_11;
     record.holds(lease, upstream);
     (Response::from_parts(parts, Body::answered(body)), record)

@@ -7,6 +7,7 @@ use hyper::header::{
     UPGRADE,
 };
 use hyper::http::request::Parts;
+use hyper::http::uri::{Authority, Scheme};
 use hyper::{Method, Request, Uri, Version};
 
 /// Of neighbours, whatever `Connection` says.
@@ -46,10 +47,15 @@ pub(super) fn host<B>(request: &Request<B>) -> Result<HeaderValue, Fault> {
     let authority = request.uri().authority().map(|name| HeaderValue::from_str(name.as_str()));
     match (authority, named) {
         (Some(name), _) => name.map_err(|_| Fault::Host),
-        (None, Some(name)) if name.to_str().is_ok() => Ok(name.clone()),
+        (None, Some(name)) if name.as_bytes().iter().all(is_of_a_name) => Ok(name.clone()),
         (None, None) if request.version() <= Version::HTTP_10 => Ok(HeaderValue::from_static("")),
         _ => Err(Fault::Host),
     }
+}
+
+/// What a name and a port consist of (RFC 3986, 3.2.2 and 3.2.3).
+fn is_of_a_name(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte)
 }
 
 /// Whether it can be understood in one way only.
@@ -124,6 +130,18 @@ pub(super) fn origin_form(uri: &Uri) -> Uri {
     }
 }
 
+/// The same in version 2: for whom a request is stands there, and nowhere else (RFC 9113, 8.3.1).
+pub(super) fn absolute_form(parts: &mut Parts) {
+    let host = parts.headers.remove(HOST);
+    let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    let mut whole = hyper::http::uri::Parts::default();
+    whole.scheme = Some(Scheme::HTTP);
+    whole.authority = Some(authority.unwrap_or_else(|| Authority::from_static("localhost")));
+    whole.path_and_query = origin_form(&parts.uri).into_parts().path_and_query;
+    parts.uri = Uri::from_parts(whole).unwrap_or_default();
+    parts.version = Version::HTTP_2;
+}
+
 fn has_word(value: &HeaderValue, word: &str) -> bool {
     let words = value.to_str().unwrap_or_default().split(',');
     words.into_iter().any(|said| said.trim().eq_ignore_ascii_case(word))
@@ -149,6 +167,12 @@ mod tests {
         assert_eq!(check(&request(&[("content-length", "1"), ("content-length", "2")])), Err(Fault::Length));
         assert_eq!(host(&request(&[("host", "a"), ("host", "b")])), Err(Fault::Host));
         assert_eq!(host(&request(&[])), Err(Fault::Host));
+        for odd in ["a b", "a/b", "a@b", "a\\b", "<a>"] {
+            assert_eq!(host(&request(&[("host", odd)])), Err(Fault::Host), "{odd}");
+        }
+        for fine in ["", "a-b_c.test:80", "[::1]:80", "xn--bcher-kva.test"] {
+            assert!(host(&request(&[("host", fine)])).is_ok(), "{fine}");
+        }
     }
 
     #[test]
@@ -172,6 +196,16 @@ mod tests {
         let asked = |to| upgrade(&parts(&[("connection", "Upgrade"), ("upgrade", to)]).headers);
         assert!(asked("websocket").is_some() && asked("h2c").is_none() && asked("websocket, H2C").is_none());
         assert!(upgrade(&parts(&[("upgrade", "websocket")]).headers).is_none());
+    }
+
+    #[test]
+    fn in_version_two_the_name_is_in_the_target() {
+        let mut parts = parts(&[("host", "a.test:80")]);
+        parts.uri = Uri::from_static("/x?y");
+        absolute_form(&mut parts);
+        assert_eq!((parts.uri.to_string().as_str(), parts.headers.len()), ("http://a.test:80/x?y", 0));
+        absolute_form(&mut parts);
+        assert_eq!(parts.uri, "http://localhost/x?y");
     }
 
     #[test]

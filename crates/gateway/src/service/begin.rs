@@ -124,6 +124,7 @@ impl Service {
     fn has_ended(self: &Rc<Self>, instance: &Rc<Instance>) {
         let now = Instant::now();
         instance.free.borrow_mut().clear();
+        instance.has_ended();
         if instance.stage.get() == Stage::Stopping {
             return;
         }

@@ -3,10 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use spec::activation::Protocol;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 use super::strain::Strain;
 use crate::dial;
@@ -44,6 +45,9 @@ impl Stage {
     }
 }
 
+/// What somebody has open is closed so long before his end is known, at most.
+const LAST_MOMENT: Duration = Duration::from_millis(100);
+
 /// An instance of a service.
 pub(crate) struct Instance {
     pub(crate) number: u32,
@@ -60,6 +64,7 @@ pub(crate) struct Instance {
     /// It is to take the place of older ones.
     pub(crate) successor: Cell<bool>,
     network: RefCell<Option<Rc<OwnedFd>>>,
+    ended: Notify,
     pub(crate) free: RefCell<Free>,
     /// So many questions about its health in a row had no good answer.
     pub(crate) ill: Cell<u32>,
@@ -84,6 +89,7 @@ impl Instance {
             used: Cell::new(now),
             successor: Cell::new(false),
             network: RefCell::new(None),
+            ended: Notify::new(),
             free: RefCell::default(),
             ill: Cell::new(0),
             asked: Cell::new(now),
@@ -99,6 +105,20 @@ impl Instance {
         self.since.set(now.checked_sub(running.age).unwrap_or(now));
         let strain = Strain::of(&self.settings.activation, running.group.as_ref(), now);
         *self.strain.borrow_mut() = strain.map(Rc::new);
+    }
+
+    /// It is known that its first process has ended.
+    pub(crate) fn has_ended(&self) {
+        self.ended.notify_waiters();
+    }
+
+    /// It gives no answers: waits until it is known whether it has ended. Who asks again at once would be led to
+    /// the same one.
+    pub(crate) async fn last_moment(&self) {
+        if self.stage.get() != Stage::Stopping {
+            // Whoever has not ended by then may be asked again.
+            let _ = tokio::time::timeout(LAST_MOMENT, self.ended.notified()).await;
+        }
     }
 
     /// Whether it can have one more request now.
