@@ -74,7 +74,8 @@ fn called(pid: u32) -> String {
     String::from_utf8_lossy(line.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
 }
 
-fn parent(pid: u32) -> Option<u32> {
+/// Whose child it is.
+pub(in crate::bench) fn parent(pid: u32) -> Option<u32> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     status.lines().find_map(|l| l.strip_prefix("PPid:"))?.trim().parse().ok()
 }

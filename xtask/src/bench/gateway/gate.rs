@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::{Home, free_port};
+use crate::bench::footprint::processes::parent;
 use crate::shell::{self, Result};
 
 /// What a service has of the network where it says nothing else: none is needed to be served.
@@ -111,15 +112,17 @@ impl<'a> Gate<'a> {
         }
     }
 
-    /// The processes of the gateway itself: those that run its program.
+    /// The processes of the gateway itself: of those that it has started, the ones that run its program.
     pub(super) fn processes(&self) -> Vec<u32> {
         let names = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = names.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        let own = |pid: &u32| {
-            let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-            program.file_name().is_some_and(|name| name == "tsubod")
-        };
-        pids.filter(own).collect()
+        pids.filter(|pid| self.is_own(*pid)).collect()
+    }
+
+    fn is_own(&self, pid: u32) -> bool {
+        let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+        program.file_name().is_some_and(|name| name == "tsubod")
+            && std::iter::successors(Some(pid), |pid| parent(*pid)).any(|one| one == self.child.id())
     }
 }
 
