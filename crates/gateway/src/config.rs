@@ -117,6 +117,16 @@ pub struct ServiceConfig {
     pub overcommit: bool,
 }
 
+#[cfg(test)]
+impl ServiceConfig {
+    /// One of which nothing else is said.
+    pub(crate) fn called(name: &str) -> Self {
+        let text = format!("[service.{name}]\npackage = \"none\"");
+        let mut config = Config::parse(&text, Path::new("/gateway.toml")).expect("a service");
+        config.services.remove(0)
+    }
+}
+
 impl Config {
     /// Understands a file; relative paths begin where it lies.
     ///

@@ -74,18 +74,19 @@ impl Front {
     ) -> Option<Response<Body>> {
         let settings = service.settings()?;
         let wanted = settings.activation.waiting_page.as_ref()?;
-        if service.is_there() || !page::is_for(request.method(), request.headers()) {
+        if service.is_there() || !page::is_for(request.method(), request.headers()) || !service.may_come() {
             return None;
         }
-        let called = Rc::clone(service);
-        tokio::task::spawn_local(async move { drop(called.acquire().await) });
+        if !service.called.replace(true) {
+            let called = Rc::clone(service);
+            tokio::task::spawn_local(async move {
+                drop(called.acquire().await);
+                called.called.set(false);
+            });
+        }
         let (text, is_ours) = match wanted {
             WaitingPage::Usual => (page::BODY.to_owned(), true),
-            // What cannot be read is ours.
-            WaitingPage::File(path) => match std::fs::read_to_string(path) {
-                Ok(text) => (text, false),
-                Err(_) => (page::BODY.to_owned(), true),
-            },
+            WaitingPage::File(_) => (settings.page.clone().unwrap_or_default(), false),
         };
         let mut response = Response::new(Body::said(text));
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;

@@ -82,11 +82,13 @@ impl Gateway {
         let changed = self.take_services(&config, &services);
         let table = Table { hosts: config.hosts, sni: config.sni, services };
         *self.front.table.borrow_mut() = Rc::new(table);
-        self.settle(changed).await;
+        self.settle(&changed).await;
         if !self.adopted.replace(true) {
-            // Before anybody comes: what runs need not be started.
+            // Before anything is started: what runs need not be.
             self.adopt().await;
         }
+        changed.iter().for_each(|service| service.adjust());
+        self.prepare(changed);
         self.take_doors(wanted, fresh);
         Ok(())
     }
@@ -95,7 +97,7 @@ impl Gateway {
     fn services_of(&self, config: &Config) -> Vec<Rc<Service>> {
         let known = self.house.services.borrow();
         let service = |told: &crate::config::ServiceConfig| {
-            let same = known.iter().find(|one| one.told.borrow().name == told.name && !one.gone.get());
+            let same = known.iter().find(|one| one.told.borrow().name == told.name);
             same.cloned().unwrap_or_else(|| Service::new(told.clone(), Rc::downgrade(&self.house)))
         };
         config.services.iter().map(service).collect()
@@ -105,7 +107,7 @@ impl Gateway {
     fn take_services(&self, config: &Config, services: &[Rc<Service>]) -> Vec<Rc<Service>> {
         let mut known = self.house.services.borrow_mut();
         for one in known.iter().filter(|one| !services.iter().any(|other| Rc::ptr_eq(one, other))) {
-            one.gone.set(true);
+            one.leave();
         }
         let mut changed = Vec::new();
         for (service, told) in services.iter().zip(&config.services) {
@@ -117,7 +119,7 @@ impl Gateway {
             if is_new {
                 known.push(Rc::clone(service));
             }
-            if is_new || differs {
+            if is_new || differs || service.gone.replace(false) {
                 changed.push(Rc::clone(service));
             }
         }
@@ -125,7 +127,7 @@ impl Gateway {
     }
 
     /// Finds out what the packages of these services say.
-    pub(crate) async fn settle(&self, services: Vec<Rc<Service>>) {
+    pub(crate) async fn settle(&self, services: &[Rc<Service>]) {
         let told: Vec<_> = services.iter().map(|one| (**one.told.borrow()).clone()).collect();
         let home = self.house.home.clone();
         let settled = self.house.hand(false, move || Ok(hands::settle_all(&home, &told))).await;
@@ -138,7 +140,6 @@ impl Gateway {
                 Err(error) => service.is_broken(&error),
             }
         }
-        self.prepare(services);
     }
 
     /// Makes containers beforehand, one after the other.
@@ -228,7 +229,7 @@ impl Gateway {
     /// Ends all instances.
     pub(crate) async fn stop(&self) {
         let services = self.house.services.borrow().clone();
-        services.iter().for_each(|service| service.gone.set(true));
+        services.iter().for_each(|service| service.leave());
         let instances = || services.iter().flat_map(|one| one.instances().into_iter().map(move |i| (one, i)));
         instances().for_each(|(service, one)| service.end(&one));
         let end = Instant::now() + STOP;
@@ -252,7 +253,7 @@ impl Gateway {
         for one in found {
             let services = self.house.services.borrow().clone();
             let owner = services.iter().find(|service| service.told.borrow().name.as_str() == one.owner.name);
-            match owner.filter(|service| service.settings().is_some()) {
+            match owner {
                 Some(service) => service.adopt(one),
                 None => self.remove(&one.owner.name, one.number),
             }

@@ -10,6 +10,7 @@ use lifecycle::{
     Container, Containers, Handle, Home, KeeperProcess, Launch, Prepared, RunOptions, Service as Owner,
     Socket, Source, Status, Update,
 };
+use rustix::event::{PollFd, PollFlags, Timespec};
 use spec::life::Life;
 use spec::limits::Limits;
 use spec::{Error, ErrorKind, Name, Result, ResultExt};
@@ -91,7 +92,7 @@ pub fn start(
     prepared: Option<Prepared>,
     sockets: Vec<Socket>,
 ) -> Result<Running> {
-    let container = container(home, &Containers::of(home), told, settings, number)?;
+    let container = container(home, &Containers::of(home), told, settings, number, true)?;
     if container.status()?.is_running() {
         return running(&container)?.ok_or_else(|| Error::conflict("it has just ended"));
     }
@@ -103,12 +104,29 @@ pub fn start(
     let keeper = session.into_keeper();
     match running(&container) {
         Ok(Some(running)) => Ok(Running { keeper, ..running }),
-        Ok(None) | Err(_) => Err(ended(&container)),
+        Ok(None) | Err(_) => {
+            keeper.into_iter().for_each(|keeper| reap(&keeper));
+            Err(ended(&container))
+        }
     }
 }
 
+/// Waits for the keeper of a container that has ended.
+fn reap(keeper: &KeeperProcess) {
+    let mut polled = [PollFd::new(keeper, PollFlags::IN)];
+    let time = Timespec { tv_sec: STOP_TIME.as_secs() as i64, tv_nsec: 0 };
+    // One that does not end is a zombie when it has.
+    let _ = rustix::event::poll(&mut polled, Some(&time));
+    let _ = keeper.reap();
+}
+
 /// The container of that name, if it is what this instance would be made as; an older one is removed.
-fn existing(containers: &Containers, name: &Name, settings: &Settings) -> Result<Option<Container>> {
+fn existing(
+    containers: &Containers,
+    name: &Name,
+    settings: &Settings,
+    force: bool,
+) -> Result<Option<Container>> {
     if !containers.has(name) {
         return Ok(None);
     }
@@ -118,6 +136,10 @@ fn existing(containers: &Containers, name: &Name, settings: &Settings) -> Result
     };
     match &container.record().service {
         Some(owner) if owner.version == settings.version => Ok(Some(container)),
+        // One that runs answers requests, perhaps: it is not for who only prepares to end it.
+        Some(_) if !force && container.status()?.is_running() => {
+            Err(Error::conflict(format!("container {name} of an older version runs")))
+        }
         Some(_) => container.remove(true).map(|()| None),
         None => Err(Error::conflict(format!("container {name} is no instance of a service"))
             .hint(format!("rename or remove it: tsubo rename {name} OTHER"))),
@@ -164,7 +186,7 @@ pub fn prepare(
     park: bool,
 ) -> Result<Option<Prepared>> {
     let containers = Containers::of(home);
-    let container = container(home, &containers, told, settings, number)?;
+    let container = container(home, &containers, told, settings, number, false)?;
     if !park {
         return Ok(None);
     }
@@ -178,9 +200,10 @@ fn container(
     told: &ServiceConfig,
     settings: &Settings,
     number: u32,
+    force: bool,
 ) -> Result<Container> {
     let name = name_of(told.name.as_str(), number)?;
-    if let Some(container) = existing(containers, &name, settings)? {
+    if let Some(container) = existing(containers, &name, settings, force)? {
         return Ok(container);
     }
     // Who makes one holds it until it is started; it is found again as any other is.
@@ -238,16 +261,20 @@ pub fn remove(home: &Home, name: &Name) -> Result<()> {
     }
 }
 
-/// Holds its processes and takes back the memory that they can do without.
+/// Holds its processes.
 ///
 /// # Errors
 /// When this host cannot do that, or it has ended.
 pub fn freeze(home: &Home, name: &Name) -> Result<()> {
-    let container = Containers::of(home).find(name.as_str())?;
-    container.pause()?;
-    // Where it gives nothing back it is frozen all the same.
-    let _ = container.reclaim(None);
-    Ok(())
+    Containers::of(home).find(name.as_str())?.pause()
+}
+
+/// Takes back the memory that it can do without.
+///
+/// # Errors
+/// When this host cannot do that, or it has ended.
+pub fn reclaim(home: &Home, name: &Name) -> Result<()> {
+    Containers::of(home).find(name.as_str())?.reclaim(None).map(drop)
 }
 
 /// Gives it other limits.
@@ -265,7 +292,12 @@ pub fn limit(home: &Home, name: &Name, limits: &Limits) -> Result<()> {
 /// # Errors
 /// When it has ended.
 pub fn thaw(home: &Home, name: &Name) -> Result<()> {
-    Containers::of(home).find(name.as_str())?.unpause()
+    let container = Containers::of(home).find(name.as_str())?;
+    container.unpause().or_else(|error| match container.status() {
+        // Somebody else was first.
+        Ok(Status::Running(state)) if !state.is_paused() => Ok(()),
+        _ => Err(error),
+    })
 }
 
 /// The instances that there are, of whatever service.

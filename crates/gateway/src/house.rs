@@ -33,6 +33,8 @@ pub(crate) struct House {
     parked: RefCell<VecDeque<Weak<Service>>>,
     /// We end, and another takes over: nothing is done to instances any more.
     pub(crate) leaves: Cell<bool>,
+    /// So many instances have ended.
+    pub(crate) ended: Cell<u64>,
     starts: Semaphore,
     room: Waiting,
 }
@@ -46,6 +48,7 @@ impl House {
             places: Cell::new(0),
             parked: RefCell::default(),
             leaves: Cell::new(false),
+            ended: Cell::new(0),
             starts: Semaphore::new(STARTS),
             room: Waiting::default(),
         })
@@ -72,13 +75,30 @@ impl House {
             if self.leaves.get() {
                 continue;
             }
-            self.services.borrow_mut().retain(|one| !one.gone.get() || one.is_active());
+            self.bury_the_gone();
             let now = Instant::now();
             let active: Vec<_> =
                 self.services.borrow().iter().filter(|one| one.is_active()).cloned().collect();
             active.iter().for_each(|service| service.tend(now));
             // Room may come from elsewhere.
             self.may_have_room();
+        }
+    }
+
+    /// Those that have gone from the configuration, and have nothing left, leave nothing behind.
+    fn bury_the_gone(self: &Rc<Self>) {
+        let mut gone = Vec::new();
+        self.services.borrow_mut().retain(|one| {
+            let stays = !one.gone.get() || one.is_active();
+            if !stays {
+                gone.push(Rc::clone(one));
+            }
+            stays
+        });
+        for service in gone {
+            service.unpark();
+            let house = Rc::clone(self);
+            tokio::task::spawn_local(async move { service.remove_containers(&house).await });
         }
     }
 
@@ -107,14 +127,17 @@ impl House {
 
     /// Whether a service may have one more instance; if not, it is told when that has changed, and somebody who
     /// can do without one gives it up.
-    pub(crate) fn has_room_for(&self, service: &Rc<Service>) -> bool {
+    pub(crate) fn has_room_for(&self, service: &Rc<Service>, successor: bool) -> bool {
         let running: usize = self.services.borrow().iter().map(|one| one.instances().len()).sum();
         let has_room = self.most.get().is_none_or(|most| running < most);
         if has_room && self.room.is_turn_of(service) {
             self.room.has_got(service);
             return true;
         }
-        self.is_full(service, true);
+        // Nobody gives way to one that only takes the place of another.
+        if !successor {
+            self.is_full(service, true);
+        }
         false
     }
 
@@ -122,9 +145,20 @@ impl House {
     pub(crate) fn is_full(&self, service: &Rc<Service>, for_any: bool) {
         self.room.wants(service, for_any);
         let services = self.services.borrow().clone();
+        let going = services.iter().flat_map(|one| one.instances()).filter(|one| !one.is_staying()).count();
+        // Those who go already make room; and for one that nobody waits for nobody goes.
+        if going >= self.room.len() || service.waiting() == 0 {
+            return;
+        }
         if let Some((owner, idle)) = room::who_gives_way(&services, service) {
             owner.retire(&idle);
         }
+    }
+
+    /// An instance has ended.
+    pub(crate) fn something_ended(&self) {
+        self.ended.set(self.ended.get() + 1);
+        self.may_have_room();
     }
 
     /// Something has ended: who waited for that may have it.

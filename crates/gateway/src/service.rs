@@ -28,6 +28,7 @@ use tokio::sync::Mutex;
 
 use crate::account::metrics::Counters;
 use crate::config::ServiceConfig;
+use crate::hands::Found;
 use crate::house::House;
 use crate::policy::arrivals::Arrivals;
 use crate::policy::backoff::Backoff;
@@ -61,6 +62,16 @@ pub(crate) struct Service {
     /// It has gone from the configuration: nothing is started any more.
     pub(crate) gone: Cell<bool>,
     pub(crate) counters: RefCell<Counters>,
+    /// Instances that run, found when nothing was known of its package.
+    left: RefCell<Vec<Found>>,
+    /// Its clients, where sockets are lent.
+    pub(crate) lent: Cell<u32>,
+    /// A browser that was shown the waiting page has called it.
+    pub(crate) called: Cell<bool>,
+    /// There was no room on the host, when so many had ended.
+    no_room: Cell<Option<(u64, Instant)>>,
+    /// The highest number that an instance had.
+    pub(crate) highest: Cell<u32>,
     /// Sockets that its instances are given.
     sockets: RefCell<BTreeMap<SocketAddr, Socket>>,
     /// What was made for the next start; held while it is being made.
@@ -74,6 +85,8 @@ pub(crate) struct History {
     pub(crate) capacity: Capacity,
     pub(crate) arrivals: Arrivals,
     pub(crate) advice: Advice,
+    /// When the clients of lent sockets were counted.
+    pub(crate) counted: Option<Instant>,
     /// When there was nothing to do any more.
     pub(crate) quiet: Option<Instant>,
 }
@@ -86,6 +99,7 @@ impl History {
             capacity: Capacity::default(),
             arrivals: Arrivals::default(),
             advice: Advice::default(),
+            counted: None,
             quiet: None,
         }
     }
@@ -104,6 +118,11 @@ impl Service {
             history: RefCell::new(History::new(Instant::now())),
             gone: Cell::new(false),
             counters: RefCell::default(),
+            left: RefCell::default(),
+            lent: Cell::new(0),
+            called: Cell::new(false),
+            no_room: Cell::new(None),
+            highest: Cell::new(0),
             sockets: RefCell::default(),
             parked: Mutex::new(None),
         })
@@ -128,7 +147,8 @@ impl Service {
         history.peak = Peak::new(Instant::now(), calm);
         history.backoff.reset();
         drop(history);
-        self.adjust();
+        let left = std::mem::take(&mut *self.left.borrow_mut());
+        left.into_iter().for_each(|found| self.adopt(found));
     }
 
     /// Its package or its configuration is no good; what runs goes on.
@@ -147,6 +167,11 @@ impl Service {
     /// And those that come this one not any more.
     pub(crate) fn take_back(&self, at: SocketAddr) {
         self.sockets.borrow_mut().remove(&at);
+    }
+
+    /// Whether clients come to its instances past us.
+    fn lends(&self) -> bool {
+        !self.sockets.borrow().is_empty()
     }
 
     /// All that there are, in whatever stage.
@@ -193,7 +218,7 @@ impl Service {
         let is_there = |one: &&Rc<Instance>| matches!(one.stage.get(), Stage::Ready | Stage::Freezing);
         Load {
             queued: self.waiting() as u32,
-            in_flight: staying().map(|one| one.in_flight.get()).sum(),
+            in_flight: staying().map(|one| one.in_flight.get()).sum::<u32>() + self.lent.get(),
             coming: staying().filter(|one| one.is_coming()).count() as u32,
             ready: staying().filter(is_there).count() as u32,
         }

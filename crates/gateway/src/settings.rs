@@ -1,11 +1,11 @@
 //! What holds for a service once its package is known.
 
-use spec::activation::{Activation, Protocol, Range};
+use spec::activation::{Activation, Protocol, Range, WaitingPage};
 use spec::limits::{Cpus, Limits, Size};
 use spec::observation::Port;
 use spec::ready::Ready;
 use spec::resources::Limit;
-use spec::{Error, Result};
+use spec::{Error, Result, ResultExt};
 use store::Image;
 
 use crate::config::ServiceConfig;
@@ -21,6 +21,8 @@ pub struct Settings {
     pub version: String,
     /// The image's.
     pub digest: String,
+    /// What a browser sees while an instance starts, where that is not ours.
+    pub page: Option<String>,
 }
 
 impl Settings {
@@ -59,7 +61,11 @@ impl Settings {
         };
         let digest = image.digest.hex();
         let version = format!("{}-{:016x}", &digest[..16], fingerprint(&made_of(told)));
-        Ok(Self { activation, port, version, digest })
+        let page = match &activation.waiting_page {
+            Some(WaitingPage::File(path)) => Some(read_page(path)?),
+            _ => None,
+        };
+        Ok(Self { activation, port, version, digest, page })
     }
 
     /// The limits that an instance begins with.
@@ -73,6 +79,19 @@ impl Settings {
         }
         limits
     }
+}
+
+/// A longer one is none.
+const LONGEST_PAGE: u64 = 1 << 20;
+
+fn read_page(path: &str) -> Result<String> {
+    let doing = || format!("reading the waiting page {path}");
+    let meta = std::fs::metadata(path).doing(doing)?;
+    if !meta.is_file() || meta.len() > LONGEST_PAGE {
+        return Err(Error::user(format!("the waiting page {path} is no file of at most 1 MiB"))
+            .hint("waiting_page = true shows ours"));
+    }
+    std::fs::read_to_string(path).doing(doing)
 }
 
 /// Where it is asked whether it is ready, or else where its tests saw it listen: on an address that others

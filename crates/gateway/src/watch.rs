@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -30,12 +31,16 @@ impl Watched {
         AsyncFd::with_interest(Owned(descriptor), Interest::READABLE).map(Self)
     }
 
-    /// What was seen may not hold any more: the next wait looks anew.
-    pub(crate) fn look_again(&self) {
+    /// What was seen may not hold any more: whether it can be read at this moment, and the next wait is for what
+    /// comes.
+    pub(crate) fn look_again(&self) -> bool {
         let mut context = Context::from_waker(Waker::noop());
         if let Poll::Ready(Ok(mut ready)) = self.0.poll_read_ready(&mut context) {
             ready.clear_ready();
         }
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut polled = [PollFd::new(&self.0.get_ref().0, PollFlags::IN)];
+        rustix::event::poll(&mut polled, Some(&now)).is_ok_and(|count| count > 0)
     }
 
     /// Waits until it can be read; stays so.

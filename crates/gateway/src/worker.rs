@@ -197,6 +197,7 @@ async fn reload(gateway: &Rc<Gateway>, orders: &Orders, images: bool) {
     }
     if images {
         let services = gateway.house.services.borrow().clone();
-        gateway.settle(services).await;
+        gateway.settle(&services).await;
+        services.iter().for_each(|service| service.adjust());
     }
 }

@@ -30,12 +30,16 @@ pub(crate) async fn lend(service: Rc<Service>, socket: Rc<OwnedFd>) {
         Err(cause) => return service.tell(&format!("a socket cannot be watched: {cause}")),
     };
     while watched.readable().await.is_ok() {
-        if !service.is_there() {
-            // Its place is given back at once: what it accepts itself is counted otherwise.
-            drop(service.acquire().await);
+        loop {
+            if !service.is_there() {
+                // Its place is given back at once: what it accepts itself is counted otherwise.
+                drop(service.acquire().await);
+            }
+            tokio::time::sleep(BREATH).await;
+            if !watched.look_again() {
+                break;
+            }
         }
-        tokio::time::sleep(BREATH).await;
-        watched.look_again();
     }
 }
 

@@ -39,6 +39,11 @@ impl Waiting {
         }
     }
 
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.all.borrow().iter().filter(|one| one.still()).count()
+    }
+
     /// It has got some.
     pub(super) fn has_got(&self, service: &Rc<Service>) {
         let mut all = self.all.borrow_mut();

@@ -97,6 +97,9 @@ impl Service {
     fn question(&self, choices: &Activation, now: Instant) -> Question {
         let load = self.load();
         let frozen = self.instances().iter().filter(|one| one.stage.get() == Stage::Frozen).count() as u32;
+        // Each of them looks at what was, by itself.
+        let peak = self.history.borrow_mut().peak.most(now);
+        let wanted = self.own_rule(choices, now);
         Question {
             service: self.name(),
             queued: load.queued,
@@ -104,11 +107,11 @@ impl Service {
             starting: load.coming,
             ready: load.ready,
             frozen,
-            peak: self.history.borrow_mut().peak.most(now),
+            peak,
             min: choices.min,
             max: choices.max,
             concurrency: choices.concurrency,
-            wanted: self.own_rule(choices, now),
+            wanted,
         }
     }
 }
@@ -158,6 +161,7 @@ fn put(program: &[String], question: &Question) -> Result<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ServiceConfig;
 
     fn asked(program: &str) -> Result<u32> {
         let program = ["/bin/sh".to_owned(), "-c".to_owned(), program.to_owned()];
@@ -175,6 +179,13 @@ mod tests {
             wanted: 4,
         };
         put(&program, &question)
+    }
+
+    #[test]
+    fn a_service_knows_what_to_tell() {
+        let service = Service::new(ServiceConfig::called("web"), std::rc::Weak::new());
+        let question = service.question(&Activation::default(), Instant::now());
+        assert_eq!((question.service.as_str(), question.wanted), ("web", 0));
     }
 
     #[test]

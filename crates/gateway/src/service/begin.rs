@@ -13,6 +13,9 @@ use crate::hands::{self, Found, Running};
 use crate::settings::Settings;
 use crate::watch::Watched;
 
+/// Where there was no room and nothing has ended since, it is tried again after this.
+const AGAIN: Duration = Duration::from_secs(1);
+
 impl Service {
     /// Has as many instances begin, or let go on, as are wanted at this moment.
     pub(crate) fn adjust(self: &Rc<Self>) {
@@ -44,16 +47,20 @@ impl Service {
     /// Begins one more; false if there is no room for it now.
     pub(super) fn begin(self: &Rc<Self>, successor: bool) -> bool {
         let (Some(settings), Some(house)) = (self.settings(), self.house.upgrade()) else { return false };
-        if !house.has_room_for(self) {
+        let just_refused = |(ended, at): (u64, Instant)| house.ended.get() == ended && at.elapsed() < AGAIN;
+        if self.no_room.get().is_some_and(just_refused) || !house.has_room_for(self, successor) {
             return false;
         }
         let instance = Instance::new(self.free_number(), settings, Instant::now());
         instance.successor.set(successor);
+        self.highest.set(self.highest.get().max(instance.number));
         self.instances.borrow_mut().push(Rc::clone(&instance));
         let service = Rc::clone(self);
         tokio::task::spawn_local(async move {
             match service.bring_up(&instance).await {
                 Ok(first) => service.is_up(&instance, first).await,
+                // It was given up meanwhile.
+                Err(_) if instance.stage.get() == Stage::Stopping => service.wind_up(&instance).await,
                 Err(error) => service.failed(&instance, &error),
             }
         });
@@ -68,15 +75,20 @@ impl Service {
         let (told, settings) = (self.told.borrow().clone(), Rc::clone(&instance.settings));
         let (home, number) = (house.home.clone(), instance.number);
         let (of_told, of_settings) = ((*told).clone(), (*settings).clone());
-        let mut running = house
+        let started = house
             .hand(true, move || hands::start(&home, &of_told, &of_settings, number, prepared, sockets))
-            .await?;
+            .await;
+        instance.settled.set(true);
+        let mut running = started?;
         self.counters.borrow_mut().starts += 1;
         let now = Instant::now();
         instance.attach(&mut running, now);
         let Running { first, keeper, .. } = running;
         keeper.map(|keeper| tokio::task::spawn_local(reap(keeper)));
         let first = Watched::new(first).doing(|| "watching its first process")?;
+        if instance.stage.get() == Stage::Stopping {
+            return Err(Error::conflict("it is not wanted any more"));
+        }
         let time = settings.activation.start_time;
         match tokio::time::timeout(time, ready::wait(instance, &first)).await {
             Ok(Ok(())) => Ok(first),
@@ -89,7 +101,15 @@ impl Service {
 
     /// One that runs already, started by whoever served before us.
     pub(crate) fn adopt(self: &Rc<Self>, found: Found) {
-        let (Some(now), Some(mut running)) = (self.settings(), found.running) else { return };
+        let known = self.instances().iter().any(|one| one.number == found.number);
+        let Some(now) = self.settings().filter(|_| !known) else {
+            if !known {
+                self.left.borrow_mut().push(found);
+            }
+            return;
+        };
+        let Some(mut running) = found.running else { return };
+        self.highest.set(self.highest.get().max(found.number));
         // As it was made then: what holds now is for those who come.
         let settings = Rc::new(Settings { version: found.owner.version, ..(*now).clone() });
         let instance = Instance::new(found.number, settings, Instant::now());
@@ -143,6 +163,7 @@ impl Service {
             && let Some(house) = self.house.upgrade()
         {
             self.drop_instance(instance);
+            self.no_room.set(Some((house.ended.get(), Instant::now())));
             house.is_full(self, false);
             return;
         }

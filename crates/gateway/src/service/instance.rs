@@ -63,6 +63,8 @@ pub(crate) struct Instance {
     pub(crate) used: Cell<Instant>,
     /// It is to take the place of older ones.
     pub(crate) successor: Cell<bool>,
+    /// Its container was started, or could not be: until then nobody else does anything to that.
+    pub(crate) settled: Cell<bool>,
     network: RefCell<Option<Rc<OwnedFd>>>,
     ended: Notify,
     pub(crate) free: RefCell<Free>,
@@ -88,6 +90,7 @@ impl Instance {
             since: Cell::new(now),
             used: Cell::new(now),
             successor: Cell::new(false),
+            settled: Cell::new(false),
             network: RefCell::new(None),
             ended: Notify::new(),
             free: RefCell::default(),
@@ -101,6 +104,7 @@ impl Instance {
 
     /// Its container runs.
     pub(crate) fn attach(&self, running: &mut Running, now: Instant) {
+        self.settled.set(true);
         *self.network.borrow_mut() = running.network.take().map(Rc::new);
         self.since.set(now.checked_sub(running.age).unwrap_or(now));
         let strain = Strain::of(&self.settings.activation, running.group.as_ref(), now);

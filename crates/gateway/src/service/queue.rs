@@ -108,6 +108,11 @@ impl Service {
         Ok(choices.queue_time)
     }
 
+    /// Whether one that comes now would wait for something.
+    pub(crate) fn may_come(&self) -> bool {
+        self.may_wait(Instant::now()).is_ok()
+    }
+
     /// The instance that has the fewest requests, of those that can have one more.
     fn with_room(&self) -> Option<Rc<Instance>> {
         let instances = self.instances.borrow();

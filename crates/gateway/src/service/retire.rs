@@ -3,8 +3,10 @@
 use std::rc::Rc;
 use std::time::Instant;
 
+use super::queue::Refusal;
 use super::{Instance, Service, Stage};
 use crate::hands;
+use crate::house::House;
 
 impl Service {
     /// A request on this instance is over.
@@ -48,24 +50,48 @@ impl Service {
             return;
         }
         instance.free.borrow_mut().clear();
+        if !instance.settled.get() {
+            // Whoever starts it sees that it is not wanted any more.
+            return;
+        }
         let (service, instance) = (Rc::clone(self), Rc::clone(instance));
-        tokio::task::spawn_local(async move {
-            let outdated = service.settings().is_none_or(|now| now.version != instance.settings.version);
-            let remove = outdated || service.gone.get();
-            let (home, name) = (house.home.clone(), service.container(&instance));
-            let ended = house.hand(false, move || {
-                let name = name?;
-                hands::stop(&home, &name)?;
-                if remove { hands::remove(&home, &name) } else { Ok(()) }
-            });
-            if let Err(error) = ended.await {
-                service.tell_error(&format!("instance {} does not end", instance.number), &error);
-            }
-            service.drop_instance(&instance);
-            house.may_have_room();
-            service.adjust();
-            service.park().await;
+        drop(house);
+        tokio::task::spawn_local(async move { service.wind_up(&instance).await });
+    }
+
+    /// Ends its container, and forgets it.
+    pub(super) async fn wind_up(self: &Rc<Self>, instance: &Rc<Instance>) {
+        let Some(house) = self.house.upgrade() else { return };
+        let outdated = self.settings().is_none_or(|now| now.version != instance.settings.version);
+        let remove = outdated || self.gone.get();
+        let (home, name) = (house.home.clone(), self.container(instance));
+        let ended = house.hand(false, move || {
+            let name = name?;
+            hands::stop(&home, &name)?;
+            if remove { hands::remove(&home, &name) } else { Ok(()) }
         });
+        if let Err(error) = ended.await {
+            self.tell_error(&format!("instance {} does not end", instance.number), &error);
+        }
+        self.drop_instance(instance);
+        house.something_ended();
+        self.adjust();
+        self.park().await;
+    }
+
+    /// It has gone from the configuration: who waits is told, and its instances finish what they have.
+    pub(crate) fn leave(self: &Rc<Self>) {
+        self.gone.set(true);
+        self.refuse(&Refusal::Broken);
+    }
+
+    /// Removes the containers of its instances, none of which runs.
+    pub(crate) async fn remove_containers(&self, house: &House) {
+        for number in 1..=self.highest.get().max(1) {
+            let (home, name) = (house.home.clone(), hands::name_of(self.told.borrow().name.as_str(), number));
+            // What stays is found by the next gateway.
+            let _ = house.hand(false, move || hands::remove(&home, &name?)).await;
+        }
     }
 
     pub(super) fn drop_instance(&self, instance: &Rc<Instance>) {
@@ -99,6 +125,11 @@ impl Service {
             }
             service.serve();
             service.adjust();
+            if instance.stage.get() == Stage::Frozen {
+                let (home, name) = (house.home.clone(), service.container(&instance));
+                // Where it gives nothing back it is frozen all the same.
+                let _ = house.hand(false, move || hands::reclaim(&home, &name?)).await;
+            }
         });
     }
 }

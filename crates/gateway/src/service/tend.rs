@@ -11,6 +11,9 @@ use crate::door::lent;
 use crate::policy::arrivals::Rest;
 use crate::policy::scale::{self, Leave};
 
+/// Between two counts of the clients of lent sockets.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// So many bad answers in a row mean that an instance is not well.
 const ILL: u32 = 3;
 
@@ -39,19 +42,26 @@ impl Service {
         self.adjust();
     }
 
-    /// Whose sockets were lent has its clients counted by the kernel.
-    fn count_the_connected(&self, now: Instant) {
+    /// Whose sockets were lent has its clients counted by the kernel, once a second.
+    fn count_the_connected(self: &Rc<Self>, now: Instant) {
         let told = self.told.borrow().clone();
         if told.sockets.is_empty() {
             return;
         }
-        let connected = lent::connected(&told.sockets);
-        for one in self.instances().iter().filter(|one| one.stage.get() == Stage::Ready) {
-            if connected > 0 || one.in_flight.get() > 0 {
-                one.used.set(now);
-            }
-            one.in_flight.set(connected);
+        if self.lent.get() > 0 {
+            self.instances().iter().for_each(|one| one.used.set(now));
         }
+        let due = |at: Instant| now.duration_since(at) >= LOOK;
+        if self.history.borrow().counted.is_some_and(|at| !due(at)) {
+            return;
+        }
+        self.history.borrow_mut().counted = Some(now);
+        let (Some(house), service) = (self.house.upgrade(), Rc::clone(self)) else { return };
+        let sockets = told.sockets.clone();
+        tokio::task::spawn_local(async move {
+            let connected = house.hand(false, move || Ok(lent::connected(&sockets))).await;
+            service.lent.set(connected.unwrap_or(0));
+        });
     }
 
     fn end_what_drains_for_too_long(self: &Rc<Self>, choices: &Activation, now: Instant) {
@@ -75,11 +85,10 @@ impl Service {
                 // Nobody asks for it: the next request starts another.
                 Stage::Frozen | Stage::Thawing => self.end(one),
                 Stage::Ready if choices.exclusive => self.retire(one),
-                Stage::Ready => {
-                    if self.history.borrow().backoff.wait(Instant::now()).is_none() && self.begin(true) {
-                        return;
-                    }
-                }
+                Stage::Ready if self.history.borrow().backoff.wait(Instant::now()).is_some() => {}
+                Stage::Ready if self.begin(true) => return,
+                // Where there is no room for two it goes first, and the next takes its place.
+                Stage::Ready => return self.retire(one),
                 Stage::Starting | Stage::Freezing | Stage::Stopping => {}
             }
         }
@@ -102,7 +111,10 @@ impl Service {
                     self.retire(one);
                     spare -= 1;
                 }
-                Stage::Ready if due(rest.freeze) && !one.never_frozen.get() => self.freeze(one),
+                // Nobody would let one go on whose clients come to it past us.
+                Stage::Ready if due(rest.freeze) && !one.never_frozen.get() && !self.lends() => {
+                    self.freeze(one)
+                }
                 _ => {}
             }
         }
