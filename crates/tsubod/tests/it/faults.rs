@@ -1,0 +1,152 @@
+//! Services that fail, and what their clients see of it.
+
+use crate::support::client::{Client, get, good};
+use crate::support::gateway::{Gateway, service, web};
+use crate::support::{House, package, until};
+
+/// The usual service with that environment.
+fn with_environment(environment: &str, activation: &str) -> String {
+    service("web", "\"*\"", &format!("environment = {{ {environment} }}"), activation)
+}
+
+#[test]
+fn who_never_gets_ready_is_tried_less_and_less_often_until_it_is_mended() {
+    let house = House::new();
+    let broken = with_environment("NEVER = \"1\"", "start_time = \"100ms\"");
+    let gateway = Gateway::with(&house, "", &broken);
+    let first = get(gateway.port, "/").expect("an answer");
+    assert_eq!(first.status, 503, "{}", first.text());
+    let wait: u64 = first.header("retry-after").parse().expect("seconds");
+    assert!((1..=60).contains(&wait));
+    // Now it is not even tried.
+    let starts = gateway.service("web")["starts"].clone();
+    assert_eq!(get(gateway.port, "/").expect("an answer").status, 503);
+    assert_eq!(gateway.service("web")["starts"], starts);
+    assert!(gateway.log().contains("not ready within"), "{}", gateway.log());
+    gateway.reload("", &web(""));
+    until("it is served again", || get(gateway.port, "/").is_ok_and(|answer| answer.status == 200));
+}
+
+#[test]
+fn who_ends_at_once_is_told_of_and_its_clients_too() {
+    let house = House::new();
+    let gateway = Gateway::with(&house, "", &with_environment("FAILS = \"1\"", ""));
+    let refused = get(gateway.port, "/").expect("an answer");
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert!(refused.header("retry-after").parse::<u64>().is_ok_and(|wait| wait >= 1));
+    assert!(gateway.log().contains("does not start"), "{}", gateway.log());
+}
+
+#[test]
+fn a_slow_start_is_waited_for() {
+    let house = House::new();
+    let gateway = Gateway::with(&house, "", &with_environment("SLOW = \"700\"", "start_time = \"15s\""));
+    assert_eq!(gateway.good("/").text(), "hello\n");
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_seen_to_and_the_next_request_is_served() {
+    let house = House::new();
+    let gateway = Gateway::of(&house, "");
+    for path in ["/half", "/half-chunked"] {
+        let before = gateway.good("/").run().to_owned();
+        let broken = get(gateway.port, path);
+        assert!(broken.is_err(), "{path} seems complete: {broken:?}");
+        assert_ne!(gateway.good("/").run(), before, "{path}");
+    }
+}
+
+#[test]
+fn who_dies_without_an_answer_gives_none_and_the_next_one_does() {
+    let house = House::new();
+    let gateway = Gateway::of(&house, "");
+    gateway.good("/");
+    let mut client = Client::new(gateway.port);
+    client.say("POST /die HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx");
+    assert_eq!(client.answer(false).expect("an answer").status, 502, "it is not said twice");
+    assert_eq!(client.get("/").expect("an answer").status, 200);
+    // One that may be said twice is: it kills three, and then no more.
+    assert_eq!(get(gateway.port, "/die").expect("an answer").status, 502);
+    until("it is there again", || get(gateway.port, "/").is_ok_and(|answer| answer.status == 200));
+}
+
+#[test]
+fn garbage_is_not_passed_on() {
+    let house = House::new();
+    let gateway = Gateway::of(&house, "");
+    let before = gateway.good("/").run().to_owned();
+    let mut client = Client::new(gateway.port);
+    let answer = client.get("/garbage").expect("an answer");
+    assert_eq!(answer.status, 502, "{}", answer.text());
+    assert_eq!(client.get("/").expect("an answer").run(), before, "the instance is as good as before");
+}
+
+#[test]
+fn who_takes_too_long_for_an_answer_gives_none() {
+    let house = House::new();
+    let gateway = Gateway::of(&house, "answer_time = \"200ms\"\nconcurrency = 1");
+    gateway.good("/");
+    assert_eq!(get(gateway.port, "/sleep/2000").expect("an answer").status, 504);
+    assert_eq!(gateway.good("/").status, 200, "its place is free");
+}
+
+#[test]
+fn who_hangs_is_replaced() {
+    let house = House::new();
+    let gateway = Gateway::of(&house, "health = \"/\"\nhealth_interval = \"100ms\"\nanswer_time = \"20s\"");
+    let before = good(gateway.port, "/").run().to_owned();
+    good(gateway.port, "/hang");
+    until("another answers", || {
+        let mut client = Client::new(gateway.port);
+        let brief = Some(std::time::Duration::from_millis(500));
+        client.0.get_ref().set_read_timeout(brief).expect("timeout");
+        client.get("/").is_ok_and(|answer| answer.status == 200 && answer.run() != before)
+    });
+    assert!(gateway.log().contains("is not well"), "{}", gateway.log());
+}
+
+#[test]
+fn a_service_whose_container_somebody_kills_is_started_again() {
+    let house = House::new();
+    let gateway = Gateway::of(&house, "");
+    let before = gateway.good("/").run().to_owned();
+    house.ok(["kill", "web.1"]);
+    assert_ne!(gateway.good("/").run(), before);
+    house.ok(["stop", "-t", "0", "web.1"]);
+    assert_eq!(gateway.good("/").status, 200);
+    house.ok(["rm", "-f", "web.1"]);
+    assert_eq!(gateway.good("/").status, 200, "also when its container is gone");
+}
+
+#[test]
+fn a_package_that_goes_away_while_it_starts_harms_nobody() {
+    let house = House::new();
+    package::write(&house, "one");
+    house.ok(["install", "./web.tsubo"]);
+    let slow = with_environment("SLOW = \"400\"", "").replace("\"./web.tsubo\"", "\"web\"");
+    let gateway = Gateway::with(&house, "", &slow);
+    let port = gateway.port;
+    let waits = std::thread::spawn(move || get(port, "/"));
+    until("it starts", || gateway.stages("web") == ["starting"]);
+    // In use it may not be removed; whichever way, who waits is answered.
+    let removed = house.command(["rmi", "web"]).output().expect("rmi").status.success();
+    assert_eq!(waits.join().expect("a client").expect("an answer").status, 200);
+    package::write(&house, "two");
+    house.ok(["install", "./web.tsubo"]);
+    until("the new one answers", || {
+        gateway.service("web")["starts"].as_u64() >= Some(2) && gateway.stages("web") == ["ready"]
+    });
+    assert_eq!(gateway.good("/").status, 200, "removed: {removed}");
+}
+
+#[test]
+fn a_package_that_is_not_there_is_told_of_and_served_as_soon_as_it_is() {
+    let house = House::new();
+    package::write(&house, "one");
+    let gateway = Gateway::with(&house, "", &web("").replace("\"./web.tsubo\"", "\"web\""));
+    let refused = get(gateway.port, "/").expect("an answer");
+    assert_eq!((refused.status, refused.header("retry-after").is_empty()), (503, false));
+    assert!(gateway.service("web")["trouble"].as_str().is_some_and(|why| why.contains("web")));
+    house.ok(["install", "./web.tsubo"]);
+    until("it is served", || get(gateway.port, "/").is_ok_and(|answer| answer.status == 200));
+}
