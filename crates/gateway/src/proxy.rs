@@ -3,7 +3,6 @@
 pub(crate) mod body;
 mod forward;
 mod head;
-mod progress;
 mod record;
 mod said;
 mod tunnel;

@@ -10,7 +10,6 @@ use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 
 use super::Body;
 use super::forward::Asked;
-use super::progress::Progress;
 use super::upstream::Upstream;
 use crate::account::line::Entry;
 use crate::door::Front;
@@ -25,7 +24,7 @@ pub(crate) struct Record {
     service: Option<Rc<Service>>,
     instance: Option<Rc<Instance>>,
     /// The place and the connection that it has, until it is over.
-    held: Option<Held>,
+    held: Option<(Lease, Upstream)>,
     waited: Duration,
     cold: bool,
     again: u32,
@@ -36,12 +35,6 @@ pub(crate) struct Record {
     /// How long the instance took for the head of its answer.
     upstream: Option<Duration>,
     line: Option<Box<Line>>,
-}
-
-struct Held {
-    lease: Lease,
-    upstream: Upstream,
-    request: Rc<Progress>,
 }
 
 /// What an access log shows of it besides.
@@ -94,9 +87,9 @@ impl Record {
         self.again += 1;
     }
 
-    pub(super) fn holds(&mut self, lease: Lease, upstream: Upstream, request: Rc<Progress>) {
+    pub(super) fn holds(&mut self, lease: Lease, upstream: Upstream) {
         self.upstream = Some(self.begun.elapsed().saturating_sub(self.waited));
-        self.held = Some(Held { lease, upstream, request });
+        self.held = Some((lease, upstream));
     }
 
     /// Goes along with its answer.
@@ -113,10 +106,8 @@ impl Record {
     /// All of it has: the connection is for the next request.
     pub(super) fn is_whole(&mut self) {
         self.whole = true;
-        // An answer may come before its request has been sent to its end: who came next on that connection would
-        // wait for the rest of it.
-        if let Some(held) = self.held.take().filter(|held| held.request.is_whole()) {
-            held.lease.instance().give_back(held.upstream);
+        if let Some((lease, upstream)) = self.held.take() {
+            lease.instance().give_back(upstream);
         }
     }
 }

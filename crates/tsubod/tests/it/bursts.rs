@@ -51,7 +51,8 @@ fn who_finds_no_place_to_wait_is_told_when_to_come_again() {
 fn nobody_waits_for_longer_than_was_said() {
     let house = House::new();
     let gateway = Gateway::of(&house, "concurrency = 1\nqueue_time = \"200ms\"");
-    gateway.good("/");
+    // A start may take longer than that.
+    until("it is there", || get(gateway.port, "/").is_ok_and(|answer| answer.status == 200));
     let busy = ask(gateway.port, "/sleep/1500", 1);
     until("it is busy", || gateway.service("web")["instances"][0]["in_flight"] == 1);
     let late = get(gateway.port, "/").expect("an answer");
