@@ -114,16 +114,25 @@ impl<'a> Gate<'a> {
 
     /// The processes of the gateway itself: of those that it has started, the ones that run its program.
     pub(super) fn processes(&self) -> Vec<u32> {
-        let names = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = names.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        pids.filter(|pid| self.is_own(*pid)).collect()
+        self.started().into_iter().filter(|pid| runs_gateway(*pid)).collect()
     }
 
-    fn is_own(&self, pid: u32) -> bool {
-        let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-        program.file_name().is_some_and(|name| name == "tsubod")
-            && std::iter::successors(Some(pid), |pid| parent(*pid)).any(|one| one == self.child.id())
+    /// The others that it has started and not let go: keepers that wait for the word.
+    pub(super) fn helpers(&self) -> Vec<u32> {
+        self.started().into_iter().filter(|pid| !runs_gateway(*pid)).collect()
     }
+
+    fn started(&self) -> Vec<u32> {
+        let names = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = names.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let ancestors = |pid: u32| std::iter::successors(Some(pid), |pid| parent(*pid));
+        pids.filter(|pid| ancestors(*pid).any(|one| one == self.child.id())).collect()
+    }
+}
+
+fn runs_gateway(pid: u32) -> bool {
+    let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+    program.file_name().is_some_and(|name| name == "tsubod")
 }
 
 impl Drop for Gate<'_> {
