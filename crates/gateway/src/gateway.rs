@@ -218,11 +218,24 @@ impl Gateway {
 
     /// Lets what is under way come to its end, for so long; instances stay as they are.
     pub(crate) async fn finish(&self, time: Duration) {
+        self.end_those_with_sockets().await;
         self.house.leaves.set(true);
         self.held.borrow_mut().unlock();
         let end = Instant::now() + time;
         while self.house.is_busy() && Instant::now() < end {
             tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Who has a socket of ours keeps it from whoever comes after us.
+    async fn end_those_with_sockets(&self) {
+        let services = self.house.services.borrow().clone();
+        let lends = |one: &&Rc<Service>| !one.told.borrow().sockets.is_empty();
+        let lending: Vec<_> = services.iter().filter(lends).collect();
+        lending.iter().for_each(|one| one.instances().iter().for_each(|instance| one.end(instance)));
+        let end = Instant::now() + STOP;
+        while lending.iter().any(|one| !one.instances().is_empty()) && Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 

@@ -20,7 +20,7 @@ use crate::config::ServiceConfig;
 use crate::settings::Settings;
 
 /// Between a request to end and the end.
-const STOP_TIME: Duration = Duration::from_secs(10);
+pub const STOP_TIME: Duration = Duration::from_secs(10);
 
 /// A container that runs, as far as a gateway has to do with it.
 #[derive(Debug)]
@@ -233,17 +233,17 @@ fn ended(container: &Container) -> Error {
     Error::failed(code).hint(format!("tsubo logs {} tells why", container.name()))
 }
 
-/// Ends an instance. One that has ended already is as good.
+/// Ends an instance, which has so long to do that itself. One that has ended already is as good.
 ///
 /// # Errors
 /// When it does not end.
-pub fn stop(home: &Home, name: &Name) -> Result<()> {
+pub fn stop(home: &Home, name: &Name, time: Duration) -> Result<()> {
     let containers = Containers::of(home);
     let container = match containers.find(name.as_str()) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         found => found?,
     };
-    match container.stop(STOP_TIME) {
+    match container.stop(time) {
         Err(_) if !container.status()?.is_running() => Ok(()),
         stopped => stopped,
     }

@@ -22,7 +22,7 @@ pub(crate) async fn serve(service: Rc<Service>, mut client: impl AsyncRead + Asy
             continue;
         };
         let carried = carry(&mut client, &mut instance).await;
-        let (asked, answered) = carried.unwrap_or_default();
+        let (asked, answered) = carried;
         let counters = &mut *service.counters.borrow_mut();
         counters.request(200, began.elapsed(), cold);
         (counters.received, counters.sent) = (counters.received + asked, counters.sent + answered);

@@ -212,7 +212,7 @@ fn switch(client: OnUpgrade, answer: &mut Response<Incoming>, lease: Lease) -> R
     tokio::task::spawn_local(async move {
         if let (Ok(client), Ok(instance)) = (client.await, instance.await) {
             // Which of them broke it off is of no concern to anybody.
-            let _ = carry(&mut TokioIo::new(client), &mut TokioIo::new(instance)).await;
+            carry(&mut TokioIo::new(client), &mut TokioIo::new(instance)).await;
         }
         drop(lease);
     });

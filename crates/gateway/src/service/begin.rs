@@ -37,7 +37,9 @@ impl Service {
         if waits || settings.activation.exclusive && leaving {
             return;
         }
-        for _ in 0..missing {
+        // Those that end still have what they have.
+        let most = (2 * settings.activation.max).saturating_sub(instances.len() as u32);
+        for _ in 0..missing.min(most) {
             if !self.begin(false) {
                 break;
             }
@@ -129,6 +131,7 @@ impl Service {
         if instance.stage.get() == Stage::Starting {
             instance.stage.set(Stage::Ready);
         }
+        instance.was_ready.set(true);
         instance.used.set(Instant::now());
         self.serve();
         if instance.successor.replace(false) {
@@ -167,7 +170,14 @@ impl Service {
             house.is_full(self, false);
             return;
         }
-        self.tell_error(&format!("instance {} does not start", instance.number), error);
+        self.tell_error(
+            &format!(
+                "instance {0} does not start (tsubo logs {1}.{0} may tell more)",
+                instance.number,
+                self.name()
+            ),
+            error,
+        );
         let now = Instant::now();
         self.counters.borrow_mut().failures += 1;
         self.history.borrow_mut().backoff.failed(now);

@@ -63,6 +63,8 @@ pub(crate) struct Instance {
     pub(crate) used: Cell<Instant>,
     /// It is to take the place of older ones.
     pub(crate) successor: Cell<bool>,
+    /// It has taken requests.
+    pub(crate) was_ready: Cell<bool>,
     /// Its container was started, or could not be: until then nobody else does anything to that.
     pub(crate) settled: Cell<bool>,
     network: RefCell<Option<Rc<OwnedFd>>>,
@@ -90,6 +92,7 @@ impl Instance {
             since: Cell::new(now),
             used: Cell::new(now),
             successor: Cell::new(false),
+            was_ready: Cell::new(false),
             settled: Cell::new(false),
             network: RefCell::new(None),
             ended: Notify::new(),

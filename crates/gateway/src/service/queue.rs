@@ -32,6 +32,8 @@ pub(super) struct Queue {
 struct Waiter {
     reply: oneshot::Sender<Result<Lease, Refusal>>,
     since: Instant,
+    /// Nobody was there when it came.
+    cold: bool,
 }
 
 impl Queue {
@@ -65,7 +67,8 @@ impl Service {
         let time = self.may_wait(since).inspect_err(|refusal| self.count_refusal(refusal))?;
         self.counters.borrow_mut().queued += 1;
         let (reply, answer) = oneshot::channel();
-        self.queue.borrow_mut().waiting.push_back(Waiter { reply, since });
+        let cold = !self.is_there();
+        self.queue.borrow_mut().waiting.push_back(Waiter { reply, since, cold });
         self.serve();
         self.adjust();
         let answer = match tokio::time::timeout(time, answer).await {
@@ -123,8 +126,8 @@ impl Service {
     /// Gives places to those who wait, for as long as there are some.
     pub(crate) fn serve(self: &Rc<Self>) {
         while let Some(instance) = self.with_room() {
-            let Some(Waiter { reply, since }) = self.queue.borrow_mut().next() else { return };
-            let lease = Lease::take(self, &instance, since.elapsed(), true);
+            let Some(Waiter { reply, since, cold }) = self.queue.borrow_mut().next() else { return };
+            let lease = Lease::take(self, &instance, since.elapsed(), cold);
             // Who has gone away in this moment gives it back.
             let _ = reply.send(Ok(lease));
         }

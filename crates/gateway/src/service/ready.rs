@@ -31,7 +31,7 @@ pub(super) async fn wait(instance: &Instance, first: &Watched) -> Result<()> {
         looked = looks(instance, &timer) => looked.doing(|| "waiting for a timer"),
         ended = first.readable() => {
             ended.doing(|| "watching its first process")?;
-            Err(Error::failed("it ended before it was ready").hint("its log tells why: tsubo logs"))
+            Err(Error::failed("it ended before it was ready"))
         }
     }
 }

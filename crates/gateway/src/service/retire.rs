@@ -1,12 +1,15 @@
 //! How instances go: their requests first.
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::queue::Refusal;
 use super::{Instance, Service, Stage};
 use crate::hands;
 use crate::house::House;
+
+/// What one that was never ready has to end.
+const MOMENT: Duration = Duration::from_secs(1);
 
 impl Service {
     /// A request on this instance is over.
@@ -64,10 +67,12 @@ impl Service {
         let Some(house) = self.house.upgrade() else { return };
         let outdated = self.settings().is_none_or(|now| now.version != instance.settings.version);
         let remove = outdated || self.gone.get();
+        // One that never was well has nothing to finish.
+        let time = if instance.was_ready.get() { hands::STOP_TIME } else { MOMENT };
         let (home, name) = (house.home.clone(), self.container(instance));
         let ended = house.hand(false, move || {
             let name = name?;
-            hands::stop(&home, &name)?;
+            hands::stop(&home, &name, time)?;
             if remove { hands::remove(&home, &name) } else { Ok(()) }
         });
         if let Err(error) = ended.await {
