@@ -151,35 +151,35 @@ impl Gateway {
         });
     }
 
-    /// Listens at those addresses at which nobody does yet.
+    /// Listens at those addresses at which nobody does yet. Nobody is told: where one of them cannot be had, all
+    /// is as it was.
     fn open(&self, wanted: impl Iterator<Item = SocketAddr>) -> Result<HashMap<SocketAddr, Rc<OwnedFd>>> {
-        let doors = self.doors.borrow();
-        let mut fresh = HashMap::new();
-        for at in wanted.filter(|at| !doors.contains_key(at)) {
-            let held = self.held.borrow_mut().take(at);
-            let socket = held.map_or_else(|| listen::listen(at), Ok)?;
-            self.held.borrow_mut().keep(at, &socket).doing(|| format!("listening at {at}"))?;
-            fresh.insert(at, Rc::new(socket));
-        }
-        Ok(fresh)
+        let (doors, held) = (self.doors.borrow(), self.held.borrow());
+        let fresh = wanted.filter(|at| !doors.contains_key(at));
+        let open =
+            |at| held.copy(at).unwrap_or_else(|| listen::listen(at)).map(|socket| (at, Rc::new(socket)));
+        fresh.map(open).collect()
     }
 
     fn take_doors(&self, wanted: HashMap<SocketAddr, Behind>, mut fresh: HashMap<SocketAddr, Rc<OwnedFd>>) {
-        let mut doors = self.doors.borrow_mut();
+        let (mut doors, mut held) = (self.doors.borrow_mut(), self.held.borrow_mut());
         doors.retain(|at, door| {
             let stays = wanted.contains_key(at);
             if !stays {
                 door.end(*at);
-                self.held.borrow_mut().forget(*at);
+                held.forget(*at);
             }
             stays
         });
         for (at, behind) in wanted {
-            let socket = match doors.get(&at) {
-                Some(door) if door.behind == behind => continue,
+            let socket = match doors.remove(&at) {
+                Some(door) if door.behind == behind => {
+                    doors.insert(at, door);
+                    continue;
+                }
                 Some(door) => {
                     door.end(at);
-                    Rc::clone(&door.socket)
+                    door.socket
                 }
                 None => match fresh.remove(&at) {
                     Some(socket) => socket,
@@ -189,9 +189,14 @@ impl Gateway {
             match self.begin(at, &socket, &behind) {
                 Ok(accepts) => {
                     eprintln!("listening on {}://{at}", behind.word());
+                    held.keep(at, &socket);
                     doors.insert(at, Door { socket, behind, accepts });
                 }
-                Err(error) => eprintln!("nobody is let in at {at}: {}", error.chain()),
+                Err(error) => {
+                    eprintln!("nobody is let in at {at}: {}", error.chain());
+                    // The next configuration that wants it listens there anew.
+                    held.forget(at);
+                }
             }
         }
     }

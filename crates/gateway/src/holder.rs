@@ -5,7 +5,9 @@
 //! one descriptor.
 
 mod channel;
+mod process;
 mod tend;
+mod verdict;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -48,24 +50,24 @@ impl Held {
         Ok(held)
     }
 
-    /// The socket that listens at `at`, if one was held.
-    pub(crate) fn take(&mut self, at: SocketAddr) -> Option<OwnedFd> {
-        self.given.remove(&at)
+    /// The socket that listens at `at`, if one was given; it stays given until it is [kept](Self::keep).
+    pub(crate) fn copy(&self, at: SocketAddr) -> Option<Result<OwnedFd>> {
+        let socket = self.given.get(&at)?;
+        Some(socket.try_clone().doing(|| format!("taking over the socket at {at}")))
     }
 
     /// Has a socket held from now on.
-    ///
-    /// # Errors
-    /// When the holder is there and takes nothing.
-    pub(crate) fn keep(&self, at: SocketAddr, socket: &OwnedFd) -> Result<()> {
-        match &self.channel {
-            Some(channel) => channel.send_socket(at, socket.as_fd()),
-            None => Ok(()),
+    pub(crate) fn keep(&mut self, at: SocketAddr, socket: &OwnedFd) {
+        if self.given.remove(&at).is_some() {
+            return;
         }
+        // Where it is gone, nobody holds anything; that is seen elsewhere.
+        let _ = self.channel.as_ref().map(|channel| channel.send_socket(at, socket.as_fd()));
     }
 
     /// And not any more.
     pub(crate) fn forget(&mut self, at: SocketAddr) {
+        self.given.remove(&at);
         // A holder that is gone holds nothing.
         let _ = self.channel.as_ref().map(|channel| channel.send(&Message::Forget(at)));
     }

@@ -3,6 +3,7 @@
 pub(crate) mod body;
 mod forward;
 mod head;
+mod progress;
 mod record;
 mod said;
 mod tunnel;

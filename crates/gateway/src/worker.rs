@@ -53,8 +53,6 @@ const FAREWELL: Duration = Duration::from_secs(30);
 /// # Errors
 /// What is wrong with the configuration; an address that is taken.
 pub fn run(orders: &Orders) -> Result<()> {
-    // The holder takes its signals otherwise than we do.
-    sys::signal::unblock_all();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -73,6 +71,8 @@ async fn serve(orders: &Orders) -> Result<()> {
     };
     // From the first moment on: who is told to end now ends well.
     let mut signals = Signals::watch()?;
+    // What the holder takes otherwise than we do was blocked, and kept for us, until here.
+    sys::signal::unblock_all();
     let holder = held.watch()?;
     let gateway = Gateway::new(orders.home.clone(), held);
     gateway.apply(read(orders)?).await?;

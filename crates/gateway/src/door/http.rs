@@ -19,11 +19,14 @@ use crate::proxy::{Asked, answer};
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The head of a request has so many bytes at most, and so many lines.
-const HEAD: usize = 64 << 10;
-const LINES: usize = 128;
+pub(crate) const HEAD: usize = 64 << 10;
+pub(crate) const LINES: usize = 128;
 
 /// So many requests of one client at once over one connection.
 const STREAMS: u32 = 128;
+
+/// So much of one answer waits for a slow client; the rest stays with the service.
+const BUFFER: usize = 64 << 10;
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone)]
@@ -50,6 +53,9 @@ pub(crate) async fn serve(
     second: bool,
     patience: Patience,
 ) {
+    if second {
+        patience.is_of_version_two();
+    }
     let stream = TokioIo::new(patience.with(stream));
     let asked = Asked { front, caller, patience };
     let service = service_fn(move |request| answer(asked.clone(), request));
@@ -59,6 +65,7 @@ pub(crate) async fn serve(
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS)
             .max_header_list_size(HEAD as u32)
+            .max_send_buf_size(BUFFER)
             .serve_connection(stream, service)
             .await
     } else {

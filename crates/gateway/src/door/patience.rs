@@ -25,10 +25,12 @@ struct State {
     clients: Clients,
     /// Requests that are under way.
     busy: AtomicU32,
-    /// A body is waited for.
-    reads: AtomicBool,
+    /// So many bodies are waited for.
+    reads: AtomicU32,
     /// Some of a head has come.
     head: AtomicBool,
+    /// It speaks version 2.
+    second: AtomicBool,
     /// It has become something else, whose silence means nothing.
     free: AtomicBool,
     begun: Instant,
@@ -41,8 +43,9 @@ impl Patience {
         Self(Arc::new(State {
             clients,
             busy: AtomicU32::new(0),
-            reads: AtomicBool::new(false),
+            reads: AtomicU32::new(0),
             head: AtomicBool::new(false),
+            second: AtomicBool::new(false),
             free: AtomicBool::new(false),
             begun: Instant::now(),
             since: AtomicU64::new(0),
@@ -58,7 +61,6 @@ impl Patience {
     /// It is over.
     pub(crate) fn ends(&self) {
         self.0.busy.fetch_sub(1, Relaxed);
-        self.0.reads.store(false, Relaxed);
         self.begin_anew();
     }
 
@@ -67,11 +69,20 @@ impl Patience {
         self.0.free.store(true, Relaxed);
     }
 
-    /// Whether more of a request is waited for.
-    pub(crate) fn reads_body(&self, waits: bool) {
-        if waits != self.0.reads.swap(waits, Relaxed) {
-            self.begin_anew();
-        }
+    /// It speaks version 2, where the bytes that come need not be of a request.
+    pub(crate) fn is_of_version_two(&self) {
+        self.0.second.store(true, Relaxed);
+    }
+
+    /// More of a request is waited for.
+    pub(crate) fn waits_for_body(&self) {
+        self.0.reads.fetch_add(1, Relaxed);
+        self.begin_anew();
+    }
+
+    /// It is not any more.
+    pub(crate) fn has_body(&self) {
+        self.0.reads.fetch_sub(1, Relaxed);
     }
 
     fn begin_anew(&self) {
@@ -80,19 +91,20 @@ impl Patience {
 
     /// Bytes have come.
     fn came(&self) {
-        let State { busy, reads, head, .. } = &*self.0;
-        if busy.load(Relaxed) == 0 && !head.swap(true, Relaxed) || reads.load(Relaxed) {
+        let State { busy, reads, head, second, .. } = &*self.0;
+        let is_head = || busy.load(Relaxed) == 0 && !second.load(Relaxed);
+        if reads.load(Relaxed) > 0 || is_head() && !head.swap(true, Relaxed) {
             self.begin_anew();
         }
     }
 
     /// When a client that sends nothing is given up.
     fn end_of_reading(&self) -> Option<Instant> {
-        let State { clients, busy, reads, head, free, begun, since } = &*self.0;
+        let State { clients, busy, reads, head, free, begun, since, .. } = &*self.0;
         if free.load(Relaxed) {
             return None;
         }
-        let time = match (busy.load(Relaxed), reads.load(Relaxed), head.load(Relaxed)) {
+        let time = match (busy.load(Relaxed), reads.load(Relaxed) > 0, head.load(Relaxed)) {
             (0, _, false) => clients.idle_time,
             (0, _, true) => clients.head_time,
             (_, true, _) => clients.stall_time,

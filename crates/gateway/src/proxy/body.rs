@@ -1,14 +1,15 @@
 //! What a request or an answer carries: passed on as it comes, never gathered.
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
+use super::progress::Progress;
 use super::record::Record;
-use crate::door::patience::Patience;
 
 /// The error of a body, whoever made it.
 pub(crate) type Broken = Box<dyn std::error::Error + Send + Sync>;
@@ -27,8 +28,8 @@ enum Content {
 
 enum Hears {
     Nobody,
-    /// Who waits for a client that sends nothing.
-    Patience(Patience),
+    /// Who waits for an answer to it.
+    Progress(Rc<Progress>),
     /// Whose answer it is: at its end the request is over.
     Record(Box<Record>),
 }
@@ -45,8 +46,8 @@ impl Body {
     }
 
     /// A client's, on its way to an instance.
-    pub(crate) fn asked(incoming: Incoming, patience: Patience) -> Self {
-        Self { content: Content::Passing(incoming), hears: Hears::Patience(patience) }
+    pub(crate) fn asked(incoming: Incoming, progress: Rc<Progress>) -> Self {
+        Self { content: Content::Passing(incoming), hears: Hears::Progress(progress) }
     }
 
     /// An instance's, on its way to the client.
@@ -64,40 +65,66 @@ impl Body {
     }
 }
 
+/// What comes of asking for more.
+type Asked = Option<Result<Frame<Bytes>, Broken>>;
+
+impl Content {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Asked> {
+        match self {
+            Self::Empty => Poll::Ready(None),
+            Self::Said(full) => Pin::new(full).poll_frame(context).map_err(|never| match never {}),
+            Self::Passing(incoming) => Pin::new(incoming).poll_frame(context).map_err(Broken::from),
+        }
+    }
+
+    fn is_at_end(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Said(full) => full.is_end_stream(),
+            Self::Passing(incoming) => incoming.is_end_stream(),
+        }
+    }
+}
+
+impl Hears {
+    /// Who carries it asks no more after what is known to be the last, and drops it.
+    fn hear(&mut self, asked: &Asked, at_end: bool) {
+        let (bytes, last) = match asked {
+            Some(Ok(frame)) => (frame.data_ref().map_or(0, Bytes::len), at_end || frame.is_trailers()),
+            Some(Err(_)) => return,
+            None => (0, true),
+        };
+        match self {
+            Self::Nobody => {}
+            Self::Progress(progress) if last => progress.is_at_end(),
+            Self::Progress(progress) => progress.moves(),
+            Self::Record(record) => {
+                record.sent(bytes);
+                if last {
+                    record.is_whole();
+                }
+            }
+        }
+    }
+}
+
 impl HttpBody for Body {
     type Data = Bytes;
     type Error = Broken;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Asked> {
         let Self { content, hears } = self.get_mut();
-        let polled = match content {
-            Content::Empty => Poll::Ready(None),
-            Content::Said(full) => Pin::new(full).poll_frame(context).map_err(|never| match never {}),
-            Content::Passing(incoming) => Pin::new(incoming).poll_frame(context).map_err(Broken::from),
-        };
-        if let Hears::Patience(patience) = hears {
-            patience.reads_body(polled.is_pending());
+        let polled = content.poll(context);
+        if let (Hears::Progress(progress), Poll::Pending) = (&*hears, &polled) {
+            progress.waits();
         }
         let frame = ready!(polled);
-        if let Hears::Record(record) = hears {
-            match &frame {
-                Some(Ok(frame)) => record.sent(frame.data_ref().map_or(0, Bytes::len)),
-                Some(Err(_)) => {}
-                None => record.is_whole(),
-            }
-        }
+        hears.hear(&frame, content.is_at_end());
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.content {
-            Content::Empty => true,
-            Content::Said(full) => full.is_end_stream(),
-            Content::Passing(incoming) => incoming.is_end_stream(),
-        }
+        self.content.is_at_end()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::rc::Rc;
+use std::time::Duration;
 
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
@@ -11,6 +12,7 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use spec::activation::Protocol;
 
+use super::progress::Progress;
 use super::record::Record;
 use super::upstream::{Sent, Upstream};
 use super::{Body, carry, head, said};
@@ -21,6 +23,10 @@ use crate::service::{Lease, Service};
 
 /// So often a request that nobody has heard, or that may be said twice, is sent.
 const ATTEMPTS: u32 = 3;
+
+/// Services close what says nothing, most of them after five seconds or more: what cannot be said twice is said on a
+/// connection that was used later than that.
+const RESTED: Duration = Duration::from_secs(4);
 
 /// On which connection a request came.
 #[derive(Clone)]
@@ -57,6 +63,7 @@ struct Letter {
     parts: Parts,
     /// None once it has been given to somebody.
     body: Option<Body>,
+    progress: Rc<Progress>,
     /// It has no body, and to hear it twice is as good as once.
     repeatable: bool,
     upgrade: Option<(OnUpgrade, HeaderValue)>,
@@ -107,6 +114,9 @@ fn write(asked: &Asked, lease: &Lease, mut request: Request<Incoming>, host: Hea
     let upgrade = wanted.map(|to| (hyper::upgrade::on(&mut request), to));
     let (mut parts, body) = request.into_parts();
     head::strip(&mut parts.headers, h2c);
+    if !h2c {
+        head::join_cookies(&mut parts.headers);
+    }
     head::introduce(&mut parts, asked.caller.client, asked.caller.secure.is_some(), host);
     if h2c {
         head::absolute_form(&mut parts);
@@ -120,8 +130,9 @@ fn write(asked: &Asked, lease: &Lease, mut request: Request<Incoming>, host: Hea
     }
     let bare = body.is_end_stream();
     let idempotent = matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
-    let body = if bare { Body::empty() } else { Body::asked(body, asked.patience.clone()) };
-    Letter { parts, body: Some(body), repeatable: bare && idempotent, upgrade }
+    let progress = Rc::new(Progress::new(asked.patience.clone(), bare));
+    let body = if bare { Body::empty() } else { Body::asked(body, Rc::clone(&progress)) };
+    Letter { parts, body: Some(body), progress, repeatable: bare && idempotent, upgrade }
 }
 
 impl Letter {
@@ -159,22 +170,33 @@ enum Delivered {
 }
 
 async fn deliver(letter: &mut Letter, lease: &Lease) -> Delivered {
-    let instance = lease.instance();
-    let time = instance.settings.activation.answer_time;
-    loop {
-        let Ok((mut upstream, used)) = instance.upstream().await else { return Delivered::Lost };
-        let Some(request) = letter.take() else { return Delivered::Lost };
-        match tokio::time::timeout(time, upstream.send(request)).await {
-            Ok(Sent::Answer(answer)) => return Delivered::Answer(Box::new(answer), upstream),
-            Ok(Sent::Unheard(request)) => letter.put_back(*request),
-            Ok(Sent::Lost) if used && letter.can_go_again() => {}
-            Ok(Sent::Lost) => return Delivered::Lost,
-            Err(_) => return Delivered::Late,
-        }
-        if !used {
-            return Delivered::Lost;
-        }
+    let rested = if letter.repeatable { Duration::MAX } else { RESTED };
+    let Ok((upstream, used)) = lease.instance().upstream(rested).await else { return Delivered::Lost };
+    match send(letter, lease, upstream).await {
+        // It may have been closed for being idle just then: once more, on one that was not.
+        Delivered::Lost if used && letter.can_go_again() => {}
+        delivered => return delivered,
     }
+    match lease.instance().upstream(Duration::ZERO).await {
+        Ok((upstream, _)) => send(letter, lease, upstream).await,
+        Err(_) => Delivered::Lost,
+    }
+}
+
+async fn send(letter: &mut Letter, lease: &Lease, mut upstream: Upstream) -> Delivered {
+    let time = lease.instance().settings.activation.answer_time;
+    let Some(request) = letter.take() else { return Delivered::Lost };
+    let sent = tokio::select! {
+        biased;
+        sent = upstream.send(request) => sent,
+        () = letter.progress.is_late(time) => return Delivered::Late,
+    };
+    match sent {
+        Sent::Answer(answer) => return Delivered::Answer(Box::new(answer), upstream),
+        Sent::Unheard(request) => letter.put_back(*request),
+        Sent::Lost => {}
+    }
+    Delivered::Lost
 }
 
 fn reply(
@@ -195,6 +217,7 @@ fn reply(
             None => (said::garbage(), record),
         };
     }
+    letter.progress.is_answered();
     let (mut parts, body) = answer.into_parts();
     head::strip(&mut parts.headers, false);
     if asked.front.house.leaves.get() {
@@ -202,7 +225,7 @@ fn reply(
         parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     parts.version = Version::HTTP_11;
-    record.holds(lease, upstream);
+    record.holds(lease, upstream, Rc::clone(&letter.progress));
     (Response::from_parts(parts, Body::answered(body)), record)
 }
 

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
-    UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::request::Parts;
 use hyper::http::uri::{Authority, Scheme};
@@ -24,6 +24,10 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const PROXY: HeaderName = HeaderName::from_static("proxy");
+
+/// What we say of a client.
+const OURS: [HeaderName; 5] = [FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, FORWARDED, REAL_IP];
 
 /// Why a head is not passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,9 +112,36 @@ pub(super) fn strip(headers: &mut HeaderMap, keeps_te: bool) {
     }
 }
 
+/// Cookies come in one field in version 1, and in any number of them in version 2 (RFC 9113, 8.2.3).
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
+    let mut cookies = headers.get_all(COOKIE).iter();
+    let (Some(first), Some(_)) = (cookies.next(), cookies.next()) else { return };
+    let mut joined = first.as_bytes().to_vec();
+    for cookie in headers.get_all(COOKIE).iter().skip(1) {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(cookie.as_bytes());
+    }
+    if let Ok(joined) = HeaderValue::from_bytes(&joined) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+/// Takes out what many services would read as one of the fields that we write, or as a setting of their own: with CGI
+/// and its heirs `-` and `_` are the same, and `Proxy` becomes HTTP_PROXY.
+fn unmask(headers: &mut HeaderMap) {
+    headers.remove(PROXY);
+    let is_mask = |name: &&HeaderName| {
+        name.as_str().contains('_')
+            && OURS.iter().any(|ours| ours.as_str() == name.as_str().replace('_', "-"))
+    };
+    let masks: Vec<_> = headers.keys().filter(is_mask).cloned().collect();
+    masks.into_iter().for_each(|name| drop(headers.remove(name)));
+}
+
 /// Says to the service whose request it is. What the client says of that itself nobody knows to be true.
 pub(super) fn introduce(parts: &mut Parts, client: IpAddr, secure: bool, host: HeaderValue) {
     let headers = &mut parts.headers;
+    unmask(headers);
     headers.remove(FORWARDED);
     headers.remove(EXPECT);
     if let Ok(client) = HeaderValue::from_str(&client.to_canonical().to_string()) {
@@ -206,6 +237,24 @@ mod tests {
         assert_eq!((parts.uri.to_string().as_str(), parts.headers.len()), ("http://a.test:80/x?y", 0));
         absolute_form(&mut parts);
         assert_eq!(parts.uri, "http://localhost/x?y");
+    }
+
+    #[test]
+    fn cookies_are_one_field() {
+        let mut parts = parts(&[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2"), ("cookie", "c=3")]);
+        join_cookies(&mut parts.headers);
+        let all: Vec<_> = parts.headers.get_all(COOKIE).iter().collect();
+        assert_eq!(all, ["a=1; b=2; c=3"]);
+    }
+
+    #[test]
+    fn what_reads_as_ours_is_taken_out() {
+        let masks =
+            [("x_forwarded_for", "10.0.0.1"), ("x-forwarded_proto", "https"), ("x_real_ip", "10.0.0.1")];
+        let mut parts = parts(&[&masks[..], &[("proxy", "http://evil"), ("x_other", "1")]].concat());
+        unmask(&mut parts.headers);
+        let left: Vec<_> = parts.headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["x_other"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 
 use super::Body;
 use super::forward::Asked;
+use super::progress::Progress;
 use super::upstream::Upstream;
 use crate::account::line::Entry;
 use crate::door::Front;
@@ -24,7 +25,7 @@ pub(crate) struct Record {
     service: Option<Rc<Service>>,
     instance: Option<Rc<Instance>>,
     /// The place and the connection that it has, until it is over.
-    held: Option<(Lease, Upstream)>,
+    held: Option<Held>,
     waited: Duration,
     cold: bool,
     again: u32,
@@ -35,6 +36,12 @@ pub(crate) struct Record {
     /// How long the instance took for the head of its answer.
     upstream: Option<Duration>,
     line: Option<Box<Line>>,
+}
+
+struct Held {
+    lease: Lease,
+    upstream: Upstream,
+    request: Rc<Progress>,
 }
 
 /// What an access log shows of it besides.
@@ -87,9 +94,9 @@ impl Record {
         self.again += 1;
     }
 
-    pub(super) fn holds(&mut self, lease: Lease, upstream: Upstream) {
+    pub(super) fn holds(&mut self, lease: Lease, upstream: Upstream, request: Rc<Progress>) {
         self.upstream = Some(self.begun.elapsed().saturating_sub(self.waited));
-        self.held = Some((lease, upstream));
+        self.held = Some(Held { lease, upstream, request });
     }
 
     /// Goes along with its answer.
@@ -106,8 +113,10 @@ impl Record {
     /// All of it has: the connection is for the next request.
     pub(super) fn is_whole(&mut self) {
         self.whole = true;
-        if let Some((lease, upstream)) = self.held.take() {
-            lease.instance().give_back(upstream);
+        // An answer may come before its request has been sent to its end: who came next on that connection would
+        // wait for the rest of it.
+        if let Some(held) = self.held.take().filter(|held| held.request.is_whole()) {
+            held.lease.instance().give_back(held.upstream);
         }
     }
 }

@@ -8,8 +8,10 @@ use hyper::{Request, Response, body::Incoming};
 use hyper_util::rt::TokioIo;
 use spec::activation::Protocol;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::Body;
+use crate::door::http::{HEAD, LINES};
 use crate::local::Local;
 use crate::service::Instance;
 
@@ -17,10 +19,20 @@ use crate::service::Instance;
 /// close what says nothing.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// One that is free may still be at the end of the answer before, which takes a moment and no more.
+const MOMENT: Duration = Duration::from_millis(5);
+
+/// A service that runs accepts at once, or has too many to accept.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// What of one request waits to be sent on a shared connection.
+const BUFFER: usize = 64 << 10;
+
 /// Connections that nobody uses now.
 #[derive(Default)]
 pub(crate) struct Free {
-    plain: Vec<http1::SendRequest<Body>>,
+    /// The latest last, and since when.
+    plain: Vec<(http1::SendRequest<Body>, Instant)>,
     shared: Option<http2::SendRequest<Body>>,
     raw: Option<(TcpStream, Instant)>,
 }
@@ -63,11 +75,10 @@ impl Upstream {
 }
 
 impl Instance {
-    /// A connection, and whether it was used before.
-    pub(crate) async fn upstream(&self) -> io::Result<(Upstream, bool)> {
-        while let Some(mut sender) = self.pop_plain() {
-            // It may still be at the end of the answer before.
-            if sender.ready().await.is_ok() {
+    /// A connection, and whether it was used before; one that nobody has used for longer than `rested` is not taken.
+    pub(crate) async fn upstream(&self, rested: Duration) -> io::Result<(Upstream, bool)> {
+        while let Some(mut sender) = self.pop_plain(rested) {
+            if sender.is_ready() || matches!(timeout(MOMENT, sender.ready()).await, Ok(Ok(()))) {
                 return Ok((Upstream::Plain(sender), true));
             }
         }
@@ -75,25 +86,37 @@ impl Instance {
         if let Some(sender) = shared {
             return Ok((Upstream::Shared(sender), true));
         }
-        let stream = self.connect().await?;
+        let stream = self.call().await?;
         Ok((self.greet(stream).await?, false))
     }
 
-    fn pop_plain(&self) -> Option<http1::SendRequest<Body>> {
+    fn pop_plain(&self, rested: Duration) -> Option<http1::SendRequest<Body>> {
         let plain = &mut self.free.borrow_mut().plain;
-        std::iter::from_fn(|| plain.pop()).find(|sender| !sender.is_closed())
+        let mut latest = std::iter::from_fn(|| plain.pop());
+        latest
+            .find(|(sender, since)| !sender.is_closed() && since.elapsed() < rested)
+            .map(|(sender, _)| sender)
+    }
+
+    /// A new connection, or none in time.
+    async fn call(&self) -> io::Result<TcpStream> {
+        timeout(CONNECT, self.connect()).await?
     }
 
     /// Speaks the service's protocol on a new connection.
     async fn greet(&self, stream: TcpStream) -> io::Result<Upstream> {
         let io = TokioIo::new(stream);
         if self.protocol() == Protocol::H2c {
-            let (sender, connection) = http2::handshake(Local, io).await.map_err(io::Error::other)?;
+            let mut builder = http2::Builder::new(Local);
+            builder.max_send_buf_size(BUFFER).max_header_list_size(HEAD as u32);
+            let (sender, connection) = builder.handshake(io).await.map_err(io::Error::other)?;
             tokio::task::spawn_local(connection);
             self.free.borrow_mut().shared = Some(sender.clone());
             return Ok(Upstream::Shared(sender));
         }
-        let (sender, connection) = http1::handshake(io).await.map_err(io::Error::other)?;
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(HEAD).max_headers(LINES);
+        let (sender, connection) = builder.handshake(io).await.map_err(io::Error::other)?;
         tokio::task::spawn_local(connection.with_upgrades());
         Ok(Upstream::Plain(sender))
     }
@@ -114,7 +137,7 @@ impl Instance {
         if let Upstream::Plain(sender) = upstream
             && !sender.is_closed()
         {
-            self.free.borrow_mut().plain.push(sender);
+            self.free.borrow_mut().plain.push((sender, Instant::now()));
         }
     }
 
@@ -123,7 +146,7 @@ impl Instance {
         let kept = self.free.borrow_mut().raw.take();
         match kept.filter(|(_, since)| since.elapsed() < FRESH) {
             Some((stream, _)) => Ok(stream),
-            None => self.connect().await,
+            None => self.call().await,
         }
     }
 }
