@@ -3,7 +3,9 @@
 mod status;
 
 use std::convert::Infallible;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -24,9 +26,27 @@ use crate::proxy::Body;
 
 pub use status::{InstanceStatus, ServiceStatus, Status};
 
+/// In the run directory: where a gateway can be asked, and where it will be in a moment.
+const SOCKET: &str = "gateway.sock";
+const FRESH: &str = "gateway.sock.new";
+
 /// Where a gateway of this state directory can be asked.
 pub fn socket(home: &Home) -> PathBuf {
-    home.run().join("gateway.sock")
+    home.run().join(SOCKET)
+}
+
+/// A connection to the gateway of this state directory.
+///
+/// # Errors
+/// Not found, or refused, where there is none.
+pub fn connect(home: &Home) -> std::io::Result<UnixStream> {
+    let run = std::fs::File::open(home.run())?;
+    UnixStream::connect(short(&run, SOCKET))
+}
+
+/// A socket's path has 107 bytes at most; this way it may lie anywhere.
+fn short(run: &std::fs::File, name: &str) -> String {
+    format!("/proc/self/fd/{}/{name}", run.as_raw_fd())
 }
 
 /// Listens in the run directory: what was there before is of one that is gone, or goes.
@@ -34,10 +54,12 @@ pub fn socket(home: &Home) -> PathBuf {
 /// # Errors
 /// When the socket cannot be made.
 pub(crate) fn listen(home: &Home) -> Result<UnixListener> {
-    let (path, fresh) = (socket(home), home.run().join("gateway.sock.new"));
+    let (path, fresh) = (socket(home), home.run().join(FRESH));
     let make = || -> std::io::Result<UnixListener> {
         let _ = std::fs::remove_file(&fresh);
-        let listener = UnixListener::bind(&fresh)?;
+        let run = std::fs::File::open(home.run())?;
+        // Whatever the umask: nobody else gets into the run directory.
+        let listener = UnixListener::bind(short(&run, FRESH))?;
         std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o600))?;
         std::fs::rename(&fresh, &path)?;
         Ok(listener)

@@ -136,7 +136,7 @@ impl Gateway {
                 Ok(settings) if service.settings().is_none_or(|now| *now != settings) => {
                     service.settle(settings)
                 }
-                Ok(_) => {}
+                Ok(_) => service.is_well(),
                 Err(error) => service.is_broken(&error),
             }
         }

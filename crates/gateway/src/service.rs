@@ -138,9 +138,7 @@ impl Service {
 
     /// From now on these hold; instances of another version are replaced.
     pub(crate) fn settle(self: &Rc<Self>, settings: Settings) {
-        if let Some(told) = self.trouble.borrow_mut().take() {
-            self.tell(&format!("can be served again ({told})"));
-        }
+        self.is_well();
         let calm = settings.activation.calm;
         *self.settings.borrow_mut() = Some(Rc::new(settings));
         let mut history = self.history.borrow_mut();
@@ -149,6 +147,13 @@ impl Service {
         drop(history);
         let left = std::mem::take(&mut *self.left.borrow_mut());
         left.into_iter().for_each(|found| self.adopt(found));
+    }
+
+    /// Its package and its configuration are good, again perhaps.
+    pub(crate) fn is_well(&self) {
+        if let Some(told) = self.trouble.borrow_mut().take() {
+            self.tell(&format!("can be served again ({told})"));
+        }
     }
 
     /// Its package or its configuration is no good; what runs goes on.

@@ -1,6 +1,6 @@
 //! What holds for a service once its package is known.
 
-use spec::activation::{Activation, Protocol, Range, WaitingPage};
+use spec::activation::{Activation, ActivationTable, Protocol, Range, WaitingPage};
 use spec::limits::{Cpus, Limits, Size};
 use spec::observation::Port;
 use spec::ready::Ready;
@@ -9,6 +9,9 @@ use spec::{Error, Result, ResultExt};
 use store::Image;
 
 use crate::config::ServiceConfig;
+
+/// So many instances a package may ask for, at most.
+const MOST_OF_PACKAGE: u32 = 100;
 
 /// Everything that the gateway goes by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +34,7 @@ impl Settings {
     /// # Errors
     /// When that makes no sense, or it is not known where the service listens.
     pub fn of(told: &ServiceConfig, image: &Image) -> Result<Self> {
-        let table = image.portable.activation.clone().merged(told.activation.clone());
+        let table = of_package(&image.portable.activation, told).merged(told.activation.clone());
         let mut activation = table.resolve()?;
         activation.ready = activation.ready.or_else(|| image.portable.ready.clone());
         if !image.portable.volumes.is_empty() && table.exclusive.is_none() {
@@ -94,6 +97,19 @@ fn read_page(path: &str) -> Result<String> {
     std::fs::read_to_string(path).doing(doing)
 }
 
+/// What of a package's own word counts: how it comes and goes is for it to say, what of this host it has is
+/// for the host's owner.
+fn of_package(table: &ActivationTable, told: &ServiceConfig) -> ActivationTable {
+    ActivationTable {
+        // Nobody who asks for nothing runs for ever.
+        min: None,
+        max: table.max.map(|max| max.min(MOST_OF_PACKAGE)),
+        cpus: table.cpus.filter(|_| told.limits.cpus.is_none()),
+        memory: table.memory.filter(|_| told.limits.memory.is_none()),
+        ..table.clone()
+    }
+}
+
 /// Where it is asked whether it is ready, or else where its tests saw it listen: on an address that others
 /// reach, rather.
 fn port_of(ready: Option<&Ready>, image: &Image) -> Option<u16> {
@@ -118,4 +134,38 @@ fn made_of(told: &ServiceConfig) -> String {
 fn fingerprint(text: &str) -> u64 {
     text.bytes()
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn together(package: &str, owner: &str) -> Activation {
+        let package: ActivationTable = toml::from_str(package).expect(package);
+        let text = format!("[service.web]\npackage = \"web\"\n{owner}");
+        let config = Config::parse(&text, Path::new("/gateway.toml")).expect(owner);
+        let told = &config.services[0];
+        of_package(&package, told).merged(told.activation.clone()).resolve().expect("resolved")
+    }
+
+    #[test]
+    fn a_package_takes_no_more_than_the_owner_gives() {
+        let package =
+            "memory = [\"64M\", \"512G\"]\ncpus = [\"0.5\", \"64\"]\nmin = 3\nmax = 5000\nqueue = 7";
+        let made = together(package, "[service.web.limits]\nmemory = \"100M\"");
+        assert_eq!((made.memory, made.min, made.max, made.queue), (None, 0, 100, 7));
+        assert_eq!(made.cpus, Some(Range { least: 500, most: 64_000 }), "of which the owner says nothing");
+    }
+
+    #[test]
+    fn the_owner_may_say_all_of_it() {
+        let owner = "[service.web.limits]\nmemory = \"100M\"\n[service.web.activation]\n\
+                     memory = [\"64M\", \"1G\"]\nmin = 3\nmax = 5000";
+        let made = together("max = 2", owner);
+        assert_eq!((made.min, made.max), (3, 5000));
+        assert_eq!(made.memory, Some(Range { least: 64 << 20, most: 1 << 30 }));
+    }
 }

@@ -1,21 +1,26 @@
 //! The process that serves: everything between the sockets, on one thread.
 
+mod follow;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use lifecycle::Home;
+use lifecycle::{Home, open_files};
 use spec::{Error, Result, ResultExt};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::LocalSet;
 
 use crate::config::Config;
 use crate::control;
+use crate::door::Front;
 use crate::gateway::Gateway;
 use crate::holder::Held;
 use crate::notes;
 use crate::watch::Watched;
+
+use follow::follow;
 
 /// What a worker is told.
 #[derive(Debug)]
@@ -42,9 +47,6 @@ pub enum Plan {
     },
 }
 
-/// From one look at the configuration and the images to the next.
-const LOOK: Duration = Duration::from_secs(1);
-
 /// How long requests that are under way may take when we end.
 const FAREWELL: Duration = Duration::from_secs(30);
 
@@ -53,6 +55,7 @@ const FAREWELL: Duration = Duration::from_secs(30);
 /// # Errors
 /// What is wrong with the configuration; an address that is taken.
 pub fn run(orders: &Orders) -> Result<()> {
+    open_files::raise();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -75,11 +78,17 @@ async fn serve(orders: &Orders) -> Result<()> {
     sys::signal::unblock_all();
     let holder = held.watch()?;
     let gateway = Gateway::new(orders.home.clone(), held);
-    gateway.apply(read(orders)?).await?;
+    let config = read(orders)?;
+    tokio::select! {
+        applied = gateway.apply(config) => applied?,
+        // Nobody is served yet. (To stop all instances, we first have to know them.)
+        () = signals.leave(holder.as_ref()) => return Ok(()),
+    }
     let control = control::listen(&orders.home)?;
     tokio::task::spawn_local(control::answer_all(Rc::clone(&gateway.front), control));
     tokio::task::spawn_local(Rc::clone(&gateway.house).tend());
     tokio::task::spawn_local(notes::write(Rc::clone(&gateway.front)));
+    tokio::task::spawn_local(reopen(watch(SignalKind::hangup())?, Rc::clone(&gateway.front)));
     gateway.is_ready();
     let ends = signals.obey(&gateway, orders, holder.as_ref()).await;
     gateway.close();
@@ -103,7 +112,19 @@ fn own_input() -> Result<std::os::fd::OwnedFd> {
     std::io::stdin().as_fd().try_clone_to_owned().doing(|| "taking over the channel to the holder")
 }
 
+/// What we are told to do, as far as we can.
 fn read(orders: &Orders) -> Result<Config> {
+    let mut config = read_all(orders)?;
+    config.clients.connections = config.clients.connections.min(most_clients(open_files::raise()));
+    Ok(config)
+}
+
+/// Each takes two open files, its own connection and one to an instance; some are left for all else.
+fn most_clients(files: usize) -> usize {
+    (files / 100 * 45).max(1)
+}
+
+fn read_all(orders: &Orders) -> Result<Config> {
     match &orders.plan {
         Plan::File(path) => {
             let text = std::fs::read_to_string(path).map_err(|cause| {
@@ -132,7 +153,6 @@ struct Signals {
 
 impl Signals {
     fn watch() -> Result<Self> {
-        let watch = |kind| signal(kind).doing(|| "watching signals");
         Ok(Self {
             end: watch(SignalKind::terminate())?,
             interrupt: watch(SignalKind::interrupt())?,
@@ -140,64 +160,33 @@ impl Signals {
         })
     }
 
-    /// Does what comes, and looks at what may have changed, until it is told to end.
-    async fn obey(&mut self, gateway: &Rc<Gateway>, orders: &Orders, holder: Option<&Watched>) -> Ends {
-        let mut seen = Seen::now(orders);
-        loop {
-            tokio::select! {
-                _ = self.end.recv() => return Ends::Leaving,
-                _ = self.interrupt.recv() => return Ends::Stopping,
-                // Nobody would begin another one of us: who does begins a gateway.
-                () = is_gone(holder) => return Ends::Leaving,
-                _ = self.hang_up.recv() => {
-                    gateway.front.log.reopen();
-                    reload(gateway, orders, true).await;
-                }
-                () = tokio::time::sleep(LOOK) => {
-                    gateway.front.tls.refresh();
-                    let now = Seen::now(orders);
-                    let (config, images) = (now.config != seen.config, now.images != seen.images);
-                    seen = now;
-                    if config || images {
-                        reload(gateway, orders, images).await;
-                    }
-                }
-            }
+    /// Until we are told to leave. Without a holder nobody would begin another one of us: who does begins a gateway.
+    async fn leave(&mut self, holder: Option<&Watched>) {
+        tokio::select! {
+            _ = self.end.recv() => {}
+            () = is_gone(holder) => {}
+        }
+    }
+
+    /// Follows what is said and what changes until we are told to end: that waits for nothing else.
+    async fn obey(mut self, gateway: &Rc<Gateway>, orders: &Orders, holder: Option<&Watched>) -> Ends {
+        let mut hang_up = self.hang_up;
+        tokio::select! {
+            _ = self.end.recv() => Ends::Leaving,
+            _ = self.interrupt.recv() => Ends::Stopping,
+            () = is_gone(holder) => Ends::Leaving,
+            never = follow(&mut hang_up, gateway, orders) => match never {},
         }
     }
 }
 
-/// When things were changed last.
-struct Seen {
-    config: Option<SystemTime>,
-    images: Option<SystemTime>,
+fn watch(kind: SignalKind) -> Result<Signal> {
+    signal(kind).doing(|| "watching signals")
 }
 
-impl Seen {
-    fn now(orders: &Orders) -> Self {
-        let changed = |path: PathBuf| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
-        let images = changed(orders.home.lib().join("store/images"));
-        let config = match &orders.plan {
-            Plan::File(path) => changed(path.clone()),
-            Plan::One { .. } => None,
-        };
-        Self { config, images }
-    }
-}
-
-/// What is no good is told of, and changes nothing.
-async fn reload(gateway: &Rc<Gateway>, orders: &Orders, images: bool) {
-    let applied = match read(orders) {
-        Ok(config) => gateway.apply(config).await,
-        Err(error) => Err(error),
-    };
-    if let Err(error) = applied {
-        let hints: String = error.hints().iter().map(|hint| format!("; {hint}")).collect();
-        eprintln!("the configuration stays as it was: {}{hints}", error.chain());
-    }
-    if images {
-        let services = gateway.house.services.borrow().clone();
-        gateway.settle(&services).await;
-        services.iter().for_each(|service| service.adjust());
+/// Begins the access log anew whenever we are told so, also while a package is being installed.
+async fn reopen(mut hang_up: Signal, front: Rc<Front>) {
+    while hang_up.recv().await.is_some() {
+        front.log.reopen();
     }
 }

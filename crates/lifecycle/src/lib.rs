@@ -32,6 +32,7 @@ pub mod living;
 mod lock;
 pub mod log;
 pub mod networks;
+pub mod open_files;
 mod orders;
 mod pinned;
 mod prepared;

@@ -89,6 +89,7 @@ fn execute(path: Option<PathBuf>, connection: &OwnedFd, words: &[&str]) -> Resul
             return 126;
         }
         sys::signal::unblock_all();
+        crate::open_files::as_given();
         // Where it fails, the connection closes without an answer.
         let _ = program.become_it(&words, &[]);
         127

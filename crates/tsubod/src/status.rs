@@ -1,7 +1,6 @@
 //! `tsubo gateway status`: how a gateway stands.
 
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use gateway::control::{self, ServiceStatus, Status};
@@ -46,13 +45,12 @@ pub(crate) fn run(args: &Args, home: &Home) -> Result<u8> {
 }
 
 fn ask(home: &Home) -> Result<String> {
-    let path = control::socket(home);
-    let mut stream = match UnixStream::connect(&path) {
+    let mut stream = match control::connect(home) {
         Err(cause) if matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
             return Err(Error::not_found("no gateway serves this state directory")
                 .hint("start one: tsubo gateway --config gateway.toml"));
         }
-        stream => stream.doing(|| format!("asking the gateway at {}", path.display()))?,
+        stream => stream.doing(|| format!("asking the gateway at {}", control::socket(home).display()))?,
     };
     let mut ask = || -> std::io::Result<String> {
         stream.set_read_timeout(Some(PATIENCE))?;

@@ -27,7 +27,7 @@ use crate::figures::load::Load;
 use crate::figures::network;
 use crate::figures::roster::{Member, Roster};
 use crate::record::now;
-use crate::{Containers, Home, Status};
+use crate::{Containers, Home, Status, open_files};
 
 /// In this many steps everything is read once of who has done a little.
 const MINUTE: u64 = 12;
@@ -90,7 +90,7 @@ impl Sampler {
     pub fn new(home: &Home) -> Result<Self> {
         let lock = lock(&home.lib().join("locks/.sampler"))?;
         Ok(Self {
-            room: descriptors().saturating_sub(SPARE),
+            room: open_files::raise().saturating_sub(SPARE),
             roster: Roster::of(Containers::of(home)),
             state: home.lib().to_owned(),
             known: BTreeMap::new(),
@@ -317,16 +317,6 @@ fn with_load(sample: Sample, load: Option<[f64; 3]>) -> Sample {
         .with(Figure::Load1, thousandths(0))
         .with(Figure::Load5, thousandths(1))
         .with(Figure::Load15, thousandths(2))
-}
-
-/// As many descriptors as we may have.
-fn descriptors() -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let most = rustix::process::Rlimit { current: limit.maximum, ..limit };
-    // With fewer it goes on, and opens the files of the others each time.
-    let raised = rustix::process::setrlimit(rustix::process::Resource::Nofile, most).is_ok();
-    let allowed = if raised { limit.maximum } else { limit.current };
-    allowed.map_or(usize::MAX, |allowed| usize::try_from(allowed).unwrap_or(usize::MAX))
 }
 
 fn lock(path: &Path) -> Result<File> {

@@ -151,6 +151,17 @@ fn check(made: &Activation) -> Result<()> {
     if made.concurrency == 0 || [made.max, made.concurrency].iter().any(|number| *number > MOST) {
         return bad("max and concurrency are numbers from 1 to 100000", "as in concurrency = 64");
     }
+    for (word, time) in [
+        ("max_age", made.max_age.unwrap_or(Duration::MAX)),
+        ("start_time", made.start_time),
+        ("queue_time", made.queue_time),
+        ("answer_time", made.answer_time),
+        ("health_interval", made.health_interval),
+    ] {
+        if time.is_zero() {
+            return bad(&format!("{word} is no time at all"), &format!("as in {word} = \"30s\""));
+        }
+    }
     if made.exclusive && made.max > 1 {
         return bad(
             "an exclusive service has one instance at most",
@@ -215,6 +226,13 @@ mod tests {
     }
 
     #[test]
+    fn what_may_happen_at_once_may_take_no_time() {
+        let said =
+            resolved("idle = \"0s\"\nfreeze = \"0s\"\ndrain_time = \"0s\"\ncalm = \"0s\"").expect("fine");
+        assert_eq!((said.idle, said.drain_time), (After::Time(Duration::ZERO), Duration::ZERO));
+    }
+
+    #[test]
     fn the_stronger_word_holds() {
         let weak: ActivationTable = toml::from_str("min = 1\nmax = 3").expect("weak");
         let strong: ActivationTable = toml::from_str("max = 9").expect("strong");
@@ -237,6 +255,11 @@ mod tests {
             "leak = 0",
             "health = \"healthz\"",
             "port = 0",
+            "max_age = \"0s\"",
+            "start_time = \"0s\"",
+            "queue_time = \"0s\"",
+            "answer_time = \"0ms\"",
+            "health_interval = \"0s\"",
         ] {
             assert!(!resolved(text).expect_err(text).hints().is_empty(), "{text}");
         }

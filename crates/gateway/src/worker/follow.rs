@@ -1,0 +1,116 @@
+//! What changes while we serve: the configuration, the images, and the files of packages.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use tokio::signal::unix::Signal;
+
+use super::{Orders, Plan, read};
+use crate::gateway::Gateway;
+
+/// From one look at the configuration and the images to the next.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Does what is said, and looks at what may have changed, for ever; one after the other.
+pub(super) async fn follow(hang_up: &mut Signal, gateway: &Rc<Gateway>, orders: &Orders) -> Infallible {
+    let mut seen = Seen::now(gateway, orders);
+    let mut last = seen.packages.clone();
+    loop {
+        let told = tokio::select! {
+            _ = hang_up.recv() => true,
+            () = tokio::time::sleep(LOOK) => false,
+        };
+        gateway.front.tls.refresh();
+        let mut now = Seen::now(gateway, orders);
+        // Who still writes one is waited for.
+        let written = differ(&last, &now.packages) && !told;
+        last.clone_from(&now.packages);
+        if written {
+            now.packages.clone_from(&seen.packages);
+        }
+        let (config, images) = (now.config != seen.config, now.has_other_images(&seen));
+        seen = now;
+        if told || config || images {
+            reload(gateway, orders, told || images).await;
+        }
+    }
+}
+
+/// What is no good is told of, and changes nothing.
+async fn reload(gateway: &Rc<Gateway>, orders: &Orders, images: bool) {
+    let applied = match read(orders) {
+        Ok(config) => gateway.apply(config).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = applied {
+        let hints: String = error.hints().iter().map(|hint| format!("; {hint}")).collect();
+        eprintln!("the configuration stays as it was: {}{hints}", error.chain());
+    }
+    if images {
+        let services = gateway.house.services.borrow().clone();
+        gateway.settle(&services).await;
+        services.iter().for_each(|service| service.adjust());
+    }
+}
+
+/// When files were changed last, and how large they are; None for one that is not there.
+type Stamps = BTreeMap<String, Option<(SystemTime, u64)>>;
+
+/// How all that we go by was, at one time.
+struct Seen {
+    config: Option<SystemTime>,
+    images: Option<SystemTime>,
+    packages: Stamps,
+}
+
+impl Seen {
+    fn now(gateway: &Gateway, orders: &Orders) -> Self {
+        let config = match &orders.plan {
+            Plan::File(path) => stamp(path),
+            Plan::One { .. } => None,
+        };
+        let services = gateway.house.services.borrow();
+        let packages = services.iter().map(|service| service.told.borrow().package.clone());
+        // Others are names of images.
+        let files = packages.filter(|package| package.contains('/'));
+        Self {
+            config: config.map(|(changed, _)| changed),
+            images: stamp(&orders.home.lib().join("store/images")).map(|(changed, _)| changed),
+            packages: files.map(|file| (file.clone(), stamp(Path::new(&file)))).collect(),
+        }
+    }
+
+    fn has_other_images(&self, before: &Self) -> bool {
+        self.images != before.images || differ(&before.packages, &self.packages)
+    }
+}
+
+fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
+    let meta = std::fs::metadata(path).ok()?;
+    Some((meta.modified().ok()?, meta.len()))
+}
+
+/// Whether a file of both is another one now; what a new service names was looked at with that.
+fn differ(before: &Stamps, now: &Stamps) -> bool {
+    now.iter().any(|(file, stamp)| before.get(file).is_some_and(|before| before != stamp))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_replaced_differs_and_one_that_is_new_does_not() {
+        let at = |size| Some((SystemTime::UNIX_EPOCH, size));
+        let stamps =
+            |all: &[(&str, Option<_>)]| all.iter().map(|(file, one)| ((*file).to_owned(), *one)).collect();
+        let before: Stamps = stamps(&[("/a.tsubo", at(1)), ("/b.tsubo", None)]);
+        assert!(!differ(&before, &before));
+        assert!(!differ(&before, &stamps(&[("/a.tsubo", at(1)), ("/c.tsubo", at(7))])));
+        assert!(differ(&before, &stamps(&[("/a.tsubo", at(2))])));
+        assert!(differ(&before, &stamps(&[("/b.tsubo", at(1))])), "it was not there");
+    }
+}
