@@ -13,6 +13,7 @@ use std::rc::Rc;
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 use spec::activation::WaitingPage;
+use tokio::sync::watch;
 
 use crate::config::Clients;
 use crate::config::route::Routes;
@@ -31,6 +32,8 @@ pub(crate) struct Front {
     pub(crate) log: Log,
     /// So many connections are open.
     pub(crate) open: Cell<usize>,
+    /// Whether we end.
+    leaving: watch::Sender<bool>,
 }
 
 /// Who leads where. A new one takes its place as a whole.
@@ -51,7 +54,22 @@ impl Front {
             tls: tls::Tls::default(),
             log: Log::default(),
             open: Cell::new(0),
+            leaving: watch::Sender::new(false),
         })
+    }
+
+    /// Has all connections close: those that are idle at once, the others after what is under way on them.
+    pub(crate) fn leave(&self) {
+        self.leaving.send_replace(true);
+    }
+
+    /// Returns once that is wanted.
+    pub(crate) fn leaves(&self) -> impl Future<Output = ()> + use<> {
+        let mut leaving = self.leaving.subscribe();
+        async move {
+            // Without anybody who could say it, it is the end all the same.
+            let _ = leaving.wait_for(|leaves| *leaves).await;
+        }
     }
 
     /// The service of a name and a path.

@@ -225,6 +225,7 @@ impl Gateway {
     pub(crate) async fn finish(&self, time: Duration) {
         self.end_those_with_sockets().await;
         self.house.leaves.set(true);
+        self.front.leave();
         self.held.borrow_mut().unlock();
         let end = Instant::now() + time;
         while self.house.is_busy() && Instant::now() < end {

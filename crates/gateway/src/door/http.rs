@@ -1,7 +1,7 @@
 //! HTTP on a connection: whichever version its client speaks.
 
-use std::io;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::rc::Rc;
 
 use hyper::server::conn::{http1, http2};
@@ -14,9 +14,13 @@ use super::Front;
 use super::patience::Patience;
 use crate::local::Local;
 use crate::proxy::{Asked, answer};
+use crate::tls::rewound::Rewound;
 
 /// How a client begins that speaks version 2 without asking (RFC 9113, 3.4): no method is called that.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// So much of it tells.
+const TELLING: usize = 4;
 
 /// The head of a request has so many bytes at most, and so many lines.
 pub(crate) const HEAD: usize = 64 << 10;
@@ -41,7 +45,14 @@ pub(crate) async fn serve_plain(front: Rc<Front>, stream: TcpStream, client: IpA
     let patience = Patience::new(front.clients.borrow().clone());
     let time = front.clients.borrow().idle_time;
     // One that says nothing yet costs no more than its socket and this task.
-    let Ok(Ok(second)) = tokio::time::timeout(time, says_preface(&stream)).await else { return };
+    let said = tokio::select! {
+        said = tokio::time::timeout(time, stream.readable()) => said,
+        () = front.leaves() => return,
+    };
+    let Ok(Ok(())) = said else { return };
+    let time = front.clients.borrow().head_time;
+    let preface = Box::pin(Rewound::read_until(stream, says_preface));
+    let Ok(Ok((stream, second))) = tokio::time::timeout(time, preface).await else { return };
     serve(front, stream, Caller { client, secure: None }, second, patience).await;
 }
 
@@ -53,55 +64,73 @@ pub(crate) async fn serve(
     second: bool,
     patience: Patience,
 ) {
-    if second {
-        patience.is_of_version_two();
-    }
-    let stream = TokioIo::new(patience.with(stream));
     let asked = Asked { front, caller, patience };
-    let service = service_fn(move |request| answer(asked.clone(), request));
-    // How a client goes away is its own affair.
-    let _ = if second {
-        http2::Builder::new(Local)
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAMS)
-            .max_header_list_size(HEAD as u32)
-            .max_send_buf_size(BUFFER)
-            .serve_connection(stream, service)
-            .await
-    } else {
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(None)
-            .max_buf_size(HEAD)
-            .max_headers(LINES)
-            .serve_connection(stream, service)
-            .with_upgrades()
-            .await
-    };
+    // What is served has its place elsewhere: there are many who are not yet, or in the other way.
+    match second {
+        true => Box::pin(serve_second(stream, asked)).await,
+        false => Box::pin(serve_first(stream, asked)).await,
+    }
 }
 
-/// Whether a client speaks version 2; waits until it says anything.
-async fn says_preface(stream: &TcpStream) -> io::Result<bool> {
-    let mut begins = [0; 4];
-    let mut seen = 0;
-    loop {
-        stream.readable().await?;
-        let count = match stream.peek(&mut begins).await {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(error) => return Err(error),
-        };
-        if begins[..count] != PREFACE[..count] {
-            return Ok(false);
-        }
-        if count == begins.len() {
-            return Ok(true);
-        }
-        if count == seen {
-            // A few bytes of it, and no more: whether readable is known only by looking again.
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-        seen = count;
+async fn serve_first(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, asked: Asked) {
+    let (leaves, stream) = (asked.front.leaves(), TokioIo::new(asked.patience.with(stream)));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_buf_size(HEAD)
+        .max_headers(LINES)
+        .serve_connection(stream, service_fn(move |request| answer(asked.clone(), request)))
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    tokio::select! {
+        biased;
+        // How a client goes away is its own affair.
+        _ = connection.as_mut() => return,
+        () = leaves => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
+
+async fn serve_second(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, asked: Asked) {
+    let patience = asked.patience.clone();
+    patience.is_of_version_two();
+    let (leaves, stream) = (asked.front.leaves(), TokioIo::new(patience.with(stream)));
+    let connection = http2::Builder::new(Local)
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(HEAD as u32)
+        .max_send_buf_size(BUFFER)
+        .serve_connection(stream, service_fn(move |request| answer(asked.clone(), request)));
+    let mut connection = pin!(connection);
+    tokio::select! {
+        biased;
+        _ = connection.as_mut() => return,
+        () = leaves => {}
+        () = patience.is_over() => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = connection.await;
+}
+
+/// Whether a client speaks version 2, as soon as what it has said so far tells.
+fn says_preface(said: &[u8]) -> Option<bool> {
+    let count = said.len().min(PREFACE.len());
+    match said[..count] == PREFACE[..count] {
+        false => Some(false),
+        true => (count >= TELLING).then_some(true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_bytes_tell_which_version_it_is() {
+        assert_eq!(says_preface(b"G"), Some(false));
+        assert_eq!(says_preface(b"PRI"), None);
+        assert_eq!(says_preface(b"PRIX"), Some(false));
+        assert_eq!(says_preface(b"PRI "), Some(true));
+        assert_eq!(says_preface(&[PREFACE, b"more"].concat()), Some(true));
     }
 }

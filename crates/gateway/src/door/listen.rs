@@ -95,13 +95,11 @@ pub(crate) async fn accept(front: Rc<Front>, listener: TcpListener, behind: Behi
         }
         match listener.accept().await {
             Ok((stream, client)) => {
+                // What cannot be set on it will be seen when it is used.
                 let _ = stream.set_nodelay(true);
-                front.open.set(front.open.get() + 1);
-                let (front, behind) = (Rc::clone(&front), behind.clone());
-                tokio::task::spawn_local(async move {
-                    serve(&front, stream, client, behind).await;
-                    front.open.set(front.open.get() - 1);
-                });
+                let _ = keep_alive(&stream);
+                let (open, behind) = (Open::count(&front), behind.clone());
+                tokio::task::spawn_local(async move { serve(&open.0, stream, client, behind).await });
             }
             Err(error) if is_of_the_client(&error) => {}
             Err(_) => tokio::time::sleep(BREATH).await,
@@ -109,12 +107,36 @@ pub(crate) async fn accept(front: Rc<Front>, listener: TcpListener, behind: Behi
     }
 }
 
+/// A connection that is counted for as long as this is kept.
+struct Open(Rc<Front>);
+
+impl Open {
+    fn count(front: &Rc<Front>) -> Self {
+        front.open.set(front.open.get() + 1);
+        Self(Rc::clone(front))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+    }
+}
+
+/// Finds out by itself that a client is not there any more, also where both sides may be silent: within two minutes.
+fn keep_alive(stream: &TcpStream) -> rustix::io::Result<()> {
+    sockopt::set_tcp_keepidle(stream, Duration::from_secs(60))?;
+    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(10))?;
+    sockopt::set_tcp_keepcnt(stream, 6)?;
+    sockopt::set_socket_keepalive(stream, true)
+}
+
 async fn serve(front: &Rc<Front>, stream: TcpStream, client: SocketAddr, behind: Behind) {
     match behind {
         Behind::Http => http::serve_plain(Rc::clone(front), stream, client.ip()).await,
         Behind::Tls => tls::serve(Rc::clone(front), stream, client.ip()).await,
-        Behind::Admin => control::serve(Rc::clone(front), stream).await,
-        Behind::Service(service) => tcp::serve(service, stream).await,
+        Behind::Admin => Box::pin(control::serve(Rc::clone(front), stream)).await,
+        Behind::Service(service) => Box::pin(tcp::serve(service, stream, |stream| stream)).await,
         // Nobody accepts for it.
         Behind::Lent(_) => {}
     }

@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 use tokio::time::Sleep;
 
 use crate::config::Clients;
@@ -33,6 +34,9 @@ struct State {
     second: AtomicBool,
     /// It has become something else, whose silence means nothing.
     free: AtomicBool,
+    /// It has been idle for long enough, and is told to close in order.
+    over: Notify,
+    parting: AtomicBool,
     begun: Instant,
     /// Since when what is waited for is waited for, in microseconds since it has begun.
     since: AtomicU64,
@@ -47,6 +51,8 @@ impl Patience {
             head: AtomicBool::new(false),
             second: AtomicBool::new(false),
             free: AtomicBool::new(false),
+            over: Notify::new(),
+            parting: AtomicBool::new(false),
             begun: Instant::now(),
             since: AtomicU64::new(0),
         }))
@@ -72,6 +78,22 @@ impl Patience {
     /// It speaks version 2, where the bytes that come need not be of a request.
     pub(crate) fn is_of_version_two(&self) {
         self.0.second.store(true, Relaxed);
+    }
+
+    /// Returns once a connection of version 2 has been idle for long enough: both sides say then that they part.
+    pub(crate) async fn is_over(&self) {
+        self.0.over.notified().await;
+    }
+
+    /// Whether it may still close in order, which it is told once.
+    fn parts_in_order(&self) -> bool {
+        let State { busy, second, over, parting, .. } = &*self.0;
+        if !second.load(Relaxed) || busy.load(Relaxed) > 0 || parting.swap(true, Relaxed) {
+            return false;
+        }
+        self.begin_anew();
+        over.notify_one();
+        true
     }
 
     /// More of a request is waited for.
@@ -100,11 +122,12 @@ impl Patience {
 
     /// When a client that sends nothing is given up.
     fn end_of_reading(&self) -> Option<Instant> {
-        let State { clients, busy, reads, head, free, begun, since, .. } = &*self.0;
+        let State { clients, busy, reads, head, free, parting, begun, since, .. } = &*self.0;
         if free.load(Relaxed) {
             return None;
         }
-        let time = match (busy.load(Relaxed), reads.load(Relaxed) > 0, head.load(Relaxed)) {
+        let head = head.load(Relaxed) || parting.load(Relaxed);
+        let time = match (busy.load(Relaxed), reads.load(Relaxed) > 0, head) {
             (0, _, false) => clients.idle_time,
             (0, _, true) => clients.head_time,
             (_, true, _) => clients.stall_time,
@@ -164,8 +187,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
                 Poll::Ready(read)
             }
             Poll::Pending => {
-                let end = this.patience.end_of_reading();
-                this.wait_until(end, context)
+                let waited = this.wait_until(this.patience.end_of_reading(), context);
+                if waited.is_ready() && this.patience.parts_in_order() {
+                    return this.wait_until(this.patience.end_of_reading(), context);
+                }
+                waited
             }
         }
     }
@@ -214,5 +240,58 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         let this = self.get_mut();
         let shut = Pin::new(&mut this.stream).poll_shutdown(context);
         this.watch(shut, context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patience() -> Patience {
+        Patience::new(Clients::default())
+    }
+
+    fn time_left(patience: &Patience) -> Option<Duration> {
+        patience.end_of_reading().map(|end| end - patience.0.begun - since(patience))
+    }
+
+    fn since(patience: &Patience) -> Duration {
+        Duration::from_micros(patience.0.since.load(Relaxed))
+    }
+
+    #[test]
+    fn a_head_has_less_time_than_one_who_is_idle() {
+        let (patience, clients) = (patience(), Clients::default());
+        assert_eq!(time_left(&patience), Some(clients.idle_time));
+        patience.came();
+        assert_eq!(time_left(&patience), Some(clients.head_time));
+        patience.begins();
+        assert_eq!(time_left(&patience), None);
+        patience.ends();
+        assert_eq!(time_left(&patience), Some(clients.idle_time));
+    }
+
+    #[test]
+    fn bytes_of_version_two_need_not_be_a_head() {
+        let (patience, clients) = (patience(), Clients::default());
+        patience.is_of_version_two();
+        patience.came();
+        assert_eq!(time_left(&patience), Some(clients.idle_time));
+        assert!(patience.parts_in_order() && !patience.parts_in_order());
+        assert_eq!(time_left(&patience), Some(clients.head_time));
+    }
+
+    #[test]
+    fn each_body_is_waited_for() {
+        let (patience, clients) = (patience(), Clients::default());
+        patience.begins();
+        patience.begins();
+        patience.waits_for_body();
+        patience.waits_for_body();
+        patience.has_body();
+        patience.ends();
+        assert_eq!(time_left(&patience), Some(clients.stall_time));
+        patience.has_body();
+        assert_eq!(time_left(&patience), None);
     }
 }

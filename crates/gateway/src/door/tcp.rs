@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 
 use crate::proxy::carry;
 use crate::service::Service;
@@ -11,11 +12,20 @@ use crate::service::Service;
 const ATTEMPTS: u32 = 3;
 
 /// Brings a client's connection to an instance and carries bytes until both have closed. Where there is
-/// none to be had the client's is closed: there is no word for that in every protocol.
-pub(crate) async fn serve(service: Rc<Service>, mut client: impl AsyncRead + AsyncWrite + Unpin) {
+/// none to be had the client's is closed: there is no word for that in every protocol. `socket` is what it comes over.
+pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    service: Rc<Service>,
+    mut client: S,
+    socket: impl Fn(&S) -> &TcpStream,
+) {
     let (began, mut cold) = (std::time::Instant::now(), false);
     for _ in 0..ATTEMPTS {
-        let Ok(lease) = service.acquire().await else { return };
+        let lease = tokio::select! {
+            biased;
+            lease = service.acquire() => lease,
+            () = has_gone(socket(&client)) => return,
+        };
+        let Ok(lease) = lease else { return };
         cold |= lease.cold;
         let Ok(mut instance) = lease.instance().raw().await else {
             lease.instance().last_moment().await;
@@ -29,4 +39,11 @@ pub(crate) async fn serve(service: Rc<Service>, mut client: impl AsyncRead + Asy
         return;
     }
     service.counters.borrow_mut().request(502, began.elapsed(), cold);
+}
+
+/// Returns when a client closes before it has said anything; for who has, it is seen only when that is read.
+async fn has_gone(client: &TcpStream) {
+    if !matches!(client.peek(&mut [0]).await, Ok(0) | Err(_)) {
+        std::future::pending().await
+    }
 }

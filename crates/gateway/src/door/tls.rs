@@ -73,8 +73,8 @@ pub(crate) async fn serve(front: Rc<Front>, stream: TcpStream, client: IpAddr) {
     let Ok(Ok((stream, Greeting::Complete { name }))) = greeted else { return };
     let name = name.unwrap_or_default();
     match front.passed_on(&name) {
-        Some(service) => tcp::serve(service, stream).await,
-        None => terminate(front, stream, client, name).await,
+        Some(service) => Box::pin(tcp::serve(service, stream, Rewound::inner)).await,
+        None => Box::pin(terminate(front, stream, client, name)).await,
     }
 }
 

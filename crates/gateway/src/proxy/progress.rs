@@ -84,3 +84,22 @@ impl Drop for Progress {
         self.rests();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Clients;
+
+    const TIME: Duration = Duration::from_micros(1);
+
+    #[tokio::test]
+    async fn what_the_client_takes_its_time_for_is_not_counted() {
+        let progress = Progress::new(Patience::new(Clients::default()), false);
+        progress.waits();
+        let (late, moment) = (progress.is_late(TIME), Duration::from_millis(5));
+        assert!(tokio::time::timeout(moment, late).await.is_err());
+        progress.is_at_end();
+        progress.is_late(TIME).await;
+        assert!(progress.is_whole());
+    }
+}

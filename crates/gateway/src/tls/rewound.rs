@@ -28,23 +28,43 @@ impl<S: AsyncRead + Unpin> Rewound<S> {
     ///
     /// # Errors
     /// Where the connection fails, or ends before that.
-    pub async fn greeted(mut stream: S) -> io::Result<(Self, Greeting)> {
-        let (mut first, mut reader) = (Vec::with_capacity(PIECE), Reader::default());
+    pub async fn greeted(stream: S) -> io::Result<(Self, Greeting)> {
+        let (mut seen, mut reader) = (0, Reader::default());
+        let read = Self::read_until(stream, |first| {
+            let greeting = reader.push(&first[seen..]);
+            seen = first.len();
+            (greeting != Greeting::More).then_some(greeting)
+        });
+        read.await
+    }
+
+    /// Reads a connection until `judge` has something to say of all that has come so far.
+    ///
+    /// # Errors
+    /// Where the connection fails, or ends before that.
+    pub async fn read_until<T>(
+        mut stream: S,
+        mut judge: impl FnMut(&[u8]) -> Option<T>,
+    ) -> io::Result<(Self, T)> {
+        let mut first = Vec::with_capacity(PIECE);
         loop {
-            let before = first.len();
             first.reserve(PIECE);
             if (&mut stream).take(PIECE as u64).read_buf(&mut first).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            let greeting = reader.push(&first[before..]);
-            if greeting != Greeting::More {
-                return Ok((Self { first, done: 0, stream }, greeting));
+            if let Some(verdict) = judge(&first) {
+                return Ok((Self { first, done: 0, stream }, verdict));
             }
         }
     }
 }
 
 impl<S> Rewound<S> {
+    /// The connection itself, past what was read.
+    pub fn inner(&self) -> &S {
+        &self.stream
+    }
+
     /// The bytes that were read and did not come again yet, and the connection.
     pub fn into_parts(mut self) -> (Vec<u8>, S) {
         (self.first.split_off(self.done), self.stream)
