@@ -1,5 +1,6 @@
 //! Requests at given times (bench/gateway/ask.c), and what became of them.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -14,8 +15,9 @@ pub(super) struct Answer {
     /// When it was to be asked, in milliseconds; and from then to its answer's first byte.
     pub(super) at: f64,
     pub(super) first: f64,
-    /// Whether it was answered with what was asked for.
+    /// Whether it was answered with what was asked for, and if not, what its status was; 0 where nothing came.
     pub(super) fine: bool,
+    status: u16,
     /// Whether it is the first answer of a server.
     pub(super) cold: bool,
 }
@@ -55,7 +57,8 @@ impl Answer {
         let mut words = line.split(' ');
         let mut time = || Some(words.next()?.parse::<f64>().ok()? / 1e3);
         let [at, first, _] = [time()?, time()?, time()?];
-        Some(Self { at, first, fine: words.next()? == "200", cold: words.next()? == "f" })
+        let status = words.next()?.parse().ok()?;
+        Some(Self { at, first, fine: status == 200, status, cold: words.next()? == "f" })
     }
 }
 
@@ -63,6 +66,8 @@ impl Answer {
 pub(super) struct Summary {
     pub(super) asked: usize,
     pub(super) errors: usize,
+    /// The statuses among them.
+    statuses: BTreeSet<u16>,
     pub(super) all: Samples,
     pub(super) cold: Samples,
     pub(super) warm: Samples,
@@ -79,11 +84,20 @@ impl Summary {
         Self {
             asked: answers.len(),
             errors: answers.iter().filter(|a| !a.fine).count(),
+            statuses: answers.iter().filter(|a| !a.fine).map(|a| a.status).collect(),
             all: times(|_| true),
             cold: times(|a| a.cold),
             warm: times(|a| !a.cold),
             starts: answers.iter().filter(|a| a.fine && a.cold).count(),
         }
+    }
+}
+
+impl Summary {
+    /// How many failed, and how.
+    pub(super) fn failures(&self) -> String {
+        let how: Vec<String> = self.statuses.iter().map(u16::to_string).collect();
+        if how.is_empty() { "0".into() } else { format!("{} ({})", self.errors, how.join(", ")) }
     }
 }
 
@@ -98,7 +112,7 @@ mod tests {
 
     #[test]
     fn what_is_said_of_a_request_is_read() {
-        let answer = Answer { at: 1.5, first: 0.25, fine: true, cold: true };
+        let answer = Answer { at: 1.5, first: 0.25, fine: true, status: 200, cold: true };
         assert_eq!(Answer::read("1500 250 300 200 f"), Some(answer));
         let none = Answer::read("1500 -1 60000000 0 -").expect("a line");
         assert!(!none.fine && !none.cold);

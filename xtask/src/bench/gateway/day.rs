@@ -93,7 +93,7 @@ impl Day {
     fn row(&self, name: &str, always: &Self) -> Vec<String> {
         let Self { told, instances, memory } = self;
         let share = told.starts as f64 / told.asked as f64 * 100.0;
-        let counts = [told.asked, told.errors, told.starts].map(|n| n.to_string());
+        let counts = [told.asked.to_string(), told.failures(), told.starts.to_string()];
         let times = |samples: &Samples| asked::cells(samples);
         let ends =
             [format!("{instances:.1}"), format!("{memory:.1}"), format!("{:.2}", memory / always.memory)];

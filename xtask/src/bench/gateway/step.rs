@@ -72,7 +72,7 @@ pub(super) fn measure(_: &Ask, home: &Home) -> Result<Part> {
         let alone = Step::of(&without(home, kind.path)?);
         rows.push(row([
             kind.name,
-            &told.errors.to_string(),
+            &told.failures(),
             &step.steady_after.map_or("never".into(), |seconds| format!("{seconds:.1}")),
             &milliseconds(step.usual),
             &milliseconds(step.worst),

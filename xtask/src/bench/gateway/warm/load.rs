@@ -19,12 +19,13 @@ pub(super) struct Measured {
 /// One such program.
 pub(super) struct Load {
     /// `PORT`, `HOST` and `LOG` stand for themselves.
-    line: &'static str,
+    line: &'static [&'static str],
     read: fn(&str, &str) -> Option<[f64; 3]>,
 }
 
 pub(super) const WRK: Load = Load {
-    line: "wrk -t1 -c32 -d4s --latency -H Host:HOST http://127.0.0.1:PORT/",
+    // Without the blank it would not be a header to it.
+    line: &["wrk", "-t1", "-c32", "-d4s", "--latency", "-H", "Host: HOST", "http://127.0.0.1:PORT/"],
     read: |said, _| {
         let told = wrk::Told::read(said)?;
         Some([told.requests, told.half, told.most])
@@ -33,7 +34,17 @@ pub(super) const WRK: Load = Load {
 
 /// Its own summary has no quantiles: they are computed from its log.
 pub(super) const H2LOAD: Load = Load {
-    line: "h2load -t1 -c8 -m8 -D4 --log-file=LOG -H :authority:HOST http://127.0.0.1:PORT/",
+    line: &[
+        "h2load",
+        "-t1",
+        "-c8",
+        "-m8",
+        "-D4",
+        "--log-file=LOG",
+        "-H",
+        ":authority:HOST",
+        "http://127.0.0.1:PORT/",
+    ],
     read: h2load,
 };
 
@@ -41,9 +52,10 @@ impl Load {
     /// Asks from one core for a while, and looks at another meanwhile.
     pub(super) fn put(&self, port: u16, host: &str, from: &str, watched: &str) -> Result<Measured> {
         let log = format!("/dev/shm/tsubo-bench-{}", std::process::id());
-        let line = self.line.replace("PORT", &port.to_string()).replace("HOST", host).replace("LOG", &log);
+        let port = port.to_string();
+        let filled = |word: &&str| word.replace("PORT", &port).replace("HOST", host).replace("LOG", &log);
         let before = Core::now(watched)?;
-        let said = shell::read(Command::new("taskset").args(["-c", from]).args(line.split(' ')));
+        let said = shell::read(Command::new("taskset").args(["-c", from]).args(self.line.iter().map(filled)));
         let busy = Core::now(watched)?.busy_since(&before);
         let logged = fs::read_to_string(&log).unwrap_or_default();
         let _ = fs::remove_file(&log);
