@@ -21,6 +21,9 @@ use crate::holder::Held;
 use crate::house::House;
 use crate::service::Service;
 
+/// How long connections without a request may take to close.
+const GOODBYE: Duration = Duration::from_millis(500);
+
 /// How long instances may take to end.
 const STOP: Duration = Duration::from_secs(15);
 
@@ -230,6 +233,11 @@ impl Gateway {
         let end = Instant::now() + time;
         while self.house.is_busy() && Instant::now() < end {
             tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // Those that say nothing close in order, too.
+        let end = end.min(Instant::now() + GOODBYE);
+        while self.front.open.get() > 0 && Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 

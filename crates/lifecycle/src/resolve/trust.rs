@@ -198,6 +198,7 @@ mod tests {
             "extends=bare",
             "namespaces.pid=host",
             "namespaces.net=container:db",
+            "namespaces.net=host",
             "namespaces.user=host",
             "root=none",
             "mounts=[{ source = \"/\", at = \"/host\" }]",
