@@ -249,9 +249,12 @@ fn plugins(ground: &Ground) -> Vec<String> {
 fn a_keeper_that_is_killed_in_the_middle_leaves_what_gc_takes_back() {
     let Some(ground) = ground() else { return };
     ground.bridge(json!([{"type": "slow"}]));
-    let mark = ground.at("began");
+    let (mark, go) = (ground.at("began"), ground.at("go"));
     let bridge = format!("exec {PLUGINS}/bridge");
-    let wait = format!("touch {}; sleep 2", mark.display());
+    // On a busy machine it takes long to find it: until then it stays.
+    let stays =
+        format!("n=0; until test -e {} || test $n = 100; do n=$((n + 1)); sleep 0.1; done", go.display());
+    let wait = format!("touch {}; {stays}; sleep 1", mark.display());
     let plain = "input=$(cat); test $CNI_COMMAND = DEL || echo '{}'";
     let last = format!("input=$(cat); test $CNI_COMMAND = DEL || {{ {wait}; echo '{{}}'; }}");
     for (when, first, last) in [
@@ -273,13 +276,14 @@ fn a_keeper_that_is_killed_in_the_middle_leaves_what_gc_takes_back() {
         let keeper = parents.map(|parent| parent.trim().to_owned()).find(|parent| !running.contains(parent));
         let keeper = keeper.expect("the keeper");
         assert!(here(&format!("kill -9 {keeper}")).0, "{when}");
+        std::fs::write(&go, "").expect("the word to go on");
         until("its end", || !here(&format!("kill -0 {keeper}")).0);
         starting.wait().expect("wait");
         ground.ok(&["gc"]);
         assert_eq!(ground.traces(), Vec::<String>::new(), "{when}");
         assert_eq!(plugins(&ground), Vec::<String>::new(), "{when}: they were waited for");
         let _ = ground.command(&["rm", "-f", "web1"]).output();
-        std::fs::remove_file(&mark).expect("the mark");
+        std::fs::remove_file(&mark).and_then(|()| std::fs::remove_file(&go)).expect("the marks");
     }
 }
 
