@@ -46,7 +46,8 @@ impl Pids {
 }
 
 impl Share {
-    fn of(pids: &BTreeSet<u32>) -> Self {
+    /// What these have.
+    pub(in crate::bench) fn of(pids: &BTreeSet<u32>) -> Self {
         let mut share = Self::default();
         for one in pids.iter().map(|pid| memory_of(*pid)) {
             share.processes += one.processes;
@@ -69,7 +70,7 @@ fn is_program(pid: u32) -> bool {
 }
 
 /// The first word of its command line.
-fn called(pid: u32) -> String {
+pub(in crate::bench) fn called(pid: u32) -> String {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(line.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
 }

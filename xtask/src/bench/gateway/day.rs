@@ -6,10 +6,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::asked::{self, Answer, Summary};
-use super::gate::{Gate, Served};
+use super::gate::{Gate, Served, family_of};
 use super::packed::{PORT, STATIC};
 use super::{Home, Part};
-use crate::bench::footprint::processes::Pids;
+use crate::bench::footprint::processes::{Share, called};
 use crate::bench::samples::Samples;
 use crate::bench::{Ask, row};
 use crate::shell::{self, Result};
@@ -21,8 +21,8 @@ const VISITS: u32 = 1200;
 const SECONDS: u32 = 120;
 const DAY: f64 = 86_400.0;
 
-/// The program of a site, which the gateway's and the keepers' stay with.
-const SERVER: &str = "server";
+/// The program of a site.
+const SERVER: &str = "/bin/server";
 
 /// How often somebody looks at the memory.
 const LOOK: Duration = Duration::from_millis(500);
@@ -78,10 +78,9 @@ impl Day {
     fn live(home: &Home, activation: &str, schedule: &str, running: usize) -> Result<Self> {
         let served: Vec<Served> =
             (0..SITES).map(|n| Served::new(&format!("s{n}"), STATIC, PORT, activation)).collect();
-        let others = Pids::now();
         let gate = Gate::open(home, &served)?;
         gate.until_running(running)?;
-        let (answers, looks) = watched(&others, || home.ask(gate.port, schedule))?;
+        let (answers, looks) = watched(gate.pid(), || home.ask(gate.port, schedule))?;
         let mean = |which: fn(&Look) -> f64| looks.iter().map(which).sum::<f64>() / looks.len().max(1) as f64;
         Ok(Self {
             told: Summary::of(&answers),
@@ -116,14 +115,14 @@ struct Look {
 }
 
 /// Looks now and then while something is done.
-fn watched(others: &Pids, work: impl FnOnce() -> Result<Vec<Answer>>) -> Result<(Vec<Answer>, Vec<Look>)> {
+fn watched(gateway: u32, work: impl FnOnce() -> Result<Vec<Answer>>) -> Result<(Vec<Answer>, Vec<Look>)> {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let looking = scope.spawn(|| {
             let mut looks = Vec::new();
             while !over.load(Ordering::Relaxed) {
                 let began = Instant::now();
-                looks.push(look(others));
+                looks.push(look(gateway));
                 thread::sleep(LOOK.saturating_sub(began.elapsed()));
             }
             looks
@@ -134,9 +133,9 @@ fn watched(others: &Pids, work: impl FnOnce() -> Result<Vec<Answer>>) -> Result<
     })
 }
 
-/// The small servers that run, and the memory of all that were not there before.
-fn look(others: &Pids) -> Look {
-    let running = others.since_of(&[SERVER]).processes;
-    let share = others.since_of(&[SERVER, "tsubo"]);
-    Look { instances: f64::from(running), memory: share.pss as f64 / 1024.0 }
+/// The sites that run, and the memory of the gateway and all that it has started.
+fn look(gateway: u32) -> Look {
+    let all = family_of(gateway);
+    let running = all.iter().filter(|pid| called(**pid) == SERVER).count();
+    Look { instances: running as f64, memory: Share::of(&all).pss as f64 / 1024.0 }
 }

@@ -1,5 +1,6 @@
 //! A gateway that runs for one part of the benchmark.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::Path;
@@ -122,12 +123,21 @@ impl<'a> Gate<'a> {
         self.started().into_iter().filter(|pid| !runs_gateway(*pid)).collect()
     }
 
-    fn started(&self) -> Vec<u32> {
-        let names = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = names.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        let ancestors = |pid: u32| std::iter::successors(Some(pid), |pid| parent(*pid));
-        pids.filter(|pid| ancestors(*pid).any(|one| one == self.child.id())).collect()
+    fn started(&self) -> BTreeSet<u32> {
+        family_of(self.pid())
     }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+/// A process with all that it has started, and what those have.
+pub(super) fn family_of(pid: u32) -> BTreeSet<u32> {
+    let names = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = names.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let ancestors = |pid: u32| std::iter::successors(Some(pid), |pid| parent(*pid));
+    pids.filter(|one| ancestors(*one).any(|ancestor| ancestor == pid)).collect()
 }
 
 fn runs_gateway(pid: u32) -> bool {
