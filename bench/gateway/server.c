@@ -1,8 +1,9 @@
 /* A small web server: what stands behind the gateway and its peers in `./x bench gateway`.
  *
- *   server PORT [once]   listens on this port of every address
- *   server - [once]      has been given a listening socket as descriptor 3
- *     once               ends with the first connection that ends
+ *   server PORT [WORD...]   listens on this port of every address
+ *   server - [WORD...]      has been given a listening socket as descriptor 3
+ *     once                  ends with the first connection that ends
+ *     hold=N                keeps N MiB of memory, as a site with a program of its own does
  *
  * Every answer is six bytes, `first` after a start and `later` from then on, so whoever asks sees starts without anybody's help.
  * `/work/N` takes N microseconds of the processor first. One thread, connections kept as long as the client likes. */
@@ -97,9 +98,22 @@ static void welcome(int epoll, int listener) {
     must(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event), "epoll");
 }
 
+/* Somebody might look at it, as far as the compiler knows. */
+char *kept;
+
+static void hold(size_t mebibytes) {
+    kept = malloc(mebibytes << 20);
+    must(kept ? 0 : -1, "memory");
+    memset(kept, 1, mebibytes << 20);
+}
+
 int main(int argc, char **argv) {
     if (argc < 2) return 2;
-    int once = argc > 2 && strcmp(argv[2], "once") == 0;
+    int once = 0;
+    for (int i = 2; i < argc; i++) {
+        if (strcmp(argv[i], "once") == 0) once = 1;
+        if (strncmp(argv[i], "hold=", 5) == 0) hold((size_t)atoi(argv[i] + 5));
+    }
     signal(SIGTERM, stop);
     signal(SIGPIPE, SIG_IGN);
     int listener = listening(argv[1]), epoll = epoll_create1(EPOLL_CLOEXEC);
