@@ -21,6 +21,9 @@ use crate::holder::Held;
 use crate::house::House;
 use crate::service::Service;
 
+/// Between two looks whether anybody waits.
+const BREATH: Duration = Duration::from_millis(20);
+
 /// How long connections without a request may take to close.
 const GOODBYE: Duration = Duration::from_millis(500);
 
@@ -147,8 +150,13 @@ impl Gateway {
 
     /// Makes containers beforehand, one after the other.
     fn prepare(&self, services: Vec<Rc<Service>>) {
+        let house = Rc::clone(&self.house);
         tokio::task::spawn_local(async move {
             for service in services {
+                // Who waits for a start comes first.
+                while house.someone_waits() {
+                    tokio::time::sleep(BREATH).await;
+                }
                 service.park().await;
             }
         });

@@ -117,6 +117,11 @@ impl House {
         true
     }
 
+    /// Whether any request waits for an instance.
+    pub(crate) fn someone_waits(&self) -> bool {
+        self.services.borrow().iter().any(|one| one.waiting() > 0)
+    }
+
     /// Whether any request is under way.
     pub(crate) fn is_busy(&self) -> bool {
         let services = self.services.borrow();

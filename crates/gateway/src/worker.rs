@@ -47,6 +47,9 @@ pub enum Plan {
     },
 }
 
+/// So many threads wait for containers, at most.
+const HANDS: usize = 64;
+
 /// How long requests that are under way may take when we end.
 const FAREWELL: Duration = Duration::from_secs(30);
 
@@ -58,6 +61,8 @@ pub fn run(orders: &Orders) -> Result<()> {
     open_files::raise();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        // Each waits for one container: more of them at once only take each other's time, and memory.
+        .max_blocking_threads(HANDS)
         .build()
         .doing(|| "setting up the gateway's loop")?;
     let local = LocalSet::new();
