@@ -25,7 +25,7 @@ impl Ground {
         let world = World::new();
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/inherited.c");
         let program = world.tree().join("bin/inherited");
-        let built = Command::new("cc").args(["-static", "-O1", "-o"]).arg(program).arg(source).status();
+        let built = Command::new("gcc").args(["-static", "-O1", "-o"]).arg(program).arg(source).status();
         assert!(built.expect("a C compiler").success());
         let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
         let at = listeners.each_ref().map(|listener| listener.local_addr().expect("address"));
