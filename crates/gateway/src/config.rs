@@ -226,7 +226,7 @@ impl Config {
             isolation: table.isolation,
             activation: table.activation,
             policy: table.policy,
-            weight: table.weight.unwrap_or(USUAL_WEIGHT).clamp(1, 10_000),
+            weight: weight(table.weight)?,
             as_packaged: table.as_packaged,
             overcommit: table.overcommit,
         });
@@ -234,6 +234,10 @@ impl Config {
     }
 
     fn check(&self) -> Result<()> {
+        if self.instances == Some(0) {
+            return Err(Error::user("instances = 0 lets nothing run")
+                .hint("leave it out for what the host has room for"));
+        }
         let mut seen: Vec<(SocketAddr, String)> = Vec::new();
         let own = self.http.iter().map(|at| (*at, "http".to_owned()));
         let own = own.chain(self.https.iter().map(|at| (*at, "https".to_owned())));
@@ -255,6 +259,14 @@ impl Config {
         }
         Ok(())
     }
+}
+
+fn weight(said: Option<u32>) -> Result<u32> {
+    let weight = said.unwrap_or(USUAL_WEIGHT);
+    let fits = (1..=10_000).contains(&weight);
+    fits.then_some(weight).ok_or_else(|| {
+        Error::user(format!("{weight} is no weight")).hint("1 to 10000; 100 where nothing is said")
+    })
 }
 
 /// Room for a point and a number in a name of 63 bytes.
@@ -286,6 +298,9 @@ mod tests {
         for text in [
             "[gateway]\nhtp = []",
             "[gateway]\nhttp = [\"nowhere\"]",
+            "[gateway]\ninstances = 0",
+            "[service.web]\npackage = \"a\"\nweight = 0",
+            "[service.web]\npackage = \"a\"\nweight = 10001",
             "[gateway]\nhttps = [\"127.0.0.1:443\"]",
             "[service.web]\nhosts = [\"a\"]",
             "[service.web]\npackage = \"a\"\nhost = \"x\"",

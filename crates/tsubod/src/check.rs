@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use gateway::config::Config;
 use spec::{Error, Result, ResultExt};
 
-/// Say whether a configuration is understood, and what it leads where.
+/// Say whether a configuration is understood; packages and certificates are not looked at.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The configuration
