@@ -125,7 +125,9 @@ impl Gateway {
             if is_new {
                 known.push(Rc::clone(service));
             }
-            if is_new || differs || service.gone.replace(false) {
+            // Whichever comes first: one that was leaving comes back.
+            let returns = service.gone.replace(false);
+            if is_new || differs || returns {
                 changed.push(Rc::clone(service));
             }
         }
@@ -299,7 +301,7 @@ impl Gateway {
         let (house, name) = (Rc::clone(&self.house), hands::name_of(service, number));
         tokio::task::spawn_local(async move {
             let home = house.home.clone();
-            let removed = house.hand(false, move || hands::remove(&home, &name?)).await;
+            let removed = house.hand(false, move || hands::remove(&home, &name?, true)).await;
             if let Err(error) = removed {
                 eprintln!("removing an instance of a service that is gone: {}", error.chain());
             }

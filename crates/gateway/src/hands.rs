@@ -249,15 +249,15 @@ pub fn stop(home: &Home, name: &Name, time: Duration) -> Result<()> {
     }
 }
 
-/// Removes the container of an instance, not its volumes.
+/// Removes the container of an instance, not its volumes; with `force` also one that runs.
 ///
 /// # Errors
 /// When it cannot be.
-pub fn remove(home: &Home, name: &Name) -> Result<()> {
+pub fn remove(home: &Home, name: &Name, force: bool) -> Result<()> {
     let containers = Containers::of(home);
     match containers.find(name.as_str()) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        found => found?.remove(true),
+        found => found?.remove(force),
     }
 }
 

@@ -73,14 +73,18 @@ impl Settings {
 
     /// The limits that an instance begins with.
     pub fn limits(&self, told: &ServiceConfig) -> Limits {
-        let mut limits = told.limits.clone();
-        if let Some(Range { least, .. }) = self.activation.cpus {
-            limits.cpus = Some(Cpus(Limit::At(least)));
-        }
-        if let Some(Range { least, .. }) = self.activation.memory {
-            limits.memory = Some(Size(Limit::At(least)));
-        }
-        limits
+        told.limits.clone().merged(self.least().unwrap_or_default())
+    }
+
+    /// What of that it may be given more of under load; None where there is none.
+    pub fn least(&self) -> Option<Limits> {
+        let Activation { cpus, memory, .. } = &self.activation;
+        let limits = Limits {
+            cpus: cpus.map(|Range { least, .. }| Cpus(Limit::At(least))),
+            memory: memory.map(|Range { least, .. }| Size(Limit::At(least))),
+            ..Limits::default()
+        };
+        (limits != Limits::default()).then_some(limits)
     }
 }
 

@@ -69,11 +69,17 @@ impl Service {
         let remove = outdated || self.gone.get();
         // One that never was well has nothing to finish.
         let time = if instance.was_ready.get() { hands::STOP_TIME } else { MOMENT };
+        let least = instance.settings.least();
         let (home, name) = (house.home.clone(), self.container(instance));
         let ended = house.hand(false, move || {
             let name = name?;
             hands::stop(&home, &name, time)?;
-            if remove { hands::remove(&home, &name) } else { Ok(()) }
+            match (remove, least) {
+                (true, _) => hands::remove(&home, &name, false),
+                // What it was given under load is not what it begins with the next time.
+                (false, Some(least)) => hands::limit(&home, &name, &least),
+                (false, None) => Ok(()),
+            }
         });
         if let Err(error) = ended.await {
             self.tell_error(&format!("instance {} does not end", instance.number), &error);
@@ -94,8 +100,8 @@ impl Service {
     pub(crate) async fn remove_containers(&self, house: &House) {
         for number in 1..=self.highest.get().max(1) {
             let (home, name) = (house.home.clone(), hands::name_of(self.told.borrow().name.as_str(), number));
-            // What stays is found by the next gateway.
-            let _ = house.hand(false, move || hands::remove(&home, &name?)).await;
+            // What stays, or was begun anew meanwhile, is found by the next gateway.
+            let _ = house.hand(false, move || hands::remove(&home, &name?, false)).await;
         }
     }
 
