@@ -52,6 +52,17 @@ pub(crate) fn cargo(words: &[&str]) -> Result<Command> {
     Ok(command)
 }
 
+/// The same for what the tests run, with every lint of clippy denied while it is compiled: to look at all of
+/// it in a pass of its own takes as long as to build it.
+pub(crate) fn cargo_linting(words: &[&str]) -> Result<Command> {
+    if !shell::has("clippy-driver") {
+        return Err("there is no clippy; rustup component add clippy".into());
+    }
+    let mut command = cargo(words)?;
+    command.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver").env("CLIPPY_ARGS", "-Dwarnings");
+    Ok(command)
+}
+
 /// Where `cargo()` puts the programs of a profile (`debug` or `release`).
 pub(crate) fn built(profile: &str) -> Result<PathBuf> {
     Ok(target().join(triple()?).join(profile))

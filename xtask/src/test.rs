@@ -15,13 +15,14 @@ pub(crate) fn run(args: &[String]) -> Result {
     apt::ensure(apt::TESTS);
     apt::ensure(apt::ENGINES);
     if args.is_empty() {
-        lint::run(&[])?;
+        lint::texts()?;
     }
-    println!("== test");
+    println!("== build and clippy");
     programs()?;
+    println!("== test");
     let nextest = shell::has("cargo-nextest");
     let words: &[&str] = if nextest { &["nextest", "run"] } else { &["test", "--no-fail-fast"] };
-    let mut command = house::cargo(words)?;
+    let mut command = house::cargo_linting(words)?;
     command.arg("--workspace").args(&args);
     let outcome = if nextest { with_nextest(&mut command) } else { with_cargo(&mut command) }?;
     if args.is_empty() && no_guest.is_empty() {
@@ -43,7 +44,7 @@ fn guest() -> Outcome {
 /// with them: for the programs alone cargo would choose other features of what both use, and build that
 /// twice.
 pub(crate) fn programs() -> Result {
-    shell::run(&mut house::cargo(&["build", "--quiet", "--workspace", "--all-targets"])?)
+    shell::run(&mut house::cargo_linting(&["build", "--quiet", "--workspace", "--all-targets"])?)
 }
 
 /// What came of a run of tests.

@@ -117,7 +117,7 @@ impl Job {
 /// them in its name.
 pub(super) fn find(words: &[String]) -> Result<Vec<Job>> {
     // Of all packages, as the tests of the host were built: see `test::programs`.
-    let mut build = house::cargo(&["test", "--workspace", "--no-run", "--quiet"])?;
+    let mut build = house::cargo_linting(&["test", "--workspace", "--no-run", "--quiet"])?;
     build.arg("--message-format=json-render-diagnostics");
     let messages = shell::read(&mut build)?;
     let mut jobs = Vec::new();

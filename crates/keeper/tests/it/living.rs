@@ -340,14 +340,15 @@ fn what_was_updated_since_it_was_found_holds_for_stop_and_restart() {
 fn its_processes_are_listed_with_their_numbers_on_both_sides() {
     let world = World::new();
     let container = started(&world, "web", "sleep 1111 & sleep 2222; true", |_| {});
-    // Each is there some moments before it executes its program.
-    let slept = || state(&container).top().iter().filter(|one| one.command.contains("sleep")).count();
-    until("three processes", || slept() == 3);
+    // Each is there some moments before it executes its program, with the shell's words.
+    let slept = || state(&container).top().iter().filter(|one| one.command.starts_with("sleep")).count();
+    until("both of its programs", || slept() == 2);
     let all = state(&container).top();
+    assert_eq!(all.len(), 3, "{all:?}");
     let first = state(&container).first.pid;
     assert_eq!(all[0].pid, first);
     assert_eq!(all[0].inside, Some(1));
-    assert!(all[1..].iter().all(|one| one.parent == first && one.command.contains("sleep")), "{all:?}");
+    assert!(all[1..].iter().all(|one| one.parent == first && one.command.starts_with("sleep")), "{all:?}");
 }
 
 #[test]
