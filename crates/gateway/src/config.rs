@@ -13,7 +13,7 @@ use spec::limits::Limits;
 use spec::network::NetworkTable;
 use spec::{Error, Name, Result, ResultExt};
 
-use file::{File, ServiceTable};
+use file::{File, PolicyTable, ServiceTable};
 use route::{Host, Routes};
 
 /// A weight that says nothing.
@@ -91,6 +91,8 @@ pub struct ServiceConfig {
     pub package: String,
     /// It is known by names.
     pub named: bool,
+    /// It is known by names in TLS greetings.
+    pub passed: bool,
     /// Ports of the host that lead to it.
     pub tcp: Vec<SocketAddr>,
     /// Ports of the host whose sockets it is given.
@@ -107,14 +109,49 @@ pub struct ServiceConfig {
     pub isolation: Isolation,
     /// On top of what the package says of it.
     pub activation: ActivationTable,
-    /// A program that says how many instances there should be.
-    pub policy: Vec<String>,
+    /// Who says how many instances there should be.
+    pub policy: Policy,
     /// Its share where not all can have what they want.
     pub weight: u32,
     /// The package gets what it asks for, even of the host.
     pub as_packaged: bool,
     /// Started also where that breaks promises made to others.
     pub overcommit: bool,
+}
+
+/// Who says how many instances there should be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// Our own rule.
+    #[default]
+    Own,
+    /// A program with its arguments, run for each question.
+    Program(Vec<String>),
+    /// A function of a script, which is kept.
+    Script {
+        /// Where it lies.
+        file: PathBuf,
+        /// The function; empty for the usual one.
+        function: String,
+    },
+}
+
+impl Policy {
+    fn of(table: Option<PolicyTable>, folder: &Path) -> Result<Self> {
+        match table {
+            None => Ok(Self::Own),
+            Some(PolicyTable::Program(words)) if words.is_empty() => Ok(Self::Own),
+            Some(PolicyTable::Program(words)) => Ok(Self::Program(words)),
+            Some(PolicyTable::Script(said)) => {
+                let (file, function) = said.rsplit_once('#').unwrap_or((&said, ""));
+                if file.is_empty() {
+                    return Err(Error::user(format!("policy {said:?} names no script"))
+                        .hint("as in policy = \"scale.luau\", or \"scale.luau#of_the_shop\""));
+                }
+                Ok(Self::Script { file: folder.join(file), function: function.to_owned() })
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -217,6 +254,7 @@ impl Config {
             name,
             package: if is_file { file.display().to_string() } else { table.package },
             named: !table.hosts.is_empty(),
+            passed: !table.sni.is_empty(),
             tcp: table.tcp,
             sockets: table.sockets,
             command: table.command,
@@ -225,7 +263,7 @@ impl Config {
             limits: table.limits,
             isolation: table.isolation,
             activation: table.activation,
-            policy: table.policy,
+            policy: Policy::of(table.policy, folder)?,
             weight: weight(table.weight)?,
             as_packaged: table.as_packaged,
             overcommit: table.overcommit,
@@ -294,6 +332,23 @@ mod tests {
     }
 
     #[test]
+    fn a_policy_is_a_program_or_a_script() {
+        let policy = |said: &str| {
+            let text = format!("[service.web]\npackage = \"a\"\npolicy = {said}");
+            config(&text).map(|mut made| made.services.remove(0).policy)
+        };
+        assert_eq!(policy("[\"x\"]").expect("a program"), Policy::Program(vec!["x".to_owned()]));
+        let script = |function: &str| Policy::Script {
+            file: "/etc/tsubo/a.luau".into(),
+            function: function.to_owned(),
+        };
+        assert_eq!(policy("\"a.luau\"").expect("a script"), script(""));
+        assert_eq!(policy("\"a.luau#b\"").expect("a function"), script("b"));
+        let error = policy("3").expect_err("neither").chain();
+        assert!(error.contains("policy is a script"), "{error}");
+    }
+
+    #[test]
     fn mistakes_are_named_with_the_way_out() {
         for text in [
             "[gateway]\nhtp = []",
@@ -303,6 +358,7 @@ mod tests {
             "[service.web]\npackage = \"a\"\nweight = 10001",
             "[gateway]\nhttps = [\"127.0.0.1:443\"]",
             "[service.web]\nhosts = [\"a\"]",
+            "[service.web]\npackage = \"a\"\npolicy = \"#b\"",
             "[service.web]\npackage = \"a\"\nhost = \"x\"",
             "[service.web]\npackage = \"a\"\n[service.web.activation]\nmax = 0",
             "[service.\"a b\"]\npackage = \"a\"",

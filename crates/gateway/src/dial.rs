@@ -17,6 +17,10 @@ thread_local! {
 /// Where services listen for others of their machine.
 const PLACES: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
+/// From one address there are some 28,000 ports to one service, and fewer where that is said. A whole network is
+/// one's own, so there are more addresses: up to this one.
+const LAST: u8 = 16;
+
 /// Connects to a port in `network`, or in our own; tries both loopback addresses.
 ///
 /// # Errors
@@ -32,7 +36,25 @@ pub(crate) async fn connect(network: Option<BorrowedFd<'_>>, port: u16) -> io::R
 }
 
 async fn connect_to(network: Option<BorrowedFd<'_>>, at: SocketAddr) -> io::Result<TcpStream> {
+    let mut from = 1;
+    loop {
+        match connect_from(network, at, from).await {
+            Err(error) if has_no_port(&error) && at.is_ipv4() && from < LAST => from += 1,
+            connected => return connected,
+        }
+    }
+}
+
+fn has_no_port(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse)
+}
+
+/// From 127.0.0.`from`.
+async fn connect_from(network: Option<BorrowedFd<'_>>, at: SocketAddr, from: u8) -> io::Result<TcpStream> {
     let socket = socket(network, at)?;
+    if from > 1 {
+        rustix::net::bind(&socket, &SocketAddr::from((Ipv4Addr::new(127, 0, 0, from), 0)))?;
+    }
     let stream = TcpSocket::from_std_stream(Blocking::from(socket)).connect(at).await?;
     stream.set_nodelay(true)?;
     Ok(stream)

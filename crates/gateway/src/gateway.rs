@@ -120,6 +120,7 @@ impl Gateway {
             let is_new = !known.iter().any(|one| Rc::ptr_eq(one, service));
             let differs = **service.told.borrow() != *told;
             if differs {
+                service.history.borrow_mut().advice.forget();
                 *service.told.borrow_mut() = Rc::new(told.clone());
             }
             if is_new {

@@ -77,8 +77,9 @@ impl House {
             }
             self.bury_the_gone();
             let now = Instant::now();
-            let active: Vec<_> =
-                self.services.borrow().iter().filter(|one| one.is_active()).cloned().collect();
+            let (active, idle): (Vec<_>, Vec<_>) =
+                self.services.borrow().iter().cloned().partition(|one| one.is_active());
+            idle.iter().for_each(|service| service.history.borrow_mut().advice.rest(now));
             active.iter().for_each(|service| service.tend(now));
             // Room may come from elsewhere.
             self.may_have_room();
@@ -97,6 +98,7 @@ impl House {
         });
         for service in gone {
             service.unpark();
+            service.history.borrow_mut().advice.forget();
             let house = Rc::clone(self);
             tokio::task::spawn_local(async move { service.remove_containers(&house).await });
         }

@@ -6,10 +6,12 @@
 #![forbid(unsafe_code)]
 
 pub mod account;
+mod advisor;
 pub mod config;
 pub mod control;
 mod dial;
 mod door;
+pub mod examine;
 mod gateway;
 mod hands;
 pub mod holder;

@@ -61,6 +61,14 @@ enum Mode {
     },
     /// Evaluate line after line
     Repl,
+    /// Answer what a gateway asks: a question as JSON on each line of input, an answer on each of output
+    #[command(
+        after_help = "Examples:\n  echo '{\"queued\":7,\"wanted\":2}' | tsubo script policy scale.luau\n  echo '{\"wanted\":2}' | tsubo script policy scale.luau#of_the_shop\n"
+    )]
+    Policy {
+        /// FILE, which returns a function or { policy = … }, or FILE#FUNCTION
+        script: String,
+    },
     /// Do what a keeper that has ended has left to hooks
     #[command(hide = true)]
     Last,
@@ -105,6 +113,7 @@ pub(crate) fn run() -> u8 {
         Mode::Run(args) => crate::try_out::run(&args),
         Mode::Test { files } => crate::test::run(&files),
         Mode::Repl => crate::repl::run(),
+        Mode::Policy { script } => crate::policy::run(&script),
         Mode::Last => crate::last::run(),
         Mode::FollowUp => crate::follow_up::run(),
     })

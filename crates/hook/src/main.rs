@@ -11,6 +11,7 @@ mod facts;
 mod fire;
 mod follow_up;
 mod last;
+mod policy;
 mod processes;
 mod program;
 mod reach;

@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
 /// What we were given; None inside for as long as nothing was raised.
 static GIVEN: OnceLock<Rlimit> = OnceLock::new();
@@ -22,6 +22,15 @@ pub fn raise() -> usize {
 pub(crate) fn as_given() {
     if let Some(given) = GIVEN.get() {
         let _ = setrlimit(Resource::Nofile, *given);
+    }
+}
+
+/// The same for a program that was begun without that.
+pub fn as_given_to(child: &std::process::Child) {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    if let Some(given) = GIVEN.get() {
+        // One that has ended already opens nothing any more.
+        let _ = pid.map(|pid| prlimit(Some(pid), Resource::Nofile, *given));
     }
 }
 

@@ -42,9 +42,9 @@ impl Said {
         }
     }
 
-    /// All of it.
+    /// All of it; what comes then has its own bounds.
     pub fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.borrow_mut().lines)
+        std::mem::take(&mut *self.0.borrow_mut()).lines
     }
 }
 

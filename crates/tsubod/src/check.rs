@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 
 use gateway::config::Config;
+use gateway::examine::examine;
+use lifecycle::Home;
 use spec::{Error, Result, ResultExt};
 
-/// Say whether a configuration is understood; packages and certificates are not looked at.
+/// Say whether a configuration is understood, and what would keep its services from being served: packages,
+/// certificates, policies, services that nothing leads to. Nothing is changed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The configuration
@@ -13,12 +16,20 @@ pub(crate) struct Args {
     config: PathBuf,
 }
 
-/// Reads it, and does nothing else.
-pub(crate) fn run(args: &Args) -> Result<u8> {
+/// Reads it, and looks for everything that it names.
+pub(crate) fn run(args: &Args, home: &Home) -> Result<u8> {
     let path = std::path::absolute(&args.config).doing(|| "asking for the current folder")?;
     let text = std::fs::read_to_string(&path)
         .map_err(|cause| Error::io(format!("reading {}", path.display()), cause))?;
     let config = Config::parse(&text, &path)?;
     println!("{} is understood: {} services", path.display(), config.services.len());
-    Ok(0)
+    let wrong = examine(home, &config);
+    for (who, error) in &wrong {
+        println!("{who}: {}", error.chain());
+        error.hints().iter().for_each(|hint| println!("  hint: {hint}"));
+    }
+    match wrong.len() {
+        0 => Ok(0),
+        count => Err(Error::user(format!("not all of it can be served: {count} mistakes"))),
+    }
 }

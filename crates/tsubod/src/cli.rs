@@ -13,7 +13,7 @@ const EXAMPLES: &str = "\
 Examples:
   tsubo gateway --config gateway.toml             serve; Ctrl-C ends it with all instances
   tsubo gateway --listen 127.0.0.1:8080 web.tsubo one package, whatever name it is asked by
-  tsubo gateway check gateway.toml                is it understood?
+  tsubo gateway check gateway.toml                is it understood, is all there?
   tsubo gateway status                            services and their instances
   tsubo gateway status --format json
 
@@ -88,13 +88,11 @@ pub(crate) fn run() -> u8 {
 }
 
 fn obey(cli: Cli) -> Result<u8> {
-    if let Some(Verb::Check(args)) = &cli.verb {
-        return check::run(args);
-    }
     let own = lifecycle::rootless::enter()?;
     let root = cli.root.map(absolute).transpose()?;
     let home = Home::open(root.as_deref(), own.as_ref())?;
     match cli.verb {
+        Some(Verb::Check(args)) => check::run(&args, &home),
         Some(Verb::Status(args)) => status::run(&args, &home),
         _ => serve::run(&cli.serve, home, root),
     }

@@ -13,7 +13,7 @@ const PROGRAMS: [&str; 4] = ["cc1", "collect2", "as", "ld"];
 
 /// What is linked.
 const FILES: &str = "crt1.o crti.o crtn.o rcrt1.o Scrt1.o crtbegin.o crtbeginS.o crtbeginT.o crtend.o crtendS.o \
-    libgcc.a libgcc_eh.a libgcc_s.so libgcc_s.so.1 libc.a libc.so libc.so.6 libc_nonshared.a liblto_plugin.so";
+    libgcc.a libgcc_eh.a libpthread.a libgcc_s.so libgcc_s.so.1 libc.a libc.so libc.so.6 libc_nonshared.a liblto_plugin.so";
 
 /// Brings it into `root`, if this host has one.
 pub(super) fn bring(root: &Path) -> Result {

@@ -87,14 +87,27 @@ pub struct ServiceTable {
     pub isolation: Isolation,
     /// How it comes and goes, on top of what its package says.
     pub activation: ActivationTable,
-    /// A program, with its arguments, that is told what is asked of the service and says how many instances there should be.
-    pub policy: Vec<String>,
+    /// Who is told what is asked of the service and says how many instances there should be.
+    pub policy: Option<PolicyTable>,
     /// Its share where not all can have what they want: 1 to 10000. Default: 100.
     pub weight: Option<u32>,
     /// The package gets what it asks for, even of the host.
     pub as_packaged: bool,
     /// Its instances are started also where that breaks promises made to others.
     pub overcommit: bool,
+}
+
+/// Who says how many instances there should be.
+#[derive(Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "policy is a script (\"scale.luau\") or a program with its arguments ([\"/usr/bin/how-many\"])"
+)]
+pub enum PolicyTable {
+    /// A script: FILE or FILE#FUNCTION.
+    Script(String),
+    /// A program with its arguments.
+    Program(Vec<String>),
 }
 
 impl File {

@@ -88,3 +88,26 @@ fn those_that_are_wanted_always_are_there_before_anybody_comes() {
     gateway.good("/");
     assert_eq!(gateway.service("web")["starts"], 2, "none was stopped, none more was started");
 }
+
+#[test]
+fn a_script_of_the_owners_says_how_many() {
+    let house = House::new();
+    let script = "local asked = 0\nreturn { of_the_web = function(seen)\n    asked += 1\n    \
+         if asked == 1 then log(`first question, of {seen.service}`) end\n    \
+         return if seen.in_flight > 0 then 2 else nil\nend }\n";
+    let write = |text: &str| std::fs::write(house.path("scale.luau"), text).expect("write");
+    write(script);
+    let policy = "policy = \"scale.luau#of_the_web\"";
+    let gateway = Gateway::with(&house, "", &service("web", "\"*\"", policy, "max = 3\ncalm = \"300ms\""));
+    let slow = ask(gateway.port, "/sleep/1500", 1);
+    // Our own rule would have one.
+    until("there are two", || gateway.stages("web") == ["ready", "ready"]);
+    assert!(gateway.log().contains("policy: first question, of web"), "{}", gateway.log());
+    assert!(answers(slow).iter().all(|answer| answer.status == 200));
+    write("return { of_the_web = function(seen) error(\"not today\") end }\n");
+    gateway.good("/");
+    until("its mistake is told", || gateway.log().contains("scale.luau:1: not today"));
+    assert_eq!(gateway.log().matches("not today").count(), 1, "once: {}", gateway.log());
+    write("return { other = 1 }\n");
+    assert_eq!(gateway.good("/").status, 200, "our own rule holds");
+}

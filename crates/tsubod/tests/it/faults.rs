@@ -150,3 +150,48 @@ fn a_package_that_is_not_there_is_told_of_and_served_as_soon_as_it_is() {
     house.ok(["install", "./web.tsubo"]);
     until("it is served", || get(gateway.port, "/").is_ok_and(|answer| answer.status == 200));
 }
+
+#[test]
+fn where_all_ports_of_its_network_are_taken_connections_come_from_elsewhere() {
+    let house = House::new();
+    let few = "isolation = { sysctls = { \"net.ipv4.ip_local_port_range\" = \"40000 40002\" } }";
+    let gateway = Gateway::with(&house, "", &service("web", "\"*\"", few, "concurrency = 64"));
+    gateway.good("/");
+    let port = gateway.port;
+    let asked: Vec<_> = (0..12).map(|_| std::thread::spawn(move || get(port, "/sleep/500"))).collect();
+    for one in asked {
+        assert_eq!(one.join().expect("a client").expect("an answer").status, 200);
+    }
+    assert_eq!(gateway.service("web")["starts"], 1, "it is as good as before");
+}
+
+#[test]
+fn where_a_network_has_no_address_left_those_who_have_one_serve() {
+    let house = House::new();
+    let name = format!("tsfew{}", std::process::id() % 100_000);
+    house.ok(["network", "create", "--subnet", "10.213.77.0/30", &name]);
+    let one = |service: &str, host: &str, more: &str| {
+        format!(
+            "[service.{service}]\npackage = \"./web.tsubo\"\nhosts = [\"{host}\"]\n\
+             network = {{ networks = [\"{name}\"] }}\n[service.{service}.activation]\nport = 80\n{more}\n"
+        )
+    };
+    let services = one("first", "first.test", "concurrency = 1\nmax = 3") + &one("second", "second.test", "");
+    let gateway = Gateway::with(&house, "prepared = 0", &services);
+    let ask = |host: &str| Client::new(gateway.port).ask("GET", "/", host).expect("an answer");
+    let port = gateway.port;
+    let slow = move || Client::new(port).ask("GET", "/sleep/200", "first.test").expect("an answer").status;
+    let asked: Vec<_> = (0..4).map(|_| std::thread::spawn(slow)).collect();
+    asked.into_iter().for_each(|one| assert_eq!(one.join().expect("a client"), 200));
+    assert_eq!(gateway.stages("first"), ["ready"], "one is all that there is room for");
+    let refused = ask("second.test");
+    assert_eq!((refused.status, refused.header("retry-after").is_empty()), (503, false));
+    assert!(gateway.log().contains(&format!("network {name} has no free address")), "{}", gateway.log());
+    assert_eq!(ask("first.test").status, 200);
+    // Whoever removes a container has its address back for another.
+    gateway.reload("prepared = 0", &one("second", "second.test", ""));
+    until("the other has it", || ask("second.test").status == 200);
+    drop(gateway);
+    house.ok(["rm", "-f", "second.1"]);
+    house.ok(["network", "rm", &name]);
+}

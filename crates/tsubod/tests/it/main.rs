@@ -2,10 +2,12 @@
 
 mod activation;
 mod bursts;
+mod checks;
 mod clients;
 mod continuity;
 mod crowd;
 mod faults;
+mod guest;
 mod protocols;
 mod replacement;
 mod support;

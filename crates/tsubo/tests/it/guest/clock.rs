@@ -1,42 +1,11 @@
 //! Somebody sets the clock: containers and their keepers go by one that nobody sets. Nothing runs beside
 //! these tests.
 
-use std::process::Command;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use super::{house, started, state};
+use crate::support::clock::{Clock, DAY};
 use crate::support::{House, until, until_within};
-
-const DAY: i64 = 24 * 60 * 60;
-
-/// The right time comes back at the end.
-struct Clock {
-    began: Instant,
-    right: Duration,
-}
-
-impl Clock {
-    fn new() -> Self {
-        Self {
-            began: Instant::now(),
-            right: SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970"),
-        }
-    }
-
-    /// Sets it so many seconds beside the right time.
-    fn jump(&self, seconds: i64) {
-        let right = (self.right + self.began.elapsed()).as_secs() as i64;
-        let told =
-            Command::new("date").arg("-s").arg(format!("@{}", right + seconds)).output().expect("date");
-        assert!(told.status.success(), "{told:?}");
-    }
-}
-
-impl Drop for Clock {
-    fn drop(&mut self) {
-        self.jump(0);
-    }
-}
 
 /// The processor's time that the keeper of a container has used.
 fn worked(house: &House, name: &str) -> Duration {

@@ -3,6 +3,7 @@
 
 pub mod base;
 pub mod busybox;
+pub mod clock;
 #[path = "../../../../store/tests/store/forge.rs"]
 pub mod forge;
 pub mod leftovers;

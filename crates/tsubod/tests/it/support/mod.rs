@@ -4,6 +4,8 @@
 #[path = "../../../../tsubo/tests/it/support/base.rs"]
 pub mod base;
 pub mod client;
+#[path = "../../../../tsubo/tests/it/support/clock.rs"]
+pub mod clock;
 #[allow(dead_code, reason = "others use more of it")]
 #[path = "../../../../store/tests/store/forge.rs"]
 pub mod forge;

@@ -19,6 +19,7 @@ fn web() -> Vec<u8> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let made = folder.join(format!("gateway-web-{:016x}", hasher.finish()));
     if !made.exists() {
+        std::fs::create_dir_all(folder).expect("a folder");
         let own = |end: &str| folder.join(format!("gateway-web-{}{end}", std::process::id()));
         std::fs::write(own(".c"), WEB).expect("write");
         let mut gcc = Command::new("gcc");
