@@ -48,6 +48,7 @@ pub enum Request {
     /// Input for the container, or for the process that this connection executed.
     Input {
         /// The bytes.
+        #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
     /// No more input.
@@ -151,6 +152,7 @@ pub enum Reply {
         /// From where.
         stream: Stream,
         /// The bytes.
+        #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
     /// The process ended.

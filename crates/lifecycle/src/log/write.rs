@@ -82,8 +82,11 @@ impl Writer {
     pub fn add(&mut self, stream: Stream, bytes: &[u8]) {
         let head = Head::new(SystemTime::now(), stream);
         let unfinished = &mut self.unfinished[stream as usize];
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let (mut text, ends) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let end = memchr::memchr(b'\n', rest);
+            let (mut text, ends) = (&rest[..end.unwrap_or(rest.len())], end.is_some());
+            rest = end.map_or(&[], |end| &rest[end + 1..]);
             while unfinished.len() + text.len() > LINE_BYTES {
                 let (part, rest) = text.split_at(LINE_BYTES - unfinished.len());
                 head.append(&mut self.lines, [unfinished, part], false);

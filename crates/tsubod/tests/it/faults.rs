@@ -165,11 +165,37 @@ fn where_all_ports_of_its_network_are_taken_connections_come_from_elsewhere() {
     assert_eq!(gateway.service("web")["starts"], 1, "it is as good as before");
 }
 
+/// A network with one address to give; it goes with its containers.
+struct Few<'a>(&'a House, String);
+
+impl<'a> Few<'a> {
+    fn new(house: &'a House) -> Self {
+        let number = std::process::id() % 60_000;
+        let few = Self(house, format!("tsfew{number}"));
+        let subnet = format!("10.213.{}.{}/30", number / 250, number % 60 * 4);
+        house.ok(["network", "create", "--subnet", &subnet, &few.1]);
+        few
+    }
+}
+
+impl Drop for Few<'_> {
+    fn drop(&mut self) {
+        for container in self.0.containers() {
+            let name = container["name"].as_str().unwrap_or_default().to_owned();
+            let _ = self.0.command(["rm", "-f", &name]).output();
+        }
+        let removed = self.0.command(["network", "rm", &self.1]).output().expect("tsubo network rm");
+        if !removed.status.success() {
+            eprintln!("{removed:?}");
+        }
+    }
+}
+
 #[test]
 fn where_a_network_has_no_address_left_those_who_have_one_serve() {
     let house = House::new();
-    let name = format!("tsfew{}", std::process::id() % 100_000);
-    house.ok(["network", "create", "--subnet", "10.213.77.0/30", &name]);
+    let few = Few::new(&house);
+    let name = &few.1;
     let one = |service: &str, host: &str, more: &str| {
         format!(
             "[service.{service}]\npackage = \"./web.tsubo\"\nhosts = [\"{host}\"]\n\
@@ -191,7 +217,4 @@ fn where_a_network_has_no_address_left_those_who_have_one_serve() {
     // Whoever removes a container has its address back for another.
     gateway.reload("prepared = 0", &one("second", "second.test", ""));
     until("the other has it", || ask("second.test").status == 200);
-    drop(gateway);
-    house.ok(["rm", "-f", "second.1"]);
-    house.ok(["network", "rm", &name]);
 }
