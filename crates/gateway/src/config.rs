@@ -5,6 +5,7 @@ pub mod route;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use spec::activation::ActivationTable;
@@ -102,13 +103,13 @@ pub struct ServiceConfig {
     /// Environment on top of the package's.
     pub environment: Vec<(String, String)>,
     /// What is said of its instances' networks.
-    pub network: NetworkTable,
+    pub network: Arc<NetworkTable>,
     /// Of their limits.
-    pub limits: Limits,
+    pub limits: Arc<Limits>,
     /// Of their isolation.
-    pub isolation: Isolation,
+    pub isolation: Arc<Isolation>,
     /// On top of what the package says of it.
-    pub activation: ActivationTable,
+    pub activation: Arc<ActivationTable>,
     /// Who says how many instances there should be.
     pub policy: Policy,
     /// Its share where not all can have what they want.
@@ -250,7 +251,8 @@ impl Config {
         let is_file = table.package.contains('/')
             || table.package.ends_with(".tsubo")
             || table.package.ends_with(".tar");
-        self.services.push(ServiceConfig {
+        let services = self.services.iter();
+        let service = ServiceConfig {
             name,
             package: if is_file { file.display().to_string() } else { table.package },
             named: !table.hosts.is_empty(),
@@ -259,15 +261,16 @@ impl Config {
             sockets: table.sockets,
             command: table.command,
             environment: table.environment.into_iter().collect(),
-            network: table.network,
-            limits: table.limits,
-            isolation: table.isolation,
-            activation: table.activation,
+            network: shared(services.clone().map(|one| &one.network), table.network),
+            limits: shared(services.clone().map(|one| &one.limits), table.limits),
+            isolation: shared(services.clone().map(|one| &one.isolation), table.isolation),
+            activation: shared(services.clone().map(|one| &one.activation), table.activation),
             policy: Policy::of(table.policy, folder)?,
             weight: weight(table.weight)?,
             as_packaged: table.as_packaged,
             overcommit: table.overcommit,
-        });
+        };
+        self.services.push(service);
         Ok(())
     }
 
@@ -297,6 +300,12 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// A thousand services that say the same take the room of one.
+pub(crate) fn shared<'a, T: PartialEq + 'a>(known: impl Iterator<Item = &'a Arc<T>>, said: T) -> Arc<T> {
+    let same = known.into_iter().find(|one| ***one == said);
+    same.map_or_else(|| Arc::new(said), Arc::clone)
 }
 
 fn weight(said: Option<u32>) -> Result<u32> {

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lifecycle::{
@@ -11,6 +12,7 @@ use lifecycle::{
     Socket, Source, Status, Update,
 };
 use rustix::event::{PollFd, PollFlags, Timespec};
+use spec::activation::Activation;
 use spec::life::Life;
 use spec::limits::Limits;
 use spec::{Error, ErrorKind, Name, Result, ResultExt};
@@ -53,12 +55,20 @@ pub struct Found {
 /// What their packages say, for services: many often have the same one.
 pub fn settle_all<'a>(home: &Home, told: &'a [ServiceConfig]) -> Vec<Result<Settings>> {
     let mut known: HashMap<&'a str, Image> = HashMap::new();
+    let mut choices: Vec<Arc<Activation>> = Vec::new();
     let settle = |told: &'a ServiceConfig| {
-        if let Some(image) = known.get(told.package.as_str()) {
-            return Settings::of(told, image);
+        let mut settings = match known.get(told.package.as_str()) {
+            Some(image) => Settings::of(told, image)?,
+            None => {
+                let image = image(home, &told.package)?;
+                Settings::of(told, known.entry(&told.package).or_insert(image))?
+            }
+        };
+        match choices.iter().find(|one| **one == settings.activation) {
+            Some(same) => settings.activation = Arc::clone(same),
+            None => choices.push(Arc::clone(&settings.activation)),
         }
-        let image = image(home, &told.package)?;
-        Settings::of(told, known.entry(&told.package).or_insert(image))
+        Ok(settings)
     };
     told.iter().map(settle).collect()
 }
@@ -160,9 +170,9 @@ fn make(
         args: told.command.clone(),
         env: told.environment.clone(),
         life: Life { standing: true, ..Life::default() },
-        isolation: told.isolation.clone(),
+        isolation: (*told.isolation).clone(),
         limits: settings.limits(told),
-        network: told.network.clone(),
+        network: (*told.network).clone(),
         as_packaged: told.as_packaged,
         overcommit: told.overcommit,
         service: Some(Owner { name: told.name.to_string(), version: settings.version.clone() }),
@@ -213,7 +223,7 @@ fn container(
 
 fn running(container: &Container) -> Result<Option<Running>> {
     let Status::Running(state) = container.status()? else { return Ok(None) };
-    let Handle { first, network, .. } = container.handle()?;
+    let Handle { first, network, .. } = container.handle_of(&state)?;
     Ok(Some(Running {
         first,
         network,

@@ -19,6 +19,9 @@ use crate::service::Service;
 /// So many containers are started at once: more of them only take each other's time.
 const STARTS: usize = 4;
 
+/// A start that takes longer waits for something (a hook, a lock), and others need not wait for it.
+const TURN: Duration = Duration::from_secs(1);
+
 /// From one look at the services to the next.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -60,11 +63,18 @@ impl House {
         start: bool,
         act: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let _turn = match start {
+        let turn = match start {
             true => Some(self.starts.acquire().await.map_err(|_| Error::internal("the gateway ends"))?),
             false => None,
         };
-        let done = tokio::task::spawn_blocking(act).await;
+        let mut acts = tokio::task::spawn_blocking(act);
+        let done = match tokio::time::timeout(TURN, &mut acts).await {
+            Ok(done) => done,
+            Err(_) => {
+                drop(turn);
+                acts.await
+            }
+        };
         done.unwrap_or_else(|_| Err(Error::internal("a thread of the gateway has failed")))
     }
 
@@ -173,5 +183,34 @@ impl House {
         if let Some(service) = self.room.next() {
             tokio::task::spawn_local(async move { service.adjust() });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn starts_that_hang_hold_up_nobody() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let house = House::new(Home::at(dir.path(), dir.path()));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let mut hung = Vec::new();
+            for _ in 0..STARTS {
+                let (go, waits) = mpsc::channel::<()>();
+                let house = Rc::clone(&house);
+                let act = move || waits.recv().map_err(|_| Error::internal("nobody"));
+                hung.push((go, tokio::task::spawn_local(async move { house.hand(true, act).await })));
+            }
+            tokio::task::yield_now().await;
+            assert_eq!(house.hand(true, || Ok(5)).await.expect("its turn"), 5);
+            for (go, act) in hung {
+                go.send(()).expect("it waits");
+                act.await.expect("a task").expect("done");
+            }
+        });
     }
 }

@@ -212,8 +212,8 @@ impl Service {
             && self.settings.borrow().as_ref().is_some_and(|settings| settings.activation.min > 0)
     }
 
-    fn choices(&self) -> Option<Activation> {
-        self.settings.borrow().as_ref().map(|settings| settings.activation.clone())
+    fn choices(&self) -> Option<Arc<Activation>> {
+        self.settings.borrow().as_ref().map(|settings| Arc::clone(&settings.activation))
     }
 
     /// What is asked of it, and who is there for that.

@@ -1,5 +1,7 @@
 //! What holds for a service once its package is known.
 
+use std::sync::Arc;
+
 use spec::activation::{Activation, ActivationTable, Protocol, Range, WaitingPage};
 use spec::limits::{Cpus, Limits, Size};
 use spec::observation::Port;
@@ -17,7 +19,7 @@ const MOST_OF_PACKAGE: u32 = 100;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The choices.
-    pub activation: Activation,
+    pub activation: Arc<Activation>,
     /// The port that requests go to; 0 where its sockets are handed over and nothing else is asked of it.
     pub port: u16,
     /// Tells what instances are made from.
@@ -34,7 +36,7 @@ impl Settings {
     /// # Errors
     /// When that makes no sense, or it is not known where the service listens.
     pub fn of(told: &ServiceConfig, image: &Image) -> Result<Self> {
-        let table = of_package(&image.portable.activation, told).merged(told.activation.clone());
+        let table = of_package(&image.portable.activation, told).merged((*told.activation).clone());
         let mut activation = table.resolve()?;
         activation.ready = activation.ready.or_else(|| image.portable.ready.clone());
         if !image.portable.volumes.is_empty() && table.exclusive.is_none() {
@@ -68,17 +70,17 @@ impl Settings {
             Some(WaitingPage::File(path)) => Some(read_page(path)?),
             _ => None,
         };
-        Ok(Self { activation, port, version, digest, page })
+        Ok(Self { activation: Arc::new(activation), port, version, digest, page })
     }
 
     /// The limits that an instance begins with.
     pub fn limits(&self, told: &ServiceConfig) -> Limits {
-        told.limits.clone().merged(self.least().unwrap_or_default())
+        (*told.limits).clone().merged(self.least().unwrap_or_default())
     }
 
     /// What of that it may be given more of under load; None where there is none.
     pub fn least(&self) -> Option<Limits> {
-        let Activation { cpus, memory, .. } = &self.activation;
+        let Activation { cpus, memory, .. } = &*self.activation;
         let limits = Limits {
             cpus: cpus.map(|Range { least, .. }| Cpus(Limit::At(least))),
             memory: memory.map(|Range { least, .. }| Size(Limit::At(least))),
@@ -152,7 +154,7 @@ mod tests {
         let text = format!("[service.web]\npackage = \"web\"\n{owner}");
         let config = Config::parse(&text, Path::new("/gateway.toml")).expect(owner);
         let told = &config.services[0];
-        of_package(&package, told).merged(told.activation.clone()).resolve().expect("resolved")
+        of_package(&package, told).merged((*told.activation).clone()).resolve().expect("resolved")
     }
 
     #[test]

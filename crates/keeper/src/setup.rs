@@ -108,8 +108,11 @@ fn executed_beforehand(_id: Id) -> Option<Box<Keeper>> {
     launch.send(&Reply::Done);
     launch.drain();
     let socket = launch.into_socket();
-    // Nobody starts it any more: what was made is taken back.
-    let received = job::receive(&socket).ok()?;
+    // Where nobody starts it any more what was made is taken back.
+    let received = match job::receive(&socket) {
+        Ok(received) => received,
+        Err(error) => return refuse(socket, &error),
+    };
     take_up(Passed { received, group: None, socket }, early, &mut || ())
 }
 
@@ -119,7 +122,10 @@ fn copied_for(id: Id, network: bool) -> Option<Box<Keeper>> {
     enter_house();
     let early = Early::all(id, network);
     // From the program that we are a copy of, so it is understood.
-    let received = job::receive(&socket).ok()?;
+    let received = match job::receive(&socket) {
+        Ok(received) => received,
+        Err(error) => return refuse(socket, &error),
+    };
     // Not a program that somebody inside could write to (2019-5736).
     let users = received.job.spec.users.as_ref().filter(|_| received.job.spec.owns(Namespace::User));
     if !runtime::is_out_of_reach(users) {

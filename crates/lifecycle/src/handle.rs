@@ -9,6 +9,7 @@ use spec::{Result, ResultExt};
 
 use crate::container::Container;
 use crate::pinned::ends_within;
+use crate::record::Running;
 
 /// A running container, for whoever watches its end and makes sockets in its network.
 #[derive(Debug)]
@@ -27,7 +28,14 @@ impl Container {
     /// # Errors
     /// Conflict if it does not run, or rests between two lives.
     pub fn handle(&self) -> Result<Handle> {
-        let state = self.running()?;
+        self.handle_of(&self.running()?)
+    }
+
+    /// The same, for whoever knows already how it stands.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn handle_of(&self, state: &Running) -> Result<Handle> {
         let keeper = state.keeper.find()?.ok_or_else(|| self.just_ended())?;
         let first = state.first.find()?.ok_or_else(|| self.just_ended())?;
         let network = network_of(state.first.pid);

@@ -1,6 +1,6 @@
 //! Starting: a keeper for a container, or one more process in a running one.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -153,9 +153,7 @@ impl Container {
         let Spare { process: keeper, connection, .. } = spare;
         let sockets: Vec<_> = launch.sockets.iter().map(|socket| socket.socket.as_fd()).collect();
         if let Err(error) = job::send(connection.as_fd(), &job, lock.map(AsFd::as_fd), &sockets) {
-            keeper.kill();
-            finish(&keeper);
-            return Err(error);
+            return Err(unheard(&keeper, connection, error));
         }
         let mut client = Client::over(connection);
         match client.receive() {
@@ -236,6 +234,16 @@ fn limited(mut spec: Spec) -> Spec {
 pub(crate) fn give_up(spare: Spare) {
     drop(spare.connection);
     finish(&spare.process);
+}
+
+/// Why a keeper did not take in what it was told: it may have said so before it ended.
+pub(crate) fn unheard(keeper: &KeeperProcess, connection: OwnedFd, error: Error) -> Error {
+    keeper.kill();
+    finish(keeper);
+    match Client::over(connection).receive() {
+        Ok(Some(Reply::Failed(failure))) => failure.into(),
+        _ => error,
+    }
 }
 
 fn finish(keeper: &KeeperProcess) {

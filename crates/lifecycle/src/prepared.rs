@@ -7,7 +7,7 @@ use spec::{Error, Id, Result};
 use crate::client::Client;
 use crate::container::Container;
 use crate::job;
-use crate::launch::{Launch, give_up, keeper_failed};
+use crate::launch::{Launch, give_up, keeper_failed, unheard};
 use crate::lock::Lock;
 use crate::record::Status;
 use crate::session::Session;
@@ -56,9 +56,7 @@ impl Container {
         cgroup::Group::of(self.id())?.end()?;
         let spare = Spare::beforehand(launch.keeper.clone(), self.id())?;
         if let Err(error) = job::send(spare.connection(), &current.job(&Launch::default()), None, &[]) {
-            spare.process.kill();
-            give_up(spare);
-            return Err(error);
+            return Err(unheard(&spare.process, spare.connection, error));
         }
         let Spare { id, process, connection } = spare;
         let mut client = Client::over(connection);

@@ -141,7 +141,11 @@ impl Entry<'_> {
     }
 
     fn start(&self) -> &'static str {
-        if self.cold { "cold" } else { "warm" }
+        match (self.instance, self.cold) {
+            (None, _) => "none",
+            (_, true) => "cold",
+            (_, false) => "warm",
+        }
     }
 
     fn version_word(&self) -> &'static str {

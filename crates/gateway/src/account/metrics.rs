@@ -49,10 +49,15 @@ pub struct Refused {
 }
 
 impl Counters {
-    /// A request is over.
-    pub fn request(&mut self, status: u16, took: Duration, is_cold: bool) {
+    /// A request is over that no instance had.
+    pub fn refused(&mut self, status: u16) {
         let class = usize::from(status / 100);
         self.answers[if class < self.answers.len() { class } else { 0 }] += 1;
+    }
+
+    /// A request is over.
+    pub fn request(&mut self, status: u16, took: Duration, is_cold: bool) {
+        self.refused(status);
         if is_cold { self.cold.record(took) } else { self.warm.record(took) }
     }
 

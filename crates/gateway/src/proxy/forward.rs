@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
@@ -83,9 +83,13 @@ async fn pass(
     let mut letter = None;
     let mut request = Some(request);
     for attempt in 1.. {
+        let asked_at = Instant::now();
         let lease = match service.acquire().await {
             Ok(lease) => lease,
-            Err(refusal) => return (said::refusal(&refusal), record),
+            Err(refusal) => {
+                record.is_refused(asked_at.elapsed());
+                return (said::refusal(&refusal), record);
+            }
         };
         record.is_on(&lease);
         if let Some(request) = request.take() {

@@ -70,7 +70,7 @@ impl Record {
             waited: Duration::ZERO,
             cold: false,
             again: 0,
-            status: StatusCode::OK,
+            status: client_gone(),
             received: request.body().size_hint().lower(),
             sent: 0,
             whole: false,
@@ -87,6 +87,11 @@ impl Record {
         self.waited += lease.waited;
         self.cold |= lease.cold;
         self.instance = Some(Rc::clone(lease.instance()));
+    }
+
+    /// None is there for it, after so long.
+    pub(super) fn is_refused(&mut self, waited: Duration) {
+        self.waited += waited;
     }
 
     /// It is sent once more.
@@ -127,7 +132,11 @@ impl Drop for Record {
         let took = self.begun.elapsed();
         if let Some(service) = &self.service {
             let counters = &mut *service.counters.borrow_mut();
-            counters.request(self.status.as_u16(), took, self.cold);
+            match self.instance {
+                Some(_) => counters.request(self.status.as_u16(), took, self.cold),
+                // How long it was kept waiting says nothing of how long answers take.
+                None => counters.refused(self.status.as_u16()),
+            }
             counters.sent += self.sent;
             counters.received += self.received;
             counters.retries += u64::from(self.again);
@@ -136,6 +145,11 @@ impl Drop for Record {
             self.note(line, took);
         }
     }
+}
+
+/// What a request comes to whose client goes before there is an answer: nginx's word for it.
+fn client_gone() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
 }
 
 impl Record {
@@ -175,7 +189,8 @@ impl Line {
             method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
-            host: header(HOST),
+            // Over HTTP/2 it is a part of what is asked for.
+            host: header(HOST).or_else(|| HeaderValue::from_str(request.uri().authority()?.as_str()).ok()),
             referer: header(REFERER),
             agent: header(USER_AGENT),
         }

@@ -63,7 +63,7 @@ fn what_is_not_known_is_a_dash() {
     };
     let line = written(&bare, Format::Combined);
     assert!(
-        line.ends_with("instance=- start=warm wait_ms=12.345 upstream_ms=- ms=15.000 retries=0 cut\n"),
+        line.ends_with("instance=- start=none wait_ms=12.345 upstream_ms=- ms=15.000 retries=0 cut\n"),
         "{line}"
     );
     assert!(line.contains("TCP\" 200 512 \"-\" \"-\" host=\"-\" service=\"-\""), "{line}");

@@ -229,6 +229,10 @@ impl Drop for House {
         let mut left = Vec::new();
         for root in [self.here(), self.elsewhere()].into_iter().filter(|root| root.exists()) {
             let ids = remove_containers(self, &root);
+            if root.join("networks").is_dir() {
+                // The usual one is made for whoever says nothing of networks; others are their tests' own.
+                let _ = self.command_in(&root, ["network", "rm", "tsubo"]).output();
+            }
             left.extend(leftovers::of(&root, &ids));
         }
         if !left.is_empty() {
