@@ -1,6 +1,8 @@
 //! Connections to instances: made in the network of the container itself, which so needs no way to the
 //! outside to be served.
 
+mod probe;
+
 use std::cell::OnceCell;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream as Blocking};
@@ -8,6 +10,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use tokio::net::{TcpSocket, TcpStream};
+
+pub(crate) use probe::Probe;
 
 thread_local! {
     /// The network that we are in.

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::strain::Strain;
-use crate::dial;
+use crate::dial::{self, Probe};
 use crate::hands::Running;
 use crate::proxy::upstream::Free;
 use crate::settings::Settings;
@@ -149,6 +149,12 @@ impl Instance {
     pub(crate) async fn connect(&self) -> std::io::Result<TcpStream> {
         let network = self.network.borrow().clone();
         dial::connect(network.as_deref().map(AsFd::as_fd), self.settings.port).await
+    }
+
+    /// Tells whether its service listens, where the kernel does.
+    pub(super) fn probe(&self) -> Option<Probe> {
+        let network = self.network.borrow().clone();
+        Probe::new(network.as_deref().map(AsFd::as_fd))
     }
 
     pub(crate) fn protocol(&self) -> Protocol {

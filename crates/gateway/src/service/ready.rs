@@ -10,15 +10,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::Instance;
 use crate::watch::{Timer, Watched};
 
-/// The first look comes after this time, and no look is nearer to the one before.
+/// No look is nearer to the one before, and the first comes after this.
 const SHORTEST: Duration = Duration::from_micros(100);
 
 /// Nor further.
 const LONGEST: Duration = Duration::from_millis(5);
 
-/// Between two looks is this part of the time since the first: what is late for other reasons is never made
-/// later by more than this.
-const PART: u32 = 20;
+/// What a look takes from whoever starts on the same processor: to ask the kernel, and to ask the service.
+const GLANCE: Duration = Duration::from_micros(30);
+const QUESTION: Duration = Duration::from_micros(200);
 
 /// Waits until it takes requests; the caller bounds the time.
 ///
@@ -37,11 +37,27 @@ pub(super) async fn wait(instance: &Instance, first: &Watched) -> Result<()> {
 }
 
 async fn looks(instance: &Instance, timer: &Timer) -> io::Result<()> {
+    let port = match &instance.settings.activation.ready {
+        Some(Ready::Millis(_)) => 0,
+        Some(Ready::Http(url)) => url.port,
+        _ => instance.settings.port,
+    };
+    let probe = if port == 0 { None } else { instance.probe() };
     let begun = Instant::now();
-    while !is_ready(instance).await {
-        timer.rest((begun.elapsed() / PART).clamp(SHORTEST, LONGEST)).await?;
+    loop {
+        let silent = probe.as_ref().is_some_and(|probe| !probe.listens(port).unwrap_or(true));
+        if !silent && is_ready(instance).await {
+            return Ok(());
+        }
+        timer.rest(pause(begun.elapsed(), if silent { GLANCE } else { QUESTION })).await?;
     }
-    Ok(())
+}
+
+/// Looks that are too near to each other take the time of who starts; those that are too far see it late. After
+/// `time` the sum of both is least with this much between two looks: √(2 · cost · time).
+fn pause(time: Duration, cost: Duration) -> Duration {
+    let product = 2.0 * cost.as_secs_f64() * time.as_secs_f64();
+    Duration::from_secs_f64(product.sqrt()).clamp(SHORTEST, LONGEST)
 }
 
 async fn is_ready(instance: &Instance) -> bool {
@@ -70,4 +86,17 @@ pub(super) async fn answers(instance: &Instance, url: &Url) -> io::Result<bool> 
     stream.read_exact(&mut head).await?;
     // `HTTP/1.1 200`
     Ok(head.starts_with(b"HTTP/1.") && (b'1'..=b'4').contains(&head[9]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_are_rarer_the_longer_it_takes() {
+        let after = |millis| pause(Duration::from_millis(millis), GLANCE);
+        assert_eq!((after(0), after(60_000)), (SHORTEST, LONGEST));
+        assert!(after(5) > Duration::from_micros(500) && after(5) < Duration::from_micros(600));
+        assert!(pause(Duration::from_millis(5), QUESTION) > after(5));
+    }
 }
