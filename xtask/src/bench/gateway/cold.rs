@@ -56,10 +56,17 @@ const NOTE: &str = "Cold: milliseconds from the beginning of the client's connec
     it makes all namespaces and mounts, executes the server, which listens on its own network, connects to it and passes on what \
     is said. With the socket handed over there is nobody in between and nothing to connect to; socket activation is the same without any namespace or \
     group. crun + shell is socat, which has crun run the server and then connects to it. The bare process is started by the \
-    client, which tries to connect every 0.1 ms; so are nginx, Python and Node from the same files of this host.";
+    client, which tries to connect after 0.1 ms and then more and more rarely, 1 ms at most, so that it takes no time from who starts; so are nginx, Python and Node from the same files of this host.";
 
-/// Rounds in turns; one that does not work here is left out.
-fn turns(mut ways: Vec<Box<dyn Way + '_>>, rounds: u32) -> Result<Vec<(String, Samples)>> {
+/// Rounds in turns; one that does not work here is left out. Each begins when the gateway has ended, and prepared,
+/// what it does after its own.
+fn turns(
+    mut ways: Vec<Box<dyn Way + '_>>,
+    rounds: u32,
+    gate: &Gate<'_>,
+    served: &Served,
+) -> Result<Vec<(String, Samples)>> {
+    let once = |way: &mut dyn Way| gate.until_stopped(&served.name).and_then(|()| once(way));
     ways.retain_mut(|way| match once(&mut **way) {
         Ok(_) => true,
         Err(error) => {
@@ -96,7 +103,7 @@ fn static_table(ask: &Ask, home: &Home, gate: &Gate<'_>, served: &Served) -> Res
         all.push(Box::new(Called::crun(home)?));
     }
     all.push(Box::new(Bare::of_static(home)?));
-    let found = turns(all, ask.rounds(ROUNDS))?;
+    let found = turns(all, ask.rounds(ROUNDS), gate, served)?;
     let median = |name: &str| found.iter().find(|one| one.0 == name).map_or(f64::NAN, |one| one.1.median());
     let mut rows = vec![row([
         "static server",
@@ -132,7 +139,7 @@ fn usual_table(
             Box::new(Bare::of(home, service)?),
             Box::new(ways::Gateway { name: service.name, gate, served }),
         ];
-        let found = turns(pair, ask.rounds(SLOW_ROUNDS))?;
+        let found = turns(pair, ask.rounds(SLOW_ROUNDS), gate, served)?;
         let [(_, bare), (_, ours)] = &found[..] else { continue };
         let numbers = [
             bare.median(),
