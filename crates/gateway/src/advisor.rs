@@ -17,7 +17,7 @@ use script::Script;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// More of an answer is not read.
-const LONGEST: u64 = 64 << 10;
+const LONGEST: u64 = 512 << 10;
 
 /// What it is told.
 #[derive(Debug, Serialize)]
@@ -39,14 +39,17 @@ pub(crate) struct Question {
 
 /// What it says.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Answer {
-    /// None where our own rule shall hold.
+    /// None, said so, where our own rule shall hold.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) instances: Option<u32>,
     /// Lines for whoever reads what the gateway tells.
     #[serde(default)]
     pub(crate) log: Vec<String>,
+    /// Why it says nothing else.
     #[serde(default)]
-    error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 /// It, with what is kept from one question to the next. Each of its clones is the same.
@@ -61,15 +64,23 @@ impl Advisor {
     pub(crate) fn ask(&self, policy: &Policy, question: &Question) -> Result<Answer> {
         let text = serde_json::to_string(question)
             .map_err(|cause| Error::internal("asking a policy").because(cause))?;
-        let (said, name) = match policy {
-            Policy::Own => return Ok(Answer::default()),
-            Policy::Program(words) => (program::ask(words, &text)?, words.first().cloned()),
+        match policy {
+            Policy::Own => Ok(Answer::default()),
+            Policy::Program(words) => {
+                understood(&program::ask(words, &text)?, words.first().map_or("", String::as_str))
+            }
             Policy::Script { file, function } => {
                 let kept = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-                (Script::ask(kept, file, function, &text)?, Some(file.display().to_string()))
+                let (mut before, said) = Script::ask(kept, file, function, &text)?;
+                let mut answer = understood(&said, &file.display().to_string())?;
+                if answer.error.is_some() {
+                    // It may have come to where it can only fail.
+                    kept.take();
+                }
+                before.append(&mut answer.log);
+                Ok(Answer { log: before, ..answer })
             }
-        };
-        understood(&said, &name.unwrap_or_default())
+        }
     }
 
     /// Whether it can be asked at all.
@@ -83,11 +94,6 @@ impl Advisor {
             Policy::Script { file, function } => Script::examine(file, function),
         }
     }
-
-    /// What was kept is given up.
-    pub(crate) fn end(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-    }
 }
 
 fn understood(said: &str, name: &str) -> Result<Answer> {
@@ -96,11 +102,7 @@ fn understood(said: &str, name: &str) -> Result<Answer> {
             .because(cause)
             .hint("as in {\"instances\": 3}")
     };
-    let answer: Answer = serde_json::from_str(said).map_err(unclear)?;
-    match answer.error {
-        Some(error) => Err(Error::failed(format!("{name}: {error}"))),
-        None => Ok(answer),
-    }
+    serde_json::from_str(said).map_err(unclear)
 }
 
 #[cfg(test)]
@@ -135,8 +137,13 @@ mod tests {
     fn a_program_says_how_many() {
         let answer = asked("grep -q '\"queued\":7' && echo '{\"instances\": 3}'").expect("an answer");
         assert_eq!(answer.instances, Some(3));
+        assert_eq!(asked("echo '{\"instances\": null}'").expect("an answer").instances, None);
         assert!(asked("echo many").expect_err("no number").chain().contains("many"));
+        assert!(asked("echo '{\"instance\": 3}'").expect_err("another word").chain().contains("instance"));
+        assert!(asked("echo '{}'").is_err());
         assert!(asked("exit 1").is_err());
         assert!(asked("exec sleep 60").expect_err("too long").chain().contains("longer"));
+        let closed = "echo '{\"instances\": 3}'; exec >&-; exec sleep 60";
+        assert!(asked(closed).expect_err("too long").chain().contains("longer"));
     }
 }

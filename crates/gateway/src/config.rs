@@ -144,7 +144,8 @@ impl Policy {
             Some(PolicyTable::Program(words)) if words.is_empty() => Ok(Self::Own),
             Some(PolicyTable::Program(words)) => Ok(Self::Program(words)),
             Some(PolicyTable::Script(said)) => {
-                let (file, function) = said.rsplit_once('#').unwrap_or((&said, ""));
+                let split = said.rsplit_once('#').filter(|(_, function)| !function.contains('/'));
+                let (file, function) = split.unwrap_or((&said, ""));
                 if file.is_empty() {
                     return Err(Error::user(format!("policy {said:?} names no script"))
                         .hint("as in policy = \"scale.luau\", or \"scale.luau#of_the_shop\""));

@@ -1,4 +1,4 @@
-//! What keeps a configuration from being served, told before it is: nothing is changed by looking.
+//! What keeps a configuration from being served, told before it is: nothing is started or installed.
 
 use std::fs::File;
 use std::path::Path;
@@ -46,7 +46,8 @@ fn package(home: &Home, told: &ServiceConfig) -> Result<()> {
 
 /// How requests come to it.
 fn way(config: &Config, told: &ServiceConfig) -> Result<()> {
-    if !told.tcp.is_empty() || !told.sockets.is_empty() {
+    let always = told.activation.min.is_some_and(|min| min > 0);
+    if always || !told.tcp.is_empty() || !told.sockets.is_empty() {
         return Ok(());
     }
     let open = (!config.http.is_empty(), !config.https.is_empty());

@@ -22,6 +22,9 @@ const STARTS: usize = 4;
 /// A start that takes longer waits for something (a hook, a lock), and others need not wait for it.
 const TURN: Duration = Duration::from_secs(1);
 
+/// But so many of those at most: threads are for everything else, too.
+const OVERDUE: usize = 32;
+
 /// From one look at the services to the next.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -39,6 +42,8 @@ pub(crate) struct House {
     /// So many instances have ended.
     pub(crate) ended: Cell<u64>,
     starts: Semaphore,
+    overdue: Semaphore,
+    asks: Semaphore,
     room: Waiting,
 }
 
@@ -53,6 +58,8 @@ impl House {
             leaves: Cell::new(false),
             ended: Cell::new(0),
             starts: Semaphore::new(STARTS),
+            overdue: Semaphore::new(OVERDUE),
+            asks: Semaphore::new(STARTS),
             room: Waiting::default(),
         })
     }
@@ -71,11 +78,20 @@ impl House {
         let done = match tokio::time::timeout(TURN, &mut acts).await {
             Ok(done) => done,
             Err(_) => {
-                drop(turn);
+                let _place = self.overdue.try_acquire().ok().or(turn);
                 acts.await
             }
         };
         done.unwrap_or_else(|_| Err(Error::internal("a thread of the gateway has failed")))
+    }
+
+    /// Asks a policy: some of them at once, so that there are threads for everything else.
+    pub(crate) async fn ask<T: Send + 'static>(
+        &self,
+        act: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let _turn = self.asks.acquire().await.map_err(|_| Error::internal("the gateway ends"))?;
+        self.hand(false, act).await
     }
 
     /// Looks after everything, for ever.

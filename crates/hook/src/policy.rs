@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use script::mlua::{Function, Value};
 use script::{Mistake, Vm, definition, say, value};
-use serde_json::{Value as Json, json};
+use serde_json::{Number, Value as Json, json};
 use spec::{Error, Result};
 
 use crate::{cli, eval, facts, scripted};
@@ -34,7 +34,8 @@ pub(crate) fn run(script: &str) -> Result<()> {
     for line in std::io::stdin().lock().lines() {
         let line = line.map_err(|cause| Error::io("reading a question", cause))?;
         let answer = ask(&vm, &function, &line);
-        let mut answer = answer.unwrap_or_else(|mistake| json!({ "error": mistake.text() }));
+        let mut answer =
+            answer.unwrap_or_else(|mistake| json!({ "instances": null, "error": mistake.text() }));
         let lines = said.take();
         if !lines.is_empty() {
             answer["log"] = json!(lines);
@@ -71,10 +72,21 @@ fn ask(vm: &Vm, function: &Function, line: &str) -> std::result::Result<Json, Mi
     let answer = vm.call(function.clone(), question)?.pop_front().unwrap_or(Value::Nil);
     let answer = value::to_json(&answer, "its answer", true).map_err(|error| vm.mistake(&error))?;
     match answer {
-        Json::Number(number) => Ok(json!({ "instances": number })),
+        Json::Number(number) => Ok(json!({ "instances": whole(&number) })),
         // Its rule has nothing to say just now.
         Json::Null => Ok(json!({ "instances": null })),
-        Json::Object(table) => Ok(Json::Object(table)),
+        Json::Object(mut table) => {
+            if let Some(Json::Number(number)) = table.get("instances") {
+                let number = whole(number);
+                table.insert("instances".to_owned(), number);
+            }
+            Ok(Json::Object(table))
+        }
         other => Err(Mistake::Error(format!("its answer is {other}: a number, or {{ instances = … }}"))),
     }
+}
+
+/// Two and a half instances are three.
+fn whole(number: &Number) -> Json {
+    number.as_f64().map_or(Json::Null, |number| json!(number.ceil().clamp(0.0, f64::from(u32::MAX)) as u32))
 }

@@ -88,11 +88,17 @@ pub(crate) fn run() -> u8 {
 }
 
 fn obey(cli: Cli) -> Result<u8> {
+    let checked = match &cli.verb {
+        Some(Verb::Check(args)) => Some(check::read(args)?),
+        _ => None,
+    };
     let own = lifecycle::rootless::enter()?;
     let root = cli.root.map(absolute).transpose()?;
     let home = Home::open(root.as_deref(), own.as_ref())?;
+    if let Some(config) = checked {
+        return check::look(&config, &home);
+    }
     match cli.verb {
-        Some(Verb::Check(args)) => check::run(&args, &home),
         Some(Verb::Status(args)) => status::run(&args, &home),
         _ => serve::run(&cli.serve, home, root),
     }

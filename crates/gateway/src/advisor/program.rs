@@ -43,15 +43,16 @@ pub(super) fn ask(program: &[String], question: &str) -> Result<String> {
         read.and_then(std::io::Result::ok).map(|_| said)
     });
     let end = Instant::now() + PATIENCE;
-    while !reads.is_finished() && Instant::now() < end {
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
-    let in_time = reads.is_finished();
-    if !in_time {
-        let _ = child.kill();
-    }
-    child.wait().doing(doing)?;
-    if !in_time {
+    let ended = loop {
+        match child.try_wait().doing(doing)? {
+            Some(_) if reads.is_finished() => break true,
+            _ if Instant::now() > end => break false,
+            _ => std::thread::sleep(std::time::Duration::from_millis(1)),
+        }
+    };
+    if !ended {
+        // What it has begun itself, and left, may still have its output: nobody waits for that.
+        let _ = child.kill().and_then(|()| child.wait());
         return Err(Error::failed(format!("{name} takes longer than {PATIENCE:?}")));
     }
     Ok(reads.join().ok().flatten().unwrap_or_default())

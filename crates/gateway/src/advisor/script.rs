@@ -23,6 +23,16 @@ pub(super) struct Script {
     errors: ChildStderr,
 }
 
+/// What the function is called where nothing else is said.
+const USUAL: &str = "policy";
+
+/// What it says when it has read the script.
+#[derive(serde::Deserialize)]
+struct Greeting {
+    #[serde(default)]
+    log: Vec<String>,
+}
+
 /// What it was read from: something else is read anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Source {
@@ -41,23 +51,24 @@ impl Source {
 }
 
 impl Script {
-    /// Asks the one that is kept; makes one where there is none, or it was changed. One that fails is not kept.
+    /// Asks the one that is kept; makes one where there is none, or it was changed. What it has said before, and its
+    /// answer; one that gives none is not kept.
     pub(super) fn ask(
         kept: &mut Option<Self>,
         file: &Path,
         function: &str,
         question: &str,
-    ) -> Result<String> {
+    ) -> Result<(Vec<String>, String)> {
         let source = Source::of(file, function)?;
-        let mut script = match kept.take() {
-            Some(script) if script.source == source => script,
+        let (mut script, before) = match kept.take() {
+            Some(script) if script.source == source => (script, Vec::new()),
             _ => Self::begin(source)?,
         };
         let said = script.say(question).and_then(|()| script.line());
         match said {
             Ok(said) => {
                 *kept = Some(script);
-                Ok(said)
+                Ok((before, said))
             }
             Err(error) => Err(script.why(error)),
         }
@@ -68,13 +79,11 @@ impl Script {
         Self::begin(Source::of(file, function)?).map(drop)
     }
 
-    fn begin(source: Source) -> Result<Self> {
+    fn begin(source: Source) -> Result<(Self, Vec<String>)> {
         let program = hooks::program()?;
         let mut word = source.file.clone().into_os_string();
-        if !source.function.is_empty() {
-            word.push("#");
-            word.push(&source.function);
-        }
+        word.push("#");
+        word.push(if source.function.is_empty() { USUAL } else { &source.function });
         let doing = || format!("running {}", program.display());
         let mut child = Command::new(&program)
             .arg("policy")
@@ -92,7 +101,10 @@ impl Script {
         };
         let mut script = Self { source, child, input, output, errors };
         match script.line() {
-            Ok(_) => Ok(script),
+            Ok(line) => {
+                let log = serde_json::from_str(&line).map(|Greeting { log }| log).unwrap_or_default();
+                Ok((script, log))
+            }
             Err(error) => Err(script.why(error)),
         }
     }
@@ -112,10 +124,9 @@ impl Script {
             let mut polled = [PollFd::new(&self.output, PollFlags::IN)];
             match rustix::event::poll(&mut polled, Some(&time)) {
                 Ok(0) => return Err(Error::failed(format!("it takes longer than {PATIENCE:?}"))),
-                Err(errno) if errno != rustix::io::Errno::INTR => {
-                    return Err(io::Error::from(errno)).doing(|| "waiting for its answer");
-                }
-                _ => {}
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(errno) => return Err(io::Error::from(errno)).doing(|| "waiting for its answer"),
+                Ok(_) => {}
             }
             let mut piece = [0; 4096];
             let read = self.output.read(&mut piece).doing(|| "reading its answer")?;

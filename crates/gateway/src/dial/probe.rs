@@ -109,7 +109,13 @@ mod tests {
             return;
         };
         for place in ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0"] {
-            let listener = TcpListener::bind(place).expect(place);
+            let listener = match TcpListener::bind(place) {
+                Err(_) if place.starts_with('[') => {
+                    eprintln!("SKIPPED: this host has no IPv6");
+                    continue;
+                }
+                bound => bound.expect(place),
+            };
             let port = listener.local_addr().expect("an address").port();
             assert!(probe.listens(port).expect("an answer"), "{place}");
             drop(listener);
@@ -119,7 +125,10 @@ mod tests {
 
     #[test]
     fn what_is_bound_does_not_listen_yet() {
-        let Some(probe) = Probe::new(None) else { return };
+        let Some(probe) = Probe::new(None) else {
+            eprintln!("SKIPPED: this kernel has no tcp_diag");
+            return;
+        };
         let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
         let any = std::net::SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         rustix::net::bind(&socket, &any).expect("bound");

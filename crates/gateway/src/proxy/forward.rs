@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
@@ -83,11 +83,11 @@ async fn pass(
     let mut letter = None;
     let mut request = Some(request);
     for attempt in 1.. {
-        let asked_at = Instant::now();
+        record.waits();
         let lease = match service.acquire().await {
             Ok(lease) => lease,
             Err(refusal) => {
-                record.is_refused(asked_at.elapsed());
+                record.is_refused();
                 return (said::refusal(&refusal), record);
             }
         };

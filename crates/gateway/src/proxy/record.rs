@@ -27,6 +27,8 @@ pub(crate) struct Record {
     /// The place and the connection that it has, until it is over.
     held: Option<Held>,
     waited: Duration,
+    /// Since when it waits for an instance.
+    waits: Option<Instant>,
     cold: bool,
     again: u32,
     status: StatusCode,
@@ -68,6 +70,7 @@ impl Record {
             instance: None,
             held: None,
             waited: Duration::ZERO,
+            waits: None,
             cold: false,
             again: 0,
             status: client_gone(),
@@ -83,15 +86,21 @@ impl Record {
         self.service = Some(Rc::clone(service));
     }
 
+    /// An instance is asked for.
+    pub(super) fn waits(&mut self) {
+        self.waits = Some(Instant::now());
+    }
+
     pub(super) fn is_on(&mut self, lease: &Lease) {
+        self.waits = None;
         self.waited += lease.waited;
         self.cold |= lease.cold;
         self.instance = Some(Rc::clone(lease.instance()));
     }
 
-    /// None is there for it, after so long.
-    pub(super) fn is_refused(&mut self, waited: Duration) {
-        self.waited += waited;
+    /// It gets none.
+    pub(super) fn is_refused(&mut self) {
+        self.waited += self.waits.take().map_or(Duration::ZERO, |since| since.elapsed());
     }
 
     /// It is sent once more.
@@ -129,6 +138,8 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         self.patience.ends();
+        // Or its client did not wait for one.
+        self.is_refused();
         let took = self.begun.elapsed();
         if let Some(service) = &self.service {
             let counters = &mut *service.counters.borrow_mut();

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use spec::activation::Activation;
+use spec::{Error, Result};
 
 use super::{Service, Stage};
 use crate::advisor::{Advisor, Answer, Question};
@@ -30,6 +31,8 @@ pub(crate) struct Advice {
     /// Nothing has come of the last question yet.
     thinks: bool,
     is_bad: bool,
+    /// Answers to who asked under another configuration are none.
+    generation: u64,
 }
 
 impl Advice {
@@ -50,10 +53,13 @@ impl Advice {
         }
     }
 
-    /// What was kept goes.
+    /// What was kept goes: whoever has it last ends it, not on the thread that everything else is waiting for.
     pub(crate) fn forget(&mut self) {
-        self.advisor.take().into_iter().for_each(|advisor| advisor.end());
-        (self.asked, self.instances) = (None, None);
+        let generation = self.generation + 1;
+        let before = std::mem::replace(self, Self { generation, ..Self::default() });
+        if let Some(advisor) = before.advisor {
+            tokio::task::spawn_blocking(move || drop(advisor));
+        }
     }
 }
 
@@ -69,35 +75,37 @@ impl Service {
         let advice = &mut self.history.borrow_mut().advice;
         advice.asked = Some(now);
         advice.thinks = true;
+        let generation = advice.generation;
         let advisor = advice.advisor.get_or_insert_default().clone();
         let service = Rc::clone(self);
         tokio::task::spawn_local(async move {
-            let answer = house.hand(false, move || advisor.ask(&policy, &question)).await;
-            service.is_answered(answer);
+            let answer = house.ask(move || advisor.ask(&policy, &question)).await;
+            service.is_answered(answer, generation);
         });
     }
 
-    fn is_answered(&self, answer: spec::Result<Answer>) {
+    fn is_answered(&self, answer: Result<Answer>, generation: u64) {
         let now = Instant::now();
-        let log = {
-            let advice = &mut self.history.borrow_mut().advice;
-            advice.thinks = false;
-            advice.asked = Some(now);
-            match answer {
-                Ok(answer) => {
-                    advice.is_bad = false;
-                    advice.instances = answer.instances.map(|count| (count, now));
-                    answer.log
-                }
-                // Told once, not each time.
-                Err(error) if !std::mem::replace(&mut advice.is_bad, true) => {
-                    self.tell_error("its policy says nothing: our own rule holds", &error);
-                    Vec::new()
-                }
-                Err(_) => Vec::new(),
+        let advice = &mut self.history.borrow_mut().advice;
+        if advice.generation != generation {
+            return;
+        }
+        advice.thinks = false;
+        advice.asked = Some(now);
+        let (log, wrong) = match answer {
+            Ok(Answer { error: Some(error), log, .. }) => (log, Some(Error::failed(error))),
+            Ok(answer) => {
+                advice.instances = answer.instances.map(|count| (count, now));
+                (answer.log, None)
             }
+            Err(error) => (Vec::new(), Some(error)),
         };
         log.iter().for_each(|line| self.tell(&format!("policy: {line}")));
+        let was_bad = std::mem::replace(&mut advice.is_bad, wrong.is_some());
+        // Told once, not each time.
+        if let Some(error) = wrong.filter(|_| !was_bad) {
+            self.tell_error("its policy says nothing: our own rule holds", &error);
+        }
     }
 
     fn question(&self, choices: &Activation, now: Instant) -> Question {

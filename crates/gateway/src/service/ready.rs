@@ -16,6 +16,9 @@ const SHORTEST: Duration = Duration::from_micros(100);
 /// Nor further.
 const LONGEST: Duration = Duration::from_millis(5);
 
+/// After so long the service itself is asked, whatever the kernel says.
+const SILENT: Duration = Duration::from_millis(100);
+
 /// What a look takes from whoever starts on the same processor: to ask the kernel, and to ask the service.
 const GLANCE: Duration = Duration::from_micros(30);
 const QUESTION: Duration = Duration::from_micros(200);
@@ -37,17 +40,20 @@ pub(super) async fn wait(instance: &Instance, first: &Watched) -> Result<()> {
 }
 
 async fn looks(instance: &Instance, timer: &Timer) -> io::Result<()> {
-    let port = match &instance.settings.activation.ready {
-        Some(Ready::Millis(_)) => 0,
-        Some(Ready::Http(url)) => url.port,
-        _ => instance.settings.port,
-    };
-    let probe = if port == 0 { None } else { instance.probe() };
+    let port = instance.settings.port;
+    let only_waits = port == 0 || matches!(instance.settings.activation.ready, Some(Ready::Millis(_)));
+    let probe = if only_waits { None } else { instance.probe() };
     let begun = Instant::now();
+    let mut asked = begun;
     loop {
         let silent = probe.as_ref().is_some_and(|probe| !probe.listens(port).unwrap_or(true));
-        if !silent && is_ready(instance).await {
-            return Ok(());
+        // Who is reached by a way of its own is not found so.
+        let silent = silent && asked.elapsed() < SILENT;
+        if !silent {
+            asked = Instant::now();
+            if is_ready(instance).await {
+                return Ok(());
+            }
         }
         timer.rest(pause(begun.elapsed(), if silent { GLANCE } else { QUESTION })).await?;
     }
