@@ -106,8 +106,9 @@ impl Table {
         }
         text += &format!("add chain {name} {}\n{}", self.mark(), self.text);
         let mut nft = Command::new(program);
-        // Who keeps a container has no environment; and nobody else's program is executed as root.
-        nft.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin");
+        // Who keeps a container has no environment, and may be wiping what it was given just now
+        // (`sys::start::forget_words`); and nobody else's program is executed as root.
+        nft.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin");
         nft.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut nft = nft.spawn().map_err(no_nft)?;
         let mut input = nft.stdin.take();
