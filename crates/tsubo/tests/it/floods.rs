@@ -129,7 +129,10 @@ fn a_reader_that_goes_away_ends_what_it_stayed_with() {
 #[track_caller]
 fn on_a_full_disk(house: &House, options: &str, script: &str) -> (String, String) {
     let fill = "fill() { dd if=/dev/zero of=$S/filler bs=4k 2>/dev/null; }; T=\"$TSUBO --root $S/r\"; ";
-    let output = with_small_disk(house, options, &format!("{fill}{script}"));
+    // As in every house: what is not about networks makes none.
+    let preset = "mkdir -p $S/r/presets; \
+                  printf 'extends = \"default\"\\n[namespaces]\\nnet = \"host\"\\n' >$S/r/presets/default.toml; ";
+    let output = with_small_disk(house, options, &format!("{fill}{preset}{script}"));
     let (said, complaint) = (
         String::from_utf8_lossy(&output.stdout).into_owned(),
         String::from_utf8_lossy(&output.stderr).into_owned(),
@@ -171,7 +174,7 @@ fn fault_f6_a_disk_that_fills_up_while_a_container_speaks() {
 #[test]
 fn fault_f6_a_disk_that_is_full_when_a_package_is_installed() {
     let Some(house) = installed(|tar| tar, json!({})) else { return };
-    let script = "mkdir $S/r; $T images >/dev/null; fill; $T install ./web.tsubo; echo code $?; rm $S/filler; \
+    let script = "$T images >/dev/null; fill; $T install ./web.tsubo; echo code $?; rm $S/filler; \
                   find $S/r/store -type f; $T install ./web.tsubo >/dev/null 2>&1; $T run --rm web";
     let (said, complaint) = on_a_full_disk(&house, "size=16M", script);
     assert_eq!(said, "code 125\nit ran\n", "{complaint}");

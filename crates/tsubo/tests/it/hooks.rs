@@ -181,7 +181,7 @@ fn a_package_from_elsewhere_runs_no_programs_of_the_host() {
 fn an_end_is_told_and_a_restart_may_be_refused() {
     let made = house(|file| {
         let twice = format!(
-            "test $(grep -c failed {}) -lt 2 || {{ echo twice is enough >&2; exit 1; }}",
+            "count=$(grep -c failed {}); test \"${{count:-0}}\" -lt 2 || {{ echo twice is enough >&2; exit 1; }}",
             file.display()
         );
         vec![
