@@ -304,7 +304,7 @@ impl Config {
 }
 
 /// A thousand services that say the same take the room of one.
-pub(crate) fn shared<'a, T: PartialEq + 'a>(known: impl Iterator<Item = &'a Arc<T>>, said: T) -> Arc<T> {
+fn shared<'a, T: PartialEq + 'a>(known: impl Iterator<Item = &'a Arc<T>>, said: T) -> Arc<T> {
     let same = known.into_iter().find(|one| ***one == said);
     same.map_or_else(|| Arc::new(said), Arc::clone)
 }

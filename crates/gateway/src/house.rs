@@ -75,12 +75,15 @@ impl House {
             false => None,
         };
         let mut acts = tokio::task::spawn_blocking(act);
-        let done = match tokio::time::timeout(TURN, &mut acts).await {
-            Ok(done) => done,
-            Err(_) => {
-                let _place = self.overdue.try_acquire().ok().or(turn);
-                acts.await
-            }
+        let done = match turn {
+            None => acts.await,
+            Some(turn) => match tokio::time::timeout(TURN, &mut acts).await {
+                Ok(done) => done,
+                Err(_) => {
+                    let _place = self.overdue.try_acquire().unwrap_or(turn);
+                    acts.await
+                }
+            },
         };
         done.unwrap_or_else(|_| Err(Error::internal("a thread of the gateway has failed")))
     }
@@ -103,10 +106,13 @@ impl House {
             }
             self.bury_the_gone();
             let now = Instant::now();
-            let (active, idle): (Vec<_>, Vec<_>) =
-                self.services.borrow().iter().cloned().partition(|one| one.is_active());
-            idle.iter().for_each(|service| service.history.borrow_mut().advice.rest(now));
-            active.iter().for_each(|service| service.tend(now));
+            let services = self.services.borrow().clone();
+            for service in &services {
+                match service.is_active() {
+                    true => service.tend(now),
+                    false => service.history.borrow_mut().advice.rest(now),
+                }
+            }
             // Room may come from elsewhere.
             self.may_have_room();
         }

@@ -120,3 +120,36 @@ fn a_recorded_firing_shows_what_would_change() {
             .contains("no function \"other\"")
     );
 }
+
+/// Asks a policy these questions; what it says to each, without its greeting.
+fn asked(text: &str, questions: &str) -> Vec<Value> {
+    let folder = tempfile::tempdir().expect("folder");
+    std::fs::write(folder.path().join("scale.luau"), text).expect("written");
+    let said = hook(&["policy", "scale.luau"], questions, folder.path());
+    assert_eq!(said.code, 0, "{}", said.error);
+    let lines = said.out.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+    let all: Vec<Value> = lines.collect();
+    assert_eq!(all[0]["ready"], true);
+    all[1..].to_vec()
+}
+
+#[test]
+fn the_policy_of_the_docs_answers() {
+    let docs = include_str!("../../../../docs/gateway.md");
+    let from = docs.find("      -- scale.luau").expect("the example");
+    let end = docs[from..].find("\n      end\n").expect("its end");
+    let text = &docs[from..from + end + "\n      end\n".len()];
+    let told = asked(text, "{\"in_flight\":0,\"wanted\":1}\n");
+    assert_eq!(told, [serde_json::json!({ "instances": null })]);
+}
+
+#[test]
+fn a_policy_keeps_what_it_knows_and_outlives_its_mistakes() {
+    let text = "local times = 0\nreturn { policy = function(seen)\n    times += 1\n    log(times)\n    \
+         if seen.wanted < 0 then error(\"below\") end\n    return if seen.table then { instances = times } else 1.5\nend }";
+    let told = asked(text, "{\"wanted\":1}\n{\"wanted\":-1}\nnonsense\n{\"wanted\":1,\"table\":true}\n");
+    assert_eq!(told[0], serde_json::json!({ "instances": 2, "log": ["1"] }));
+    assert!(told[1]["error"].as_str().is_some_and(|why| why.contains("scale.luau:5: below")), "{told:?}");
+    assert!(told[1]["instances"].is_null() && told[2]["error"].is_string(), "{told:?}");
+    assert_eq!(told[3], serde_json::json!({ "instances": 3, "log": ["3"] }));
+}
