@@ -48,7 +48,7 @@ fn what_is_in_a_directory_of_the_host_in_memory_goes_with_a_killed_audit() {
     args.extend(SMALL.iter().copied().chain(["--userns", "host", "-v", volume.as_str()]));
     let mut audit = house.audit(&args);
     let mut child = audit.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("audit");
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + Duration::from_secs(60);
     let until = |count: usize| {
         while names(place.path()).len() != count {
             assert!(Instant::now() < end, "{:?}", names(place.path()));

@@ -375,7 +375,7 @@ fn an_ordinary_user_is_told_what_it_takes() {
 }
 
 fn wait_for(what: &str, done: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + Duration::from_secs(60);
     while !done() {
         assert!(Instant::now() < end, "waited for {what}");
         sleep(Duration::from_millis(20));

@@ -23,7 +23,7 @@ fn say(stream: &mut UnixStream, request: &Request) {
 
 /// Reads until `text` was said.
 fn hears(stream: &mut UnixStream, text: &str) {
-    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("timeout");
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("timeout");
     let (mut decoder, mut said) = (Decoder::default(), String::new());
     let mut buffer = [0; 65536];
     while !said.contains(text) {

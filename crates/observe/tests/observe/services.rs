@@ -21,7 +21,7 @@ fn connect(port: u16) -> TcpStream {
     loop {
         match TcpStream::connect(("127.0.0.1", port)) {
             Ok(stream) => return stream,
-            Err(_) if start.elapsed() < Duration::from_secs(20) => {
+            Err(_) if start.elapsed() < Duration::from_secs(60) => {
                 std::thread::sleep(Duration::from_millis(20));
             }
             Err(error) => panic!("port {port}: {error}"),

@@ -250,7 +250,7 @@ fn fault_f12_stop_kills_what_does_not_listen() {
     let start = Instant::now();
     house.ok_elsewhere(["stop", "-t", "1", "deaf"]);
     let took = start.elapsed();
-    assert!(took >= Duration::from_millis(900) && took < Duration::from_secs(4), "{took:?}");
+    assert!(took >= Duration::from_millis(900) && took < Duration::from_secs(20), "{took:?}");
     assert_eq!(inspect(&house, "deaf")["state"]["exit_code"], 137);
 }
 

@@ -112,7 +112,7 @@ fn what_the_host_has_once_for_all_is_refused() {
     // That one is never tried on the host.
     let mounts =
         house.ok_elsewhere(["run", "-d", "--name", "mounts", "web", "/bin/counts", "mount", "5", "hold"]);
-    until_within(20, "it has tried", || !house.ok_elsewhere(["logs", "mounts"]).is_empty());
+    until_within(60, "it has tried", || !house.ok_elsewhere(["logs", "mounts"]).is_empty());
     assert_eq!(told(&house.ok_elsewhere(["logs", "mounts"]), "mount").0, 0, "{mounts}");
     // Whoever has to have it is given it by name.
     let aio = ["run", "--rm", "--cap-add", "SYS_RESOURCE", "web", "/bin/counts", "aio", "5"];

@@ -35,7 +35,7 @@ fn of(house: &House, name: &str) -> Value {
 /// Waits until the figures of one are as they should be, and returns them.
 #[track_caller]
 fn figures(house: &House, name: &str, what: &str, are: impl Fn(&Value) -> bool) -> Value {
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + Duration::from_secs(60);
     loop {
         let now = of(house, name);
         if are(&now) {

@@ -186,11 +186,11 @@ fn a_lease_is_made_longer_ends_without_its_server_and_is_had_again() {
     let server = Server::new(&house, &wires, 100, 4, "option dns 192.0.2.53");
     run(&house, "one", &["--network", "lan:dhcp"]);
     let own = address(&house, "one").expect("an address");
-    until_within(20, "three leases", || server.said("sending ACK") >= 4);
+    until_within(60, "three leases", || server.said("sending ACK") >= 4);
     let has = |what: &str| inside(&house, "one", "ip -4 addr show eth0").1.contains(what);
     assert!(has(&own) && address(&house, "one").as_deref() == Some(own.as_str()));
     drop(server);
-    until_within(20, "its end", || !has("inet "));
+    until_within(60, "its end", || !has("inet "));
     until("what is said of it", || address(&house, "one").is_none());
     // Another one, which gives others.
     let _server = Server::new(&house, &wires, 200, 4, "option dns 192.0.2.54\noption domain other.example");
@@ -258,7 +258,7 @@ fn a_port_of_a_bridge_speaks_for_what_it_has_by_now() {
     run(&house, "one", &["--network", "lan:dhcp"]);
     let own = address(&house, "one").expect("an address");
     drop(server);
-    until_within(20, "its end", || locks(&own) == 0);
+    until_within(60, "its end", || locks(&own) == 0);
     let _server = Server::new(&house, &wires, 200, 4, "");
     until_within(60, "a new address", || address(&house, "one").is_some());
     let new = address(&house, "one").expect("an address");
@@ -317,7 +317,7 @@ fn it_is_started_again_with_its_address() {
     let first = || house.json_elsewhere(["inspect", "one"])["state"]["pid"].clone();
     let before = first();
     assert!(here(&format!("kill -9 {before}")).0);
-    until_within(20, "its next life", || first() != before && first() != Value::Null);
+    until_within(60, "its next life", || first() != before && first() != Value::Null);
     assert_eq!(address(&house, "one").as_deref(), Some(own.as_str()));
     let (_, conf) = inside(&house, "one", "cat /etc/resolv.conf");
     assert_eq!(conf, "nameserver 192.0.2.53\n");

@@ -58,7 +58,7 @@ impl Person {
     /// Waits until `text` is on the screen after what was waited for before.
     #[track_caller]
     pub fn sees(&mut self, text: &str) {
-        let end = Instant::now() + Duration::from_secs(20);
+        let end = Instant::now() + Duration::from_secs(60);
         loop {
             if let Some(at) = self.seen.find(text) {
                 self.seen.drain(..at + text.len());

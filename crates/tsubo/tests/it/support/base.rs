@@ -74,9 +74,7 @@ fn name_of(tool: &str) -> &str {
 /// Copies a program of the host to `to` in the base, with the libraries that it needs.
 pub fn bring(base: &Path, program: &Path, to: &str) {
     copy(program, &base.join(to.trim_start_matches('/')));
-    let mut ldd = Command::new("ldd");
-    ldd.arg(program);
-    let Ok(listed) = ldd.output() else { return };
+    let Ok(listed) = libraries(program) else { return };
     let text = String::from_utf8_lossy(&listed.stdout);
     for library in text.split_whitespace().filter(|word| word.starts_with('/')) {
         let there = base.join(library.trim_start_matches('/'));
@@ -84,6 +82,12 @@ pub fn bring(base: &Path, program: &Path, to: &str) {
             copy(Path::new(library), &there);
         }
     }
+}
+
+/// As ldd(1) does it in the end, whose shell would take longer than all else here.
+fn libraries(program: &Path) -> std::io::Result<std::process::Output> {
+    let asked = Command::new("/lib64/ld-linux-x86-64.so.2").arg("--list").arg(program).output();
+    asked.or_else(|_| Command::new("ldd").arg(program).output())
 }
 
 fn copy(from: &Path, to: &Path) {

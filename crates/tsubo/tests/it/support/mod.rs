@@ -344,7 +344,7 @@ pub fn mode(path: &Path, mode: u32) {
 /// Waits until `what` is true.
 #[track_caller]
 pub fn until(what: &str, is: impl FnMut() -> bool) {
-    until_within(20, what, is);
+    until_within(60, what, is);
 }
 
 /// The same for what takes longer.
@@ -368,7 +368,7 @@ pub fn until_listening(port: u16) {
 pub fn get(port: u16, path: &str) -> (u16, String) {
     use std::io::Read;
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("connect");
-    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("timeout");
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("timeout");
     write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").expect("write");
     let mut text = Vec::new();
     stream.read_to_end(&mut text).expect("read");

@@ -168,7 +168,7 @@ impl<'a> Gateway<'a> {
     /// Waits for its end.
     #[track_caller]
     pub fn ends(&mut self) -> ExitStatus {
-        let end = Instant::now() + Duration::from_secs(20);
+        let end = Instant::now() + Duration::from_secs(60);
         loop {
             if let Some(status) = self.child.try_wait().expect("wait") {
                 return status;
@@ -209,7 +209,7 @@ impl Drop for Gateway<'_> {
             return;
         }
         self.signal(Signal::INT);
-        let end = Instant::now() + Duration::from_secs(20);
+        let end = Instant::now() + Duration::from_secs(60);
         while matches!(self.child.try_wait(), Ok(None)) {
             if Instant::now() > end {
                 eprintln!("the gateway does not end:\n{}", self.log());

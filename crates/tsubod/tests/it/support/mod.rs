@@ -177,7 +177,7 @@ pub fn mode(path: &Path, mode: u32) {
 /// Waits until `what` is true.
 #[track_caller]
 pub fn until(what: &str, mut is: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + Duration::from_secs(60);
     while !is() {
         assert!(Instant::now() < end, "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(10));
