@@ -104,7 +104,9 @@ pub(crate) const BENCHES: &[Need] = &[
 /// Installs what is missing of `needs`. Where that fails it is said, and what needs it is skipped
 /// loudly: an unreachable archive must not keep anybody from running the other tests.
 pub(crate) fn ensure(needs: &[Need]) {
-    let missing: Vec<&str> = needs.iter().filter(|n| !Path::new(n.0).exists()).map(|n| n.1).collect();
+    let mut missing: Vec<&str> = needs.iter().filter(|n| !Path::new(n.0).exists()).map(|n| n.1).collect();
+    missing.sort_unstable();
+    missing.dedup();
     if missing.is_empty() {
         return;
     }

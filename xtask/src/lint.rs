@@ -7,23 +7,24 @@ use crate::{floors, house};
 
 /// Format, clippy with warnings denied, floors, and the shell scripts.
 pub(crate) fn run(_args: &[String]) -> Result {
-    texts()?;
+    sources()?;
+    scripts()?;
     println!("== clippy");
     let clippy = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
     shell::run(&mut house::cargo(&clippy)?)
 }
 
 /// What nothing needs to be compiled for; clippy comes with the build of the tests.
-pub(crate) fn texts() -> Result {
+pub(crate) fn sources() -> Result {
     println!("== fmt");
     shell::run(&mut house::cargo(&["fmt", "--all", "--check"])?)?;
     println!("== floors");
-    floors::run(&[])?;
-    println!("== scripts");
-    scripts()
+    floors::run(&[])
 }
 
-fn scripts() -> Result {
+/// The shell scripts.
+pub(crate) fn scripts() -> Result {
+    println!("== scripts");
     if !shell::has("shellcheck") {
         println!("SKIPPED: there is no shellcheck");
         return Ok(());

@@ -12,23 +12,40 @@ use crate::{apt, guest, junit, lint};
 /// (and leaves out the lint and the guest); `--no-guest` leaves out the guest only.
 pub(crate) fn run(args: &[String]) -> Result {
     let (no_guest, args): (Vec<_>, Vec<_>) = args.iter().cloned().partition(|arg| arg == "--no-guest");
-    apt::ensure(apt::TESTS);
-    apt::ensure(apt::ENGINES);
-    if args.is_empty() {
-        lint::texts()?;
+    let all = args.is_empty();
+    if all {
+        lint::sources()?;
     }
-    println!("== build and clippy");
-    programs()?;
+    let with_guest = all && no_guest.is_empty();
+    ready(if with_guest { &[apt::TESTS, apt::ENGINES, apt::GUEST] } else { &[apt::TESTS, apt::ENGINES] })?;
+    if all {
+        lint::scripts()?;
+    }
     println!("== test");
     let nextest = shell::has("cargo-nextest");
     let words: &[&str] = if nextest { &["nextest", "run"] } else { &["test", "--no-fail-fast"] };
     let mut command = house::cargo_linting(words)?;
     command.arg("--workspace").args(&args);
     let outcome = if nextest { with_nextest(&mut command) } else { with_cargo(&mut command) }?;
-    if args.is_empty() && no_guest.is_empty() {
+    if with_guest {
         return outcome.and(guest()).tell();
     }
     outcome.tell()
+}
+
+/// Builds, and installs what the tests need beside that: together it takes half a minute less on a fresh machine.
+/// Where sudo may ask for a password, it asks first.
+fn ready(needs: &[&[apt::Need]]) -> Result {
+    let needs = needs.concat();
+    if !shell::is_root() {
+        apt::ensure(&needs);
+    }
+    println!("== build and clippy");
+    std::thread::scope(|scope| {
+        scope.spawn(|| apt::ensure(&needs));
+        programs().map_err(|error| error.to_string())
+    })?;
+    Ok(())
 }
 
 /// The last part of all tests. What kept it from running is told with the results of the others.

@@ -14,8 +14,8 @@ use tokio::net::{TcpSocket, TcpStream};
 pub(crate) use probe::Probe;
 
 thread_local! {
-    /// The network that we are in.
-    static OWN: OnceCell<OwnedFd> = const { OnceCell::new() };
+    /// The network that we are in, if we may come back to it: that of the host is not an ordinary user's.
+    static OWN: OnceCell<Option<OwnedFd>> = const { OnceCell::new() };
 }
 
 /// Where services listen for others of their machine.
@@ -76,13 +76,15 @@ fn socket(network: Option<BorrowedFd<'_>>, at: SocketAddr) -> io::Result<OwnedFd
 }
 
 /// Does something in a network; in our own where there is none.
-fn within<T>(network: Option<BorrowedFd<'_>>, act: impl FnOnce() -> T) -> io::Result<T> {
+fn within<T: Send>(network: Option<BorrowedFd<'_>>, act: impl FnOnce() -> T + Send) -> io::Result<T> {
     let Some(network) = network else { return Ok(act()) };
-    OWN.with(|own| {
-        if own.get().is_none() {
-            let _ = own.set(std::fs::File::open("/proc/thread-self/ns/net")?.into());
-        }
-        let own = own.get().ok_or(io::ErrorKind::NotFound)?;
-        Ok(sys::namespace::in_network(own.as_fd(), network, act)?)
+    OWN.with(|own| match own.get_or_init(own_network) {
+        Some(own) => Ok(sys::namespace::in_network(own.as_fd(), network, act)?),
+        None => Ok(sys::namespace::away_in_network(network, act)?),
     })
+}
+
+fn own_network() -> Option<OwnedFd> {
+    let own: OwnedFd = std::fs::File::open("/proc/thread-self/ns/net").ok()?.into();
+    sys::namespace::enter(own.as_fd(), sys::namespace::NET).is_ok().then_some(own)
 }

@@ -61,3 +61,20 @@ pub fn in_network<T>(own: BorrowedFd<'_>, target: BorrowedFd<'_>, act: impl FnOn
     }
     Ok(done)
 }
+
+/// The same with a thread of its own, which ends there: for whoever could not come back, as an ordinary user into the
+/// network of the host.
+///
+/// # Errors
+/// When it cannot be entered, or there can be no more threads.
+pub fn away_in_network<T: Send>(target: BorrowedFd<'_>, act: impl FnOnce() -> T + Send) -> Result<T> {
+    let visit = move || {
+        enter(target, NET)?;
+        Ok(act())
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(64 << 10).spawn_scoped(scope, visit);
+        let visited = thread.map_err(|_| rustix::io::Errno::AGAIN)?.join();
+        visited.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}

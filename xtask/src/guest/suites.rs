@@ -63,7 +63,7 @@ const SUITES: &[Suite] = &[
     },
     Suite { package: "tsubo-oci", target: "it", only: &["guest::"], but: &[] },
     Suite { package: "tsubo-oci", target: "engines", only: &["guest::"], but: &[] },
-    Suite { package: "tsubod", target: "it", only: &["guest::"], but: &[] },
+    Suite { package: "tsubod", target: "it", only: &["guest::", "rootless::"], but: &[] },
     Suite { package: "tsubo-runtime", target: "it", only: &[], but: &["life::how_long"] },
     Suite { package: "tsubo-keeper", target: "it", only: &[], but: &SLOW },
     Suite {

@@ -12,12 +12,16 @@ use crate::ui;
 /// List running containers; with -a also created and ended ones and development containers.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tsubo ps\n  tsubo ps -a                    all of them, with their stage and where they came from\n  tsubo ps -a --format json\n"
+    after_help = "Examples:\n  tsubo ps\n  tsubo ps -a                    all of them, with their stage and where they came from\n  tsubo ps -a --format json\n  tsubo rm -f $(tsubo ps -aq)    remove them all\n"
 )]
 pub struct Args {
     /// Also those that have ended, and development containers
     #[arg(short, long)]
     pub all: bool,
+
+    /// Only the IDs, for other commands: development containers have none
+    #[arg(short, long, conflicts_with = "format")]
+    pub quiet: bool,
 
     #[command(flatten)]
     pub format: ui::FormatArg,
@@ -36,15 +40,21 @@ pub fn run(args: &Args, place: &Place) -> Result<u8> {
         }
     }
     rows.extend(damaged.iter().map(|(name, error)| broken(name, error)));
-    if args.all {
+    if args.all && !args.quiet {
         rows.extend(place.developments()?.list()?.iter().map(|record| development(record, home.lib())));
     }
     if args.format.is_json() {
         ui::json(&rows)?;
         return Ok(0);
     }
-    let mut table = ui::table::new(&["NAME", "ID", "STAGE", "STATUS", "PORTS", "FROM", "CREATED", "COMMAND"]);
     let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
+    if args.quiet {
+        let called =
+            |row| Some(text(row, "id")).filter(|id| !id.is_empty()).unwrap_or_else(|| text(row, "name"));
+        rows.iter().map(called).for_each(ui::line);
+        return Ok(0);
+    }
+    let mut table = ui::table::new(&["NAME", "ID", "STAGE", "STATUS", "PORTS", "FROM", "CREATED", "COMMAND"]);
     for row in &rows {
         let created = row["created"].as_u64().map(ui::age).unwrap_or_default();
         let command: Vec<&str> =

@@ -77,7 +77,7 @@ fn fault_f8_a_keeper_with_little_memory_under_a_flood() {
         return;
     }
     let Some(house) = installed(|tar| tar, json!({})) else { return };
-    let flood = "dd if=/dev/zero bs=1000000 count=60 2>/dev/null | tr '\\0' x; yes | head -c 100000000; echo; echo over; sleep 1000";
+    let flood = "dd if=/dev/zero bs=1000000 count=60 2>/dev/null | tr '\\0' x; yes | head -c 40000000; echo; echo over; sleep 1000";
     let script = format!("until test -e /tmp/go; do sleep 0.02; done; {flood}");
     house.ok_elsewhere(["run", "-d", "--name", "x", "--tmpfs", "/tmp", "web", "/bin/sh", "-c", &script]);
     let keeper = keeper(&house);

@@ -6,47 +6,16 @@ use serde_json::json;
 
 use crate::support::busybox::installed;
 use crate::support::leftovers::everything;
-use crate::support::{House, base, have, mode};
+use crate::support::user::{self, USER};
+use crate::support::{House, base, mode};
 
-/// An id that no user of a test machine has.
-const USER: u32 = 4242;
-
-/// A user who exists in a private mount namespace only, with subordinate ids, a home and the programs.
-const BECOME: &str = "set -e\n\
-    cp /etc/passwd passwd; echo \"eva:x:4242:4242::$PWD/home:/bin/sh\" >> passwd\n\
-    echo 'eva:300000:65536' > sub\n\
-    mkdir -p home/run etc; touch etc/subuid etc/subgid\n\
-    for file in /etc/subuid /etc/subgid; do [ -e $file ] || { echo SKIPPED: no $file; exit 0; }; mount --bind sub $file; done\n\
-    mount --bind passwd /etc/passwd\n\
-    chown -R 4242:4242 home\n\
-    exec setpriv --reuid 4242 --regid 4242 --clear-groups env -i HOME=$PWD/home XDG_RUNTIME_DIR=$PWD/home/run \
-    PATH=$PWD/bin:/usr/sbin:/usr/bin:/sbin:/bin sh -ec \"$1\"";
-
-/// Runs a script as the user; its output, or None where this host lacks something, which was said.
+/// Runs a script as the user, with the programs that were built.
 fn as_user(house: &House, script: &str) -> Option<String> {
-    if !have(&["newuidmap", "newgidmap", "setpriv", "unshare"]) {
-        return None;
-    }
     let programs = std::path::Path::new(env!("CARGO_BIN_EXE_tsubo")).parent().expect("a folder");
-    std::fs::create_dir_all(house.path("bin")).expect("mkdir");
     // In the guest there is nothing that does hooks.
     let hook = programs.join("tsubo-hook").is_file().then_some("tsubo-hook");
-    for name in ["tsubo", "tsubo-keeper"].into_iter().chain(hook) {
-        std::fs::copy(programs.join(name), house.path("bin").join(name)).expect(name);
-    }
-    let output = Command::new("unshare")
-        .args(["-m", "--propagation", "private", "sh", "-c", BECOME, "sh", script])
-        .current_dir(house.dir())
-        .output()
-        .expect("unshare");
-    let (said, complaint) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    if said.contains("SKIPPED") || complaint.contains("lets no ordinary user") {
-        println!("SKIPPED: {said}{complaint}");
-        return None;
-    }
-    assert!(output.status.success(), "{said}{complaint}");
-    Some(said.into_owned())
+    let names: Vec<_> = ["tsubo", "tsubo-keeper"].into_iter().chain(hook).collect();
+    user::as_user(house.dir(), programs, &names, script)
 }
 
 #[test]

@@ -10,5 +10,6 @@ mod faults;
 mod guest;
 mod protocols;
 mod replacement;
+mod rootless;
 mod support;
 mod tls;

@@ -7,6 +7,7 @@ pub mod clock;
 #[path = "../../../../store/tests/store/forge.rs"]
 pub mod forge;
 pub mod leftovers;
+pub mod user;
 pub mod wires;
 
 use std::ffi::OsStr;

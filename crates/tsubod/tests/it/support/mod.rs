@@ -16,6 +16,9 @@ pub mod leftovers;
 pub mod load;
 pub mod nginx;
 pub mod package;
+#[allow(dead_code, reason = "others use more of it")]
+#[path = "../../../../tsubo/tests/it/support/user.rs"]
+pub mod user;
 
 use std::ffi::OsStr;
 use std::net::TcpListener;
@@ -47,6 +50,11 @@ impl House {
     /// A path in the temporary folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// The folder itself.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// The state directory.
