@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use lifecycle::{
     Container, Containers, Handle, Home, KeeperProcess, Launch, Prepared, RunOptions, Service as Owner,
     Socket, Source, Status, Update,
@@ -20,6 +21,7 @@ use store::{Image, Install, Store};
 
 use crate::config::ServiceConfig;
 use crate::settings::Settings;
+use crate::sign::Sign;
 
 /// Between a request to end and the end.
 pub const STOP_TIME: Duration = Duration::from_secs(10);
@@ -33,6 +35,10 @@ pub struct Running {
     pub network: Option<OwnedFd>,
     /// Its control groups.
     pub group: Option<cgroup::Group>,
+    /// It, on this host.
+    pub pid: i32,
+    /// What is looked for before it is asked whether it is ready.
+    pub sign: Option<Sign>,
     /// Its keeper, if that is our child: somebody has to reap it.
     pub keeper: Option<KeeperProcess>,
     /// When it was started, so long ago.
@@ -107,13 +113,17 @@ pub fn start(
         return running(&container)?.ok_or_else(|| Error::conflict("it has just ended"));
     }
     let launch = Launch { overcommit: told.overcommit, sockets, ..Launch::default() };
+    let since = Timestamp::now();
     let session = match prepared {
         Some(prepared) => container.start_prepared(prepared, launch)?,
         None => container.start_again(launch)?,
     };
     let keeper = session.into_keeper();
     match running(&container) {
-        Ok(Some(running)) => Ok(Running { keeper, ..running }),
+        Ok(Some(running)) => {
+            let sign = Sign::of(settings.activation.ready.as_ref(), &container, running.pid, since)?;
+            Ok(Running { keeper, sign, ..running })
+        }
         Ok(None) | Err(_) => {
             keeper.into_iter().for_each(|keeper| reap(&keeper));
             Err(ended(&container))
@@ -227,6 +237,8 @@ fn running(container: &Container) -> Result<Option<Running>> {
     Ok(Some(Running {
         first,
         network,
+        pid: state.first.pid,
+        sign: None,
         age: state.age(),
         frozen: state.is_paused(),
         group: state.group,

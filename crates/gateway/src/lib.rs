@@ -23,6 +23,7 @@ pub mod policy;
 mod proxy;
 mod service;
 mod settings;
+mod sign;
 pub mod tls;
 mod watch;
 pub mod worker;

@@ -11,6 +11,7 @@ use spec::{Error, Result, ResultExt};
 use store::Image;
 
 use crate::config::ServiceConfig;
+use crate::sign;
 
 /// So many instances a package may ask for, at most.
 const MOST_OF_PACKAGE: u32 = 100;
@@ -39,6 +40,7 @@ impl Settings {
         let table = of_package(&image.portable.activation, told).merged((*told.activation).clone());
         let mut activation = table.resolve()?;
         activation.ready = activation.ready.or_else(|| image.portable.ready.clone());
+        sign::check(activation.ready.as_ref())?;
         if !image.portable.volumes.is_empty() && table.exclusive.is_none() {
             if activation.max > 1 {
                 return Err(Error::user(format!(

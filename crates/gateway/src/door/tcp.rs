@@ -19,7 +19,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     socket: impl Fn(&S) -> &TcpStream,
 ) {
     let (began, mut cold) = (std::time::Instant::now(), false);
-    for _ in 0..ATTEMPTS {
+    for attempt in 0..ATTEMPTS {
         let lease = tokio::select! {
             biased;
             lease = service.acquire() => lease,
@@ -28,7 +28,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         let Ok(lease) = lease else { return };
         cold |= lease.cold;
         let Ok(mut instance) = lease.instance().raw().await else {
-            lease.instance().last_moment().await;
+            lease.instance().last_moment(attempt > 0).await;
             continue;
         };
         let carried = carry(&mut client, &mut instance).await;

@@ -91,7 +91,12 @@ impl Hears {
     fn hear(&mut self, asked: &Asked, at_end: bool) {
         let (bytes, last) = match asked {
             Some(Ok(frame)) => (frame.data_ref().map_or(0, Bytes::len), at_end || frame.is_trailers()),
-            Some(Err(_)) => return,
+            Some(Err(_)) => {
+                if let Self::Progress(progress) = self {
+                    progress.is_broken_off();
+                }
+                return;
+            }
             None => (0, true),
         };
         match self {

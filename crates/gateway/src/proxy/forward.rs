@@ -12,6 +12,7 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use spec::activation::Protocol;
 
+use super::head::Fault;
 use super::progress::Progress;
 use super::record::Record;
 use super::upstream::{Sent, Upstream};
@@ -54,7 +55,9 @@ fn find(
     let (host, fine) = (head::host(request), head::check(request));
     let host = fine.and(host).map_err(|fault| Box::new(said::fault(fault)))?;
     let name = host.to_str().unwrap_or_default();
-    let service = asked.front.route(name, request.uri().path());
+    // What is asked of a service as a whole (RFC 9112, 3.2.4).
+    let path = Some(request.uri().path()).filter(|path| *path != "*").unwrap_or("/");
+    let service = asked.front.route(name, path);
     service.map(|service| (service, host)).ok_or_else(|| Box::new(said::unknown()))
 }
 
@@ -101,11 +104,12 @@ async fn pass(
                 return reply(asked, letter, *answer, upstream, lease, record);
             }
             Delivered::Late => return (said::late(), record),
+            Delivered::Lost if letter.progress.is_broken() => return (said::fault(Fault::Body), record),
             Delivered::Lost if attempt < ATTEMPTS && letter.can_go_again() => {
                 record.again();
-                lease.instance().last_moment().await;
+                lease.instance().last_moment(attempt > 1).await;
             }
-            Delivered::Lost => break,
+            Delivered::Garbage | Delivered::Lost => break,
         }
     }
     (said::garbage(), record)
@@ -167,6 +171,8 @@ impl Letter {
 
 enum Delivered {
     Answer(Box<Response<Incoming>>, Upstream),
+    /// One that cannot be passed on.
+    Garbage,
     /// No head within the time.
     Late,
     /// The connection, or the instance, is gone.
@@ -196,6 +202,7 @@ async fn send(letter: &mut Letter, lease: &Lease, mut upstream: Upstream) -> Del
         () = letter.progress.is_late(time) => return Delivered::Late,
     };
     match sent {
+        Sent::Answer(answer) if !head::is_clear(answer.headers()) => return Delivered::Garbage,
         Sent::Answer(answer) => return Delivered::Answer(Box::new(answer), upstream),
         Sent::Unheard(request) => letter.put_back(*request),
         Sent::Lost => {}

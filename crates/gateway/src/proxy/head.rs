@@ -36,6 +36,10 @@ pub(super) enum Fault {
     Host,
     /// It says in two ways where it ends: what comes behind it could be taken for another request.
     Length,
+    /// It is coded in a way that is for who is next to us, and that we do not know.
+    Coding,
+    /// Its body is none.
+    Body,
     /// It asks for a tunnel to elsewhere.
     Connect,
 }
@@ -73,7 +77,26 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), Fault> {
     {
         return Err(Fault::Length);
     }
+    if !headers.get(TRANSFER_ENCODING).is_none_or(is_chunked) {
+        return Err(Fault::Coding);
+    }
     if request.method() == Method::CONNECT { Err(Fault::Connect) } else { Ok(()) }
+}
+
+/// The one coding between neighbours that everybody knows; others are taken off by nobody behind us.
+fn is_chunked(coding: &HeaderValue) -> bool {
+    coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")
+}
+
+/// Whether it can be understood in one way only how long an answer is, and how it is coded. What hyper takes for its
+/// end, who reads its head may take for the middle (RFC 9112, 6.1 and 6.3).
+pub(super) fn is_clear(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => is_chunked(coding) && !headers.contains_key(CONTENT_LENGTH),
+        (Some(_), Some(_)) => false,
+    }
 }
 
 /// What it asks this connection to become, if that is anything that we pass on. `h2c` is not: what is
@@ -204,6 +227,19 @@ mod tests {
         for fine in ["", "a-b_c.test:80", "[::1]:80", "xn--bcher-kva.test"] {
             assert!(host(&request(&[("host", fine)])).is_ok(), "{fine}");
         }
+    }
+
+    #[test]
+    fn codings_that_nobody_takes_off_go_no_further() {
+        for (coding, fine) in
+            [("chunked", true), (" Chunked", true), ("gzip, chunked", false), ("xchunked", false)]
+        {
+            let said = request(&[("transfer-encoding", coding)]);
+            assert_eq!(check(&said).is_ok(), fine, "{coding}");
+            assert_eq!(is_clear(said.headers()), fine, "{coding}");
+        }
+        let both = request(&[("content-length", "3"), ("transfer-encoding", "chunked")]);
+        assert!(!is_clear(both.headers()) && is_clear(request(&[("content-length", "3")]).headers()));
     }
 
     #[test]

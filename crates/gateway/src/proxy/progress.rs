@@ -12,6 +12,8 @@ pub(crate) struct Progress {
     whole: Cell<bool>,
     /// More of it is waited for, from the client.
     waits: Cell<bool>,
+    /// What the client has sent cannot be understood, or it has gone.
+    broken: Cell<bool>,
     /// The head of an answer has come: both sides may be silent from here on.
     answered: Cell<bool>,
     moved: Cell<Instant>,
@@ -24,6 +26,7 @@ impl Progress {
             patience,
             whole: Cell::new(whole),
             waits: Cell::new(false),
+            broken: Cell::new(false),
             answered: Cell::new(false),
             moved: Cell::new(Instant::now()),
         }
@@ -46,6 +49,17 @@ impl Progress {
     pub(super) fn is_at_end(&self) {
         self.rests();
         self.whole.set(true);
+    }
+
+    /// There is no more of it that could be understood.
+    pub(super) fn is_broken_off(&self) {
+        self.rests();
+        self.broken.set(true);
+    }
+
+    /// Whether that is so.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.get()
     }
 
     /// Whether all of it has been sent: its connection may then be used again.

@@ -40,6 +40,10 @@ pub(super) fn fault(fault: Fault) -> Response<Body> {
             plain(StatusCode::BAD_REQUEST, "the request does not say clearly which host it is for")
         }
         Fault::Length => plain(StatusCode::BAD_REQUEST, "the request does not say clearly where it ends"),
+        Fault::Coding => {
+            plain(StatusCode::NOT_IMPLEMENTED, "no transfer coding but \"chunked\" is understood here")
+        }
+        Fault::Body => plain(StatusCode::BAD_REQUEST, "the body of the request is broken off, or is none"),
         Fault::Connect => plain(StatusCode::METHOD_NOT_ALLOWED, "no tunnels to elsewhere"),
     }
 }

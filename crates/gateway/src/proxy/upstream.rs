@@ -25,6 +25,10 @@ const MOMENT: Duration = Duration::from_millis(5);
 /// A service that runs accepts at once, or has too many to accept.
 const CONNECT: Duration = Duration::from_secs(5);
 
+/// Who closes what was used so shortly before may do so while the next request is on its way: one that cannot be said
+/// twice is then said on a connection of its own.
+const HASTY: Duration = Duration::from_secs(2);
+
 /// What of one request waits to be sent on a shared connection.
 const BUFFER: usize = 64 << 10;
 
@@ -35,6 +39,8 @@ pub(crate) struct Free {
     plain: Vec<(http1::SendRequest<Body>, Instant)>,
     shared: Option<http2::SendRequest<Body>>,
     raw: Option<(TcpStream, Instant)>,
+    /// Its service closes without a word what was to be used again.
+    hasty: bool,
 }
 
 impl Free {
@@ -91,11 +97,16 @@ impl Instance {
     }
 
     fn pop_plain(&self, rested: Duration) -> Option<http1::SendRequest<Body>> {
-        let plain = &mut self.free.borrow_mut().plain;
-        let mut latest = std::iter::from_fn(|| plain.pop());
-        latest
-            .find(|(sender, since)| !sender.is_closed() && since.elapsed() < rested)
-            .map(|(sender, _)| sender)
+        let Free { plain, hasty, .. } = &mut *self.free.borrow_mut();
+        while let Some((sender, since)) = plain.pop() {
+            let rests = since.elapsed();
+            if sender.is_closed() {
+                *hasty |= rests < HASTY;
+            } else if rests < rested && !(*hasty && rested < Duration::MAX) {
+                return Some(sender);
+            }
+        }
+        None
     }
 
     /// A new connection, or none in time.

@@ -45,8 +45,9 @@ impl Stage {
     }
 }
 
-/// What somebody has open is closed so long before his end is known, at most.
-const LAST_MOMENT: Duration = Duration::from_millis(100);
+/// What somebody has open is closed so long before his end is known, mostly; and one that ends in order closes it long
+/// before.
+const LAST_MOMENTS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
 
 /// An instance of a service.
 pub(crate) struct Instance {
@@ -120,11 +121,11 @@ impl Instance {
     }
 
     /// It gives no answers: waits until it is known whether it has ended. Who asks again at once would be led to
-    /// the same one.
-    pub(crate) async fn last_moment(&self) {
+    /// the same one. It is waited longer where it was asked `again`.
+    pub(crate) async fn last_moment(&self, again: bool) {
         if self.stage.get() != Stage::Stopping {
             // Whoever has not ended by then may be asked again.
-            let _ = tokio::time::timeout(LAST_MOMENT, self.ended.notified()).await;
+            let _ = tokio::time::timeout(LAST_MOMENTS[usize::from(again)], self.ended.notified()).await;
         }
     }
 

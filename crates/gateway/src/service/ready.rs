@@ -8,6 +8,7 @@ use spec::{Error, Result, ResultExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Instance;
+use crate::sign::Sign;
 use crate::watch::{Timer, Watched};
 
 /// No look is nearer to the one before, and the first comes after this.
@@ -27,11 +28,11 @@ const QUESTION: Duration = Duration::from_micros(200);
 ///
 /// # Errors
 /// When its first process ends before.
-pub(super) async fn wait(instance: &Instance, first: &Watched) -> Result<()> {
+pub(super) async fn wait(instance: &Instance, first: &Watched, sign: Option<Sign>) -> Result<()> {
     let timer = Timer::new().doing(|| "making a timer")?;
     tokio::select! {
         biased;
-        looked = looks(instance, &timer) => looked.doing(|| "waiting for a timer"),
+        looked = looks(instance, &timer, sign) => looked.doing(|| "waiting for a timer"),
         ended = first.readable() => {
             ended.doing(|| "watching its first process")?;
             Err(Error::failed("it ended before it was ready"))
@@ -39,7 +40,10 @@ pub(super) async fn wait(instance: &Instance, first: &Watched) -> Result<()> {
     }
 }
 
-async fn looks(instance: &Instance, timer: &Timer) -> io::Result<()> {
+async fn looks(instance: &Instance, timer: &Timer, sign: Option<Sign>) -> io::Result<()> {
+    if let Some(sign) = sign {
+        wait_for(sign, timer).await?;
+    }
     let port = instance.settings.port;
     let only_waits = port == 0 || matches!(instance.settings.activation.ready, Some(Ready::Millis(_)));
     let probe = if only_waits { None } else { instance.probe() };
@@ -57,6 +61,14 @@ async fn looks(instance: &Instance, timer: &Timer) -> io::Result<()> {
         }
         timer.rest(pause(begun.elapsed(), if silent { GLANCE } else { QUESTION })).await?;
     }
+}
+
+async fn wait_for(mut sign: Sign, timer: &Timer) -> io::Result<()> {
+    let begun = Instant::now();
+    while !sign.is_seen() {
+        timer.rest(pause(begun.elapsed(), QUESTION)).await?;
+    }
+    Ok(())
 }
 
 /// Looks that are too near to each other take the time of who starts; those that are too far see it late. After

@@ -52,7 +52,7 @@ table! {
     freeze: String,
     /// An instance that is older is replaced: `1d`. Default: never.
     max_age: String,
-    /// When an instance is ready: `tcp:PORT`, `http:URL`, or seconds. Default: when it accepts a connection.
+    /// When an instance is ready: `tcp:PORT`, `http:URL`, `log:REGEX`, `file:PATH`, `unix:PATH`, or seconds. Default: when it accepts a connection.
     ready: String,
     /// An instance that is not ready within this time has failed. Default: 60s.
     start_time: String,
@@ -116,7 +116,7 @@ impl ActivationTable {
                 After::Time(time) => Some(time),
                 After::Learnt | After::Never => None,
             },
-            ready: self.ready.as_deref().map(ready).transpose().doing(|| "ready")?,
+            ready: self.ready.as_deref().map(str::parse::<Ready>).transpose().doing(|| "ready")?,
             start_time: time(self.start_time.as_deref(), usual.start_time).doing(|| "start_time")?,
             queue: self.queue.unwrap_or(usual.queue),
             queue_time: time(self.queue_time.as_deref(), usual.queue_time).doing(|| "queue_time")?,
@@ -176,19 +176,6 @@ fn check(made: &Activation) -> Result<()> {
         return bad("health is a path of the service", "as in health = \"/healthz\"");
     }
     Ok(())
-}
-
-/// Who asks stands outside: files and logs of the container are not looked at.
-fn ready(text: &str) -> Result<Ready> {
-    match text.parse()? {
-        Ready::Unix(_) | Ready::File(_) | Ready::Log(_) => Err(Error::user(format!(
-            "a gateway does not ask for {text:?}"
-        ))
-        .hint(
-            "use tcp:PORT, http:URL or a number of seconds; unsaid, it is ready when it accepts a connection",
-        )),
-        ready => Ok(ready),
-    }
 }
 
 fn protocol(word: &str) -> Result<Protocol> {
@@ -264,7 +251,6 @@ mod tests {
             "freeze = \"learn\"",
             "protocol = \"ftp\"",
             "ready = \"nope\"",
-            "ready = \"log:started\"",
             "cpus = [\"2\", \"1\"]",
             "exclusive = true\nmax = 2",
             "leak = 0",

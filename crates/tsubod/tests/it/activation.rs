@@ -1,11 +1,13 @@
 //! Containers come when they are called, and go when nobody calls.
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::Barrier;
 
-use crate::support::House;
+use crate::support::base::bring;
 use crate::support::client::{Answer, Client, get};
-use crate::support::gateway::{Gateway, service};
+use crate::support::gateway::{Gateway, service, service_of};
+use crate::support::{House, package};
 
 /// What `/bytes` and `/chunked` of the program say.
 fn pattern(length: usize) -> Vec<u8> {
@@ -178,4 +180,36 @@ fn a_service_may_be_lent_the_socket_itself() {
         "nobody stands between: {}",
         again.text()
     );
+}
+
+/// Listens at once, and answers with what it is asked for once it has said so.
+const SLOW_OPENING: &str = "httpd -p 80 -h /dev/shm; echo 'opening soon'; sleep 1; \
+    echo open > /dev/shm/index.html; touch /dev/shm/open; echo 'now it is open'; exec sleep 1000";
+
+#[test]
+fn one_that_listens_before_it_answers_is_ready_when_it_says_so() {
+    let house = House::new();
+    let base = house.path("base");
+    for folder in ["tmp", "proc", "sys", "dev", "etc"] {
+        std::fs::create_dir_all(base.join(folder)).expect("mkdir");
+    }
+    for name in ["sh", "httpd", "sleep", "touch"] {
+        bring(&base, Path::new("/bin/busybox"), &format!("/bin/{name}"));
+    }
+    package::of_folder(&house, "slow", &base, &["/bin/sh", "-c", SLOW_OPENING]);
+    let service = |name: &str, ready: &str| {
+        let more = format!("hosts = [\"{name}\"]");
+        let activation = format!("port = 80\nready = \"{ready}\"\nfreeze = \"never\"\nidle = \"1s\"");
+        service_of("slow", &more, &activation).replace("service.slow", &format!("service.{name}"))
+    };
+    let services = service("log", "log:^now .* open$") + &service("file", "file:/dev/shm/open");
+    let gateway = Gateway::with(&house, "", &services);
+    for name in ["log", "file"] {
+        // The second start has the log of the first.
+        for _ in 0..2 {
+            let answer = Client::new(gateway.port).ask("GET", "/index.html", name).expect("an answer");
+            assert_eq!((answer.status, answer.text().as_str()), (200, "open\n"), "{name}");
+            gateway.until_stages(name, &[]);
+        }
+    }
 }

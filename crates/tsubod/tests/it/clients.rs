@@ -26,6 +26,7 @@ fn what_can_be_understood_in_two_ways_is_refused() {
         (format!("{post}Content-Length: +5\r\n\r\n12345"), 400),
         (format!("{post}Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n"), 400),
         (format!("{post}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"), 400),
+        (format!("{post}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"), 501),
         (format!("{post}Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n"), 400),
         (format!("{get}X-Folded: a\r\n b\r\n\r\n"), 400),
         (format!("{get}X-Space : a\r\n\r\n"), 400),
@@ -40,6 +41,29 @@ fn what_can_be_understood_in_two_ways_is_refused() {
     }
     assert_eq!(gateway.service("web")["starts"], 0, "none of that was passed on");
     assert_eq!(told(&gateway, &format!("{get}\r\n")), Some(200));
+    let whole = "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n";
+    assert_eq!(told(&gateway, whole), Some(200), "of a service as a whole");
+}
+
+#[test]
+fn a_body_that_is_none_is_its_clients_fault() {
+    let house = House::new();
+    let gateway = Gateway::of(&house, "");
+    for body in ["zz\r\nhello\r\n0\r\n\r\n", "ffffffffffffffffff\r\nhello", "5\r\nhello!!\r\n0\r\n\r\n"] {
+        let text = format!("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
+        assert_eq!(told(&gateway, &text), Some(400), "{body:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_said_twice_is_not_lost_on_connections_that_close_without_a_word() {
+    let house = House::new();
+    let gateway = Gateway::of(&house, "");
+    let mut client = Client::new(gateway.port);
+    for _ in 0..300 {
+        client.say("POST /hasty HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(client.answer(false).expect("an answer").status, 200);
+    }
 }
 
 #[test]

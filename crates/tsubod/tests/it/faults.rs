@@ -78,6 +78,10 @@ fn garbage_is_not_passed_on() {
     let mut client = Client::new(gateway.port);
     let answer = client.get("/garbage").expect("an answer");
     assert_eq!(answer.status, 502, "{}", answer.text());
+    // Two ways to tell its end, and a coding that nobody takes off.
+    for path in ["/both", "/gzip"] {
+        assert_eq!(client.get(path).expect("an answer").status, 502, "{path}");
+    }
     assert_eq!(client.get("/").expect("an answer").run(), before, "the instance is as good as before");
 }
 

@@ -200,6 +200,10 @@ static int answer(struct connection *c, const char *method, const char *path) {
         _exit(1);
     }
     if (begins("/die")) _exit(1);
+    if (begins("/both"))
+        return head(c, 200, "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n") && bytes(c, 5, 1);
+    if (begins("/gzip")) return head(c, 200, "Transfer-Encoding: gzip, chunked\r\n") && bytes(c, 5, 1);
+    if (begins("/hasty")) return text(c, is_head, "hello\n", 6), 0;
     if (begins("/garbage")) return say(c, "what do you want?\r\n\r\n", 21), 0;
     if (begins("/hang")) hangs = 1;
     return text(c, is_head, "hello\n", 6);
