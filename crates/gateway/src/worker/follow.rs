@@ -6,6 +6,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
+use spec::Error;
 use tokio::signal::unix::Signal;
 
 use super::{Orders, Plan, read};
@@ -34,14 +35,19 @@ pub(super) async fn follow(hang_up: &mut Signal, gateway: &Rc<Gateway>, orders: 
         let (config, images) = (now.config != seen.config, now.has_other_images(&seen));
         seen = now;
         if told || config || images {
-            reload(gateway, orders, told || images).await;
+            reload(gateway, orders, told, images).await;
         }
     }
 }
 
 /// What is no good is told of, and changes nothing.
-async fn reload(gateway: &Rc<Gateway>, orders: &Orders, images: bool) {
+async fn reload(gateway: &Rc<Gateway>, orders: &Orders, told: bool, images: bool) {
+    let serves = !gateway.house.services.borrow().is_empty();
     let applied = match read(orders) {
+        // Whoever writes a file anew empties it first: that is no wish to end all services.
+        Ok(config) if config.services.is_empty() && serves && !told => {
+            Err(Error::user("it names no service now").hint("a SIGHUP ends all services, if that is meant"))
+        }
         Ok(config) => gateway.apply(config).await,
         Err(error) => Err(error),
     };
@@ -49,7 +55,7 @@ async fn reload(gateway: &Rc<Gateway>, orders: &Orders, images: bool) {
         let hints: String = error.hints().iter().map(|hint| format!("; {hint}")).collect();
         eprintln!("the configuration stays as it was: {}{hints}", error.chain());
     }
-    if images {
+    if told || images {
         let services = gateway.house.services.borrow().clone();
         gateway.settle(&services).await;
         services.iter().for_each(|service| service.adjust());

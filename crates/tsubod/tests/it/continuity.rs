@@ -119,6 +119,10 @@ fn a_configuration_that_makes_no_sense_changes_nothing() {
         });
         assert_eq!(gateway.good("/").run(), run);
     }
+    // Somebody writes it anew, and has only emptied it yet.
+    std::fs::write(house.path("gateway.toml"), "").expect("write");
+    until("it was told of", || gateway.log().contains("it names no service now"));
+    assert_eq!(gateway.good("/").run(), run);
     // An address of somebody else's is no better.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let at = taken.local_addr().expect("an address");
