@@ -1,6 +1,7 @@
 //! A request from its first line to the last byte of its answer.
 
 use std::convert::Infallible;
+use std::io::ErrorKind;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -99,17 +100,22 @@ async fn pass(
             letter = Some(write(asked, &lease, request, host.clone()));
         }
         let Some(letter) = letter.as_mut() else { break };
-        match deliver(letter, &lease).await {
+        let delivered = deliver(letter, &lease).await;
+        match delivered {
             Delivered::Answer(answer, upstream) => {
                 return reply(asked, letter, *answer, upstream, lease, record);
             }
             Delivered::Late => return (said::late(), record),
             Delivered::Lost if letter.progress.is_broken() => return (said::fault(Fault::Body), record),
-            Delivered::Lost if attempt < ATTEMPTS && letter.can_go_again() => {
+            Delivered::Deaf | Delivered::Lost if attempt < ATTEMPTS && letter.can_go_again() => {
                 record.again();
+                if matches!(delivered, Delivered::Deaf) && attempt > 1 {
+                    service.is_deaf(lease.instance());
+                    continue;
+                }
                 lease.instance().last_moment(attempt > 1).await;
             }
-            Delivered::Garbage | Delivered::Lost => break,
+            Delivered::Garbage | Delivered::Deaf | Delivered::Lost => break,
         }
     }
     (said::garbage(), record)
@@ -175,13 +181,19 @@ enum Delivered {
     Garbage,
     /// No head within the time.
     Late,
+    /// Nobody listens.
+    Deaf,
     /// The connection, or the instance, is gone.
     Lost,
 }
 
 async fn deliver(letter: &mut Letter, lease: &Lease) -> Delivered {
     let rested = if letter.repeatable { Duration::MAX } else { RESTED };
-    let Ok((upstream, used)) = lease.instance().upstream(rested).await else { return Delivered::Lost };
+    let (upstream, used) = match lease.instance().upstream(rested).await {
+        Ok(upstream) => upstream,
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Delivered::Deaf,
+        Err(_) => return Delivered::Lost,
+    };
     match send(letter, lease, upstream).await {
         // It may have been closed for being idle just then: once more, on one that was not.
         Delivered::Lost if used && letter.can_go_again() => {}

@@ -36,6 +36,14 @@ impl Service {
         }
     }
 
+    /// Nobody listens in it any more, though somebody did: others are to take what comes.
+    pub(crate) fn is_deaf(self: &Rc<Self>, instance: &Rc<Instance>) {
+        if instance.is_staying() && instance.stage.get() == Stage::Ready {
+            self.tell(&format!("instance {} does not listen any more: it is replaced", instance.number));
+            self.retire(instance);
+        }
+    }
+
     /// Those that were there before one came to take their place.
     pub(super) fn retire_the_old(self: &Rc<Self>, successor: &Rc<Instance>) {
         let old = self.instances().into_iter().find(|one| {

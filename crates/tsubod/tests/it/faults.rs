@@ -86,6 +86,24 @@ fn garbage_is_not_passed_on() {
 }
 
 #[test]
+fn one_that_does_not_listen_any_more_is_replaced_and_nobody_loses_anything() {
+    let house = House::new();
+    let gateway = Gateway::of(&house, "");
+    let run = gateway.good("/deaf").run().to_owned();
+    // The one connection that there is still serves, and somebody has it.
+    let port = gateway.port;
+    let slow = std::thread::spawn(move || get(port, "/sleep/1000").map(|answer| answer.status));
+    until("it is under way", || gateway.service("web")["instances"][0]["in_flight"] == 1);
+    let mut client = Client::new(port);
+    client.say("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    let answer = client.answer(false).expect("an answer");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_ne!(answer.run(), run);
+    assert_eq!(slow.join().expect("a client").expect("an answer"), 200, "it finishes what it has");
+    assert!(gateway.log().contains("does not listen any more"), "{}", gateway.log());
+}
+
+#[test]
 fn who_takes_too_long_for_an_answer_gives_none() {
     let house = House::new();
     let gateway = Gateway::of(&house, "answer_time = \"200ms\"\nconcurrency = 1");

@@ -27,7 +27,7 @@ struct connection {
 static unsigned run;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t told = PTHREAD_COND_INITIALIZER;
-static int ticks, now, most, hangs;
+static int ticks, now, most, hangs, deaf, listener = 3;
 
 /* As process 1 of a container it gets no signal that it does not ask for. */
 static void stop(int number) { (void)number; _exit(0); }
@@ -205,6 +205,7 @@ static int answer(struct connection *c, const char *method, const char *path) {
     if (begins("/gzip")) return head(c, 200, "Transfer-Encoding: gzip, chunked\r\n") && bytes(c, 5, 1);
     if (begins("/hasty")) return text(c, is_head, "hello\n", 6), 0;
     if (begins("/garbage")) return say(c, "what do you want?\r\n\r\n", 21), 0;
+    if (begins("/deaf")) deaf = 1, shutdown(listener, SHUT_RD);
     if (begins("/hang")) hangs = 1;
     return text(c, is_head, "hello\n", 6);
 }
@@ -257,7 +258,7 @@ int main(int argc, char **argv) {
     if (getenv("FAILS")) return 3;
     if (getenv("SLOW")) usleep(atoi(getenv("SLOW")) * 1000);
     if (getenv("NEVER")) for (;;) pause();
-    int listener = 3, yes = 1;
+    int yes = 1;
     if (strcmp(argv[argc - 1], "-") != 0) listener = listening(atoi(argv[argc - 1]));
     for (int fd; (fd = accept(listener, NULL, NULL)) >= 0;) {
         struct connection *c = calloc(1, sizeof *c);
@@ -270,4 +271,5 @@ int main(int argc, char **argv) {
         c->fd = fd;
         if (pthread_create(&thread, &small, serve, c)) close(fd), free(c);
     }
+    while (deaf) pause();
 }
