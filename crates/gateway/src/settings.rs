@@ -39,7 +39,8 @@ impl Settings {
     pub fn of(told: &ServiceConfig, image: &Image) -> Result<Self> {
         let table = of_package(&image.portable.activation, told).merged((*told.activation).clone());
         let mut activation = table.resolve()?;
-        activation.ready = activation.ready.or_else(|| image.portable.ready.clone());
+        let asked = |ready: &Ready| !is_only_lent(told) || !matches!(ready, Ready::Tcp(_) | Ready::Http(_));
+        activation.ready = activation.ready.or_else(|| image.portable.ready.clone().filter(asked));
         sign::check(activation.ready.as_ref())?;
         if !image.portable.volumes.is_empty() && table.exclusive.is_none() {
             if activation.max > 1 {
@@ -57,7 +58,10 @@ impl Settings {
         if !told.tcp.is_empty() && !told.named && table.protocol.is_none() {
             activation.protocol = Protocol::Tcp;
         }
-        let port = activation.port.or_else(|| port_of(activation.ready.as_ref(), image));
+        let port = activation.port.or_else(|| match is_only_lent(told) {
+            true => port_that_is_asked(activation.ready.as_ref()),
+            false => port_of(activation.ready.as_ref(), image),
+        });
         let port = match port {
             None if !told.sockets.is_empty() => 0,
             None => {
@@ -118,16 +122,27 @@ fn of_package(table: &ActivationTable, told: &ServiceConfig) -> ActivationTable 
     }
 }
 
+/// It serves the sockets that it is lent, and listens on none of its own as it did in its tests.
+fn is_only_lent(told: &ServiceConfig) -> bool {
+    !told.sockets.is_empty() && !told.named && told.tcp.is_empty() && !told.passed
+}
+
+fn port_that_is_asked(ready: Option<&Ready>) -> Option<u16> {
+    match ready {
+        Some(Ready::Tcp(port)) => Some(*port),
+        Some(Ready::Http(url)) => Some(url.port),
+        _ => None,
+    }
+}
+
 /// Where it is asked whether it is ready, or else where its tests saw it listen: on an address that others
 /// reach, rather.
 fn port_of(ready: Option<&Ready>, image: &Image) -> Option<u16> {
-    match ready {
-        Some(Ready::Tcp(port)) => return Some(*port),
-        Some(Ready::Http(url)) => return Some(url.port),
-        _ => {}
-    }
-    let tcp = image.portable.ports.iter().filter(|port| port.protocol == "tcp");
-    tcp.min_by_key(|Port { local, port, .. }| (*local, *port)).map(|port| port.port)
+    let seen = || {
+        let tcp = image.portable.ports.iter().filter(|port| port.protocol == "tcp");
+        tcp.min_by_key(|Port { local, port, .. }| (*local, *port)).map(|port| port.port)
+    };
+    port_that_is_asked(ready).or_else(seen)
 }
 
 /// What of a configuration a container is made from: another word there, and it is made anew.

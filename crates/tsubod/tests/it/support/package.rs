@@ -54,6 +54,8 @@ fn wrap(house: &House, name: &str, layer: &[u8], command: &[&str]) -> PathBuf {
     let text = forge.labels["io.tsuboniwa.spec"].as_str().expect("a spec").to_owned();
     let mut spec: Value = serde_json::from_str(&text).expect("JSON");
     (spec["name"], spec["command"]) = (json!(name), json!(command));
+    // As its tests would have shown.
+    spec["ports"] = json!([{"protocol": "tcp", "port": 80, "local": false}]);
     forge.labels["io.tsuboniwa.spec"] = json!(spec.to_string());
     let path = house.path(&format!("{name}.tsubo"));
     // Whoever reads it meanwhile reads the one before.
