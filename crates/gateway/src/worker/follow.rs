@@ -15,10 +15,14 @@ use crate::gateway::Gateway;
 /// From one look at the configuration and the images to the next.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// A configuration that was refused is tried again after so many looks: what it lacked may be there by then.
+const PATIENCE: u32 = 5;
+
 /// Does what is said, and looks at what may have changed, for ever; one after the other.
 pub(super) async fn follow(hang_up: &mut Signal, gateway: &Rc<Gateway>, orders: &Orders) -> Infallible {
     let mut seen = Seen::now(gateway, orders);
     let mut last = seen.packages.clone();
+    let (mut refused, mut looks) = (None, 0);
     loop {
         let told = tokio::select! {
             _ = hang_up.recv() => true,
@@ -34,14 +38,23 @@ pub(super) async fn follow(hang_up: &mut Signal, gateway: &Rc<Gateway>, orders: 
         }
         let (config, images) = (now.config != seen.config, now.has_other_images(&seen));
         seen = now;
-        if told || config || images {
-            reload(gateway, orders, told, images).await;
+        looks += 1;
+        let again = refused.is_some() && looks % PATIENCE == 0;
+        if told || config || images || again {
+            let before = if told || config { None } else { refused };
+            refused = reload(gateway, orders, told, images, before).await;
         }
     }
 }
 
-/// What is no good is told of, and changes nothing.
-async fn reload(gateway: &Rc<Gateway>, orders: &Orders, told: bool, images: bool) {
+/// What is no good is told of, and changes nothing; why is returned. It is not told again where `before` says the same.
+async fn reload(
+    gateway: &Rc<Gateway>,
+    orders: &Orders,
+    told: bool,
+    images: bool,
+    before: Option<String>,
+) -> Option<String> {
     let serves = !gateway.house.services.borrow().is_empty();
     let applied = match read(orders) {
         // Whoever writes a file anew empties it first: that is no wish to end all services.
@@ -51,15 +64,23 @@ async fn reload(gateway: &Rc<Gateway>, orders: &Orders, told: bool, images: bool
         Ok(config) => gateway.apply(config).await,
         Err(error) => Err(error),
     };
-    if let Err(error) = applied {
+    let refused = applied.err().map(|error| {
         let hints: String = error.hints().iter().map(|hint| format!("; {hint}")).collect();
-        eprintln!("the configuration stays as it was: {}{hints}", error.chain());
+        format!("{}{hints}", error.chain())
+    });
+    match (&before, &refused) {
+        (before, Some(why)) if before.as_ref() != Some(why) => {
+            eprintln!("the configuration stays as it was: {why}");
+        }
+        (Some(_), None) => eprintln!("the configuration that was refused is applied now"),
+        _ => {}
     }
     if told || images {
         let services = gateway.house.services.borrow().clone();
         gateway.settle(&services).await;
         services.iter().for_each(|service| service.adjust());
     }
+    refused
 }
 
 /// When files were changed last, and how large they are; None for one that is not there.

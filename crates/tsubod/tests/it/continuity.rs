@@ -129,6 +129,11 @@ fn a_configuration_that_makes_no_sense_changes_nothing() {
     gateway.reload(&format!("admin = \"{at}\""), &web(""));
     until("it was told of", || gateway.log().contains(&format!("listening at {at}")));
     assert_eq!(gateway.good("/").run(), run);
+    // Until that is free.
+    drop(taken);
+    until("it is applied", || get(at.port(), "/status").is_ok_and(|answer| answer.status == 200));
+    assert_eq!(gateway.good("/").run(), run);
+    assert_eq!(gateway.log().matches(&format!("listening at {at}")).count(), 1, "{}", gateway.log());
 }
 
 #[test]
