@@ -54,6 +54,13 @@ pub(crate) fn outcome(words: &[String]) -> Result<Outcome> {
     Ok(outcome)
 }
 
+/// Fetches what can be had before anything is built; what cannot is told when it is missed.
+pub(crate) fn fetch_beforehand() {
+    if std::env::consts::ARCH == "x86_64" {
+        let _ = kernel::Kernel::find();
+    }
+}
+
 /// The kernel, once everything else is there too.
 fn ready() -> Result<kernel::Kernel> {
     if std::env::consts::ARCH != "x86_64" {
