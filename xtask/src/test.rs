@@ -37,13 +37,16 @@ pub(crate) fn run(args: &[String]) -> Result {
 /// Where sudo may ask for a password, it asks first.
 fn ready(with_guest: bool) -> Result {
     let needs = [apt::TESTS, apt::ENGINES, if with_guest { apt::GUEST } else { &[] }].concat();
-    if !shell::is_root() {
+    let root = shell::is_root();
+    if !root {
         apt::ensure(&needs);
     }
     println!("== build and clippy");
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            apt::ensure(&needs);
+            if root {
+                apt::ensure(&needs);
+            }
             if with_guest {
                 guest::fetch_beforehand();
             }

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use lifecycle::{
     Container, Containers, Handle, Home, KeeperProcess, Launch, Prepared, RunOptions, Service as Owner,
     Socket, Source, Status, Update,
@@ -113,17 +112,14 @@ pub fn start(
         return running(&container)?.ok_or_else(|| Error::conflict("it has just ended"));
     }
     let launch = Launch { overcommit: told.overcommit, sockets, ..Launch::default() };
-    let since = Timestamp::now();
+    let sign = Sign::of(settings.activation.ready.as_ref(), &container)?;
     let session = match prepared {
         Some(prepared) => container.start_prepared(prepared, launch)?,
         None => container.start_again(launch)?,
     };
     let keeper = session.into_keeper();
     match running(&container) {
-        Ok(Some(running)) => {
-            let sign = Sign::of(settings.activation.ready.as_ref(), &container, running.pid, since)?;
-            Ok(Running { keeper, sign, ..running })
-        }
+        Ok(Some(running)) => Ok(Running { keeper, sign, ..running }),
         Ok(None) | Err(_) => {
             keeper.into_iter().for_each(|keeper| reap(&keeper));
             Err(ended(&container))

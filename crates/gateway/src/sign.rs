@@ -3,15 +3,14 @@
 
 use std::os::fd::OwnedFd;
 
-use jiff::Timestamp;
 use lifecycle::{Container, log};
 use regex_lite::Regex;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use spec::ready::Ready;
 use spec::{Error, Result, RootPath};
 
-/// So many lines of a log are read in one look: a flood of them must not hold up whoever else is served.
-const LINES: u32 = 2000;
+/// So many bytes of a log are read in one look: a flood of them must not hold up whoever else is served.
+const LOOK: usize = 64 << 10;
 
 /// What is looked for.
 #[derive(Debug)]
@@ -19,37 +18,34 @@ pub struct Sign(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    /// A line that was said since then.
-    Line { log: log::Reader, wanted: Regex, since: Timestamp },
+    /// A line of what comes into the log.
+    Line { log: log::Reader, wanted: Regex },
     /// A path as the container's first process sees it.
-    Path { first: i32, path: RootPath },
+    Path(RootPath),
 }
 
 impl Sign {
-    /// What `ready` says of the container whose first process is `first`, and which was not started before `since`;
-    /// None where it says how it is asked.
+    /// What `ready` says of a container that is about to be started: its log goes on from one start to the next, and
+    /// what was said before is no sign. None where it says how it is asked.
     ///
     /// # Errors
-    /// User error: an expression that makes no sense.
-    pub fn of(
-        ready: Option<&Ready>,
-        container: &Container,
-        first: i32,
-        since: Timestamp,
-    ) -> Result<Option<Self>> {
+    /// User error: an expression that makes no sense; or its log cannot be opened.
+    pub fn of(ready: Option<&Ready>, container: &Container) -> Result<Option<Self>> {
         let kind = match ready {
-            Some(Ready::Log(text)) => Kind::Line { log: container.logs(), wanted: expression(text)?, since },
-            Some(Ready::File(path) | Ready::Unix(path)) => Kind::Path { first, path: path.clone() },
+            Some(Ready::Log(text)) => {
+                Kind::Line { log: container.logs_from_now()?, wanted: expression(text)? }
+            }
+            Some(Ready::File(path) | Ready::Unix(path)) => Kind::Path(path.clone()),
             Some(Ready::Tcp(_) | Ready::Http(_) | Ready::Millis(_)) | None => return Ok(None),
         };
         Ok(Some(Self(kind)))
     }
 
-    /// Whether it is there by now.
-    pub(crate) fn is_seen(&mut self) -> bool {
+    /// Whether it is there by now; `first` is the container's first process.
+    pub(crate) fn is_seen(&mut self, first: i32) -> bool {
         match &mut self.0 {
-            Kind::Line { log, wanted, since } => says(log, wanted, *since),
-            Kind::Path { first, path } => inside(*first, path).is_ok(),
+            Kind::Line { log, wanted } => says(log, wanted),
+            Kind::Path(path) => inside(first, path).is_ok(),
         }
     }
 }
@@ -70,15 +66,15 @@ fn expression(text: &str) -> Result<Regex> {
     Regex::new(text).map_err(|error| bad(error).hint("a dot, a bracket or a star of the text itself: \\\\."))
 }
 
-/// A log goes on from one start to the next: what was said before this one is no sign.
-fn says(log: &mut log::Reader, wanted: &Regex, since: Timestamp) -> bool {
-    for _ in 0..LINES {
+fn says(log: &mut log::Reader, wanted: &Regex) -> bool {
+    let mut read = 0;
+    while read < LOOK {
         // One that cannot be read at this moment may be at the next.
         let Ok(Some(line)) = log.next_line() else { return false };
-        let now = line.time.parse().is_ok_and(|time: Timestamp| time >= since);
-        if now && wanted.is_match(String::from_utf8_lossy(&line.text).trim_end()) {
+        if wanted.is_match(String::from_utf8_lossy(&line.text).trim_end()) {
             return true;
         }
+        read += line.text.len();
     }
     false
 }

@@ -379,6 +379,14 @@ impl Container {
         log::Reader::new(&self.dir)
     }
 
+    /// What comes into its log from now on.
+    ///
+    /// # Errors
+    /// When the log that there is cannot be opened.
+    pub fn logs_from_now(&self) -> Result<log::Reader> {
+        log::Reader::from_now(&self.dir)
+    }
+
     /// Follows its log: calls `each` for every line until it has ended or `each` says false.
     pub fn follow(&self, each: &mut dyn FnMut(&log::Line) -> bool) -> Result<()> {
         let mut reader = self.logs();

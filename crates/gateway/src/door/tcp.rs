@@ -1,5 +1,6 @@
 //! Connections that are passed on as they are.
 
+use std::io::ErrorKind;
 use std::rc::Rc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -27,9 +28,16 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         };
         let Ok(lease) = lease else { return };
         cold |= lease.cold;
-        let Ok(mut instance) = lease.instance().raw().await else {
-            lease.instance().last_moment(attempt > 0).await;
-            continue;
+        let mut instance = match lease.instance().raw().await {
+            Ok(instance) => instance,
+            Err(error) if attempt > 0 && error.kind() == ErrorKind::ConnectionRefused => {
+                service.is_deaf(lease.instance());
+                continue;
+            }
+            Err(_) => {
+                lease.instance().last_moment(attempt > 0).await;
+                continue;
+            }
         };
         let carried = carry(&mut client, &mut instance).await;
         let (asked, answered) = carried;

@@ -195,9 +195,12 @@ async fn deliver(letter: &mut Letter, lease: &Lease) -> Delivered {
         Err(_) => return Delivered::Lost,
     };
     match send(letter, lease, upstream).await {
-        // It may have been closed for being idle just then: once more, on one that was not.
-        Delivered::Lost if used && letter.can_go_again() => {}
+        Delivered::Lost if used => lease.instance().closes_in_haste(),
         delivered => return delivered,
+    }
+    // It may have been closed for being idle just then: once more, on one that was not.
+    if !letter.can_go_again() {
+        return Delivered::Lost;
     }
     match lease.instance().upstream(Duration::ZERO).await {
         Ok((upstream, _)) => send(letter, lease, upstream).await,

@@ -109,6 +109,11 @@ impl Instance {
         None
     }
 
+    /// What was to be used again was closed while it was.
+    pub(crate) fn closes_in_haste(&self) {
+        self.free.borrow_mut().hasty = true;
+    }
+
     /// A new connection, or none in time.
     async fn call(&self) -> io::Result<TcpStream> {
         timeout(CONNECT, self.connect()).await?

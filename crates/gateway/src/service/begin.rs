@@ -85,14 +85,14 @@ impl Service {
         self.counters.borrow_mut().starts += 1;
         let now = Instant::now();
         instance.attach(&mut running, now);
-        let Running { first, keeper, sign, .. } = running;
+        let Running { first, pid, keeper, sign, .. } = running;
         keeper.map(|keeper| tokio::task::spawn_local(reap(keeper)));
         let first = Watched::new(first).doing(|| "watching its first process")?;
         if instance.stage.get() == Stage::Stopping {
             return Err(Error::conflict("it is not wanted any more"));
         }
         let time = settings.activation.start_time;
-        match tokio::time::timeout(time, ready::wait(instance, &first, sign)).await {
+        match tokio::time::timeout(time, ready::wait(instance, &first, sign.map(|sign| (sign, pid)))).await {
             Ok(Ok(())) => Ok(first),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(Error::failed(format!("it was not ready within {time:?}")).hint(

@@ -28,7 +28,7 @@ const QUESTION: Duration = Duration::from_micros(200);
 ///
 /// # Errors
 /// When its first process ends before.
-pub(super) async fn wait(instance: &Instance, first: &Watched, sign: Option<Sign>) -> Result<()> {
+pub(super) async fn wait(instance: &Instance, first: &Watched, sign: Option<(Sign, i32)>) -> Result<()> {
     let timer = Timer::new().doing(|| "making a timer")?;
     tokio::select! {
         biased;
@@ -40,9 +40,9 @@ pub(super) async fn wait(instance: &Instance, first: &Watched, sign: Option<Sign
     }
 }
 
-async fn looks(instance: &Instance, timer: &Timer, sign: Option<Sign>) -> io::Result<()> {
-    if let Some(sign) = sign {
-        wait_for(sign, timer).await?;
+async fn looks(instance: &Instance, timer: &Timer, sign: Option<(Sign, i32)>) -> io::Result<()> {
+    if let Some((sign, pid)) = sign {
+        wait_for(sign, pid, timer).await?;
     }
     let port = instance.settings.port;
     let only_waits = port == 0 || matches!(instance.settings.activation.ready, Some(Ready::Millis(_)));
@@ -63,9 +63,9 @@ async fn looks(instance: &Instance, timer: &Timer, sign: Option<Sign>) -> io::Re
     }
 }
 
-async fn wait_for(mut sign: Sign, timer: &Timer) -> io::Result<()> {
+async fn wait_for(mut sign: Sign, pid: i32, timer: &Timer) -> io::Result<()> {
     let begun = Instant::now();
-    while !sign.is_seen() {
+    while !sign.is_seen(pid) {
         timer.rest(pause(begun.elapsed(), QUESTION)).await?;
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! The reading side: from the oldest line on, following as the files are renamed.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{BufRead, BufReader, ErrorKind, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +33,23 @@ impl Reader {
     /// Of the logs in `dir`, from the oldest line on.
     pub fn new(dir: &Path) -> Self {
         Self { dir: dir.to_owned(), file: None, partial: Vec::new() }
+    }
+
+    /// Of what comes from now on.
+    ///
+    /// # Errors
+    /// When the log that there is cannot be opened.
+    pub fn from_now(dir: &Path) -> Result<Self> {
+        let doing = || format!("opening the log in {}", dir.display());
+        let file = match File::open(dir.join(file_name(0))) {
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            file => {
+                let mut file = BufReader::new(file.doing(doing)?);
+                file.seek(SeekFrom::End(0)).doing(doing)?;
+                Some(file)
+            }
+        };
+        Ok(Self { file, ..Self::new(dir) })
     }
 
     /// The next line; None at the end, where later calls find what came meanwhile.

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::support::busybox::{file, installed};
 use crate::support::forge::Tar;
+use crate::support::user::heard;
 use crate::support::{House, have};
 
 /// The host, 192.0.2.2, with a neighbour at 192.0.2.1, and the user eva. Programs of the neighbour are run with
@@ -69,20 +70,12 @@ fn on_a_host(script: &str) -> Option<String> {
     for name in ["tsubo", "tsubo-keeper"] {
         std::fs::copy(programs.join(name), house.path("bin").join(name)).expect(name);
     }
-    let output = Command::new("unshare")
+    let mut command = Command::new("unshare");
+    command
         .args(["-n", "-m", "-p", "-f", "--kill-child", "--mount-proc", "--propagation", "private"])
         .args(["sh", "-c", &format!("{HOST}{script}")])
-        .current_dir(house.dir())
-        .output()
-        .expect("unshare");
-    let (said, complaint) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    if said.contains("SKIPPED") || complaint.contains("lets no ordinary user") {
-        println!("SKIPPED: {said}{complaint}");
-        return None;
-    }
-    assert!(output.status.success(), "{said}{complaint}");
-    Some(said.into_owned())
+        .current_dir(house.dir());
+    heard(&mut command)
 }
 
 /// With an image `web` that serves its name on port 80.

@@ -60,7 +60,11 @@ fn what_cannot_be_said_twice_is_not_lost_on_connections_that_close_without_a_wor
     let house = House::new();
     let gateway = Gateway::of(&house, "");
     let mut client = Client::new(gateway.port);
-    for _ in 0..300 {
+    // What may be said twice is, and tells what kind of service it is.
+    for _ in 0..3 {
+        assert_eq!(client.get("/hasty").expect("an answer").status, 200);
+    }
+    for _ in 0..50 {
         client.say("POST /hasty HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
         assert_eq!(client.answer(false).expect("an answer").status, 200);
     }

@@ -9,6 +9,7 @@ use crate::support::{House, gateway, package, port, until};
 /// Says what there is at its end; whoever comes meanwhile is outside.
 const SERVE: &str = "cd home\n\
     tsubo gateway --config gateway.toml 2>log & gateway=$!\n\
+    trap 'kill $gateway 2>/dev/null || :' EXIT\n\
     while test -e gateway.toml -a ! -e ask; do sleep 0.05; done\n\
     tsubo gateway status\n\
     while test -e gateway.toml -a ! -e kill; do sleep 0.05; done\n\
@@ -67,6 +68,7 @@ fn services_of_an_ordinary_user_come_go_and_outlive_a_worker() {
     }
     let Some(said) = user.join().expect("the user") else { return };
     let log = std::fs::read_to_string(home.join("log")).unwrap_or_default();
+    assert!(log.contains("was ended by signal 9"), "{log}");
     assert!(said.contains("web") && !said.contains("failed\n"), "{said}{log}");
     let last: Vec<_> = said.lines().rev().take(2).collect();
     assert_eq!(last, ["0", "0"], "{said}{log}");

@@ -27,7 +27,12 @@ pub fn as_user(dir: &Path, from: &Path, programs: &[&str], script: &str) -> Opti
         std::fs::copy(from.join(name), dir.join("bin").join(name)).expect(name);
     }
     let become_user = ["-m", "--propagation", "private", "sh", "-c", BECOME, "sh", script];
-    let output = Command::new("unshare").args(become_user).current_dir(dir).output().expect("unshare");
+    heard(Command::new("unshare").args(become_user).current_dir(dir))
+}
+
+/// The output of a script that is run as a user, or None where it says that this host lacks something.
+pub fn heard(command: &mut Command) -> Option<String> {
+    let output = command.output().expect("unshare");
     let (said, complaint) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     if said.contains("SKIPPED") || complaint.contains("lets no ordinary user") {

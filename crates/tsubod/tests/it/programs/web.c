@@ -203,7 +203,7 @@ static int answer(struct connection *c, const char *method, const char *path) {
     if (begins("/both"))
         return head(c, 200, "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n") && bytes(c, 5, 1);
     if (begins("/gzip")) return head(c, 200, "Transfer-Encoding: gzip, chunked\r\n") && bytes(c, 5, 1);
-    if (begins("/hasty")) return text(c, is_head, "hello\n", 6), 0;
+    if (begins("/hasty")) return text(c, is_head, "hello\n", 6), usleep(20000), 0;
     if (begins("/garbage")) return say(c, "what do you want?\r\n\r\n", 21), 0;
     if (begins("/deaf")) deaf = 1, shutdown(listener, SHUT_RD);
     if (begins("/hang")) hangs = 1;
